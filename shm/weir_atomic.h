@@ -1,0 +1,174 @@
+/*
+ * weir_atomic.h: the only door to the atomics.
+ *
+ * Every access to a word that two threads or two processes share goes through this file, and the order is in the name:
+ *
+ *   weir_load_relaxed_*   no order; the comment at the call says why none is needed
+ *   weir_load_acquire_*   later accesses stay after it; its partner is a release store or a CAS
+ *   weir_store_release_*  earlier accesses stay before it; its partner is an acquire load
+ *   weir_cas_*            acquire and release on success, acquire on failure; `*expected` gets the value seen
+ *   weir_xchg_*, weir_fetch_add_*, weir_fetch_or_*, weir_fetch_and_*   acquire and release
+ *   weir_fence_full       the only fence that orders an earlier store with a later load (Dekker)
+ *
+ * Each ordered access carries a tag, `pair:NAME R` (releases) or `pair:NAME A` (acquires), in a comment at its line;
+ * tests/lint/pairs.py fails on a tag that has no partner.
+ *
+ * Two implementations stand behind the names:
+ *   - ck_pr (default): on x86-64 CK knows that the machine is TSO, so acquire and release cost a compiler barrier, and a CAS
+ *     is one locked instruction. The fences are written as for a weakly ordered machine.
+ *   - C11 __atomic builtins (-Dchecked=true): ThreadSanitizer cannot see through CK's inline assembly (it reports false races
+ *     on ck_pr_cas_64); the builtins carry the order on the operation itself, which it understands.
+ *
+ * Only naturally aligned words of at most 8 bytes are offered. A 16-byte atomic load is a locked write on x86 and faults on
+ * the read-only mapping of a monitor.
+ */
+#ifndef WEIR_ATOMIC_H
+#define WEIR_ATOMIC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#if defined(WEIR_CHECKED)
+
+#define WEIR_ATOMIC_DEFINE(bits, type)                                                             \
+    static inline type weir_load_relaxed_u##bits(const type *p)                                    \
+    {                                                                                              \
+        return __atomic_load_n(p, __ATOMIC_RELAXED);                                               \
+    }                                                                                              \
+    static inline type weir_load_acquire_u##bits(const type *p)                                    \
+    {                                                                                              \
+        return __atomic_load_n(p, __ATOMIC_ACQUIRE);                                               \
+    }                                                                                              \
+    static inline void weir_store_relaxed_u##bits(type *p, type v)                                 \
+    {                                                                                              \
+        __atomic_store_n(p, v, __ATOMIC_RELAXED);                                                  \
+    }                                                                                              \
+    static inline void weir_store_release_u##bits(type *p, type v)                                 \
+    {                                                                                              \
+        __atomic_store_n(p, v, __ATOMIC_RELEASE);                                                  \
+    }                                                                                              \
+    static inline bool weir_cas_u##bits(type *p, type *expected, type desired)                     \
+    {                                                                                              \
+        return __atomic_compare_exchange_n(p, expected, desired, false, __ATOMIC_ACQ_REL,          \
+                                           __ATOMIC_ACQUIRE);                                      \
+    }                                                                                              \
+    static inline type weir_xchg_u##bits(type *p, type v)                                          \
+    {                                                                                              \
+        return __atomic_exchange_n(p, v, __ATOMIC_ACQ_REL);                                        \
+    }                                                                                              \
+    static inline type weir_fetch_add_u##bits(type *p, type v)                                     \
+    {                                                                                              \
+        return __atomic_fetch_add(p, v, __ATOMIC_ACQ_REL);                                         \
+    }
+
+#define WEIR_ATOMIC_DEFINE_BITS(bits, type)                                                        \
+    static inline void weir_or_u##bits(type *p, type v)                                            \
+    {                                                                                              \
+        (void)__atomic_fetch_or(p, v, __ATOMIC_ACQ_REL);                                           \
+    }                                                                                              \
+    static inline void weir_and_u##bits(type *p, type v)                                           \
+    {                                                                                              \
+        (void)__atomic_fetch_and(p, v, __ATOMIC_ACQ_REL);                                          \
+    }
+
+static inline void weir_fence_full(void)
+{
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+/* Orders earlier loads with later loads; used where a relaxed load must not sink below another one. */
+static inline void weir_fence_acquire(void)
+{
+#if !defined(__SANITIZE_THREAD__) /* gcc's TSan refuses fences; the acquire loads around it carry the order there */
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+#endif
+}
+
+#else
+
+#include <ck_pr.h>
+
+#define WEIR_ATOMIC_DEFINE(bits, type)                                                             \
+    static inline type weir_load_relaxed_u##bits(const type *p)                                    \
+    {                                                                                              \
+        return ck_pr_load_##bits(p);                                                               \
+    }                                                                                              \
+    static inline type weir_load_acquire_u##bits(const type *p)                                    \
+    {                                                                                              \
+        type v = ck_pr_load_##bits(p);                                                             \
+        ck_pr_fence_acquire();                                                                     \
+        return v;                                                                                  \
+    }                                                                                              \
+    static inline void weir_store_relaxed_u##bits(type *p, type v)                                 \
+    {                                                                                              \
+        ck_pr_store_##bits(p, v);                                                                  \
+    }                                                                                              \
+    static inline void weir_store_release_u##bits(type *p, type v)                                 \
+    {                                                                                              \
+        ck_pr_fence_release();                                                                     \
+        ck_pr_store_##bits(p, v);                                                                  \
+    }                                                                                              \
+    static inline bool weir_cas_u##bits(type *p, type *expected, type desired)                     \
+    {                                                                                              \
+        ck_pr_fence_release();                                                                     \
+        bool done = ck_pr_cas_##bits##_value(p, *expected, desired, expected);                     \
+        ck_pr_fence_acquire();                                                                     \
+        return done;                                                                               \
+    }                                                                                              \
+    static inline type weir_xchg_u##bits(type *p, type v)                                          \
+    {                                                                                              \
+        ck_pr_fence_release();                                                                     \
+        type old = ck_pr_fas_##bits(p, v);                                                         \
+        ck_pr_fence_acquire();                                                                     \
+        return old;                                                                                \
+    }                                                                                              \
+    static inline type weir_fetch_add_u##bits(type *p, type v)                                     \
+    {                                                                                              \
+        ck_pr_fence_release();                                                                     \
+        type old = ck_pr_faa_##bits(p, v);                                                         \
+        ck_pr_fence_acquire();                                                                     \
+        return old;                                                                                \
+    }
+
+#define WEIR_ATOMIC_DEFINE_BITS(bits, type)                                                        \
+    static inline void weir_or_u##bits(type *p, type v)                                            \
+    {                                                                                              \
+        ck_pr_fence_release();                                                                     \
+        ck_pr_or_##bits(p, v);                                                                     \
+        ck_pr_fence_acquire();                                                                     \
+    }                                                                                              \
+    static inline void weir_and_u##bits(type *p, type v)                                           \
+    {                                                                                              \
+        ck_pr_fence_release();                                                                     \
+        ck_pr_and_##bits(p, v);                                                                    \
+        ck_pr_fence_acquire();                                                                     \
+    }
+
+static inline void weir_fence_full(void)
+{
+    ck_pr_fence_memory();
+}
+
+static inline void weir_fence_acquire(void)
+{
+    ck_pr_fence_acquire();
+}
+
+#endif
+
+WEIR_ATOMIC_DEFINE(8, uint8_t)
+WEIR_ATOMIC_DEFINE(32, uint32_t)
+WEIR_ATOMIC_DEFINE(64, uint64_t)
+WEIR_ATOMIC_DEFINE_BITS(32, uint32_t)
+WEIR_ATOMIC_DEFINE_BITS(64, uint64_t)
+
+/* One step of a spin loop: tells the core that a wait is on. */
+static inline void weir_cpu_relax(void)
+{
+    __builtin_ia32_pause();
+}
+
+#undef WEIR_ATOMIC_DEFINE
+#undef WEIR_ATOMIC_DEFINE_BITS
+
+#endif
