@@ -1,0 +1,213 @@
+/*
+ * weir_types.h: the public vocabulary of weir, installed beside weir.h.
+ *
+ * Programs include <weir.h>, which includes this file. Values are part of the ABI: they are never reused, and 0 always means
+ * "unset" where a type has an unset value. Times are in nanoseconds on weir's timeline (weir_now_ns), durations too.
+ */
+#ifndef WEIR_TYPES_H
+#define WEIR_TYPES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Names (broker, provider, route, limit, endpoint, client) are NUL-terminated and at most 31 bytes long. */
+#define WEIR_NAME_BYTES 32
+
+/* A permit takes from at most so many limits. */
+#define WEIR_PERMIT_LIMITS_MAX 8
+
+/* Priorities, highest first. A lower class stops earlier: its limits keep headroom for the classes above it. */
+enum weir_priority {
+    WEIR_PRIORITY_CRITICAL = 0, /* cancels, hedges: may use a limit to its end */
+    WEIR_PRIORITY_HIGH = 1,
+    WEIR_PRIORITY_MEDIUM = 2,
+    WEIR_PRIORITY_LOW = 3,
+    WEIR_PRIORITY_BACKGROUND = 4,
+};
+#define WEIR_PRIORITY_CNT 5
+
+/* Normal answers other than "done": positive. */
+enum weir_answer {
+    WEIR_OK = 0,
+    WEIR_DENIED = 1,    /* not now: the permit's `denial` says which limit, and when to ask again */
+    WEIR_CONTENDED = 2, /* others were faster four times in a row: ask again at once */
+    WEIR_PENDING = 3,   /* the request has not ended yet */
+    WEIR_EMPTY = 4,     /* nothing has ended since the last poll */
+};
+
+/* Failures: negative. weir_strerror() gives the text, weir_hint() the next step; the rows are in errors.def. */
+enum weir_error {
+    WEIR_E_ARGUMENT = -1,
+    WEIR_E_MEMORY = -2,
+    WEIR_E_SYSTEM = -3,
+    WEIR_E_NO_BROKER = -4,
+    WEIR_E_NOT_READY = -5,
+    WEIR_E_PERMISSION = -6,
+    WEIR_E_ROLE = -7,
+    WEIR_E_ABI = -8,
+    WEIR_E_LAYOUT = -9,
+    WEIR_E_CORRUPT = -10,
+    WEIR_E_TOO_MANY_CLIENTS = -11,
+    WEIR_E_ARENA_TOO_LARGE = -12,
+    WEIR_E_STALE = -13,
+    WEIR_E_FORKED = -14,
+    WEIR_E_HANDLES = -15,
+    WEIR_E_ROUTE_UNKNOWN = -16,
+    WEIR_E_SCOPE_UNKNOWN = -17,
+    WEIR_E_COST = -18,
+    WEIR_E_PRIORITY = -19,
+    WEIR_E_SETTLED = -20,
+    WEIR_E_NOT_TRADER = -21,
+    WEIR_E_NOT_CALLER = -22,
+    WEIR_E_TRANSPORT = -23,
+    WEIR_E_BODY_TOO_LARGE = -24,
+    WEIR_E_PATH_INVALID = -25,
+    WEIR_E_HEADER_INVALID = -26,
+    WEIR_E_HEADER_FORBIDDEN = -27,
+    WEIR_E_METHOD = -28,
+    WEIR_E_NO_SLOT = -29,
+    WEIR_E_RING_FULL = -30,
+    WEIR_E_DEADLINE = -31,
+    WEIR_E_TICKET = -32,
+    WEIR_E_CANCEL_LATE = -33,
+    WEIR_E_UNSUPPORTED = -34,
+    WEIR_E_BLOCKED = -35,
+    WEIR_E_LEASE = -36,
+    WEIR_E_NAME = -37,
+    WEIR_E_LIMIT_UNKNOWN = -38,
+};
+
+/* What one attachment may do; each role includes the ones before it. */
+enum weir_role {
+    WEIR_ROLE_MONITOR = 1, /* reads the board */
+    WEIR_ROLE_CALLER = 2,  /* hands requests to the broker; never touches a limit word */
+    WEIR_ROLE_TRADER = 3,  /* takes permits itself, at memory speed */
+};
+
+/* Why a permit was refused. */
+enum weir_reason {
+    WEIR_REASON_NONE = 0,
+    WEIR_REASON_LIMIT_FULL = 1,    /* the limit has no room for this cost at this priority */
+    WEIR_REASON_PAUSED = 2,        /* the provider told someone to stop, or an operator did */
+    WEIR_REASON_LEASE_ENDED = 3,   /* no broker owns the limits any more */
+    WEIR_REASON_BLOCKED = 4,       /* an operator stopped this client, or all */
+    WEIR_REASON_LIMIT_DAMAGED = 5, /* a limit word is outside its legal range; the broker repairs it within 10 ms */
+    WEIR_REASON_CLOCK_MOVING = 6,  /* the provider's clock is being re-aligned: a matter of microseconds */
+};
+
+/* A refusal: which limit, and the earliest instant at which the same call could pass if nobody else came first. */
+struct weir_denial {
+    uint32_t reason;      /* enum weir_reason */
+    uint32_t limit;       /* index of the limit, for weir_limit_get; UINT32_MAX where no single limit is the cause */
+    uint64_t earliest_ns; /* weir time; UINT64_MAX where it depends on somebody's decision */
+};
+
+/* How a request ended. Every request ends exactly once, with one of these. */
+enum weir_result {
+    WEIR_RESULT_UNSET = 0,
+    WEIR_RESULT_DONE = 1,            /* an HTTP answer arrived whole; its status may still be an error of the exchange */
+    WEIR_RESULT_REFUSED = 2,         /* not sent: no permit before the deadline; `denial` says why */
+    WEIR_RESULT_EXPIRED = 3,         /* not sent: the deadline passed while it waited */
+    WEIR_RESULT_CANCELLED = 4,       /* not sent: the client took it back */
+    WEIR_RESULT_REJECTED = 5,        /* not sent: the broker found the request invalid; `error` says why */
+    WEIR_RESULT_NOT_SENT = 6,        /* not sent: no connection; nothing reached the exchange */
+    WEIR_RESULT_FAILED = 7,          /* sent, an idempotent call, and no whole answer came */
+    WEIR_RESULT_OUTCOME_UNKNOWN = 8, /* sent, not idempotent, and no whole answer came: ask the exchange before repeating */
+    WEIR_RESULT_TOO_LARGE = 9,       /* sent and answered, but the answer is above the route's cap */
+    WEIR_RESULT_NO_ROOM = 10,        /* not sent: the arena had no room for an answer of the route's cap */
+    WEIR_RESULT_TIMEOUT = 11,        /* sent, an idempotent call; the deadline passed before the whole answer came */
+};
+
+/* HTTP methods that a route can have. */
+enum weir_method {
+    WEIR_METHOD_UNSET = 0,
+    WEIR_METHOD_GET = 1,
+    WEIR_METHOD_HEAD = 2,
+    WEIR_METHOD_POST = 3,
+    WEIR_METHOD_PUT = 4,
+    WEIR_METHOD_DELETE = 5,
+    WEIR_METHOD_PATCH = 6,
+};
+
+/* How a limit counts. */
+enum weir_limit_kind {
+    WEIR_LIMIT_UNSET = 0,
+    WEIR_LIMIT_TOKEN_BUCKET = 1,
+    WEIR_LIMIT_FIXED_WINDOW = 2,
+    WEIR_LIMIT_SLIDING_WINDOW = 3, /* reserved */
+    WEIR_LIMIT_CONCURRENCY = 4,    /* reserved */
+};
+
+/* What a limit is counted by. A scope id names one value for each of them. */
+enum weir_scope_kind {
+    WEIR_SCOPE_IP = 0,
+    WEIR_SCOPE_KEY = 1,
+    WEIR_SCOPE_ACCOUNT = 2,
+    WEIR_SCOPE_INSTRUMENT = 3,
+};
+#define WEIR_SCOPE_KIND_CNT 4
+
+/* A route of the configuration, by its place in the tables. Valid for the life of the attachment. */
+typedef uint32_t weir_route_id;
+
+/* One value for each scope kind: value of kind k in bits 16k..16k+15. 0 is the first value of each, the usual case. */
+typedef uint64_t weir_scope_id;
+#define WEIR_SCOPE_DEFAULT ((weir_scope_id)0)
+
+/* A call's cost where it depends on the call: units from each limit of the route, in the route's order of limits. */
+struct weir_cost {
+    uint32_t cnt; /* the route's number of limits */
+    uint32_t units[WEIR_PERMIT_LIMITS_MAX];
+};
+
+/* What a permit took from one limit: enough to give it back. Written by weir, read by nobody else. */
+struct weir_charge {
+    uint32_t word;   /* index of the limit's words */
+    uint32_t units;  /* units taken */
+    uint32_t window; /* first window charged (fixed_window) */
+    uint16_t limit;  /* index of the limit in the tables */
+    uint8_t windows; /* windows charged: 1, or 2 where the arrival was ambiguous */
+    uint8_t kind;    /* enum weir_limit_kind */
+};
+
+/*
+ * A permit: the right to make one call before `use_by_ns`. The caller owns the memory; weir keeps no pointer to it. Copying it
+ * does not give a second right: settle one copy only.
+ */
+struct weir_permit {
+    uint64_t granted_at_ns; /* weir time of the grant */
+    uint64_t use_by_ns;     /* write the request before this instant, or settle with WEIR_OUTCOME_NOT_SENT and ask again */
+    struct weir_denial denial; /* filled with the answer WEIR_DENIED */
+    uint32_t route;
+    uint32_t pause_generation; /* a late 429 of this permit does not pause again after a resume */
+    uint8_t state;             /* 0 none, 1 granted, 2 settled */
+    uint8_t priority;
+    uint16_t charge_cnt;
+    uint32_t reserved;
+    struct weir_charge charge[WEIR_PERMIT_LIMITS_MAX];
+};
+
+/* What became of a call that was made with a permit. */
+enum weir_outcome_kind {
+    WEIR_OUTCOME_UNSET = 0,
+    WEIR_OUTCOME_NOT_SENT = 1,  /* no byte was written: the permit is given back */
+    WEIR_OUTCOME_ANSWERED = 2,  /* an HTTP answer came; `status` and `retry_after_ns` are looked at */
+    WEIR_OUTCOME_NO_ANSWER = 3, /* sent, and nothing is known: the charge stays */
+};
+
+struct weir_outcome {
+    uint32_t kind;           /* enum weir_outcome_kind */
+    uint32_t status;         /* HTTP status, 0 if none */
+    uint64_t retry_after_ns; /* duration from the Retry-After header, 0 if none */
+    uint64_t latency_ns;     /* send to answer, 0 if unknown */
+};
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
