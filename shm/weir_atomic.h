@@ -30,45 +30,45 @@
 
 #if defined(WEIR_CHECKED)
 
-#define WEIR_ATOMIC_DEFINE(bits, type)                                                             \
-    static inline type weir_load_relaxed_u##bits(const type *p)                                    \
-    {                                                                                              \
-        return __atomic_load_n(p, __ATOMIC_RELAXED);                                               \
-    }                                                                                              \
-    static inline type weir_load_acquire_u##bits(const type *p)                                    \
-    {                                                                                              \
-        return __atomic_load_n(p, __ATOMIC_ACQUIRE);                                               \
-    }                                                                                              \
-    static inline void weir_store_relaxed_u##bits(type *p, type v)                                 \
-    {                                                                                              \
-        __atomic_store_n(p, v, __ATOMIC_RELAXED);                                                  \
-    }                                                                                              \
-    static inline void weir_store_release_u##bits(type *p, type v)                                 \
-    {                                                                                              \
-        __atomic_store_n(p, v, __ATOMIC_RELEASE);                                                  \
-    }                                                                                              \
-    static inline bool weir_cas_u##bits(type *p, type *expected, type desired)                     \
-    {                                                                                              \
-        return __atomic_compare_exchange_n(p, expected, desired, false, __ATOMIC_ACQ_REL,          \
-                                           __ATOMIC_ACQUIRE);                                      \
-    }                                                                                              \
-    static inline type weir_xchg_u##bits(type *p, type v)                                          \
-    {                                                                                              \
-        return __atomic_exchange_n(p, v, __ATOMIC_ACQ_REL);                                        \
-    }                                                                                              \
-    static inline type weir_fetch_add_u##bits(type *p, type v)                                     \
-    {                                                                                              \
-        return __atomic_fetch_add(p, v, __ATOMIC_ACQ_REL);                                         \
+#define WEIR_ATOMIC_DEFINE(bits, type)                                                    \
+    static inline type weir_load_relaxed_u##bits(const type *p)                           \
+    {                                                                                     \
+        return __atomic_load_n(p, __ATOMIC_RELAXED);                                      \
+    }                                                                                     \
+    static inline type weir_load_acquire_u##bits(const type *p)                           \
+    {                                                                                     \
+        return __atomic_load_n(p, __ATOMIC_ACQUIRE);                                      \
+    }                                                                                     \
+    static inline void weir_store_relaxed_u##bits(type *p, type v)                        \
+    {                                                                                     \
+        __atomic_store_n(p, v, __ATOMIC_RELAXED);                                         \
+    }                                                                                     \
+    static inline void weir_store_release_u##bits(type *p, type v)                        \
+    {                                                                                     \
+        __atomic_store_n(p, v, __ATOMIC_RELEASE);                                         \
+    }                                                                                     \
+    static inline bool weir_cas_u##bits(type *p, type *expected, type desired)            \
+    {                                                                                     \
+        return __atomic_compare_exchange_n(p, expected, desired, false, __ATOMIC_ACQ_REL, \
+                                           __ATOMIC_ACQUIRE);                             \
+    }                                                                                     \
+    static inline type weir_xchg_u##bits(type *p, type v)                                 \
+    {                                                                                     \
+        return __atomic_exchange_n(p, v, __ATOMIC_ACQ_REL);                               \
+    }                                                                                     \
+    static inline type weir_fetch_add_u##bits(type *p, type v)                            \
+    {                                                                                     \
+        return __atomic_fetch_add(p, v, __ATOMIC_ACQ_REL);                                \
     }
 
-#define WEIR_ATOMIC_DEFINE_BITS(bits, type)                                                        \
-    static inline void weir_or_u##bits(type *p, type v)                                            \
-    {                                                                                              \
-        (void)__atomic_fetch_or(p, v, __ATOMIC_ACQ_REL);                                           \
-    }                                                                                              \
-    static inline void weir_and_u##bits(type *p, type v)                                           \
-    {                                                                                              \
-        (void)__atomic_fetch_and(p, v, __ATOMIC_ACQ_REL);                                          \
+#define WEIR_ATOMIC_DEFINE_BITS(bits, type)               \
+    static inline void weir_or_u##bits(type *p, type v)   \
+    {                                                     \
+        (void)__atomic_fetch_or(p, v, __ATOMIC_ACQ_REL);  \
+    }                                                     \
+    static inline void weir_and_u##bits(type *p, type v)  \
+    {                                                     \
+        (void)__atomic_fetch_and(p, v, __ATOMIC_ACQ_REL); \
     }
 
 static inline void weir_fence_full(void)
@@ -79,7 +79,8 @@ static inline void weir_fence_full(void)
 /* Orders earlier loads with later loads; used where a relaxed load must not sink below another one. */
 static inline void weir_fence_acquire(void)
 {
-#if !defined(__SANITIZE_THREAD__) /* gcc's TSan refuses fences; the acquire loads around it carry the order there */
+#if !defined( \
+    __SANITIZE_THREAD__) /* gcc's TSan refuses fences; the acquire loads around it carry the order there */
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
 #endif
 }
@@ -88,60 +89,60 @@ static inline void weir_fence_acquire(void)
 
 #include <ck_pr.h>
 
-#define WEIR_ATOMIC_DEFINE(bits, type)                                                             \
-    static inline type weir_load_relaxed_u##bits(const type *p)                                    \
-    {                                                                                              \
-        return ck_pr_load_##bits(p);                                                               \
-    }                                                                                              \
-    static inline type weir_load_acquire_u##bits(const type *p)                                    \
-    {                                                                                              \
-        type v = ck_pr_load_##bits(p);                                                             \
-        ck_pr_fence_acquire();                                                                     \
-        return v;                                                                                  \
-    }                                                                                              \
-    static inline void weir_store_relaxed_u##bits(type *p, type v)                                 \
-    {                                                                                              \
-        ck_pr_store_##bits(p, v);                                                                  \
-    }                                                                                              \
-    static inline void weir_store_release_u##bits(type *p, type v)                                 \
-    {                                                                                              \
-        ck_pr_fence_release();                                                                     \
-        ck_pr_store_##bits(p, v);                                                                  \
-    }                                                                                              \
-    static inline bool weir_cas_u##bits(type *p, type *expected, type desired)                     \
-    {                                                                                              \
-        ck_pr_fence_release();                                                                     \
-        bool done = ck_pr_cas_##bits##_value(p, *expected, desired, expected);                     \
-        ck_pr_fence_acquire();                                                                     \
-        return done;                                                                               \
-    }                                                                                              \
-    static inline type weir_xchg_u##bits(type *p, type v)                                          \
-    {                                                                                              \
-        ck_pr_fence_release();                                                                     \
-        type old = ck_pr_fas_##bits(p, v);                                                         \
-        ck_pr_fence_acquire();                                                                     \
-        return old;                                                                                \
-    }                                                                                              \
-    static inline type weir_fetch_add_u##bits(type *p, type v)                                     \
-    {                                                                                              \
-        ck_pr_fence_release();                                                                     \
-        type old = ck_pr_faa_##bits(p, v);                                                         \
-        ck_pr_fence_acquire();                                                                     \
-        return old;                                                                                \
+#define WEIR_ATOMIC_DEFINE(bits, type)                                         \
+    static inline type weir_load_relaxed_u##bits(const type *p)                \
+    {                                                                          \
+        return ck_pr_load_##bits(p);                                           \
+    }                                                                          \
+    static inline type weir_load_acquire_u##bits(const type *p)                \
+    {                                                                          \
+        type v = ck_pr_load_##bits(p);                                         \
+        ck_pr_fence_acquire();                                                 \
+        return v;                                                              \
+    }                                                                          \
+    static inline void weir_store_relaxed_u##bits(type *p, type v)             \
+    {                                                                          \
+        ck_pr_store_##bits(p, v);                                              \
+    }                                                                          \
+    static inline void weir_store_release_u##bits(type *p, type v)             \
+    {                                                                          \
+        ck_pr_fence_release();                                                 \
+        ck_pr_store_##bits(p, v);                                              \
+    }                                                                          \
+    static inline bool weir_cas_u##bits(type *p, type *expected, type desired) \
+    {                                                                          \
+        ck_pr_fence_release();                                                 \
+        bool done = ck_pr_cas_##bits##_value(p, *expected, desired, expected); \
+        ck_pr_fence_acquire();                                                 \
+        return done;                                                           \
+    }                                                                          \
+    static inline type weir_xchg_u##bits(type *p, type v)                      \
+    {                                                                          \
+        ck_pr_fence_release();                                                 \
+        type old = ck_pr_fas_##bits(p, v);                                     \
+        ck_pr_fence_acquire();                                                 \
+        return old;                                                            \
+    }                                                                          \
+    static inline type weir_fetch_add_u##bits(type *p, type v)                 \
+    {                                                                          \
+        ck_pr_fence_release();                                                 \
+        type old = ck_pr_faa_##bits(p, v);                                     \
+        ck_pr_fence_acquire();                                                 \
+        return old;                                                            \
     }
 
-#define WEIR_ATOMIC_DEFINE_BITS(bits, type)                                                        \
-    static inline void weir_or_u##bits(type *p, type v)                                            \
-    {                                                                                              \
-        ck_pr_fence_release();                                                                     \
-        ck_pr_or_##bits(p, v);                                                                     \
-        ck_pr_fence_acquire();                                                                     \
-    }                                                                                              \
-    static inline void weir_and_u##bits(type *p, type v)                                           \
-    {                                                                                              \
-        ck_pr_fence_release();                                                                     \
-        ck_pr_and_##bits(p, v);                                                                    \
-        ck_pr_fence_acquire();                                                                     \
+#define WEIR_ATOMIC_DEFINE_BITS(bits, type)              \
+    static inline void weir_or_u##bits(type *p, type v)  \
+    {                                                    \
+        ck_pr_fence_release();                           \
+        ck_pr_or_##bits(p, v);                           \
+        ck_pr_fence_acquire();                           \
+    }                                                    \
+    static inline void weir_and_u##bits(type *p, type v) \
+    {                                                    \
+        ck_pr_fence_release();                           \
+        ck_pr_and_##bits(p, v);                          \
+        ck_pr_fence_acquire();                           \
     }
 
 static inline void weir_fence_full(void)

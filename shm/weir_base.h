@@ -12,18 +12,18 @@
 #include <stdint.h>
 
 /* Two 64-byte lines: the adjacent-line prefetcher of current x86 pulls them as a pair, so one writer owns 128 bytes. */
-#define WEIR_LINE_BYTES 128
+#define WEIR_LINE_BYTES   128
 
-#define WEIR_ALIGN_LINE  __attribute__((aligned(WEIR_LINE_BYTES)))
-#define WEIR_LIKELY(x)   __builtin_expect(!!(x), 1)
-#define WEIR_UNLIKELY(x) __builtin_expect(!!(x), 0)
-#define WEIR_UNUSED      __attribute__((unused))
+#define WEIR_ALIGN_LINE   __attribute__((aligned(WEIR_LINE_BYTES)))
+#define WEIR_LIKELY(x)    __builtin_expect(!!(x), 1)
+#define WEIR_UNLIKELY(x)  __builtin_expect(!!(x), 0)
+#define WEIR_UNUSED       __attribute__((unused))
 #define WEIR_PRINTF(f, a) __attribute__((format(printf, f, a)))
 #define WEIR_ARRAY_CNT(a) (sizeof(a) / sizeof((a)[0]))
 
-#define WEIR_NS_PER_US UINT64_C(1000)
-#define WEIR_NS_PER_MS UINT64_C(1000000)
-#define WEIR_NS_PER_S  UINT64_C(1000000000)
+#define WEIR_NS_PER_US    UINT64_C(1000)
+#define WEIR_NS_PER_MS    UINT64_C(1000000)
+#define WEIR_NS_PER_S     UINT64_C(1000000000)
 
 static inline uint64_t weir_min_u64(uint64_t a, uint64_t b)
 {

@@ -1,0 +1,257 @@
+/*
+ * weir.h: permits and HTTP calls through shared memory.
+ *
+ * A strategy opens a broker by name, finds its routes once, and then either takes permits (tens of nanoseconds, its own transport) or hands
+ * whole requests to the broker. This header is the manual; weir(7) tells the same as a story.
+ *
+ * Conventions
+ *   - Functions return 0 for done, a positive enum weir_answer for a normal other answer, a negative WEIR_E_* for a failure.
+ *   - Times are nanoseconds on weir's timeline (weir_now_ns); a deadline is an instant, never a duration. UINT64_MAX = no deadline of one's own
+ *     (a request still ends by its route's timeout).
+ *   - One handle belongs to one thread. weir_dup gives another thread its own. Nothing here takes a lock.
+ *   - The library never prints, never exits, starts no thread, installs no signal handler. weir_open and weir_dup allocate; nothing else does.
+ *   - fork: a handle belongs to the process that opened it; in a child every function answers WEIR_E_FORKED. Open again there.
+ *   - Any process may be killed at any instruction; nobody else waits for it.
+ */
+#ifndef WEIR_H
+#define WEIR_H
+
+#include "weir_types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define WEIR_API __attribute__((visibility("default")))
+
+struct weir; /* one thread's handle */
+
+/* A message for people, filled where a function takes one: what failed, with which value, why, what to do next. */
+struct weir_diag {
+    int error; /* the same value that the function returned */
+    char text[256];
+};
+
+/* ------------------------------------------------------------------------------------------- attach */
+
+/* Zero the struct, set `struct_bytes`, then what you want; 0 and NULL mean the default. Only grows at its end. */
+struct weir_open_opts {
+    size_t struct_bytes; /* sizeof(struct weir_open_opts) */
+    enum weir_role role; /* default WEIR_ROLE_TRADER */
+    const char *domain;  /* default "default" */
+    const char
+        *runtime_dir; /* default $WEIR_RUNTIME_DIR, else /run/weir, else $XDG_RUNTIME_DIR/weir */
+    const char *client_name; /* shown by weir stat; default: the program's name */
+    uint32_t slots;          /* requests in flight at once; default 64 */
+    uint32_t
+        request_bytes; /* path, query, headers and body of one request together; default 2048 */
+    uint64_t response_bytes; /* room for answers; default: what makes the arena 1 MiB */
+    uint64_t patience_ns;    /* wait so long for a broker that is absent or starting; default 0 */
+    uint64_t spin_ns;        /* waits spin so long before they sleep; default 20 us */
+};
+
+/*
+ * Attach to the broker `name` (NULL = "default") and give this thread a handle. `opts` and `diag` may be NULL.
+ * Returns 0, or WEIR_E_NO_BROKER, _NOT_READY, _PERMISSION, _ROLE, _ABI, _LAYOUT, _CORRUPT, _TOO_MANY_CLIENTS, _ARENA_TOO_LARGE, _NAME, _ARGUMENT,
+ * _MEMORY, _SYSTEM; `*out` is NULL then and `diag` says more. Cost: about a millisecond.
+ */
+WEIR_API int weir_open(struct weir **out, const char *name, const struct weir_open_opts *opts,
+                       struct weir_diag *diag);
+
+/* A handle on the same attachment for another thread; at most 8 in all. Returns 0, WEIR_E_HANDLES, _MEMORY, _FORKED. May be called by any thread. */
+WEIR_API int weir_dup(struct weir *w, struct weir **out);
+
+/*
+ * Close this handle; the last one detaches: what was queued is taken back, what is in flight is followed to its end by the broker.
+ * Permits stay charged. NULL is allowed.
+ */
+WEIR_API void weir_close(struct weir *w);
+
+/*
+ * Is the broker alive? 0; WEIR_E_STALE when the supervisor is gone (close and open again: permits go on until the lease ends, nobody can
+ * attach); WEIR_E_LEASE when the lease has ended. Cost: one system call.
+ */
+WEIR_API int weir_check(struct weir *w);
+
+/* ------------------------------------------------------------------------------------------- names, once at start-up */
+
+/* "provider.route" → id. 0 or WEIR_E_ROUTE_UNKNOWN. "weir.nop" is answered by the worker at once: for measuring. */
+WEIR_API int weir_route_find(struct weir *w, const char *name, weir_route_id *out);
+
+/* "account=a,instrument=BTC-USDT" → id; kinds left out take their first value. 0, WEIR_E_SCOPE_UNKNOWN, WEIR_E_ARGUMENT. */
+WEIR_API int weir_scope_find(struct weir *w, const char *provider, const char *scope,
+                             weir_scope_id *out);
+
+/* "provider.limit" → index, as in weir_denial.limit. 0 or WEIR_E_LIMIT_UNKNOWN. */
+WEIR_API int weir_limit_find(struct weir *w, const char *name, uint32_t *out);
+
+/* What a route is. Strings live as long as the handle. */
+struct weir_route_info {
+    const char *provider;
+    const char *name;
+    enum weir_method method;
+    enum weir_priority priority; /* its default class */
+    uint32_t limit_cnt;
+    uint32_t limit[WEIR_PERMIT_LIMITS_MAX]; /* order of struct weir_cost.units */
+    uint32_t cost[WEIR_PERMIT_LIMITS_MAX];
+    int own_transport; /* 1: permits only */
+    int idempotent;
+    uint64_t timeout_ns;
+    uint32_t response_max_bytes;
+};
+WEIR_API int weir_route_get(struct weir *w, weir_route_id route, struct weir_route_info *out);
+
+/* The state of a limit now. 0, WEIR_E_LIMIT_UNKNOWN, WEIR_E_SCOPE_UNKNOWN, WEIR_E_NOT_TRADER (callers and monitors ask `weir limits`). */
+struct weir_limit_info {
+    const char *provider;
+    const char *name;
+    enum weir_limit_kind kind;
+    uint32_t quota_units; /* what may be charged now; smaller while the server's clock is unknown */
+    uint32_t used_units;
+    uint32_t left_units[WEIR_PRIORITY_CNT];
+    uint64_t reset_ns; /* when used falls to 0 if nothing more is taken */
+};
+WEIR_API int weir_limit_get(struct weir *w, uint32_t limit, weir_scope_id scope,
+                            struct weir_limit_info *out);
+
+/* ------------------------------------------------------------------------------------------- time */
+
+/* Now, on weir's timeline: the broker's CLOCK_MONOTONIC in ns. The only source of deadlines. Cost: about 10 ns. */
+WEIR_API uint64_t weir_now_ns(struct weir *w);
+
+/* The provider's UTC now, true within `*error_ns`: for timestamps in signed calls. 0; WEIR_DENIED while it is unknown; WEIR_E_SCOPE_UNKNOWN. */
+WEIR_API int weir_server_time(struct weir *w, const char *provider, uint64_t *utc_ns,
+                              uint64_t *error_ns);
+
+/* ------------------------------------------------------------------------------------------- permits (role trader) */
+
+/*
+ * Take a permit for one call on `route`, now or not at all: from all limits of the route or from none. `units` NULL = the route's own costs.
+ * Returns 0 and fills `*permit`; WEIR_DENIED and fills permit->denial (which limit, and the earliest instant at which it could pass);
+ * WEIR_CONTENDED (ask again at once); WEIR_E_ROUTE_UNKNOWN, _SCOPE_UNKNOWN, _COST (could never pass), _PRIORITY, _NOT_TRADER, _FORKED.
+ * Write the request before permit->use_by_ns. Settle each permit; one that is not settled stays charged, which is safe but wasteful.
+ * Cost: tens of ns; no system call, no lock, no allocation.
+ * Rule: two passes, straddle charging, GCRA: weir_limits(7), with the proofs.
+ */
+WEIR_API int weir_permit_try(struct weir *w, weir_route_id route, weir_scope_id scope,
+                             const struct weir_cost *units, enum weir_priority priority,
+                             struct weir_permit *permit);
+
+/*
+ * The same, but wait until `deadline_ns`: sleeps to the promised instant less 100 us, spins the rest, wakes early at refunds and
+ * resumes. Returns as weir_permit_try; WEIR_DENIED at once when the promised instant lies behind the deadline. The order among waiters is not promised.
+ */
+WEIR_API int weir_permit_wait(struct weir *w, weir_route_id route, weir_scope_id scope,
+                              const struct weir_cost *units, enum weir_priority priority,
+                              uint64_t deadline_ns, struct weir_permit *permit);
+
+/* May I, and if not why and when? Takes nothing. Answers as weir_permit_try; on 0 the permit itself is not valid. */
+WEIR_API int weir_permit_peek(struct weir *w, weir_route_id route, weir_scope_id scope,
+                              const struct weir_cost *units, enum weir_priority priority,
+                              struct weir_permit *permit);
+
+/*
+ * Say what became of the call. WEIR_OUTCOME_NOT_SENT gives the permit back; WEIR_OUTCOME_ANSWERED with status 429, 418 or 403 pauses the provider for
+ * everyone, for `retry_after_ns` (1 s where it is 0; at most 60 s on a trader's word), unless the permit is older than the last resume.
+ * Returns 0, WEIR_E_SETTLED the second time, WEIR_E_ARGUMENT for a permit that was never granted.
+ */
+WEIR_API int weir_permit_settle(struct weir *w, struct weir_permit *permit,
+                                const struct weir_outcome *outcome);
+
+/* ------------------------------------------------------------------------------------------- requests (roles caller, trader) */
+
+struct weir_header {
+    const char *name;
+    const char *value;
+};
+
+/* Zero the struct, set `struct_bytes` and `route`, then what the call needs. Copied by weir_submit; may be reused at once. */
+struct weir_request_spec {
+    size_t struct_bytes; /* sizeof(struct weir_request_spec) */
+    weir_route_id route;
+    int priority_set; /* 0: the route's own class */
+    enum weir_priority priority;
+    weir_scope_id scope;
+    const struct weir_cost *units; /* NULL: the route's costs */
+    const char *path_rest; /* only on routes whose configured path ends in a slash and a star */
+    const char *query;     /* without '?', percent-encoded */
+    const struct weir_header *headers;
+    size_t header_cnt;
+    const void *body;
+    size_t body_bytes;
+    uint64_t
+        deadline_ns; /* used by weir_submit; weir_call has its own argument. 0 or UINT64_MAX: the route's timeout */
+};
+
+/* Names one request of this attachment until it is released. */
+typedef uint64_t weir_ticket;
+
+/*
+ * How a request ended and what came back. Pointers lead into shared memory that is this process' alone to read; they are valid until
+ * weir_release. `headers` are lines as received, each ended by CR LF; neither they nor `body` are NUL-terminated.
+ */
+struct weir_response {
+    weir_ticket ticket;
+    enum weir_result result;
+    uint32_t status; /* HTTP status, 0 if none */
+    int error; /* WEIR_E_* with WEIR_RESULT_REJECTED; a CURLcode with NOT_SENT, FAILED, OUTCOME_UNKNOWN */
+    struct weir_denial denial;
+    const char *headers;
+    size_t headers_bytes;
+    const void *body;
+    size_t body_bytes;
+    uint32_t endpoint; /* index of the endpoint that served it; UINT32_MAX if none */
+    uint32_t sends;    /* times it was written to a connection */
+    /* weir time of each stage; 0 where it was not reached */
+    uint64_t submitted_ns, taken_ns, permitted_ns, sent_ns, first_byte_ns, done_ns, delivered_ns;
+};
+
+/*
+ * Hand one request over and go on. Returns 0 and the ticket, or WEIR_E_NO_SLOT, _RING_FULL, _BODY_TOO_LARGE, _PATH_INVALID, _HEADER_INVALID,
+ * _HEADER_FORBIDDEN, _ROUTE_UNKNOWN, _SCOPE_UNKNOWN, _TRANSPORT, _PRIORITY, _DEADLINE, _NOT_CALLER, _STALE, _BLOCKED, _FORKED: then nothing was handed over.
+ * Cost: a copy and two CAS; a system call only if the worker sleeps.
+ */
+WEIR_API int weir_submit(struct weir *w, const struct weir_request_spec *spec, weir_ticket *out);
+
+/* Take one request of this handle that has ended, in no promised order. 0 and `*out`; WEIR_EMPTY. Each is given once. No system call unless weir_fd is in use. */
+WEIR_API int weir_poll(struct weir *w, struct weir_response *out);
+
+/*
+ * Wait for one request until `deadline_ns`: spins, then sleeps. 0 and `*out`; WEIR_PENDING at the deadline (the request goes on);
+ * WEIR_E_TICKET; WEIR_E_STALE when the supervisor is gone and no answer came within its time.
+ */
+WEIR_API int weir_wait(struct weir *w, weir_ticket ticket, uint64_t deadline_ns,
+                       struct weir_response *out);
+
+/*
+ * Take a request back. 0: it was not sent and never will be (the ticket is gone). WEIR_E_CANCEL_LATE: the worker has it; it will stop it
+ * if no byte was written, and the request ends with its own outcome, which is still to be waited for.
+ */
+WEIR_API int weir_cancel(struct weir *w, weir_ticket ticket);
+
+/* Give the slot and the answer's memory back. Each ended request is released once. 0 or WEIR_E_TICKET. */
+WEIR_API int weir_release(struct weir *w, weir_ticket ticket);
+
+/* weir_submit and weir_wait in one; the response must be released. On WEIR_PENDING the request was cancelled or ends unseen. */
+WEIR_API int weir_call(struct weir *w, const struct weir_request_spec *spec, uint64_t deadline_ns,
+                       struct weir_response *out);
+
+/*
+ * A descriptor that becomes readable when a request of this attachment ends, for epoll, io_uring, asyncio. Poll with weir_poll until WEIR_EMPTY
+ * after each wake-up; that re-arms it. One per attachment: threads that each run an event loop open one attachment each. Owned by the handle.
+ */
+WEIR_API int weir_fd(struct weir *w);
+
+/* ------------------------------------------------------------------------------------------- texts */
+
+WEIR_API const char *weir_strerror(int error); /* what failed; never NULL */
+WEIR_API const char *weir_hint(int error);     /* what to do next; never NULL */
+WEIR_API const char *weir_reason_text(uint32_t reason);
+WEIR_API const char *weir_result_text(uint32_t result);
+WEIR_API const char *weir_version(void); /* "0.1.0" */
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,523 @@
+/*
+ * weir_layout.h: every byte that processes share.
+ *
+ * Five segments, each a sealed memfd that starts with struct weir_shm_header. Sections are found by the header's table, never by
+ * adding sizes; an absent section has cnt 0.
+ *
+ *   board    writer: worker (one line: supervisor)     readers: everyone, read-only for ever
+ *     header | gate | supervisor | worker | clock | need_wakeup | block[256] | provider[] | limit_word[] | limit[] | route[] |
+ *     endpoint[] | ring_head[domain][5] | client[256] | tables[]
+ *   permits  writers: traders, worker                  readers: the same
+ *     header | limit_word[] | pause[provider]
+ *   ring d   writers: clients of domain d, worker      readers: the same
+ *     header | ring[5] = { tail line, cells }           (weir_ring.h)
+ *   arena i  writers: client i, worker                 readers: the same
+ *     header | wake | meter[thread] | slot[] | request bytes[] | response pool
+ *   ledger   writer and reader: worker                 survives it, never leaves the broker
+ *     header | limit_word[] (its own charges) | counters;  and one shadow segment per client: header | shadow[slot]
+ *
+ * Rules: a 128-byte line has one stated writer. Nothing in permits, ring or arena is trusted by the worker. Every offset is
+ * asserted in weir_layout.c and pinned by tests/abi/layout_v1.txt; the layout hash is computed from the same table. A field is
+ * never reused: growth goes into `reserved` or into a new section.
+ *
+ * Who dies: a client in the middle of writing leaves only its own arena odd (the worker copies and checks) and at most one charge
+ * too many in permits. A worker in the middle leaves latches whole (weir_latch.h) and counters at most one behind.
+ */
+#ifndef WEIR_LAYOUT_H
+#define WEIR_LAYOUT_H
+
+#include "weir_base.h"
+#include "weir_clock.h"
+#include "weir_histogram.h"
+#include "weir_types.h"
+
+#define WEIR_MAGIC         UINT64_C(0x3130524945570a1a) /* last byte 0x1a first: no text file begins so */
+#define WEIR_ABI_MAJOR     1U
+#define WEIR_ABI_MINOR     0U
+
+#define WEIR_CLIENTS_MAX   255U /* handles have 8 bits; 255 is POISON's client */
+#define WEIR_SLOTS_MAX     4096U
+#define WEIR_DOMAINS_MAX   8U
+#define WEIR_PROVIDERS_MAX 64U
+#define WEIR_LIMITS_MAX    256U
+#define WEIR_ROUTES_MAX    1024U
+#define WEIR_ENDPOINTS_MAX 256U
+#define WEIR_THREADS_MAX   8U /* handles of one attachment: weir_open and 7 times weir_dup */
+
+/* The built-in route that the worker answers at once, for measuring the ring itself ("weir.nop"). */
+#define WEIR_ROUTE_NOP UINT32_C(0xfffffffe)
+
+/* ------------------------------------------------------------------------------------------------ header */
+
+enum weir_segment_kind {
+    WEIR_SEGMENT_BOARD = 1,
+    WEIR_SEGMENT_PERMITS = 2,
+    WEIR_SEGMENT_RING = 3,
+    WEIR_SEGMENT_ARENA = 4,
+    WEIR_SEGMENT_LEDGER = 5,
+    WEIR_SEGMENT_SHADOW = 6,
+};
+
+enum weir_section_kind {
+    WEIR_SECTION_UNSET = 0,
+    WEIR_SECTION_GATE = 1,
+    WEIR_SECTION_SUPERVISOR = 2,
+    WEIR_SECTION_WORKER = 3,
+    WEIR_SECTION_CLOCK = 4,
+    WEIR_SECTION_NEED_WAKEUP = 5,
+    WEIR_SECTION_BLOCK = 6,
+    WEIR_SECTION_PROVIDER = 7,
+    WEIR_SECTION_FOREIGN = 8,
+    WEIR_SECTION_LIMIT = 9,
+    WEIR_SECTION_ROUTE = 10,
+    WEIR_SECTION_ENDPOINT = 11,
+    WEIR_SECTION_RING_HEAD = 12,
+    WEIR_SECTION_CLIENT = 13,
+    WEIR_SECTION_TABLES = 14,
+    WEIR_SECTION_LIMIT_WORD = 15,
+    WEIR_SECTION_PAUSE = 16,
+    WEIR_SECTION_RING = 17,
+    WEIR_SECTION_WAKE = 18,
+    WEIR_SECTION_METER = 19,
+    WEIR_SECTION_SLOT = 20,
+    WEIR_SECTION_REQUEST = 21,
+    WEIR_SECTION_RESPONSE = 22,
+    WEIR_SECTION_SHADOW = 23,
+    WEIR_SECTION_CNT
+};
+
+struct weir_shm_section {
+    uint32_t kind;         /* enum weir_section_kind */
+    uint32_t cnt;          /* elements; 0 = absent */
+    uint64_t stride_bytes; /* from one element to the next */
+    uint64_t off_bytes;    /* from the start of the segment */
+};
+
+#define WEIR_SECTIONS_MAX 16
+
+/* Written once by the supervisor before the segment is handed out; `magic` last, with release. */
+struct weir_shm_header {
+    uint64_t magic;
+    uint32_t abi_major;
+    uint32_t abi_minor;
+    uint64_t layout_hash;
+    uint64_t
+        broker_id; /* random; equal in all segments of one broker, so that pieces of two are never mixed */
+    uint32_t segment_kind;
+    uint32_t section_cnt;
+    uint64_t segment_bytes;
+    uint64_t created_utc_ns; /* for people */
+    char name[WEIR_NAME_BYTES];
+    uint64_t reserved[5];
+    struct weir_shm_section section[WEIR_SECTIONS_MAX];
+} WEIR_ALIGN_LINE;
+
+/* ------------------------------------------------------------------------------------------------ board */
+
+/* What every permit looks at first. Writer: worker; `lease_until_ns` also the supervisor while no worker lives. */
+struct weir_shm_gate {
+    uint64_t
+        lease_until_ns; /* weir time; a permit after it is refused. Stored with release, loaded relaxed: time alone decides */
+    uint64_t
+        tables; /* generation:32 | block index:32; released after the block is whole (pair:tables) */
+    uint32_t block_all;   /* not 0: nobody is granted anything */
+    uint32_t incarnation; /* of the worker; goes up at each restart */
+    uint64_t reserved[13];
+} WEIR_ALIGN_LINE;
+
+/* Writer: supervisor. Relaxed stores; for monitors and for a client that asks whether anybody can attach. */
+struct weir_shm_supervisor {
+    uint64_t heartbeat_ns;
+    uint64_t started_ns;
+    uint32_t pid;
+    uint32_t worker_restarts;
+    uint64_t worker_died_ns;
+    uint64_t reserved[12];
+} WEIR_ALIGN_LINE;
+
+/* Writer: worker. Relaxed stores; for monitors. */
+struct weir_shm_worker {
+    uint64_t heartbeat_ns;
+    uint64_t started_ns;
+    uint32_t pid;
+    uint32_t in_flight;         /* requests taken and not ended */
+    uint64_t loop_cycle_max_ns; /* the longest turn of the loop since start */
+    uint64_t loop_cycles;
+    uint64_t wakes;         /* times it slept and was woken */
+    uint64_t ring_taken;    /* entries taken from the rings */
+    uint64_t ring_dropped;  /* entries that named no submitted request: stale, doubled or forged */
+    uint64_t ring_repaired; /* cells and tails set right */
+    uint64_t swept;         /* requests found by the sweep rather than by the ring */
+    uint64_t limit_damaged; /* limit words found outside their legal range and set to spent */
+    uint64_t client_reaped;
+    uint64_t slot_reaped;    /* requests of dead clients that ended without a reader */
+    uint64_t permit_reports; /* pauses that traders reported */
+    uint64_t reserved[2];
+} WEIR_ALIGN_LINE;
+
+/* bit 0: the worker sleeps and wants a doorbell; bits 1..31: sleep epoch. Writer: worker, by exchange (pair:wakeup). */
+struct weir_shm_need_wakeup {
+    uint32_t word;
+    uint32_t reserved[31];
+} WEIR_ALIGN_LINE;
+
+/* One byte-sized switch per client, 4 bytes wide for the atomics. Writer: worker. Relaxed: an operator's switch. */
+struct weir_shm_block {
+    uint32_t client[256];
+} WEIR_ALIGN_LINE;
+
+enum weir_clock_state {
+    WEIR_CLOCK_UNKNOWN =
+        0, /* windows are counted by this machine's UTC with the reduced quota of weir_window.h */
+    WEIR_CLOCK_KNOWN = 1,
+    WEIR_CLOCK_CLOSED = 2, /* being re-aligned: nothing is granted for some microseconds */
+};
+
+/* The value behind a provider's clock latch. */
+struct weir_server_clock {
+    int64_t offset_ns; /* server UTC minus weir time */
+    uint64_t error_ns; /* half-width of the interval that holds the truth, at sampled_at_ns */
+    uint64_t sampled_at_ns;
+    uint64_t drift_ppb; /* growth of the error with age */
+    uint64_t jitter_ns; /* slack until the write + spread of the delay until the exchange counts */
+    uint64_t state;     /* enum weir_clock_state */
+};
+#define WEIR_SERVER_CLOCK_WORDS 6
+
+/* Writer: worker. Line 0 is read by every permit on this provider. */
+struct weir_shm_provider {
+    uint64_t clock_seq;
+    uint64_t clock[2 * WEIR_SERVER_CLOCK_WORDS];
+    uint64_t
+        pause; /* the worker's own pause (weir_pause.h): may be long. Partner of permits' pause word */
+    uint64_t reserved[2];
+    /* line 1: for monitors */
+    uint64_t throttled; /* answers that said stop: 429, 418, 403 */
+    uint64_t paused_ns; /* sum of all pauses set */
+    uint64_t clock_samples;
+    uint64_t clock_realigned;
+    uint64_t reserved2[12];
+} WEIR_ALIGN_LINE;
+
+/* What others used of a limit, as the server's headers show it: window:32 | units:32. Writer: worker. One per limit word. */
+struct weir_shm_foreign {
+    uint64_t word;
+};
+
+/* Per limit, for monitors. Writer: worker, which folds in what the traders' meters say. */
+struct weir_shm_limit_stats {
+    uint64_t refused[WEIR_PRIORITY_CNT];
+    uint64_t damaged;
+    uint64_t reserved[10];
+} WEIR_ALIGN_LINE;
+
+/* Per route, for monitors. Writer: worker. */
+struct weir_shm_route_stats {
+    uint64_t granted[WEIR_PRIORITY_CNT]; /* permits: traders' and the worker's own */
+    uint64_t calls;                      /* requests taken */
+    uint64_t results[12];                /* by enum weir_result */
+    uint64_t statuses[6];                /* 1xx..5xx at 1..5, anything else at 0 */
+    uint64_t bytes_in;
+    uint64_t reserved[7];
+} WEIR_ALIGN_LINE;
+
+enum weir_stage {
+    WEIR_STAGE_QUEUE = 0,   /* submitted -> taken */
+    WEIR_STAGE_PERMIT = 1,  /* taken -> permitted */
+    WEIR_STAGE_CONNECT = 2, /* permitted -> sent: connection at hand, or made */
+    WEIR_STAGE_SERVER = 3,  /* sent -> first byte */
+    WEIR_STAGE_TOTAL = 4,   /* submitted -> delivered */
+};
+#define WEIR_STAGE_CNT 5
+
+/* Per endpoint, for monitors. Writer: worker. */
+struct weir_shm_endpoint {
+    uint32_t in_flight;
+    uint32_t connections; /* open now */
+    uint64_t connects;    /* opened since start */
+    uint64_t requests;
+    uint64_t failures;        /* no whole answer */
+    uint64_t resends_stopped; /* second passages of the send gate that were refused */
+    uint64_t resolved_at_ns;
+    uint64_t last_status;
+    uint64_t address_family;
+    char address[48]; /* numeric, as connected to; rewritten only when it changes */
+    uint64_t reserved[2];
+    struct weir_shm_histogram stage[WEIR_STAGE_CNT];
+} WEIR_ALIGN_LINE;
+
+enum weir_client_state {
+    WEIR_CLIENT_FREE = 0,
+    WEIR_CLIENT_LIVE = 1,
+    WEIR_CLIENT_GONE = 2, /* dead or closed, with calls still in flight */
+};
+
+/* Writer: worker. `state` is stored last with release (pair:client). */
+struct weir_shm_client {
+    uint32_t state;
+    uint32_t pid;
+    uint32_t uid;
+    uint32_t role;
+    uint32_t domain;
+    uint32_t slot_cnt;
+    uint64_t arena_bytes;
+    uint64_t attached_ns;
+    uint64_t submitted;
+    uint64_t ended;
+    uint64_t rejected; /* requests that failed validation */
+    uint64_t forged;   /* handles that named nothing of this client */
+    uint64_t granted;  /* permits taken by itself: its own word for it */
+    uint64_t in_flight;
+    char name[WEIR_NAME_BYTES];
+    uint64_t reserved[17];
+} WEIR_ALIGN_LINE;
+
+/* ------------------------------------------------------------------------------------------------ tables */
+
+/*
+ * What the configuration says, compiled for the permit path: immutable blocks. Block k lies in section TABLES at k * stride; the
+ * gate's `tables` word names the current one. A block is not reused for 60 s and two reloads.
+ */
+struct weir_shm_tables {
+    uint64_t checksum; /* XXH3-64 over the rest of the used block */
+    uint32_t generation;
+    uint32_t used_bytes;
+    uint32_t provider_cnt, provider_off_bytes; /* struct weir_shm_provider_row */
+    uint32_t limit_cnt, limit_off_bytes;       /* struct weir_shm_limit_row */
+    uint32_t route_cnt, route_off_bytes;       /* struct weir_shm_route_row */
+    uint32_t endpoint_cnt, endpoint_off_bytes; /* struct weir_shm_endpoint_row */
+    uint32_t scope_cnt, scope_off_bytes;       /* struct weir_shm_scope_row */
+    uint64_t reserved[9];
+} WEIR_ALIGN_LINE;
+
+struct weir_shm_provider_row {
+    char name[WEIR_NAME_BYTES];
+    uint32_t limit_first, limit_cnt;
+    uint32_t route_first, route_cnt;
+    uint32_t endpoint_first, endpoint_cnt;
+    uint64_t jitter_ns;                      /* configured: slack + spread */
+    uint64_t slack_ns;                       /* a permit must be written to the wire within this */
+    uint32_t scope_cnt[WEIR_SCOPE_KIND_CNT]; /* values of each kind; at least 1 */
+    uint64_t reserved[4];
+} WEIR_ALIGN_LINE;
+
+/* Line 0 and 1 are what a permit reads; line 2 is for people. */
+struct weir_shm_limit_row {
+    uint32_t kind; /* enum weir_limit_kind */
+    uint32_t provider;
+    uint32_t word_first; /* first index of limit words; one per scope value */
+    uint32_t word_cnt;
+    uint32_t scope_shift; /* 16 * enum weir_scope_kind */
+    uint32_t quota;       /* units per window; bucket: units of the full bucket (burst) */
+    uint64_t window_ns;
+    uint64_t window_inverse; /* floor(2^64 / window_ns): division by multiplication */
+    uint64_t unit_ns;        /* bucket: T, the time that one unit takes to come back, rounded up */
+    uint64_t tolerance_ns[WEIR_PRIORITY_CNT]; /* bucket: B*T less headroom less jitter, per class */
+    uint64_t release_q64[WEIR_PRIORITY_CNT];  /* window: headroom per ns left, Q64 */
+    uint32_t reserve_min
+        [WEIR_PRIORITY_CNT]; /* window: what stays free for the classes above, to the end */
+    uint32_t
+        quota_unaligned; /* window: floor(N / (2 + ceil(J/W))), when the clock is unknown or J > W/4 */
+    uint64_t reserved[13];
+    /* line 2 */
+    char name[WEIR_NAME_BYTES];
+    uint32_t headroom_ppm[WEIR_PRIORITY_CNT];
+    uint32_t scope_kind;
+    uint64_t rate_window_ns; /* as configured: quota per this */
+    uint32_t rate_quota;
+    uint32_t reserved2;
+    uint64_t reserved3[7];
+} WEIR_ALIGN_LINE;
+
+enum weir_route_flag {
+    WEIR_ROUTE_OWN_TRANSPORT = 1U << 0,
+    WEIR_ROUTE_IDEMPOTENT = 1U << 1,
+    WEIR_ROUTE_SIGNED = 1U << 2,
+    WEIR_ROUTE_NEEDS_CLOCK = 1U << 3, /* has a limit that counts by windows */
+    WEIR_ROUTE_PATH_REST =
+        1U << 4, /* the configured path ends in a slash and star: the client may append */
+};
+
+struct weir_shm_route_row {
+    uint32_t provider;
+    uint32_t limit_cnt;
+    uint16_t limit[WEIR_PERMIT_LIMITS_MAX];
+    uint32_t cost[WEIR_PERMIT_LIMITS_MAX];
+    uint32_t flags;
+    uint32_t method;   /* enum weir_method */
+    uint32_t priority; /* default class */
+    uint32_t response_max_bytes;
+    uint64_t timeout_ns;
+    uint64_t reserved[6];
+    /* line 1 */
+    char name[WEIR_NAME_BYTES]; /* without the provider's */
+    uint64_t reserved2[12];
+} WEIR_ALIGN_LINE;
+
+struct weir_shm_endpoint_row {
+    char name[WEIR_NAME_BYTES];
+    char host[64]; /* shown to monitors; cut if longer */
+    uint32_t provider;
+    uint32_t port;
+    uint32_t role; /* 0 primary, 1 secondary, 2 backup */
+    uint32_t connections_max;
+    uint32_t tls;
+    uint32_t weight;
+    uint64_t reserved[1];
+} WEIR_ALIGN_LINE;
+
+/* A named scope value: weir_scope_find looks here. */
+struct weir_shm_scope_row {
+    char name[WEIR_NAME_BYTES];
+    uint32_t provider;
+    uint32_t kind;  /* enum weir_scope_kind */
+    uint32_t value; /* 0.. */
+    uint32_t reserved;
+};
+
+/* ------------------------------------------------------------------------------------------------ permits */
+
+/*
+ * The state of one limit for one scope value, alone on its line. By kind:
+ *   token_bucket   word[0] = TAT in ns of weir time
+ *   fixed_window   word[k & 1] = window k (low 32 bits) : 32 | units : 32
+ * Writers: traders and worker, by CAS only (pair:limit). A dead writer leaves a whole word: at worst one charge too many.
+ */
+struct weir_shm_limit_word {
+    uint64_t word[2];
+    uint64_t reserved[14];
+} WEIR_ALIGN_LINE;
+
+/* Per provider: what traders report, and the bell of those who wait. Writers: traders, worker, by CAS. */
+struct weir_shm_pause {
+    uint64_t word;    /* weir_pause.h */
+    uint32_t changed; /* futex: goes up at refunds, resumes and reloads while somebody waits */
+    uint32_t waiters; /* hint: somebody sleeps on `changed` */
+    uint64_t reserved[14];
+} WEIR_ALIGN_LINE;
+
+/* ------------------------------------------------------------------------------------------------ arena */
+
+/* The client's bells. Writers: client (armed), worker (done bits, completed). */
+struct weir_shm_wake {
+    uint64_t
+        done[WEIR_SLOTS_MAX /
+             64]; /* bit per slot: ended and not yet polled; the worker sets, the client clears */
+    uint32_t completed; /* futex: goes up at each end (pair:completed) */
+    uint32_t waiters;   /* client: somebody sleeps on `completed` */
+    uint32_t fd_armed;  /* client: send a byte to my fd at the next end (pair:armed) */
+    uint32_t submitted; /* client: bumped after each submit; a hint for the sweep */
+    uint64_t reserved[14];
+} WEIR_ALIGN_LINE;
+
+/*
+ * One thread's own counts, so that the permit path writes no shared line. Writer: the thread. Reader: worker, which takes
+ * differences modulo 2^32 and adds them to the board. u32 granted[route][5], then u32 refused[limit][5].
+ */
+struct weir_shm_meter_head {
+    uint32_t route_cnt;
+    uint32_t limit_cnt;
+    uint32_t settled;
+    uint32_t contended;
+    uint32_t rolled_back;
+    uint32_t reserved[27];
+} WEIR_ALIGN_LINE;
+
+/* Slot states; the word is gen:32 | state:8 | thread:8 | 0:16 (weir_slot.h). */
+
+/* What a client asks. Copied once by the worker; only the copy is looked at. 128 bytes. */
+struct weir_shm_request {
+    uint32_t route;
+    uint8_t priority;
+    uint8_t method; /* 0 = the route's own */
+    uint16_t header_cnt;
+    uint64_t scope;
+    uint64_t deadline_ns;
+    uint64_t submitted_ns;
+    uint64_t correlation;
+    uint32_t
+        path_bytes; /* payload in the request area: path rest | query | headers | body, without gaps */
+    uint32_t query_bytes;
+    uint32_t headers_bytes; /* each: u16 name bytes | u16 value bytes | name | value */
+    uint32_t body_bytes;
+    uint32_t unit_cnt; /* 0 = the route's costs */
+    uint32_t units[WEIR_PERMIT_LIMITS_MAX];
+    uint32_t reserved[9];
+};
+
+/* What the worker answers. Written before the state word says DONE. 128 bytes. */
+struct weir_shm_response {
+    uint32_t result; /* enum weir_result */
+    uint32_t status; /* HTTP status, 0 if none */
+    int32_t
+        error; /* enum weir_error, with REJECTED; the CURLcode with NOT_SENT, FAILED, OUTCOME_UNKNOWN */
+    uint32_t endpoint;
+    uint32_t denial_reason;
+    uint32_t denial_limit;
+    uint64_t denial_earliest_ns;
+    uint32_t headers_off_bytes; /* in the response pool */
+    uint32_t headers_bytes;     /* lines as received, each ended by CR LF */
+    uint32_t body_off_bytes;
+    uint32_t body_bytes;
+    uint64_t submitted_ns, taken_ns, permitted_ns, sent_ns, first_byte_ns, done_ns, delivered_ns;
+    uint32_t sends;    /* passages of the send gate */
+    uint32_t connects; /* 1: the connection was made for this call */
+    uint64_t reserved[2];
+};
+
+/* Line 0: client and worker by CAS; line 1: client; line 2: worker. */
+struct weir_shm_slot {
+    uint64_t state;  /* weir_slot.h */
+    uint32_t waiter; /* client: a thread sleeps on the low half of `state` */
+    uint32_t cancel; /* client: stop if you can */
+    uint64_t reserved[14];
+    struct weir_shm_request request;
+    struct weir_shm_response response;
+} WEIR_ALIGN_LINE;
+
+/* ------------------------------------------------------------------------------------------------ ledger */
+
+/* The worker's own truth about one slot of one client. Never shared with clients; survives the worker. */
+struct weir_shm_shadow {
+    uint32_t generation;
+    uint32_t
+        state; /* enum weir_slot_state: what the worker knows, whatever the client's word says */
+    uint32_t pool_off_bytes; /* room held in the response pool */
+    uint32_t pool_bytes;     /* 0 = none */
+    uint32_t route;
+    uint32_t sends;
+    uint64_t deadline_ns;
+    uint64_t taken_ns;
+    uint64_t sent_ns;
+    uint64_t correlation;
+    uint32_t idempotent;
+    uint32_t reserved;
+};
+
+/* Worker counters that outlive it. */
+struct weir_shm_ledger {
+    uint64_t correlation_next;
+    uint64_t reserved[15];
+} WEIR_ALIGN_LINE;
+
+/* ------------------------------------------------------------------------------------------------ table of the layout */
+
+struct weir_layout_field {
+    const char *type;
+    const char *field; /* "" = the whole type */
+    uint32_t off_bytes;
+    uint32_t bytes;
+};
+
+/* Every shared field, in a fixed order: printed by `weir inspect --layout`, pinned by tests/abi, hashed into the header. */
+extern const struct weir_layout_field weir_layout_fields[];
+extern const size_t weir_layout_field_cnt;
+
+/* XXH3-64 over the table above and the ABI major: equal hashes mean equal layouts. */
+uint64_t weir_layout_hash(void);
+
+/* The text of a segment or section kind; "?" for an unknown one. */
+const char *weir_segment_name(uint32_t kind);
+const char *weir_section_name(uint32_t kind);
+
+#endif

@@ -1,0 +1,348 @@
+#include "weir_permit.h"
+
+#include "weir_atomic.h"
+#include "weir_futex.h"
+#include "weir_weave.h"
+
+#include <string.h>
+
+/* One attempt's private state. */
+struct attempt {
+    struct weir_limit_time time;
+    uint64_t clock_seq;
+    uint64_t pause_word;
+    uint32_t cnt;
+    uint32_t limit[WEIR_PERMIT_LIMITS_MAX];
+    uint32_t word_index[WEIR_PERMIT_LIMITS_MAX];
+    struct weir_limit_plan plan[WEIR_PERMIT_LIMITS_MAX];
+};
+
+int weir_permit_refresh(struct weir_permit_view *view)
+{
+    uint64_t word = weir_load_acquire_u64(&view->gate->tables); /* pair:tables A */
+    if (WEIR_LIKELY(word == view->tables.word)) {
+        return WEIR_OK;
+    }
+    return weir_tables_resolve(&view->tables, word, view->tables_base, view->tables_cnt,
+                               view->tables_stride_bytes, &view->bounds);
+}
+
+const struct weir_server_clock *weir_permit_server_clock(struct weir_permit_view *view,
+                                                         uint32_t provider, uint64_t *seq)
+{
+    const struct weir_shm_provider *p = &view->provider[provider];
+    struct weir_permit_clock *cache = &view->clock[provider];
+    uint64_t now_seq = weir_load_acquire_u64(&p->clock_seq); /* pair:latch A */
+    if (WEIR_UNLIKELY(now_seq != cache->seq)) {
+        uint64_t value[WEIR_SERVER_CLOCK_WORDS];
+        if (!weir_latch_read(&p->clock_seq, p->clock, value, WEIR_SERVER_CLOCK_WORDS,
+                             &cache->seq)) {
+            cache->seq = 0;
+            return NULL;
+        }
+        memcpy(&cache->clock, value, sizeof cache->clock);
+    }
+    *seq = cache->seq;
+    return &cache->clock;
+}
+
+struct weir_shm_limit_word *weir_permit_word(const struct weir_permit_view *view, uint32_t limit,
+                                             weir_scope_id scope, uint32_t *index)
+{
+    const struct weir_shm_limit_row *row = &view->tables.limit[limit];
+    uint32_t value = (uint32_t)(scope >> row->scope_shift) & 0xffffU;
+    if (WEIR_UNLIKELY(value >= row->word_cnt)) {
+        return NULL;
+    }
+    *index = row->word_first + value;
+    return &view->word[*index];
+}
+
+static int deny(struct weir_permit *permit, uint32_t reason, uint32_t limit, uint64_t earliest_ns)
+{
+    permit->denial =
+        (struct weir_denial){.reason = reason, .limit = limit, .earliest_ns = earliest_ns};
+    permit->state = WEIR_PERMIT_NONE;
+    return WEIR_DENIED;
+}
+
+/* What stands before any limit: lease, block, pauses. */
+static int gate_check(const struct weir_permit_view *view, const struct weir_shm_route_row *route,
+                      struct attempt *a, struct weir_permit *permit)
+{
+    uint64_t now_ns = a->time.now_ns;
+    /* relaxed: an older lease ends earlier, so staleness is on the safe side */
+    if (WEIR_UNLIKELY(now_ns >= weir_load_relaxed_u64(&view->gate->lease_until_ns))) {
+        return deny(permit, WEIR_REASON_LEASE_ENDED, UINT32_MAX, UINT64_MAX);
+    }
+    /* relaxed: an operator's switch; the store becomes visible in its own time */
+    if (WEIR_UNLIKELY((weir_load_relaxed_u32(&view->gate->block_all) |
+                       weir_load_relaxed_u32(view->block)) != 0)) {
+        return deny(permit, WEIR_REASON_BLOCKED, UINT32_MAX, UINT64_MAX);
+    }
+    a->pause_word = weir_load_acquire_u64(&view->pause[route->provider].word); /* pair:pause A */
+    uint64_t board =
+        weir_load_acquire_u64(&view->provider[route->provider].pause); /* pair:pause A */
+    if (weir_pause_holds(a->pause_word, now_ns) || weir_pause_holds(board, now_ns)) {
+        uint64_t until_ns =
+            weir_max_u64(weir_pause_until_ns(a->pause_word), weir_pause_until_ns(board));
+        return deny(permit, WEIR_REASON_PAUSED, UINT32_MAX, until_ns);
+    }
+    return WEIR_OK;
+}
+
+/* Read the clock of this attempt. */
+static int time_read(struct weir_permit_view *view, const struct weir_shm_route_row *route,
+                     struct attempt *a, struct weir_permit *permit)
+{
+    a->time = (struct weir_limit_time){.now_ns = weir_clock_now(&view->time)};
+    if ((route->flags & WEIR_ROUTE_NEEDS_CLOCK) != 0) {
+        a->time.server = weir_permit_server_clock(view, route->provider, &a->clock_seq);
+        if (WEIR_UNLIKELY(a->time.server == NULL || a->time.server->state == WEIR_CLOCK_CLOSED)) {
+            return deny(permit, WEIR_REASON_CLOCK_MOVING, UINT32_MAX,
+                        a->time.now_ns + WEIR_NS_PER_MS);
+        }
+        a->time.error_ns = weir_server_clock_error_ns(a->time.server, a->time.now_ns);
+    }
+    return WEIR_OK;
+}
+
+/* Which words, how many units: filled once per call, before the attempts. */
+static int attempt_prepare(const struct weir_permit_view *view,
+                           const struct weir_shm_route_row *route, weir_scope_id scope,
+                           const struct weir_cost *units, unsigned priority, struct attempt *a)
+{
+    if (WEIR_UNLIKELY(priority >= WEIR_PRIORITY_CNT)) {
+        return WEIR_E_PRIORITY;
+    }
+    if (WEIR_UNLIKELY(units != NULL && units->cnt != route->limit_cnt)) {
+        return WEIR_E_ARGUMENT;
+    }
+    a->cnt = route->limit_cnt;
+    for (uint32_t i = 0; i < a->cnt; i++) {
+        struct weir_limit_plan *p = &a->plan[i];
+        a->limit[i] = route->limit[i];
+        p->row = &view->tables.limit[route->limit[i]];
+        p->word = weir_permit_word(view, route->limit[i], scope, &a->word_index[i]);
+        if (WEIR_UNLIKELY(p->word == NULL)) {
+            return WEIR_E_SCOPE_UNKNOWN;
+        }
+        p->foreign = &view->foreign[a->word_index[i]];
+        p->units = units != NULL ? units->units[i] : route->cost[i];
+        p->priority = priority;
+    }
+    return WEIR_OK;
+}
+
+static int refuse(const struct weir_permit_view *view, const struct attempt *a, uint32_t i,
+                  enum weir_limit_verdict verdict, bool count, struct weir_permit *permit)
+{
+    if (verdict == WEIR_LIMIT_NEVER) {
+        permit->denial.limit = a->limit[i];
+        return WEIR_E_COST;
+    }
+    if (count && view->meter.refused != NULL) {
+        uint32_t *n = &view->meter.refused[a->limit[i] * WEIR_PRIORITY_CNT + a->plan[i].priority];
+        weir_store_relaxed_u32(n, weir_load_relaxed_u32(n) + 1); /* relaxed: own line, statistics */
+    }
+    if (verdict == WEIR_LIMIT_NO) {
+        return deny(permit, WEIR_REASON_LIMIT_FULL, a->limit[i], a->plan[i].earliest_ns);
+    }
+    return deny(permit, WEIR_REASON_LIMIT_DAMAGED, a->limit[i],
+                a->time.now_ns + 10 * WEIR_NS_PER_MS);
+}
+
+/* Pass 1. `*worst` is the limit that refused; `*scarcest` the one to take first. */
+static enum weir_limit_verdict pass_one(struct attempt *a, uint32_t *worst, uint32_t *scarcest)
+{
+    double least = 1e301;
+    for (uint32_t i = 0; i < a->cnt; i++) {
+        enum weir_limit_verdict v = weir_limit_plan(&a->plan[i], &a->time);
+        if (WEIR_UNLIKELY(v != WEIR_LIMIT_YES)) {
+            *worst = i;
+            return v;
+        }
+        if (a->plan[i].calls_left < least) {
+            least = a->plan[i].calls_left;
+            *scarcest = i;
+        }
+    }
+    return WEIR_LIMIT_YES;
+}
+
+static struct weir_charge charge_of(const struct attempt *a, uint32_t i)
+{
+    const struct weir_limit_plan *p = &a->plan[i];
+    return (struct weir_charge){.word = a->word_index[i],
+                                .units = p->units,
+                                .window = p->window,
+                                .limit = (uint16_t)a->limit[i],
+                                .windows = (uint8_t)p->windows,
+                                .kind = (uint8_t)p->row->kind};
+}
+
+/* Undo what pass 2 has taken so far: bit i of `taken`. */
+static void roll_back(struct weir_permit_view *view, struct attempt *a, uint32_t taken)
+{
+    uint64_t now_ns = weir_clock_now(&view->time);
+    for (uint32_t i = 0; i < a->cnt; i++) {
+        if ((taken >> i & 1U) != 0) {
+            struct weir_charge c = charge_of(a, i);
+            (void)weir_limit_give(a->plan[i].row, a->plan[i].word, &c, a->time.now_ns, now_ns);
+            WEIR_WEAVE("permit:rolled_back_one");
+        }
+    }
+    if (view->meter.head != NULL) {
+        uint32_t *n = &view->meter.head->rolled_back;
+        weir_store_relaxed_u32(n, weir_load_relaxed_u32(n) + 1); /* relaxed: own line, statistics */
+    }
+}
+
+/* Pass 2: all charged, or nothing. */
+static bool pass_two(struct weir_permit_view *view, const struct weir_shm_route_row *route,
+                     struct attempt *a, uint32_t scarcest)
+{
+    uint32_t taken = 0;
+    for (uint32_t step = 0; step < a->cnt; step++) {
+        uint32_t i = step == 0 ? scarcest : (step <= scarcest ? step - 1 : step);
+        if (WEIR_UNLIKELY(weir_limit_take(&a->plan[i], &a->time) != WEIR_LIMIT_YES)) {
+            roll_back(view, a, taken);
+            return false;
+        }
+        taken |= 1U << i;
+    }
+    /* The charges above are locked operations, so this load cannot pass them: a re-alignment that began before it is seen here,
+     * one that begins later sees the charges. (pair:latch A) */
+    if ((route->flags & WEIR_ROUTE_NEEDS_CLOCK) != 0 &&
+        WEIR_UNLIKELY(weir_load_acquire_u64(&view->provider[route->provider].clock_seq) !=
+                      a->clock_seq)) {
+        roll_back(view, a, taken);
+        return false;
+    }
+    return true;
+}
+
+static void permit_fill(struct weir_permit_view *view, weir_route_id id,
+                        const struct weir_shm_route_row *route, const struct attempt *a,
+                        unsigned priority, struct weir_permit *permit)
+{
+    permit->granted_at_ns = a->time.now_ns;
+    permit->use_by_ns = a->time.now_ns + view->tables.provider[route->provider].slack_ns;
+    permit->route = id;
+    permit->pause_generation = weir_pause_generation(a->pause_word);
+    permit->state = WEIR_PERMIT_GRANTED;
+    permit->priority = (uint8_t)priority;
+    permit->charge_cnt = (uint16_t)a->cnt;
+    for (uint32_t i = 0; i < a->cnt; i++) {
+        permit->charge[i] = charge_of(a, i);
+    }
+    if (view->meter.granted != NULL) {
+        uint32_t *n = &view->meter.granted[id * WEIR_PRIORITY_CNT + priority];
+        weir_store_relaxed_u32(n, weir_load_relaxed_u32(n) + 1); /* relaxed: own line, statistics */
+    }
+}
+
+/* The attempts of one call; with `look` only pass 1, and nothing is counted. */
+static int attempts(struct weir_permit_view *view, weir_route_id id, struct attempt *a,
+                    unsigned priority, bool look, struct weir_permit *permit)
+{
+    const struct weir_shm_route_row *route = &view->tables.route[id];
+    enum weir_limit_verdict verdict = WEIR_LIMIT_YES;
+    uint32_t worst = 0;
+    for (int n = 0; n < WEIR_PERMIT_ATTEMPTS; n++) {
+        uint32_t scarcest = 0;
+        int rc = time_read(view, route, a, permit);
+        rc = rc != WEIR_OK ? rc : gate_check(view, route, a, permit);
+        if (WEIR_UNLIKELY(rc != WEIR_OK)) {
+            return rc;
+        }
+        verdict = pass_one(a, &worst, &scarcest);
+        if (WEIR_UNLIKELY(verdict != WEIR_LIMIT_YES && verdict != WEIR_LIMIT_AGAIN)) {
+            return refuse(view, a, worst, verdict, !look, permit);
+        }
+        if (look && verdict == WEIR_LIMIT_YES) {
+            return WEIR_OK;
+        }
+        if (WEIR_LIKELY(verdict == WEIR_LIMIT_YES && pass_two(view, route, a, scarcest))) {
+            permit_fill(view, id, route, a, priority, permit);
+            return WEIR_OK;
+        }
+    }
+    if (verdict == WEIR_LIMIT_AGAIN) {
+        /* Four clock readings, and the word still bears a window that has not come: nobody honest wrote that. */
+        return refuse(view, a, worst, WEIR_LIMIT_DAMAGED, !look, permit);
+    }
+    if (view->meter.head != NULL) {
+        uint32_t *c = &view->meter.head->contended;
+        weir_store_relaxed_u32(c, weir_load_relaxed_u32(c) + 1); /* relaxed: own line, statistics */
+    }
+    return WEIR_CONTENDED;
+}
+
+static int enter(struct weir_permit_view *view, weir_route_id route, weir_scope_id scope,
+                 const struct weir_cost *units, unsigned priority, bool look,
+                 struct weir_permit *permit)
+{
+    struct attempt a;
+    int rc = weir_permit_refresh(view);
+    if (WEIR_UNLIKELY(rc != WEIR_OK)) {
+        return rc;
+    }
+    if (WEIR_UNLIKELY(route >= view->tables.route_cnt)) {
+        return WEIR_E_ROUTE_UNKNOWN;
+    }
+    rc = attempt_prepare(view, &view->tables.route[route], scope, units, priority, &a);
+    if (WEIR_UNLIKELY(rc != WEIR_OK)) {
+        return rc;
+    }
+    return attempts(view, route, &a, priority, look, permit);
+}
+
+int weir_permit_take(struct weir_permit_view *view, weir_route_id route, weir_scope_id scope,
+                     const struct weir_cost *units, unsigned priority, struct weir_permit *permit)
+{
+    return enter(view, route, scope, units, priority, false, permit);
+}
+
+int weir_permit_look(struct weir_permit_view *view, weir_route_id route, weir_scope_id scope,
+                     const struct weir_cost *units, unsigned priority, struct weir_permit *permit)
+{
+    return enter(view, route, scope, units, priority, true, permit);
+}
+
+int weir_permit_give(struct weir_permit_view *view, struct weir_permit *permit)
+{
+    if (permit->state == WEIR_PERMIT_SETTLED) {
+        return WEIR_E_SETTLED;
+    }
+    if (permit->state != WEIR_PERMIT_GRANTED || permit->charge_cnt > WEIR_PERMIT_LIMITS_MAX) {
+        return WEIR_E_ARGUMENT;
+    }
+    int rc = weir_permit_refresh(view);
+    if (rc != WEIR_OK) {
+        return rc;
+    }
+    permit->state = WEIR_PERMIT_SETTLED;
+    uint64_t now_ns = weir_clock_now(&view->time);
+    for (uint32_t i = 0; i < permit->charge_cnt; i++) {
+        const struct weir_charge *c = &permit->charge[i];
+        if (c->limit >= view->tables.limit_cnt || c->word >= view->bounds.word_cnt) {
+            return WEIR_E_ARGUMENT;
+        }
+        const struct weir_shm_limit_row *row = &view->tables.limit[c->limit];
+        if (weir_limit_give(row, &view->word[c->word], c, permit->granted_at_ns, now_ns)) {
+            weir_permit_bell(&view->pause[row->provider]);
+        }
+    }
+    return WEIR_OK;
+}
+
+void weir_permit_bell(struct weir_shm_pause *pause)
+{
+    weir_fence_full(); /* what made room, then the look at `waiters`: the other half is in permit_wait (pair:waiters) */
+    if (WEIR_UNLIKELY(weir_load_relaxed_u32(&pause->waiters) != 0)) {
+        weir_store_relaxed_u32(&pause->waiters, 0); /* relaxed: whoever still waits sets it again */
+        (void)weir_fetch_add_u32(&pause->changed, 1);
+        weir_futex_wake(&pause->changed, INT32_MAX);
+    }
+}

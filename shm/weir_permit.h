@@ -1,0 +1,94 @@
+/*
+ * weir_permit.h: the permit path. One permit takes from all limits of its route, or from none.
+ *
+ * Two passes (DESIGN.md 4). Pass 1 reads every word and refuses without writing anything, so a full limit never disturbs callers of
+ * another. Pass 2 charges by CAS, scarcest limit first; if one refuses now, what was taken is given back and pass 1 starts again, at most
+ * WEIR_PERMIT_ATTEMPTS times. Between them stand the gate (lease, block), the pauses, and the provider's clock.
+ *
+ *   writers  any number of traders and the worker, on the limit words, by CAS
+ *   dies between two CASes   what was charged stays charged: too few permits for one window, never too many. The worker counts it
+ *                            when it finds it (ledger), nobody waits.
+ *   dies before settling     the charge stays until its window ends or its bucket refills
+ *
+ * Promise 1 rests on: charge before send; straddle (weir_window.h); lease and clock epoch looked at after the charges; refunds only by the
+ * kinds' rules. After the last CAS the clock's sequence is read again: if the worker began to re-align the windows meanwhile, the permit
+ * is undone, because its charges may lie in windows that no longer mean what they meant.
+ *
+ * No lock, no system call, no allocation, no loop without a bound. Cost: one clock reading, two loads and one CAS per limit.
+ */
+#ifndef WEIR_PERMIT_H
+#define WEIR_PERMIT_H
+
+#include "weir_limit.h"
+#include "weir_pause.h"
+#include "weir_tables.h"
+
+#define WEIR_PERMIT_ATTEMPTS 4
+
+enum weir_permit_state {
+    WEIR_PERMIT_NONE = 0,
+    WEIR_PERMIT_GRANTED = 1,
+    WEIR_PERMIT_SETTLED = 2,
+};
+
+/* A thread's own counters in its arena (struct weir_shm_meter_head and what follows); all NULL for the worker's private account. */
+struct weir_meter {
+    struct weir_shm_meter_head *head;
+    uint32_t *granted; /* [route][priority] */
+    uint32_t *refused; /* [limit][priority] */
+};
+
+/* A provider's clock as last copied from its latch. */
+struct weir_permit_clock {
+    uint64_t seq;
+    struct weir_server_clock clock;
+};
+
+/* Everything that one thread needs to take permits. Private to the thread; pointers lead into mapped segments. */
+struct weir_permit_view {
+    const struct weir_shm_gate *gate;
+    const uint32_t *block;                    /* this client's switch */
+    const struct weir_shm_provider *provider; /* [provider], board */
+    const struct weir_shm_foreign *foreign;   /* [word], board */
+    struct weir_shm_limit_word *word;         /* [word], permits (or the worker's ledger) */
+    struct weir_shm_pause *pause;             /* [provider], permits */
+    const void *tables_base;                  /* section TABLES */
+    uint32_t tables_cnt;
+    uint64_t tables_stride_bytes;
+    struct weir_tables_bounds bounds;
+    struct weir_tables tables;
+    struct weir_clock time;
+    struct weir_meter meter;
+    struct weir_permit_clock clock[WEIR_PROVIDERS_MAX];
+};
+
+/*
+ * Take a permit. `units` NULL = the route's costs. Fills `*permit` on WEIR_OK; fills permit->denial on WEIR_DENIED.
+ * Returns WEIR_OK, WEIR_DENIED, WEIR_CONTENDED, or WEIR_E_ROUTE_UNKNOWN, WEIR_E_SCOPE_UNKNOWN, WEIR_E_COST, WEIR_E_PRIORITY,
+ * WEIR_E_ARGUMENT, WEIR_E_CORRUPT. Caller: the thread that owns `view`.
+ */
+int weir_permit_take(struct weir_permit_view *view, weir_route_id route, weir_scope_id scope,
+                     const struct weir_cost *units, unsigned priority, struct weir_permit *permit);
+
+/* Pass 1 only: would it pass now? Takes nothing, counts nothing. Answers as weir_permit_take. */
+int weir_permit_look(struct weir_permit_view *view, weir_route_id route, weir_scope_id scope,
+                     const struct weir_cost *units, unsigned priority, struct weir_permit *permit);
+
+/* Give all charges of a granted permit back: the call was not made. Once: WEIR_E_SETTLED afterwards. */
+int weir_permit_give(struct weir_permit_view *view, struct weir_permit *permit);
+
+/* Bring view->tables up to the gate's word. Returns WEIR_OK or WEIR_E_CORRUPT. Cheap when nothing changed. */
+int weir_permit_refresh(struct weir_permit_view *view);
+
+/* A provider's clock, from the cache or its latch; NULL when the latch could not be read. Fills `*seq`. */
+const struct weir_server_clock *weir_permit_server_clock(struct weir_permit_view *view,
+                                                         uint32_t provider, uint64_t *seq);
+
+/* The limit word of `limit` under `scope`; NULL when the limit has no such scope value. */
+struct weir_shm_limit_word *weir_permit_word(const struct weir_permit_view *view, uint32_t limit,
+                                             weir_scope_id scope, uint32_t *index);
+
+/* Wake those who wait for room or for a resume on this provider. Cost: one load, and a system call only if somebody waits. */
+void weir_permit_bell(struct weir_shm_pause *pause);
+
+#endif

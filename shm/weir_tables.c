@@ -1,0 +1,228 @@
+#include "weir_tables.h"
+
+#include <string.h>
+#include <xxhash.h>
+
+uint64_t weir_tables_checksum(const struct weir_shm_tables *block)
+{
+    const char *from = (const char *)block + sizeof block->checksum;
+    return XXH3_64bits(from, block->used_bytes - sizeof block->checksum);
+}
+
+/* Does [off, off + cnt * size) lie inside the used bytes, behind the block's own header? */
+static bool rows_fit(uint32_t used, uint32_t off, uint32_t cnt, size_t size)
+{
+    return off >= sizeof(struct weir_shm_tables) && off <= used && off % 8 == 0 &&
+           cnt <= (used - off) / size;
+}
+
+static bool name_ok(const char *name)
+{
+    return memchr(name, '\0', WEIR_NAME_BYTES) != NULL;
+}
+
+static bool limit_ok(const struct weir_shm_limit_row *l, const struct weir_tables *t,
+                     uint32_t word_cnt)
+{
+    return (l->kind == WEIR_LIMIT_TOKEN_BUCKET || l->kind == WEIR_LIMIT_FIXED_WINDOW) &&
+           l->provider < t->provider_cnt && l->word_cnt > 0 && l->word_first < word_cnt &&
+           l->word_cnt <= word_cnt - l->word_first && l->quota > 0 && l->window_ns > 1 &&
+           (l->kind != WEIR_LIMIT_TOKEN_BUCKET ||
+            (l->unit_ns > 0 && l->unit_ns <= (UINT64_C(1) << 61) / l->quota)) &&
+           l->scope_shift <= 48 && l->scope_shift % 16 == 0 && name_ok(l->name);
+}
+
+static bool route_ok(const struct weir_shm_route_row *r, const struct weir_tables *t)
+{
+    if (r->provider >= t->provider_cnt || r->limit_cnt > WEIR_PERMIT_LIMITS_MAX ||
+        !name_ok(r->name)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < r->limit_cnt; i++) {
+        if (r->limit[i] >= t->limit_cnt || t->limit[r->limit[i]].provider != r->provider) {
+            return false;
+        }
+    }
+    return r->priority < WEIR_PRIORITY_CNT;
+}
+
+static bool rows_ok(const struct weir_tables *t, uint32_t word_cnt)
+{
+    for (uint32_t i = 0; i < t->provider_cnt; i++) {
+        const struct weir_shm_provider_row *p = &t->provider[i];
+        if (!name_ok(p->name) || p->limit_first > t->limit_cnt ||
+            p->limit_cnt > t->limit_cnt - p->limit_first || p->route_first > t->route_cnt ||
+            p->route_cnt > t->route_cnt - p->route_first || p->endpoint_first > t->endpoint_cnt ||
+            p->endpoint_cnt > t->endpoint_cnt - p->endpoint_first) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < t->limit_cnt; i++) {
+        if (!limit_ok(&t->limit[i], t, word_cnt)) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < t->route_cnt; i++) {
+        if (!route_ok(&t->route[i], t)) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < t->endpoint_cnt; i++) {
+        if (t->endpoint[i].provider >= t->provider_cnt || !name_ok(t->endpoint[i].name) ||
+            memchr(t->endpoint[i].host, '\0', sizeof t->endpoint[i].host) == NULL) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < t->scope_cnt; i++) {
+        if (t->scope[i].provider >= t->provider_cnt || t->scope[i].kind >= WEIR_SCOPE_KIND_CNT ||
+            t->scope[i].value > UINT16_MAX || !name_ok(t->scope[i].name)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+int weir_tables_resolve(struct weir_tables *tables, uint64_t gate_word, const void *base,
+                        uint32_t block_cnt, uint64_t stride_bytes,
+                        const struct weir_tables_bounds *bounds)
+{
+    uint32_t index = (uint32_t)gate_word;
+    if (gate_word == 0 || index >= block_cnt) {
+        return WEIR_E_CORRUPT;
+    }
+    const char *at = (const char *)base + index * stride_bytes;
+    const struct weir_shm_tables *b = (const void *)at;
+    uint32_t used = b->used_bytes;
+    if (used < sizeof *b || used > stride_bytes || b->provider_cnt > bounds->provider_cnt ||
+        b->limit_cnt > bounds->limit_cnt || b->route_cnt > bounds->route_cnt ||
+        b->endpoint_cnt > bounds->endpoint_cnt ||
+        !rows_fit(used, b->provider_off_bytes, b->provider_cnt,
+                  sizeof(struct weir_shm_provider_row)) ||
+        !rows_fit(used, b->limit_off_bytes, b->limit_cnt, sizeof(struct weir_shm_limit_row)) ||
+        !rows_fit(used, b->route_off_bytes, b->route_cnt, sizeof(struct weir_shm_route_row)) ||
+        !rows_fit(used, b->endpoint_off_bytes, b->endpoint_cnt,
+                  sizeof(struct weir_shm_endpoint_row)) ||
+        !rows_fit(used, b->scope_off_bytes, b->scope_cnt, sizeof(struct weir_shm_scope_row)) ||
+        weir_tables_checksum(b) != b->checksum) {
+        return WEIR_E_CORRUPT;
+    }
+    struct weir_tables t = {
+        .word = gate_word,
+        .provider_cnt = b->provider_cnt,
+        .limit_cnt = b->limit_cnt,
+        .route_cnt = b->route_cnt,
+        .endpoint_cnt = b->endpoint_cnt,
+        .scope_cnt = b->scope_cnt,
+        .provider = (const void *)(at + b->provider_off_bytes),
+        .limit = (const void *)(at + b->limit_off_bytes),
+        .route = (const void *)(at + b->route_off_bytes),
+        .endpoint = (const void *)(at + b->endpoint_off_bytes),
+        .scope = (const void *)(at + b->scope_off_bytes),
+    };
+    if (!rows_ok(&t, bounds->word_cnt)) {
+        return WEIR_E_CORRUPT;
+    }
+    *tables = t;
+    return WEIR_OK;
+}
+
+/* Split "provider.rest" and find the provider. Returns its row or NULL; `*rest` points behind the dot. */
+static const struct weir_shm_provider_row *provider_of(const struct weir_tables *t,
+                                                       const char *name, const char **rest)
+{
+    const char *dot = strchr(name, '.');
+    if (dot == NULL) {
+        return NULL;
+    }
+    size_t bytes = (size_t)(dot - name);
+    for (uint32_t i = 0; i < t->provider_cnt; i++) {
+        if (strlen(t->provider[i].name) == bytes && memcmp(t->provider[i].name, name, bytes) == 0) {
+            *rest = dot + 1;
+            return &t->provider[i];
+        }
+    }
+    return NULL;
+}
+
+int weir_tables_route_find(const struct weir_tables *tables, const char *name, weir_route_id *out)
+{
+    if (strcmp(name, "weir.nop") == 0) {
+        *out = WEIR_ROUTE_NOP;
+        return WEIR_OK;
+    }
+    const char *rest;
+    const struct weir_shm_provider_row *p = provider_of(tables, name, &rest);
+    for (uint32_t i = 0; p != NULL && i < p->route_cnt; i++) {
+        if (strcmp(tables->route[p->route_first + i].name, rest) == 0) {
+            *out = p->route_first + i;
+            return WEIR_OK;
+        }
+    }
+    return WEIR_E_ROUTE_UNKNOWN;
+}
+
+int weir_tables_limit_find(const struct weir_tables *tables, const char *name, uint32_t *out)
+{
+    const char *rest;
+    const struct weir_shm_provider_row *p = provider_of(tables, name, &rest);
+    for (uint32_t i = 0; p != NULL && i < p->limit_cnt; i++) {
+        if (strcmp(tables->limit[p->limit_first + i].name, rest) == 0) {
+            *out = p->limit_first + i;
+            return WEIR_OK;
+        }
+    }
+    return WEIR_E_LIMIT_UNKNOWN;
+}
+
+const char *weir_scope_kind_name(unsigned kind)
+{
+    static const char *const names[WEIR_SCOPE_KIND_CNT] = {"ip", "key", "account", "instrument"};
+    return kind < WEIR_SCOPE_KIND_CNT ? names[kind] : "?";
+}
+
+/* One "kind=value" of `bytes` bytes. */
+static int scope_part(const struct weir_tables *t, uint32_t provider, const char *part,
+                      size_t bytes, weir_scope_id *id)
+{
+    const char *eq = memchr(part, '=', bytes);
+    if (eq == NULL) {
+        return WEIR_E_ARGUMENT;
+    }
+    size_t kind_bytes = (size_t)(eq - part);
+    size_t value_bytes = bytes - kind_bytes - 1;
+    for (uint32_t i = 0; i < t->scope_cnt; i++) {
+        const struct weir_shm_scope_row *s = &t->scope[i];
+        const char *kind = weir_scope_kind_name(s->kind);
+        if (s->provider == provider && strlen(kind) == kind_bytes &&
+            memcmp(kind, part, kind_bytes) == 0 && strlen(s->name) == value_bytes &&
+            memcmp(s->name, eq + 1, value_bytes) == 0) {
+            *id = (*id & ~(UINT64_C(0xffff) << (16 * s->kind))) | (uint64_t)s->value
+                                                                      << (16 * s->kind);
+            return WEIR_OK;
+        }
+    }
+    return WEIR_E_SCOPE_UNKNOWN;
+}
+
+int weir_tables_scope_find(const struct weir_tables *tables, const char *provider,
+                           const char *scope, weir_scope_id *out)
+{
+    uint32_t p = 0;
+    while (p < tables->provider_cnt && strcmp(tables->provider[p].name, provider) != 0) {
+        p++;
+    }
+    if (p == tables->provider_cnt) {
+        return WEIR_E_SCOPE_UNKNOWN;
+    }
+    weir_scope_id id = WEIR_SCOPE_DEFAULT;
+    while (*scope != '\0') {
+        size_t bytes = strcspn(scope, ",");
+        int rc = scope_part(tables, p, scope, bytes, &id);
+        if (rc != WEIR_OK) {
+            return rc;
+        }
+        scope += bytes + (scope[bytes] == ',');
+    }
+    *out = id;
+    return WEIR_OK;
+}
