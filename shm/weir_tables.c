@@ -9,12 +9,13 @@ uint64_t weir_tables_checksum(const struct weir_shm_tables *block)
     return XXH3_64bits(from, block->used_bytes - sizeof block->checksum);
 }
 
-/* Does [off, off + cnt * size) lie inside the used bytes, behind the block's own header? */
-static bool rows_fit(uint32_t used, uint32_t off, uint32_t cnt, size_t size)
+/* Does [off, off + cnt * size) lie inside the used bytes, behind the block's own header, where such rows may begin? */
+static bool rows_fit(uint32_t used, uint32_t off, uint32_t cnt, size_t size, size_t align)
 {
-    return off >= sizeof(struct weir_shm_tables) && off <= used && off % 8 == 0 &&
+    return off >= sizeof(struct weir_shm_tables) && off <= used && off % align == 0 &&
            cnt <= (used - off) / size;
 }
+#define ROWS_FIT(used, off, cnt, type) rows_fit(used, off, cnt, sizeof(type), _Alignof(type))
 
 static bool name_ok(const char *name)
 {
@@ -96,13 +97,11 @@ int weir_tables_resolve(struct weir_tables *tables, uint64_t gate_word, const vo
     if (used < sizeof *b || used > stride_bytes || b->provider_cnt > bounds->provider_cnt ||
         b->limit_cnt > bounds->limit_cnt || b->route_cnt > bounds->route_cnt ||
         b->endpoint_cnt > bounds->endpoint_cnt ||
-        !rows_fit(used, b->provider_off_bytes, b->provider_cnt,
-                  sizeof(struct weir_shm_provider_row)) ||
-        !rows_fit(used, b->limit_off_bytes, b->limit_cnt, sizeof(struct weir_shm_limit_row)) ||
-        !rows_fit(used, b->route_off_bytes, b->route_cnt, sizeof(struct weir_shm_route_row)) ||
-        !rows_fit(used, b->endpoint_off_bytes, b->endpoint_cnt,
-                  sizeof(struct weir_shm_endpoint_row)) ||
-        !rows_fit(used, b->scope_off_bytes, b->scope_cnt, sizeof(struct weir_shm_scope_row)) ||
+        !ROWS_FIT(used, b->provider_off_bytes, b->provider_cnt, struct weir_shm_provider_row) ||
+        !ROWS_FIT(used, b->limit_off_bytes, b->limit_cnt, struct weir_shm_limit_row) ||
+        !ROWS_FIT(used, b->route_off_bytes, b->route_cnt, struct weir_shm_route_row) ||
+        !ROWS_FIT(used, b->endpoint_off_bytes, b->endpoint_cnt, struct weir_shm_endpoint_row) ||
+        !ROWS_FIT(used, b->scope_off_bytes, b->scope_cnt, struct weir_shm_scope_row) ||
         weir_tables_checksum(b) != b->checksum) {
         return WEIR_E_CORRUPT;
     }
