@@ -117,7 +117,8 @@ void sim_answer_text(struct sim_request *request, int status, const char *type, 
 
 void sim_answer_json(struct sim_request *request, int status, json_t *root)
 {
-    char *text = json_dumps(root, JSON_COMPACT);
+    /* 9 digits: a share of 0.7 reads 0.7, not 0.69999999999999996. */
+    char *text = json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(9));
 
     json_decref(root);
     sim_answer_text(request, status, "application/json;charset=UTF-8", text,
