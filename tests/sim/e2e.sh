@@ -208,8 +208,10 @@ test_latency() {
 }
 
 for test in $(declare -F | sed -n 's/^declare -f \(test_\)/\1/p'); do
+    sim_rc=0
     "$test"
     sim_stop
+    is "$test: the simulator ends cleanly" "$sim_rc" 0
 done
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

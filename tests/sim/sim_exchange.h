@@ -4,8 +4,8 @@
  *
  * One rule decides everything: what arrives counts, whatever the answer. A
  * call refused by one limit, or sent under a ban, still counts to all that it
- * costs. The exchange is no kinder than that anywhere, so whoever passes here
- * passes there.
+ * costs. An exchange may count less (an order only once it is accepted), so
+ * the simulator errs on the strict side.
  */
 #ifndef SIM_EXCHANGE_H
 #define SIM_EXCHANGE_H

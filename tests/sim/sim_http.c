@@ -40,6 +40,17 @@ static unsigned long *connection_ended(struct MHD_Connection *connection)
     return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
 }
 
+/* The report is JSON, which cannot carry a name of arbitrary bytes. */
+static void name_take(char *out, const char *name)
+{
+    bool plain = *name && strlen(name) < SIM_CALLER_BYTES;
+
+    for (const char *c = name; *c; c++) {
+        plain = plain && *c > ' ' && *c < 127;
+    }
+    snprintf(out, SIM_CALLER_BYTES, "%s", plain ? name : "(unprintable)");
+}
+
 static void caller_fill(struct sim_request *request)
 {
     struct sim_caller *caller = &request->caller;
@@ -50,12 +61,12 @@ static void caller_fill(struct sim_request *request)
             ->client_addr;
 
     if (request->sim->config.trust_sim_ip && played) {
-        snprintf(caller->ip, sizeof(caller->ip), "%s", played);
+        name_take(caller->ip, played);
     } else {
         inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)peer)->sin_addr, caller->ip,
                   sizeof(caller->ip));
     }
-    snprintf(caller->key, sizeof(caller->key), "%s", key ? key : "(none)");
+    name_take(caller->key, key ? key : "(none)");
 }
 
 static void call_count(struct sim_request *request)
