@@ -92,6 +92,8 @@ test_weights_and_bans() {
     is 'used weight' "$(header x-mbx-used-weight-1m "$url/api/v3/depth?symbol=BTCUSDT")" 5
     is 'used weight adds up' "$(header x-mbx-used-weight-1m "$url/api/v3/ping")" 6
     is 'another address' "$(header x-mbx-used-weight-1m -H 'X-Sim-Ip: 10.0.0.9' "$url/api/v3/ping")" 1
+    is 'an address of odd bytes keeps its row' \
+        "$(get -o /dev/null -H $'X-Sim-Ip: \xff' "$url/api/v3/ping"; get "$url/sim/report")" '*"caller":"(unprintable)"*'
     is 'tools cost nothing' "$(header x-mbx-used-weight-1m "$url/bytes/1")" ''
     is 'beyond the quota' "$(get -w '%{http_code}' "$url/api/v3/exchangeInfo")" '{"code":-1003,*}429'
     is 'Retry-After of 429' "$(header retry-after "$url/api/v3/ping")" '[1-9]*'
@@ -101,7 +103,7 @@ test_weights_and_bans() {
     sleep 0.8
     is 'ban ends' "$(status "$url/bytes/1")" 200
     is 'report' "$(get "$url/sim/report")" \
-        '*"arrivals":10,*"highest":28,"violations":3,*"bans":[[]{"ip":"127.0.0.1",*"bans":1,"refused_while_banned":2}]*"418":2,"429":2,*'
+        '*"arrivals":11,*"highest":28,"violations":3,*"bans":[[]{"ip":"127.0.0.1",*"bans":1,"refused_while_banned":2}]*"418":2,"429":2,*'
     control POST reset
     is 'reset' "$(get "$url/sim/report")" '*"arrivals":0,"limits":[[]],"violations":0,*'
 }
