@@ -87,9 +87,9 @@ enum weir_config_reports {
 enum weir_config_balance {
     WEIR_CONFIG_BALANCE_FAILOVER = 1, /* the only one that this version acts upon */
     WEIR_CONFIG_BALANCE_ROUND_ROBIN = 2,
-    WEIR_CONFIG_BALANCE_WEIGHTED = 3,
-    WEIR_CONFIG_BALANCE_LEAST_LOADED = 4,
-    WEIR_CONFIG_BALANCE_FASTEST = 5,
+    WEIR_CONFIG_BALANCE_WEIGHTED_ROUND_ROBIN = 3,
+    WEIR_CONFIG_BALANCE_LEAST_LATENCY = 4,
+    WEIR_CONFIG_BALANCE_LEAST_CONNECTIONS = 5,
 };
 
 struct weir_config_strings {
