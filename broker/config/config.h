@@ -46,15 +46,15 @@ enum weir_config_log {
 };
 
 enum weir_config_clock_source {
-    WEIR_CONFIG_CLOCK_NONE = 1,   /* no `clock`: the offset is unknown, fixed windows are granted in part only */
+    WEIR_CONFIG_CLOCK_NONE = 1,   /* the offset is unknown: a fixed window is granted in part */
     WEIR_CONFIG_CLOCK_SERVER = 2, /* ask the provider: `path`, `field` */
     WEIR_CONFIG_CLOCK_HOST = 3,   /* trust this machine's UTC within `error_ns` */
 };
 
 enum weir_config_retry_after {
-    WEIR_CONFIG_RETRY_AFTER_SECONDS = 1, /* Retry-After holds seconds (or a date, as RFC 9110 says) */
+    WEIR_CONFIG_RETRY_AFTER_SECONDS = 1, /* the header holds seconds, or a date (RFC 9110) */
     WEIR_CONFIG_RETRY_AFTER_MS = 2,
-    WEIR_CONFIG_RETRY_AFTER_NONE = 3, /* the provider sends none, or one that must not be believed */
+    WEIR_CONFIG_RETRY_AFTER_NONE = 3, /* there is none, or one that must not be believed */
 };
 
 enum weir_config_endpoint_role {
@@ -65,7 +65,7 @@ enum weir_config_endpoint_role {
 
 enum weir_config_transport {
     WEIR_CONFIG_TRANSPORT_WEIR = 1, /* the broker makes the call; permits may be taken as well */
-    WEIR_CONFIG_TRANSPORT_OWN = 2,  /* permits only (WebSocket, FIX, own HTTP): no method, no path, no endpoint needed */
+    WEIR_CONFIG_TRANSPORT_OWN = 2,  /* permits only: no method, no path, no endpoint needed */
 };
 
 /* The remaining enums are read for a later version. */
@@ -118,11 +118,11 @@ struct weir_config_broker {
     char name[WEIR_NAME_BYTES];
     enum weir_config_wake wake;
     enum weir_config_log log;
-    uint64_t spin_ns;          /* wake: adaptive, how long before it sleeps */
-    uint64_t memory_max_bytes; /* all segments together */
-    uint64_t ring_cnt;         /* entries of each priority's ring: a power of two */
-    uint64_t drain_ns;         /* SIGTERM: how long calls in flight may take to end */
-    const char *runtime_dir;   /* "": /run/weir for root, else $XDG_RUNTIME_DIR/weir */
+    uint64_t spin_ns;                  /* wake: adaptive, how long before it sleeps */
+    uint64_t memory_max_bytes;         /* all segments together */
+    uint64_t ring_cnt;                 /* entries of each priority's ring: a power of two */
+    uint64_t drain_ns;                 /* SIGTERM: how long calls in flight may take to end */
+    const char *runtime_dir;           /* "": /run/weir for root, else $XDG_RUNTIME_DIR/weir */
     struct weir_config_domain *domain; /* at least one */
     size_t domain_cnt;
 };
@@ -149,8 +149,8 @@ struct weir_config_limit {
     enum weir_scope_kind scope;
     uint64_t quota_units; /* per window; a token bucket refills quota / window */
     uint64_t window_ns;
-    uint64_t burst_units; /* the most that can be taken at one instant: a bucket's size; = quota for a fixed window */
-    uint64_t headroom_ppm[WEIR_PRIORITY_CNT]; /* of burst_units, kept for this class against the classes below it */
+    uint64_t burst_units; /* the most that can be taken at once; a fixed window's is its quota */
+    uint64_t headroom_ppm[WEIR_PRIORITY_CNT]; /* of burst_units, kept against the classes below */
 };
 
 struct weir_config_feedback {
@@ -172,7 +172,7 @@ struct weir_config_url {
     const char *host; /* a name, an IPv4 address, or an IPv6 address without brackets; lower case */
     const char *base_path; /* "" or "/v1": never ends in '/', to be put before a route's path */
     uint16_t port;
-    bool tls; /* https */
+    bool tls;  /* https */
     bool ipv6; /* `host` needs brackets in a URL */
 };
 
@@ -215,10 +215,10 @@ struct weir_config_cost {
 
 struct weir_config_route {
     char name[WEIR_NAME_BYTES];
-    char full_name[WEIR_CONFIG_ROUTE_NAME_BYTES]; /* "binance.depth": what weir_route_find() is asked for */
+    char full_name[WEIR_CONFIG_ROUTE_NAME_BYTES]; /* "binance.depth", for weir_route_find() */
     enum weir_config_transport transport;
-    enum weir_method method; /* unset for transport: own */
-    const char *path;        /* "" for transport: own */
+    enum weir_method method;       /* unset for transport: own */
+    const char *path;              /* "" for transport: own */
     struct weir_config_cost *cost; /* in the order of the file, at most WEIR_PERMIT_LIMITS_MAX */
     size_t cost_cnt;
     uint64_t timeout_ns; /* of one call, where the request's own deadline is not earlier */
@@ -235,7 +235,7 @@ struct weir_config_provider {
     char name[WEIR_NAME_BYTES]; /* without '.': the first '.' of "provider.route" ends it */
     struct weir_config_clock clock;
     struct weir_config_auth auth;
-    struct weir_config_strings scope[WEIR_SCOPE_KIND_CNT]; /* at least one value each; the unnamed one is "" */
+    struct weir_config_strings scope[WEIR_SCOPE_KIND_CNT]; /* never empty; "" is the unnamed */
     struct weir_config_limit *limit;
     size_t limit_cnt;
     struct weir_config_feedback *feedback;
@@ -292,7 +292,8 @@ struct weir_config_diag {
 struct weir_config *weir_config_load(const char *path, struct weir_config_diag *diag);
 
 /* The same from memory; `name` stands for the file in messages. The bytes need no NUL and may be anything at all. */
-struct weir_config *weir_config_parse(const char *buf, size_t bytes, const char *name, struct weir_config_diag *diag);
+struct weir_config *weir_config_parse(const char *buf, size_t bytes, const char *name,
+                                      struct weir_config_diag *diag);
 
 /* Give back everything, secrets wiped. NULL is allowed. */
 void weir_config_free(struct weir_config *config);

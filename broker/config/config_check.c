@@ -81,8 +81,7 @@ static void check_responses(struct weir_config_reader *reader, const struct weir
 {
     uint64_t arena_max_bytes = 0;
     for (size_t i = 0; i < config->broker.domain_cnt; i++) {
-        arena_max_bytes =
-            weir_max_u64(arena_max_bytes, config->broker.domain[i].arena_max_bytes);
+        arena_max_bytes = weir_max_u64(arena_max_bytes, config->broker.domain[i].arena_max_bytes);
     }
     char arena[WEIR_CONFIG_NUMBER_BYTES];
     weir_config_number_write(WEIR_CONFIG_TYPE_SIZE, arena_max_bytes, arena);

@@ -32,12 +32,13 @@ static void check_rounding(struct weir_config_reader *reader, const struct weir_
         char window[WEIR_CONFIG_NUMBER_BYTES];
         weir_config_number_write(WEIR_CONFIG_TYPE_DURATION, limit->window_ns, window);
         struct weir_config_place quota = weir_config_place_key(place, "quota");
-        weir_config_error(reader, &quota,
-                          "in window = %s is one unit each %llu ns, rounded up: %llu.%llu %% of the "
-                          "rate is lost, at most 0.1 %% may be: use a coarser unit",
-                          window, (unsigned long long)spacing_ns(limit),
-                          (unsigned long long)(lost_ns * UINT64_C(100) / rounded_ns),
-                          (unsigned long long)(lost_ns * UINT64_C(1000) / rounded_ns % 10));
+        weir_config_error(
+            reader, &quota,
+            "in window = %s is one unit each %llu ns, rounded up: %llu.%llu %% of the "
+            "rate is lost, at most 0.1 %% may be: use a coarser unit",
+            window, (unsigned long long)spacing_ns(limit),
+            (unsigned long long)(lost_ns * UINT64_C(100) / rounded_ns),
+            (unsigned long long)(lost_ns * UINT64_C(1000) / rounded_ns % 10));
     }
 }
 
@@ -69,8 +70,8 @@ static void names_write(const struct weir_config_provider *provider, char *out, 
 {
     size_t at = 0;
     for (size_t i = 0; i < provider->limit_cnt && at < bytes; i++) {
-        at += (size_t)snprintf(out + at, bytes - at, "%s%s", i ? ", " : "",
-                               provider->limit[i].name);
+        at +=
+            (size_t)snprintf(out + at, bytes - at, "%s%s", i ? ", " : "", provider->limit[i].name);
     }
 }
 
@@ -164,11 +165,12 @@ static void check_headroom(struct weir_config_reader *reader,
                  (unsigned long long)dearest_units);
     }
     struct weir_config_place headroom = weir_config_place_key(place, "headroom");
-    weir_config_error(reader, &headroom,
-                      "keeps %llu of %s = %llu and leaves %llu to the lowest priority, but %s: lower "
-                      "the headroom",
-                      (unsigned long long)kept, capacity_key(limit),
-                      (unsigned long long)limit->burst_units, (unsigned long long)left, why);
+    weir_config_error(
+        reader, &headroom,
+        "keeps %llu of %s = %llu and leaves %llu to the lowest priority, but %s: lower "
+        "the headroom",
+        (unsigned long long)kept, capacity_key(limit), (unsigned long long)limit->burst_units,
+        (unsigned long long)left, why);
 }
 
 void weir_config_check_budget(struct weir_config_reader *reader,

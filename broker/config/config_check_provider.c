@@ -64,8 +64,8 @@ void weir_config_finish_retry(struct weir_config_reader *reader, void *section,
 static bool is_broker_header(const char *header)
 {
     static const char *const owned[] = {
-        "host",    "connection", "content-length", "transfer-encoding", "te",
-        "trailer", "upgrade",    "keep-alive",     "expect",            "proxy-connection",
+        "host",    "connection", "content-length", "transfer-encoding", "te", "trailer",
+        "upgrade", "keep-alive", "expect",         "proxy-connection",
     };
     for (size_t i = 0; i < WEIR_ARRAY_CNT(owned); i++) {
         if (strcmp(header, owned[i]) == 0) {
@@ -213,12 +213,12 @@ static void check_all_names(struct weir_config_reader *reader,
     struct weir_config_place limits = weir_config_place_key(place, "limits");
     struct weir_config_place endpoints = weir_config_place_key(place, "endpoints");
     struct weir_config_place routes = weir_config_place_key(place, "routes");
-    weir_config_check_names(reader, provider->limit, provider->limit_cnt,
-                            sizeof(*provider->limit), &limits);
+    weir_config_check_names(reader, provider->limit, provider->limit_cnt, sizeof(*provider->limit),
+                            &limits);
     weir_config_check_names(reader, provider->endpoint, provider->endpoint_cnt,
                             sizeof(*provider->endpoint), &endpoints);
-    weir_config_check_names(reader, provider->route, provider->route_cnt,
-                            sizeof(*provider->route), &routes);
+    weir_config_check_names(reader, provider->route, provider->route_cnt, sizeof(*provider->route),
+                            &routes);
 }
 
 void weir_config_finish_provider(struct weir_config_reader *reader, void *section,

@@ -13,6 +13,25 @@
 #include "broker/config/config_reader.h"
 #include "broker/config/config_schema.h"
 
+static int by_place(const void *a, const void *b)
+{
+    const struct weir_config_message *left = a;
+    const struct weir_config_message *right = b;
+    if (left->line != right->line) {
+        return left->line < right->line ? -1 : 1;
+    }
+    return left->column < right->column ? -1 : left->column > right->column;
+}
+
+/* People mend a file from its top; the checks found the faults in another order. */
+static void sort_messages(struct weir_config_diag *diag)
+{
+    qsort(diag->error, weir_min_u64(diag->error_cnt, WEIR_CONFIG_ERROR_MAX), sizeof(diag->error[0]),
+          by_place);
+    qsort(diag->warning, weir_min_u64(diag->warning_cnt, WEIR_CONFIG_WARNING_MAX),
+          sizeof(diag->warning[0]), by_place);
+}
+
 struct weir_config *weir_config_parse(const char *buf, size_t bytes, const char *name,
                                       struct weir_config_diag *diag)
 {
@@ -32,6 +51,7 @@ struct weir_config *weir_config_parse(const char *buf, size_t bytes, const char 
         struct weir_config_place place = {.node = root};
         weir_config_read_section(&reader, &weir_config_root, config, &place);
     }
+    sort_messages(diag);
     weir_config_mem_free(reader.scratch);
     if (diag->error_cnt) {
         weir_config_mem_free(reader.blocks);

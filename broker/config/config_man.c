@@ -7,7 +7,7 @@
 #include "broker/config/config.h"
 #include "broker/config/config_schema.h"
 
-/* Running text on a line of its own: neither a macro nor an escape. */
+/* Running text, each sentence on a line of its own as mdoc wants it; neither a macro nor an escape. */
 static void print_line(FILE *out, const char *text)
 {
     if (*text == '.' || *text == '\'') {
@@ -16,6 +16,9 @@ static void print_line(FILE *out, const char *text)
     for (; *text; text++) {
         if (*text == '\\') {
             fputs("\\e", out);
+        } else if (text[0] == '.' && text[1] == ' ') {
+            fputs(".\n", out);
+            text++;
         } else {
             putc(*text, out);
         }
@@ -28,9 +31,9 @@ static void print_default(FILE *out, const struct weir_config_row *row)
     bool is_section =
         row->type == WEIR_CONFIG_TYPE_SECTION || row->type == WEIR_CONFIG_TYPE_SECTIONS;
     if (!row->def) {
-        print_line(out, "Required.");
+        fputs(".br\nRequired.\n", out);
     } else if (row->def[0] && !is_section) {
-        fputs("Default: ", out);
+        fputs(".br\nDefault: ", out);
         print_line(out, row->def);
     }
 }
@@ -46,7 +49,7 @@ static void print_row(FILE *out, const struct weir_config_row *row)
     print_line(out, allowed);
     print_default(out, row);
     if (row->later) {
-        fputs(".br\nIn this version: ", out);
+        fputs(".br\nNote: ", out);
         print_line(out, row->later);
     }
 }
@@ -104,13 +107,12 @@ static const char intro[] =
     ".El\n"
     ".Sh KEYS\n";
 
-static const char outro[] =
-    ".Sh EXIT STATUS\n"
-    ".Nm weird\n"
-    "exits with 2 where it refuses a configuration.\n"
-    ".Sh SEE ALSO\n"
-    ".Xr weir 1 ,\n"
-    ".Xr weird 8\n";
+static const char outro[] = ".Sh EXIT STATUS\n"
+                            ".Nm weird\n"
+                            "exits with 2 where it refuses a configuration.\n"
+                            ".Sh SEE ALSO\n"
+                            ".Xr weir 1 ,\n"
+                            ".Xr weird 8\n";
 
 void weir_config_print_schema_man(FILE *out)
 {

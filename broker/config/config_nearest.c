@@ -26,8 +26,7 @@ static size_t distance(const char *a, const char *b)
         for (size_t j = 0; j < b_bytes; j++) {
             size_t exchanged = diagonal + (a[i] != b[j]);
             diagonal = row[j + 1];
-            row[j + 1] =
-                weir_min_u64(exchanged, weir_min_u64(row[j], diagonal) + 1);
+            row[j + 1] = weir_min_u64(exchanged, weir_min_u64(row[j], diagonal) + 1);
         }
     }
     return row[b_bytes];

@@ -27,12 +27,12 @@ static const struct unit duration_unit[] = {
 
 static const struct unit size_unit[] = {
     {"", 1},
-    {"KB", 1000},
-    {"MB", 1000 * 1000},
-    {"GB", 1000 * 1000 * 1000},
-    {"KiB", 1 << 10},
-    {"MiB", 1 << 20},
-    {"GiB", 1 << 30},
+    {"KB", UINT64_C(1000)},
+    {"KiB", UINT64_C(1) << 10},
+    {"MB", UINT64_C(1000) * 1000},
+    {"MiB", UINT64_C(1) << 20},
+    {"GB", UINT64_C(1000) * 1000 * 1000},
+    {"GiB", UINT64_C(1) << 30},
 };
 
 static const struct unit no_unit[] = {{"", 1}};
@@ -139,9 +139,9 @@ bool weir_config_number_read(enum weir_config_type type, const char *text, uint6
 static void write_percent(uint64_t ppm, char *out)
 {
     uint64_t percent_ppm = WEIR_CONFIG_WHOLE_PPM / 100;
-    int bytes = snprintf(out, WEIR_CONFIG_NUMBER_BYTES, "%llu.%04llu",
-                         (unsigned long long)(ppm / percent_ppm),
-                         (unsigned long long)(ppm % percent_ppm));
+    int bytes =
+        snprintf(out, WEIR_CONFIG_NUMBER_BYTES, "%llu.%04llu",
+                 (unsigned long long)(ppm / percent_ppm), (unsigned long long)(ppm % percent_ppm));
     while (out[bytes - 1] == '0') {
         bytes--;
     }

@@ -80,7 +80,8 @@ static void read_units(struct weir_config_reader *reader, const struct weir_conf
     if (!is_kind(reader, row, place, WEIR_CONFIG_NODE_MAP) || !is_count(reader, row, place)) {
         return;
     }
-    struct weir_config_cost *cost = weir_config_keep(reader, place->node->child_cnt * sizeof(*cost));
+    struct weir_config_cost *cost =
+        weir_config_keep(reader, place->node->child_cnt * sizeof(*cost));
     size_t cnt = 0;
     for (const struct weir_config_node *node = place->node->child; node && cost;
          node = node->next) {
@@ -93,8 +94,7 @@ static void read_units(struct weir_config_reader *reader, const struct weir_conf
             reader->fault_cnt++;
         } else {
             strcpy(cost[cnt].limit, node->key);
-            weir_config_scalar_read(reader, row, WEIR_CONFIG_TYPE_INTEGER, &item,
-                                    &cost[cnt].units);
+            weir_config_scalar_read(reader, row, WEIR_CONFIG_TYPE_INTEGER, &item, &cost[cnt].units);
         }
         cnt++;
     }
@@ -204,8 +204,8 @@ static void warn_of_later(struct weir_config_reader *reader, const struct weir_c
                           const struct weir_config_place *place)
 {
     const struct weir_config_node *node = place->node;
-    bool is_default = node->kind == WEIR_CONFIG_NODE_SCALAR && row->def &&
-                      strcmp(node->text, row->def) == 0;
+    bool is_default =
+        node->kind == WEIR_CONFIG_NODE_SCALAR && row->def && strcmp(node->text, row->def) == 0;
     if (row->later && !is_default) {
         weir_config_warn_once(reader, place, row->later);
     }

@@ -84,9 +84,9 @@ static size_t path_write(const struct weir_config_place *place, char *path, size
         return 0;
     }
     size_t at = path_write(place->up, path, bytes);
-    int more = place->key
-                   ? snprintf(path + at, bytes - at, "%s%.*s", at ? "." : "", WEIR_NAME_BYTES, place->key)
-                   : snprintf(path + at, bytes - at, "[%zu]", place->idx);
+    int more = place->key ? snprintf(path + at, bytes - at, "%s%.*s", at ? "." : "",
+                                     WEIR_NAME_BYTES, place->key)
+                          : snprintf(path + at, bytes - at, "[%zu]", place->idx);
     at += (size_t)more;
     return at < bytes ? at : bytes - 1;
 }

@@ -18,11 +18,11 @@
 struct weir_config_reader {
     const char *name; /* of the file */
     struct weir_config_diag *diag;
-    struct weir_config_block *scratch; /* the tree: gone after the load */
-    struct weir_config_block *blocks;  /* the configuration itself */
+    struct weir_config_block *scratch;           /* the tree: gone after the load */
+    struct weir_config_block *blocks;            /* the configuration itself */
     const char *warned[WEIR_CONFIG_WARNING_MAX]; /* texts said already: once a file is enough */
     size_t warned_cnt;
-    size_t fault_cnt; /* parts that are not as they should be: whoever depends on them stays unchecked */
+    size_t fault_cnt; /* parts found wrong: what depends on them stays unchecked */
 };
 
 /* Where in the tree: a member `key` of `up`, or its entry `idx` where `key` is NULL. */

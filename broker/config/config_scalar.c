@@ -84,7 +84,10 @@ static bool read_url(struct weir_config_reader *reader, const struct weir_config
     struct weir_config_url_parts parts;
     const char *rule = weir_config_url_split(text, &parts);
     if (rule) {
-        weir_config_error(reader, place, "must be %s", rule);
+        /* A user part or a query may hold a password or a key. */
+        struct weir_config_place shown = *place;
+        shown.is_secret = strpbrk(text, "@?#") != NULL;
+        weir_config_error(reader, &shown, "must be %s", rule);
         return false;
     }
     char *host = weir_config_keep_text(reader, parts.host, parts.host_bytes);

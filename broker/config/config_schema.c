@@ -11,14 +11,22 @@
 #define OF(name)   TYPE(LIST), .item = WEIR_CONFIG_TYPE_##name
 
 /* Where a value goes, and for arrays where their count goes. */
-#define AT(owner, member)    .offset = offsetof(struct weir_config_##owner, member)
-#define ITEMS(owner, member) AT(owner, member), .cnt_offset = offsetof(struct weir_config_##owner, member##_cnt)
-#define NTH(type, idx)       .offset = (idx) * sizeof(type)
+#define AT(owner, member) .offset = offsetof(struct weir_config_##owner, member)
+#define ITEMS(owner, member) \
+    AT(owner, member), .cnt_offset = offsetof(struct weir_config_##owner, member##_cnt)
+#define NTH(type, idx)     .offset = (idx) * sizeof(type)
 
 #define RANGE(low, high)   .min = (low), .max = (high)
 #define ENTRIES(low, high) .cnt_min = (low), .cnt_max = (high)
-#define CHOICES(...)       .choice = (const struct weir_config_choice[]){__VA_ARGS__, {.text = NULL}}
-#define ROWS(rows)         .row = (rows), .row_cnt = WEIR_ARRAY_CNT(rows)
+#define CHOICES(...)                              \
+    .choice = (const struct weir_config_choice[]) \
+    {                                             \
+        __VA_ARGS__,                              \
+        {                                         \
+            .text = NULL                          \
+        }                                         \
+    }
+#define ROWS(rows) .row = (rows), .row_cnt = WEIR_ARRAY_CNT(rows)
 
 #define US         WEIR_NS_PER_US
 #define MS         WEIR_NS_PER_MS
@@ -35,7 +43,8 @@
 #define UNIT_RANGE RANGE(1, INT32_MAX)
 #define ID_RANGE   RANGE(0, UINT32_MAX - 1) /* (uid_t)-1 means "nobody in particular" to the kernel */
 
-/* clang-format off: a table reads best as one */
+/* A table reads best as one. */
+/* clang-format off */
 
 static const struct weir_config_row domain_row[] = {
     {.key = "name", TYPE(NAME), AT(domain, name), NAME_RANGE, .def = "default",

@@ -23,8 +23,8 @@ struct weir_config_section;
 struct weir_config_choice {
     const char *text;
     unsigned value;
-    const char *later;   /* accepted, and this is what happens instead; NULL: acted upon */
-    const char *refused; /* known, and this is why it cannot be had; NULL: can be had */
+    const char *later;   /* accepted, and what happens instead; NULL: this version acts on it */
+    const char *refused; /* known, and why it cannot be had; NULL: it can */
 };
 
 struct weir_config_row {
@@ -46,7 +46,7 @@ struct weir_config_row {
     const struct weir_config_choice *choice;
     const struct weir_config_section *section;
     const char *text;  /* for the man page: one or two sentences */
-    const char *later; /* accepted, and this is what happens instead; NULL: this version acts on it */
+    const char *later; /* accepted, and what happens instead; NULL: this version acts on it */
 };
 
 struct weir_config_section {

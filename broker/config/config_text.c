@@ -9,8 +9,8 @@
 #include "broker/config/config_value.h"
 #include "shm/weir_types.h"
 
-#define DIGITS  "0123456789"
-#define LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+#define DIGITS          "0123456789"
+#define LETTERS         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 #define HOST_MAX_BYTES  253
 #define LABEL_MAX_BYTES 63

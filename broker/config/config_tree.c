@@ -157,7 +157,8 @@ static bool take_scalar(struct builder *builder, const yaml_event_t *event)
     const char *text = (const char *)event->data.scalar.value;
     size_t bytes = event->data.scalar.length;
     if (event->data.scalar.anchor || event->data.scalar.tag) {
-        complain(builder, mark, "anchors (&) and tags (!) are not used here: write the value itself");
+        complain(builder, mark,
+                 "anchors (&) and tags (!) are not used here: write the value itself");
         return false;
     }
     if (memchr(text, '\0', bytes)) {
@@ -181,7 +182,8 @@ static bool open_node(struct builder *builder, enum weir_config_node_kind kind, 
                       yaml_mark_t mark)
 {
     if (is_marked) {
-        complain(builder, mark, "anchors (&) and tags (!) are not used here: write the value itself");
+        complain(builder, mark,
+                 "anchors (&) and tags (!) are not used here: write the value itself");
         return false;
     }
     if (builder->depth == WEIR_CONFIG_DEPTH_MAX) {

@@ -31,7 +31,7 @@ enum weir_config_type {
     WEIR_CONFIG_TYPE_NAME,
     WEIR_CONFIG_TYPE_STRING,
     WEIR_CONFIG_TYPE_SECRET,
-    WEIR_CONFIG_TYPE_SCOPE,  /* a value of a scope: no ',' and no '=', which weir_scope_find() gives a meaning */
+    WEIR_CONFIG_TYPE_SCOPE,  /* a value of a scope, without what weir_scope_find() splits at */
     WEIR_CONFIG_TYPE_HEADER, /* an HTTP field name */
     WEIR_CONFIG_TYPE_PATH,   /* of a request */
     WEIR_CONFIG_TYPE_FILE,   /* an absolute path on this machine */
