@@ -12,6 +12,9 @@
 #define PATH_BYTES  160
 #define VALUE_BYTES 64
 
+/* Kept free behind a value that is cut: an escape, "..." and a quote. */
+#define ENDING_BYTES 10
+
 struct weir_config_place weir_config_place_key(const struct weir_config_place *up, const char *key)
 {
     return (struct weir_config_place){
@@ -98,9 +101,15 @@ static void value_write(const struct weir_config_place *place, char *value, size
     if (!node || node->kind != WEIR_CONFIG_NODE_SCALAR || place->is_secret) {
         return;
     }
-    int shown = (int)bytes - 16;
-    const char *rest = strlen(node->text) > (size_t)shown ? "..." : "";
-    snprintf(value, bytes, " = \"%.*s%s\"", shown, node->text, rest);
+    size_t at = (size_t)snprintf(value, bytes, " = \"");
+    const char *text = node->text;
+    for (; *text && at < bytes - ENDING_BYTES; text++) {
+        /* Bytes that nobody can see are often the fault itself. */
+        bool is_visible = *text >= ' ' && *text <= '~';
+        at += (size_t)snprintf(value + at, bytes - at, is_visible ? "%c" : "\\x%02x",
+                               (unsigned char)*text);
+    }
+    snprintf(value + at, bytes - at, "%s\"", *text ? "..." : "");
 }
 
 void weir_config_error(struct weir_config_reader *reader, const struct weir_config_place *place,
