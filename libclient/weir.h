@@ -29,7 +29,7 @@ struct weir; /* one thread's handle */
 /* A message for people, filled where a function takes one: what failed, with which value, why, what to do next. */
 struct weir_diag {
     int error; /* the same value that the function returned */
-    char text[256];
+    char text[512];
 };
 
 /* ------------------------------------------------------------------------------------------- attach */
