@@ -61,7 +61,9 @@ const char *board_runtime_dir(const struct board_target *target, char *buffer, s
     if (env != NULL && env[0] != '\0') {
         return env;
     }
-    if (xdg == NULL || xdg[0] == '\0' || stat("/run/weir", &st) == 0) {
+    /* as libweir: the system's broker if it has one of this name, else the user's own */
+    (void)snprintf(buffer, bytes, "/run/weir/%s", board_name(target));
+    if (xdg == NULL || xdg[0] == '\0' || stat(buffer, &st) == 0) {
         return "/run/weir";
     }
     (void)snprintf(buffer, bytes, "%s/weir", xdg);

@@ -127,9 +127,7 @@ static const struct {
 } commands[] = {
     {"stat", stat_main},
     {"limits", limits_main},
-#ifdef WEIR_WITH_CALL
     {"call", call_main},
-#endif
     {"inspect", inspect_main},
 };
 
