@@ -264,6 +264,10 @@ static void expect_next(uint32_t p, uint32_t number)
         }
     }
     a->next = number + 1;
+    /* Before the slot word is looked at: here the ring alone carries the order (pair ring-publish). */
+    if (region->request[p][number % SLOTS].content != content_of(p, number)) {
+        violated("its content cannot be read after the take", p, number);
+    }
 }
 
 static int take_one(void)
