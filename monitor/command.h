@@ -79,6 +79,6 @@ int call_main(int argc, char *argv[]);
 int inspect_main(int argc, char *argv[]);
 
 /* Print a section of a board, or its header where `section` is NULL. */
-void inspect_dump(const struct image *image, const struct image_section *section);
+void inspect_dump(FILE *out, const struct image *image, const struct image_section *section);
 
 #endif

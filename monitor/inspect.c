@@ -92,7 +92,7 @@ static bool field_is_text(const char *field)
 /* Arrays are shown up to here; their tail counts and zeros do not help anybody. */
 #define WORDS_SHOWN 12U
 
-static void field_print(const struct weir_layout_field *f, const unsigned char *element)
+static void field_print(FILE *out, const struct weir_layout_field *f, const unsigned char *element)
 {
     const unsigned char *at = element + f->off_bytes;
     char text[TEXT_BYTES];
@@ -100,72 +100,72 @@ static void field_print(const struct weir_layout_field *f, const unsigned char *
     uint32_t half;
     uint16_t small = 0;
     if (field_is_text(f->field)) {
-        (void)printf("\"%s\"", print_text(text, (const char *)at, f->bytes));
+        (void)fprintf(out, "\"%s\"", print_text(text, (const char *)at, f->bytes));
     } else if (f->bytes == sizeof half) {
         memcpy(&half, at, sizeof half);
-        (void)printf("%u", half);
+        (void)fprintf(out, "%u", half);
     } else if (f->bytes < sizeof half) {
         memcpy(&small, at, f->bytes < sizeof small ? f->bytes : sizeof small);
-        (void)printf("%u", small);
+        (void)fprintf(out, "%u", small);
     } else if (all_zero(at, f->bytes)) {
-        (void)printf("0");
+        (void)fprintf(out, "0");
     } else {
         for (uint32_t w = 0; w < f->bytes / sizeof word && w < WORDS_SHOWN; w++) {
             memcpy(&word, at + w * sizeof word, sizeof word);
-            (void)printf("%s0x%" PRIx64, w > 0 ? " " : "", word);
+            (void)fprintf(out, "%s0x%" PRIx64, w > 0 ? " " : "", word);
         }
-        (void)printf("%s", f->bytes / sizeof word > WORDS_SHOWN ? " ..." : "");
+        (void)fprintf(out, "%s", f->bytes / sizeof word > WORDS_SHOWN ? " ..." : "");
     }
-    (void)printf("\n");
+    (void)fprintf(out, "\n");
 }
 
 /* The fields of one element of `type`, `bytes` long. */
-static void element_print(const char *label, const char *type, const unsigned char *element,
-                          size_t bytes)
+static void element_print(FILE *out, const char *label, const char *type,
+                          const unsigned char *element, size_t bytes)
 {
     for (size_t i = 0; i < weir_layout_field_cnt; i++) {
         const struct weir_layout_field *f = &weir_layout_fields[i];
         if (strcmp(f->type, type) == 0 && f->field[0] != '\0' &&
             (uint64_t)f->off_bytes + f->bytes <= bytes) {
-            (void)printf("%s.%s ", label, f->field);
-            field_print(f, element);
+            (void)fprintf(out, "%s.%s ", label, f->field);
+            field_print(out, f, element);
         }
     }
 }
 
-static void rows_print(const char *what, const char *type, const void *rows, uint32_t cnt,
-                       size_t bytes)
+static void rows_print(FILE *out, const char *what, const char *type, const void *rows,
+                       uint32_t cnt, size_t bytes)
 {
     char label[TEXT_BYTES];
     for (uint32_t i = 0; i < cnt; i++) {
         (void)snprintf(label, sizeof label, "%s[%u]", what, i);
-        element_print(label, type, (const unsigned char *)rows + i * bytes, bytes);
+        element_print(out, label, type, (const unsigned char *)rows + i * bytes, bytes);
     }
 }
 
-static void tables_print(const struct weir_tables *t)
+static void tables_print(FILE *out, const struct weir_tables *t)
 {
-    rows_print("provider_row", "weir_shm_provider_row", t->provider, t->provider_cnt,
+    rows_print(out, "provider_row", "weir_shm_provider_row", t->provider, t->provider_cnt,
                sizeof *t->provider);
-    rows_print("limit_row", "weir_shm_limit_row", t->limit, t->limit_cnt, sizeof *t->limit);
-    rows_print("route_row", "weir_shm_route_row", t->route, t->route_cnt, sizeof *t->route);
-    rows_print("endpoint_row", "weir_shm_endpoint_row", t->endpoint, t->endpoint_cnt,
+    rows_print(out, "limit_row", "weir_shm_limit_row", t->limit, t->limit_cnt, sizeof *t->limit);
+    rows_print(out, "route_row", "weir_shm_route_row", t->route, t->route_cnt, sizeof *t->route);
+    rows_print(out, "endpoint_row", "weir_shm_endpoint_row", t->endpoint, t->endpoint_cnt,
                sizeof *t->endpoint);
-    rows_print("scope_row", "weir_shm_scope_row", t->scope, t->scope_cnt, sizeof *t->scope);
+    rows_print(out, "scope_row", "weir_shm_scope_row", t->scope, t->scope_cnt, sizeof *t->scope);
 }
 
-static void header_print(const struct image *image)
+static void header_print(FILE *out, const struct image *image)
 {
     const struct weir_shm_header *h = image->view.header;
-    element_print("header", "weir_shm_header", image->bytes, sizeof *h);
+    element_print(out, "header", "weir_shm_header", image->bytes, sizeof *h);
     for (uint32_t i = 0; i < h->section_cnt; i++) {
         const struct weir_shm_section *s = &h->section[i];
-        (void)printf("section %s: at %" PRIu64 ", %u x %" PRIu64 " bytes\n",
-                     weir_section_name(s->kind), s->off_bytes, s->cnt, s->stride_bytes);
+        (void)fprintf(out, "section %s: at %" PRIu64 ", %u x %" PRIu64 " bytes\n",
+                      weir_section_name(s->kind), s->off_bytes, s->cnt, s->stride_bytes);
     }
 }
 
-static void section_print(const struct image *image, const struct image_section *section)
+static void section_print(FILE *out, const struct image *image, const struct image_section *section)
 {
     static unsigned char element[sizeof(struct weir_shm_endpoint) * 2];
     char label[TEXT_BYTES];
@@ -178,21 +178,21 @@ static void section_print(const struct image *image, const struct image_section 
             continue;
         }
         (void)snprintf(label, sizeof label, "%s[%u]", weir_section_name(section->kind), i);
-        element_print(label, section->type, element, section->element_bytes);
+        element_print(out, label, section->type, element, section->element_bytes);
     }
-    (void)printf("%s: %u elements, %u of them all zero\n", weir_section_name(section->kind), cnt,
-                 empty);
+    (void)fprintf(out, "%s: %u elements, %u of them all zero\n", weir_section_name(section->kind),
+                  cnt, empty);
 }
 
-void inspect_dump(const struct image *image, const struct image_section *section)
+void inspect_dump(FILE *out, const struct image *image, const struct image_section *section)
 {
     if (section == NULL) {
-        header_print(image);
+        header_print(out, image);
         return;
     }
-    section_print(image, section);
+    section_print(out, image, section);
     if (section->kind == WEIR_SECTION_TABLES) {
-        tables_print(&image->tables);
+        tables_print(out, &image->tables);
     }
 }
 
@@ -213,7 +213,7 @@ static int dump_print(const struct options *options, const char *name)
     struct image image = {.view.fd = -1};
     int code = board_once(options, &image);
     if (code == EXIT_OK) {
-        inspect_dump(&image, section);
+        inspect_dump(stdout, &image, section);
     }
     image_free(&image);
     return code;

@@ -30,7 +30,7 @@ static void clock_line(FILE *out, const struct image *image,
         int64_t ahead_ns = (int64_t)((uint64_t)clock.offset_ns - (uint64_t)image->utc_offset_ns);
         (void)fprintf(out, "server %s against this machine's UTC, ", print_offset(a, ahead_ns));
     }
-    (void)fprintf(out, "+-%s, sampled %s ago, jitter allowed %s\n",
+    (void)fprintf(out, "true within %s, sampled %s ago, jitter allowed %s\n",
                   print_duration(a, weir_server_clock_error_ns(&clock, now_ns)),
                   print_duration(b, age_ns), print_duration(c, clock.jitter_ns));
 }

@@ -139,6 +139,7 @@ void table_print(struct table *table, FILE *out, const char *indent)
         cell[c] = table->column[c].title;
     }
     const char *at = table->text;
+    /* a row that memory cut short is not shown, nor does it widen anything */
     unsigned whole = columns > 0 ? table->cell_cnt / columns * columns : 0;
     for (unsigned i = 0; i < whole; i++, at += strlen(at) + 1) {
         int bytes = (int)strlen(at);

@@ -189,12 +189,12 @@ static void stages_text(FILE *out, const struct image *image)
 }
 
 static const struct column route_columns[] = {
-    {"ROUTE", -22}, {"PERMITS", 8}, {"CALLS", 8},    {"DONE", 8},   {"2xx", 6},
-    {"4xx", 5},     {"5xx", 5},     {"NOT SENT", 8}, {"FAILED", 6}, {"UNKNOWN", 7},
+    {"ROUTE", -20}, {"PERMITS", 8}, {"CALLS", 7},    {"DONE", 7},   {"2xx", 6},
+    {"4xx", 4},     {"5xx", 4},     {"NOT SENT", 8}, {"FAILED", 6}, {"UNKNOWN", 7},
 };
 static const struct column route_rate_columns[] = {
-    {"ROUTE", -22}, {"PERMITS", 8}, {"PERMITS/S", 9}, {"CALLS", 8},    {"CALLS/S", 8},
-    {"DONE", 8},    {"4xx", 5},     {"5xx", 5},       {"NOT SENT", 8}, {"UNKNOWN", 7},
+    {"ROUTE", -18}, {"PERMITS", 8}, {"PER S", 7}, {"CALLS", 7},    {"PER S", 7},
+    {"DONE", 7},    {"4xx", 4},     {"5xx", 4},   {"NOT SENT", 8}, {"UNKNOWN", 7},
 };
 
 static uint64_t results_sum(const struct weir_shm_route_stats *s, const unsigned *result,
@@ -261,8 +261,8 @@ static void routes_stat_text(FILE *out, const struct image *image, const struct 
 }
 
 static const struct column client_columns[] = {
-    {"PID", 7},  {"UID", 5},   {"NAME", -14}, {"ROLE", -7},   {"STATE", -7}, {"SLOTS", 5},
-    {"SUBM", 7}, {"ENDED", 7}, {"INFL", 4},   {"PERMITS", 7}, {"REJ", 4},    {"FORGED", 6},
+    {"PID", 6},  {"UID", 5},   {"NAME", -12}, {"ROLE", -7},   {"STATE", -7}, {"SLOTS", 5},
+    {"SUBM", 6}, {"ENDED", 6}, {"INFL", 4},   {"PERMITS", 7}, {"REJ", 3},    {"FORGED", 6},
 };
 
 static void clients_text(FILE *out, const struct image *image)
