@@ -69,12 +69,12 @@ static void pause_line(FILE *out, const struct image *image,
 }
 
 static const struct column brief_columns[] = {
-    {"LIMIT", -14}, {"SCOPE", -12}, {"KIND", -6},  {"WINDOW", 6},   {"QUOTA", 6},
-    {"USED", 6},    {"LEFT", 6},    {"MEDIUM", 6}, {"RESET-IN", 8}, {"REFUSED c/h/m/l/b", -17},
+    {"LIMIT", -14}, {"SCOPE", -12}, {"KIND", -6},  {"WINDOW", 5},   {"QUOTA", 5},
+    {"USED", 5},    {"LEFT", 5},    {"MEDIUM", 5}, {"RESET-IN", 8}, {"REFUSED c/h/m/l/b", -17},
 };
 static const struct column priority_columns[] = {
-    {"LIMIT", -14}, {"SCOPE", -12}, {"QUOTA", 6}, {"USED", 6}, {"OTHERS", 6},   {"CRIT", 6},
-    {"HIGH", 6},    {"MED", 6},     {"LOW", 6},   {"BACK", 6}, {"RESET-IN", 8},
+    {"LIMIT", -14}, {"SCOPE", -13}, {"QUOTA", 5}, {"USED", 5}, {"OTHERS", 6},   {"CRIT", 5},
+    {"HIGH", 5},    {"MED", 5},     {"LOW", 5},   {"BACK", 5}, {"RESET-IN", 8},
 };
 
 static const char *kind_short(uint32_t kind)

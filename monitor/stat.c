@@ -56,15 +56,13 @@ static void processes_text(FILE *out, const struct image *image, const struct im
         (void)fprintf(out, "  worker      down since %s, restarts %u\n",
                       print_duration(a, h->worker_down_ns), h->supervisor.worker_restarts);
     } else {
-        (void)fprintf(out,
-                      "  worker      pid %u, up %s, heartbeat %s ago, incarnation %u, restarts %u",
+        (void)fprintf(out, "  worker      pid %u, up %s, heartbeat %s ago, incarnation %u\n",
                       h->worker.pid, print_duration(a, since(image, h->worker.started_ns)),
-                      print_duration(b, h->worker_age_ns), h->gate.incarnation,
-                      h->supervisor.worker_restarts);
-        if (h->supervisor.worker_died_ns != 0) {
-            (void)fprintf(out, " (last death %s ago)", print_duration(a, h->worker_down_ns));
+                      print_duration(b, h->worker_age_ns), h->gate.incarnation);
+        if (h->supervisor.worker_restarts > 0) {
+            (void)fprintf(out, "  restarts    %u, the last death %s ago\n",
+                          h->supervisor.worker_restarts, print_duration(a, h->worker_down_ns));
         }
-        (void)fputc('\n', out);
     }
     if (h->lease_left_ns > 0) {
         (void)fprintf(out, "  lease       %s left\n", print_duration(a, h->lease_left_ns));
@@ -104,29 +102,33 @@ static void work_text(FILE *out, const struct image *image, const struct image *
 /* ---------------------------------------------------------------------------------------------- tables */
 
 static const struct column endpoint_columns[] = {
-    {"ENDPOINT", -18}, {"ADDRESS", -15}, {"INFL", 4},   {"CONN", 4},
-    {"REQUESTS", 8},   {"FAILED", 6},    {"STATUS", 6}, {"SERVER p50/p99/p99.9", -22},
+    {"ENDPOINT", -16}, {"ADDRESS", -15}, {"INFL", 4},        {"CONN", 4},
+    {"REQUESTS", 8},   {"FAILED", 6},    {"SERVER ms", -14}, {"TOTAL ms", -14},
 };
 
-/* "1.20/3.40/9.00 ms": the three percentiles that people ask for. */
-static void percentiles_text(char *text, size_t bytes, const struct weir_shm_histogram *h)
+/* "1.20/3.40/9.00", three digits each: p50, p99, p99.9, the percentiles that people ask for, in ms. */
+static const char *percentiles_text(char text[TEXT_BYTES], const struct weir_shm_histogram *h)
 {
-    char a[DURATION_BYTES], b[DURATION_BYTES], c[DURATION_BYTES];
-    uint64_t total;
-    uint64_t p50_ns = weir_histogram_percentile_ns(h, 500000, &total);
-    if (total == 0) {
-        (void)snprintf(text, bytes, "-");
-        return;
+    double ms[3];
+    int digits[3];
+    static const uint32_t ppm[3] = {500000, 990000, 999000};
+    uint64_t samples = 0;
+    for (unsigned i = 0; i < 3; i++) {
+        ms[i] = (double)weir_histogram_percentile_ns(h, ppm[i], &samples) / 1e6;
+        digits[i] = ms[i] < 9.995 ? 2 : ms[i] < 99.95 ? 1 : 0;
     }
-    (void)snprintf(text, bytes, "%s / %s / %s", print_duration(a, p50_ns),
-                   print_duration(b, weir_histogram_percentile_ns(h, 990000, NULL)),
-                   print_duration(c, weir_histogram_percentile_ns(h, 999000, NULL)));
+    if (samples == 0) {
+        return "-";
+    }
+    (void)snprintf(text, TEXT_BYTES, "%.*f/%.*f/%.*f", digits[0], ms[0], digits[1], ms[1],
+                   digits[2], ms[2]);
+    return text;
 }
 
 static void endpoints_text(FILE *out, const struct image *image)
 {
     struct table table;
-    char provider[TEXT_BYTES], name[TEXT_BYTES], text[DURATION_BYTES * 3];
+    char provider[TEXT_BYTES], name[TEXT_BYTES], text[TEXT_BYTES];
     table_init(&table, endpoint_columns, WEIR_ARRAY_CNT(endpoint_columns));
     for (uint32_t e = 0; e < image->tables.endpoint_cnt; e++) {
         const struct weir_shm_endpoint_row *row = &image->tables.endpoint[e];
@@ -141,11 +143,10 @@ static void endpoints_text(FILE *out, const struct image *image)
         table_cell(&table, "%u", endpoint.connections);
         table_cell(&table, "%" PRIu64, endpoint.requests);
         table_cell(&table, "%" PRIu64, endpoint.failures);
-        table_cell(&table, "%" PRIu64, endpoint.last_status);
-        percentiles_text(text, sizeof text, &endpoint.stage[WEIR_STAGE_SERVER]);
-        table_cell(&table, "%s", text);
+        table_cell(&table, "%s", percentiles_text(text, &endpoint.stage[WEIR_STAGE_SERVER]));
+        table_cell(&table, "%s", percentiles_text(text, &endpoint.stage[WEIR_STAGE_TOTAL]));
     }
-    (void)fprintf(out, "\nendpoints\n");
+    (void)fprintf(out, "\nendpoints (ms: p50/p99/p99.9)\n");
     table_print(&table, out, "  ");
 }
 
