@@ -69,7 +69,7 @@ static void pause_line(FILE *out, const struct image *image,
 }
 
 static const struct column brief_columns[] = {
-    {"LIMIT", -14}, {"SCOPE", -12}, {"KIND", -6},  {"WINDOW", 5},   {"QUOTA", 5},
+    {"LIMIT", -12}, {"SCOPE", -12}, {"KIND", -6},  {"WINDOW", 5},   {"QUOTA", 5},
     {"USED", 5},    {"LEFT", 5},    {"MEDIUM", 5}, {"RESET-IN", 8}, {"REFUSED c/h/m/l/b", -17},
 };
 static const struct column priority_columns[] = {
