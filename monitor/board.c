@@ -246,6 +246,9 @@ static int board_map(const struct attempt *a, struct board *board,
     int error = errno;
     (void)close(fd);
     board->live = (struct weir_segment){.fd = -1};
+    if (rc == WEIR_E_SYSTEM && error == EINVAL) {
+        rc = WEIR_E_CORRUPT; /* no memfd at all: nothing that could be sealed */
+    }
     if (rc == WEIR_E_SYSTEM) {
         return fail(a, EXIT_USAGE, "the board cannot be mapped: %s: free memory", strerror(error));
     }
