@@ -12,10 +12,12 @@ static bool arena_map(struct worker *w, struct client *c)
     const struct client_info *i = &c->info;
     uint64_t id = w->region->broker_id;
     /* The descriptors stay the worker's; mapping keeps the memory. */
-    if (weir_segment_map(&c->arena, i->arena_fd, WEIR_SEGMENT_ARENA, id, WEIR_MAP_WRITE) != WEIR_OK) {
+    if (weir_segment_map(&c->arena, i->arena_fd, WEIR_SEGMENT_ARENA, id, WEIR_MAP_WRITE) !=
+        WEIR_OK) {
         return false;
     }
-    if (weir_segment_map(&c->shadow_segment, i->shadow_fd, WEIR_SEGMENT_SHADOW, id, WEIR_MAP_WRITE) != WEIR_OK) {
+    if (weir_segment_map(&c->shadow_segment, i->shadow_fd, WEIR_SEGMENT_SHADOW, id,
+                         WEIR_MAP_WRITE) != WEIR_OK) {
         weir_segment_unmap(&c->arena);
         return false;
     }
@@ -79,13 +81,18 @@ bool client_attach(struct worker *w, const struct client_info *info, bool recove
     uint64_t counts = WEIR_THREADS_MAX * meter_stride_bytes(w->region) / sizeof(uint32_t);
     c->call = calloc(info->slot_cnt, sizeof *c->call);
     c->meter_seen = calloc(counts, sizeof *c->meter_seen);
-    if (c->call == NULL || c->meter_seen == NULL || !pool_init(&c->pool, info->response_bytes) || !arena_map(w, c)) {
+    if (c->call == NULL || c->meter_seen == NULL || !pool_init(&c->pool, info->response_bytes) ||
+        !arena_map(w, c)) {
         log_error("client_not_mapped", "s:i", "client", (int)info->index);
         return false;
     }
     c->live = true;
     if (recovered) {
-        memcpy(c->meter_seen, c->meter, counts * sizeof *c->meter_seen); /* the dead worker had folded them, but for a quarter second */
+        memcpy(
+            c->meter_seen, c->meter,
+            counts *
+                sizeof *c
+                    ->meter_seen); /* the dead worker had folded them, but for a quarter second */
     } else {
         client_board(w, c, WEIR_CLIENT_LIVE);
     }
@@ -95,8 +102,9 @@ bool client_attach(struct worker *w, const struct client_info *info, bool recove
         recover(w, c);
     }
     intake_sweep(w, c); /* it may have submitted before we knew it */
-    log_info("client_attached", "s:i, s:i, s:i, s:s, s:i, s:b", "client", (int)info->index, "client_pid", (int)info->pid, "uid",
-             (int)info->uid, "name", info->name, "slots", (int)info->slot_cnt, "recovered", (int)recovered);
+    log_info("client_attached", "s:i, s:i, s:i, s:s, s:i, s:b", "client", (int)info->index,
+             "client_pid", (int)info->pid, "uid", (int)info->uid, "name", info->name, "slots",
+             (int)info->slot_cnt, "recovered", (int)recovered);
     if (info->gone) {
         client_gone(w, info->index);
     }
@@ -142,7 +150,8 @@ void client_reap_if_idle(struct worker *w, struct client *c)
     board_add(&w->region->worker->client_reaped, 1);
     board_add(&w->region->worker->slot_reaped, dropped);
     client_board(w, c, WEIR_CLIENT_FREE);
-    weir_store_relaxed_u32(&w->region->block->client[c->info.index], 0); /* relaxed: the next client starts unblocked */
+    weir_store_relaxed_u32(&w->region->block->client[c->info.index],
+                           0);     /* relaxed: the next client starts unblocked */
     weir_segment_unmap(&c->arena); /* closes the descriptors too */
     weir_segment_unmap(&c->shadow_segment);
     int rest[] = {c->info.doorbell_fd, c->info.bell_fd, c->info.pidfd};
@@ -152,8 +161,8 @@ void client_reap_if_idle(struct worker *w, struct client *c)
     pool_free(&c->pool);
     free(c->call);
     free(c->meter_seen);
-    log_info("client_reaped", "s:i, s:s, s:i", "client", (int)c->info.index, "name", c->info.name, "requests_dropped",
-             (int)dropped);
+    log_info("client_reaped", "s:i, s:s, s:i", "client", (int)c->info.index, "name", c->info.name,
+             "requests_dropped", (int)dropped);
     const struct control_message m = {.kind = CONTROL_REAPED, .client = {.index = c->info.index}};
     *c = (struct client){0};
     if (w->control >= 0) {
@@ -188,7 +197,8 @@ static bool room_collect(struct client *c)
 
 bool client_room_hold(struct client *c, uint32_t bytes, uint32_t *off_bytes)
 {
-    return pool_hold(&c->pool, bytes, off_bytes) || (room_collect(c) && pool_hold(&c->pool, bytes, off_bytes));
+    return pool_hold(&c->pool, bytes, off_bytes) ||
+           (room_collect(c) && pool_hold(&c->pool, bytes, off_bytes));
 }
 
 void client_fold_meters(struct worker *w, struct client *c)
@@ -196,11 +206,12 @@ void client_fold_meters(struct worker *w, struct client *c)
     struct region *r = w->region;
     uint64_t granted = 0;
     for (uint32_t t = 0; t < WEIR_THREADS_MAX; t++) {
-        const uint32_t *counts =
-            (const void *)(c->meter + t * c->meter_stride_bytes + sizeof(struct weir_shm_meter_head));
+        const uint32_t *counts = (const void *)(c->meter + t * c->meter_stride_bytes +
+                                                sizeof(struct weir_shm_meter_head));
         uint32_t *seen = c->meter_seen + t * c->meter_stride_bytes / sizeof(uint32_t);
         for (uint32_t i = 0; i < (r->route_cnt + r->limit_cnt) * WEIR_PRIORITY_CNT; i++) {
-            uint32_t now = weir_load_relaxed_u32(&counts[i]); /* relaxed: the thread's own counts, its word for it */
+            uint32_t now = weir_load_relaxed_u32(
+                &counts[i]); /* relaxed: the thread's own counts, its word for it */
             uint32_t diff = now - seen[i];
             if (diff == 0) {
                 continue;

@@ -12,7 +12,8 @@
 #include <sys/types.h>
 
 enum control_kind {
-    CONTROL_ATTACH = 1,  /* supervisor: a client came; with 5 descriptors: arena, shadow, doorbell, bell, pidfd */
+    CONTROL_ATTACH =
+        1, /* supervisor: a client came; with 5 descriptors: arena, shadow, doorbell, bell, pidfd */
     CONTROL_GONE = 2,    /* supervisor: it left or died */
     CONTROL_REAPED = 3,  /* worker: nothing of it is left; the index may be used again */
     CONTROL_DRAIN = 4,   /* supervisor: end what is in flight, take nothing new */
@@ -34,7 +35,8 @@ struct client_info {
     uint64_t response_bytes;
     uint64_t attached_ns;
     char name[WEIR_NAME_BYTES];
-    int arena_fd, shadow_fd, doorbell_fd, bell_fd, pidfd; /* valid in the process that holds this copy */
+    int arena_fd, shadow_fd, doorbell_fd, bell_fd,
+        pidfd; /* valid in the process that holds this copy */
 };
 
 struct control_message {

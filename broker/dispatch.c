@@ -64,7 +64,8 @@ void dispatch_again(struct worker *w, struct call *c)
     c->stage = CALL_QUEUED;
     c->stop = CALL_STOP_NONE;
     c->next = q->first;
-    q->deadline_min_ns = q->first == NULL ? c->deadline_ns : weir_min_u64(q->deadline_min_ns, c->deadline_ns);
+    q->deadline_min_ns =
+        q->first == NULL ? c->deadline_ns : weir_min_u64(q->deadline_min_ns, c->deadline_ns);
     q->first = c;
     if (q->last == NULL || c->next == NULL) {
         q->last = c;
@@ -130,7 +131,8 @@ int dispatch_permit(struct worker *w, struct call *c)
 {
     const struct weir_cost *units = c->units.cnt > 0 ? &c->units : NULL;
     /* The private account first: brokered calls alone never pass a limit, whatever traders write into the shared words. */
-    int rc = weir_permit_take(&w->own, c->route, c->request.scope, units, c->priority, &c->own_permit);
+    int rc =
+        weir_permit_take(&w->own, c->route, c->request.scope, units, c->priority, &c->own_permit);
     if (rc != WEIR_OK) {
         c->denial = c->own_permit.denial;
         return rc;
@@ -156,7 +158,8 @@ static void count_refusal(struct worker *w, const struct call *c)
 /* Will the promised instant come too late for this call? Pauses and leases may end sooner than they say; limits do not. */
 static bool hopeless(const struct call *c, const struct weir_denial *d)
 {
-    return d->earliest_ns > c->deadline_ns && (d->reason == WEIR_REASON_LIMIT_FULL || d->reason == WEIR_REASON_PAUSED);
+    return d->earliest_ns > c->deadline_ns &&
+           (d->reason == WEIR_REASON_LIMIT_FULL || d->reason == WEIR_REASON_PAUSED);
 }
 
 enum start { STARTED, ENDED, WAITS };
@@ -171,7 +174,9 @@ static enum start start(struct worker *w, struct queue *q, struct call *c)
             call_end(w, c, WEIR_RESULT_NOT_SENT, (int)c->transfer.code);
             return ENDED;
         }
-        q->not_before_ns = busy ? 0 : w->now_ns + WEIR_NS_PER_MS; /* a transfer's end, or an address, will free it */
+        q->not_before_ns =
+            busy ? 0
+                 : w->now_ns + WEIR_NS_PER_MS; /* a transfer's end, or an address, will free it */
         return WAITS;
     }
     int rc = dispatch_permit(w, c);
@@ -202,7 +207,8 @@ static enum start start(struct worker *w, struct queue *q, struct call *c)
 }
 
 /* End every call of the queue that `keep` does not want, with `result`. */
-static void queue_filter(struct worker *w, struct queue *q, uint64_t now_ns, const struct weir_denial *denial)
+static void queue_filter(struct worker *w, struct queue *q, uint64_t now_ns,
+                         const struct weir_denial *denial)
 {
     struct call *c = q->first;
     q->first = NULL;
@@ -250,7 +256,8 @@ static void queue_turn(struct worker *w, struct queue *q)
             q->last = q->last == NULL ? c : q->last;
             if (not_before_ns > 0 && c->denial.earliest_ns > q->deadline_min_ns) {
                 struct weir_denial d = c->denial;
-                queue_filter(w, q, w->now_ns, &d); /* those behind it that cannot make it either learn so now */
+                queue_filter(w, q, w->now_ns,
+                             &d); /* those behind it that cannot make it either learn so now */
             }
             if (not_before_ns > 0) {
                 worker_due(w, not_before_ns);
@@ -341,7 +348,9 @@ static void cancel(struct worker *w, struct call *c)
         return; /* on the wire: followed to its end */
     }
     unlink_waiting(w, c);
-    call_end(w, c, c->sends > 0 && !c->idempotent ? WEIR_RESULT_OUTCOME_UNKNOWN : WEIR_RESULT_CANCELLED, 0);
+    call_end(w, c,
+             c->sends > 0 && !c->idempotent ? WEIR_RESULT_OUTCOME_UNKNOWN : WEIR_RESULT_CANCELLED,
+             0);
 }
 
 void dispatch_cancel_client(struct worker *w, struct client *cl)
@@ -356,7 +365,8 @@ void dispatch_cancel_client(struct worker *w, struct client *cl)
 void dispatch_cancel_flags(struct worker *w, struct client *cl)
 {
     for (uint32_t s = 0; s < cl->info.slot_cnt && cl->in_flight > 0; s++) {
-        if (cl->call[s] != NULL && weir_load_relaxed_u32(&cl->slot[s].cancel) != 0) { /* relaxed: a request to stop */
+        if (cl->call[s] != NULL &&
+            weir_load_relaxed_u32(&cl->slot[s].cancel) != 0) { /* relaxed: a request to stop */
             cancel(w, cl->call[s]);
         }
     }

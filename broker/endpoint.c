@@ -10,7 +10,8 @@
 
 #define ADDRESS_TTL_NS (60 * WEIR_NS_PER_S)
 #define ASK_AGAIN_NS   (2 * WEIR_NS_PER_S)
-#define DOWN_NS        (1 * WEIR_NS_PER_S) /* after a connection that failed; others are tried first meanwhile */
+#define DOWN_NS \
+    (1 * WEIR_NS_PER_S) /* after a connection that failed; others are tried first meanwhile */
 
 static void address_set(struct worker *w, struct endpoint *e, const char *address)
 {
@@ -25,8 +26,9 @@ static void address_set(struct worker *w, struct endpoint *e, const char *addres
     memcpy(board->address, e->target.address, sizeof board->address);
     if (!e->numeric) {
         char entry[RESOLVER_HOST_BYTES + RESOLVER_ADDRESS_BYTES + 32];
-        const char *format = strchr(address, ':') != NULL ? "%s:%u:[%s]:%u" : "%s:%u:%s:%u";
-        (void)snprintf(entry, sizeof entry, format, u->host, u->port, address, u->port);
+        bool v6 = strchr(address, ':') != NULL;
+        (void)snprintf(entry, sizeof entry, "%s:%u:%s%s%s:%u", u->host, u->port, v6 ? "[" : "",
+                       address, v6 ? "]" : "", u->port);
         struct curl_slist *list = curl_slist_append(NULL, entry);
         if (list != NULL) {
             /* Idle handles still hold the old list; every start sets the new one before curl looks. */
@@ -64,8 +66,8 @@ void endpoint_answer(struct worker *w)
         if (a.error == 0 && resolver_is_numeric(a.address)) {
             address_set(w, e, a.address);
         } else {
-            log_warn("endpoint_not_resolved", "s:s, s:i, s:b", "endpoint", e->config->name, "resolver_error", a.error, "kept_last",
-                     (int)(e->target.address[0] != '\0'));
+            log_warn("endpoint_not_resolved", "s:s, s:i, s:b", "endpoint", e->config->name,
+                     "resolver_error", a.error, "kept_last", (int)(e->target.address[0] != '\0'));
         }
     }
 }
@@ -118,8 +120,9 @@ bool endpoint_open(struct worker *w)
             e->bit = i < 32 ? i : 31;
             e->numeric = resolver_is_numeric(u->host);
             e->target.ca_file = e->config->ca_file[0] != '\0' ? e->config->ca_file : NULL;
-            (void)snprintf(e->target.base, sizeof e->target.base, u->ipv6 ? "%s://[%s]:%u%s" : "%s://%s:%u%s",
-                           u->tls ? "https" : "http", u->host, u->port, u->base_path);
+            (void)snprintf(e->target.base, sizeof e->target.base, "%s://%s%s%s:%u%s",
+                           u->tls ? "https" : "http", u->ipv6 ? "[" : "", u->host,
+                           u->ipv6 ? "]" : "", u->port, u->base_path);
             if (e->numeric) {
                 address_set(w, e, u->host);
             }

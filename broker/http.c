@@ -23,7 +23,7 @@ struct http_socket {
 struct http {
     struct loop *loop;
     CURLM *multi;
-    CURLSH *share; /* TLS sessions: the multi shares connections by itself */
+    CURLSH *share;     /* TLS sessions: the multi shares connections by itself */
     uint64_t timer_ns; /* UINT64_MAX = none */
     struct http_socket *socket;
     size_t socket_cnt;
@@ -53,7 +53,8 @@ static struct http_socket *socket_of(struct http *http, curl_socket_t fd)
 
 static void arm(struct http *http, curl_socket_t fd, struct http_socket *s)
 {
-    unsigned events = ((s->mask & CURL_POLL_IN) != 0 ? POLLIN | POLLRDHUP : 0U) | ((s->mask & CURL_POLL_OUT) != 0 ? POLLOUT : 0U);
+    unsigned events = ((s->mask & CURL_POLL_IN) != 0 ? POLLIN | POLLRDHUP : 0U) |
+                      ((s->mask & CURL_POLL_OUT) != 0 ? POLLOUT : 0U);
     if (events != 0 && !s->armed) {
         loop_poll(http->loop, LOOP_CURL, s->generation, (uint32_t)fd, fd, events, false);
         s->armed = true;
@@ -88,7 +89,9 @@ static int on_timer(CURLM *multi, long timeout_ms, void *arg)
 {
     (void)multi;
     struct http *http = arg;
-    http->timer_ns = timeout_ms < 0 ? UINT64_MAX : weir_clock_monotonic_ns() + (uint64_t)timeout_ms * WEIR_NS_PER_MS;
+    http->timer_ns = timeout_ms < 0
+                         ? UINT64_MAX
+                         : weir_clock_monotonic_ns() + (uint64_t)timeout_ms * WEIR_NS_PER_MS;
     return 0;
 }
 
@@ -96,8 +99,9 @@ static int on_timer(CURLM *multi, long timeout_ms, void *arg)
 static bool address_allowed(const struct http_target *t, const struct sockaddr *sa)
 {
     char text[INET6_ADDRSTRLEN];
-    const void *at = sa->sa_family == AF_INET6 ? (const void *)&((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr
-                                               : (const void *)&((const struct sockaddr_in *)(const void *)sa)->sin_addr;
+    const void *at = sa->sa_family == AF_INET6
+                         ? (const void *)&((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr
+                         : (const void *)&((const struct sockaddr_in *)(const void *)sa)->sin_addr;
     return (sa->sa_family == AF_INET || sa->sa_family == AF_INET6) &&
            inet_ntop(sa->sa_family, at, text, sizeof text) != NULL && strcmp(text, t->address) == 0;
 }
@@ -122,7 +126,9 @@ static int on_close(void *arg, curl_socket_t fd)
     if (t->connections > 0) {
         t->connections--;
     }
-    (void)shutdown(fd, SHUT_RDWR); /* a poll that is still armed pins the file: without this the peer would see no FIN */
+    (void)shutdown(
+        fd,
+        SHUT_RDWR); /* a poll that is still armed pins the file: without this the peer would see no FIN */
     return close(fd);
 }
 
@@ -164,7 +170,8 @@ struct http *http_open(struct loop *loop)
         free(http);
         return NULL;
     }
-    (void)curl_share_setopt(http->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION); /* one thread: no lock functions */
+    (void)curl_share_setopt(http->share, CURLSHOPT_SHARE,
+                            CURL_LOCK_DATA_SSL_SESSION); /* one thread: no lock functions */
     (void)curl_multi_setopt(http->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
     (void)curl_multi_setopt(http->multi, CURLMOPT_SOCKETDATA, http);
     (void)curl_multi_setopt(http->multi, CURLMOPT_TIMERFUNCTION, on_timer);
@@ -242,7 +249,8 @@ static void method_set(CURL *e, const struct http_transfer *t)
         (void)curl_easy_setopt(e, CURLOPT_NOBODY, 1L);
         return;
     }
-    if (t->body_bytes > 0 || t->method == WEIR_METHOD_POST || t->method == WEIR_METHOD_PUT || t->method == WEIR_METHOD_PATCH) {
+    if (t->body_bytes > 0 || t->method == WEIR_METHOD_POST || t->method == WEIR_METHOD_PUT ||
+        t->method == WEIR_METHOD_PATCH) {
         (void)curl_easy_setopt(e, CURLOPT_POST, 1L);
         (void)curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)t->body_bytes);
         (void)curl_easy_setopt(e, CURLOPT_POSTFIELDS, t->body_bytes > 0 ? t->body : "");
@@ -276,7 +284,9 @@ bool http_start(struct http *http, struct http_transfer *t)
     method_set(e, t);
     (void)curl_easy_setopt(e, CURLOPT_HTTPHEADER, t->headers);
     (void)curl_easy_setopt(e, CURLOPT_CONNECT_TO, t->target->connect_to);
-    (void)curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)weir_max_u64(1, (t->timeout_ns + WEIR_NS_PER_MS - 1) / WEIR_NS_PER_MS));
+    (void)curl_easy_setopt(
+        e, CURLOPT_TIMEOUT_MS,
+        (long)weir_max_u64(1, (t->timeout_ns + WEIR_NS_PER_MS - 1) / WEIR_NS_PER_MS));
     (void)curl_easy_setopt(e, CURLOPT_PREREQDATA, t);
     (void)curl_easy_setopt(e, CURLOPT_HEADERDATA, t);
     (void)curl_easy_setopt(e, CURLOPT_WRITEDATA, t);
@@ -317,7 +327,8 @@ void http_event(struct http *http, const struct loop_event *event)
         what |= CURL_CSELECT_OUT;
     }
     if ((event->result & POLLERR) != 0) {
-        what |= CURL_CSELECT_IN | CURL_CSELECT_OUT | CURL_CSELECT_ERR; /* never ERR alone: curl would fail a new transfer */
+        what |= CURL_CSELECT_IN | CURL_CSELECT_OUT |
+                CURL_CSELECT_ERR; /* never ERR alone: curl would fail a new transfer */
     }
     uint32_t generation = s->generation;
     int running;

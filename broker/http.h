@@ -30,19 +30,20 @@ struct http_target {
     char base[320];                /* "https://host:port/base" */
     struct curl_slist *connect_to; /* "host:port:address:port"; NULL where the host is numeric */
     const char *ca_file;           /* NULL: the system's store */
-    char address[48];              /* the only address that a socket for this target may go to; "" = not known yet */
-    uint32_t connections;          /* open sockets */
-    uint64_t connects;             /* opened since start */
-    struct http_idle *idle;        /* easy handles kept for this target */
+    char address
+        [48]; /* the only address that a socket for this target may go to; "" = not known yet */
+    uint32_t connections;   /* open sockets */
+    uint64_t connects;      /* opened since start */
+    struct http_idle *idle; /* easy handles kept for this target */
 };
 
 struct http_transfer {
     /* filled by the caller before http_start */
     struct http_target *target;
     enum weir_method method;
-    const char *path_query;      /* "/api/v3/depth?symbol=X"; copied */
-    struct curl_slist *headers;  /* must live until done */
-    const void *body;            /* must live until done */
+    const char *path_query;     /* "/api/v3/depth?symbol=X"; copied */
+    struct curl_slist *headers; /* must live until done */
+    const void *body;           /* must live until done */
     size_t body_bytes;
     uint64_t timeout_ns;
     bool (*gate)(struct http_transfer *t);

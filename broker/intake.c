@@ -14,12 +14,14 @@ static void request_copy(struct weir_shm_request *to, const struct weir_shm_requ
     const uint64_t *src = (const void *)from;
     uint64_t words[sizeof *to / sizeof(uint64_t)];
     for (size_t i = 0; i < WEIR_ARRAY_CNT(words); i++) {
-        words[i] = weir_load_relaxed_u64(&src[i]); /* relaxed: ordered by the acquire of the slot word */
+        words[i] =
+            weir_load_relaxed_u64(&src[i]); /* relaxed: ordered by the acquire of the slot word */
     }
     memcpy(to, words, sizeof *to);
 }
 
-static bool header_allowed(const struct weir_config_route *route, const struct weir_request_header *h)
+static bool header_allowed(const struct weir_config_route *route,
+                           const struct weir_request_header *h)
 {
     for (size_t i = 0; i < route->headers.cnt; i++) {
         const char *name = route->headers.text[i];
@@ -66,8 +68,8 @@ static int route_check(struct worker *w, struct call *c)
 static int payload_check(struct worker *w, struct call *c)
 {
     const struct client *cl = c->client;
-    uint64_t bytes = (uint64_t)c->request.path_bytes + c->request.query_bytes + c->request.headers_bytes +
-                     c->request.body_bytes;
+    uint64_t bytes = (uint64_t)c->request.path_bytes + c->request.query_bytes +
+                     c->request.headers_bytes + c->request.body_bytes;
     if (bytes > cl->request_stride_bytes) {
         return WEIR_E_BODY_TOO_LARGE;
     }
@@ -81,7 +83,8 @@ static int payload_check(struct worker *w, struct call *c)
         return rc;
     }
     const struct weir_config_route *route = w->route[c->route].config;
-    if (c->parts.path_bytes > 0 && (w->shared.tables.route[c->route].flags & WEIR_ROUTE_PATH_REST) == 0) {
+    if (c->parts.path_bytes > 0 &&
+        (w->shared.tables.route[c->route].flags & WEIR_ROUTE_PATH_REST) == 0) {
         return WEIR_E_PATH_INVALID;
     }
     for (uint32_t i = 0; i < c->parts.header_cnt; i++) {
@@ -112,11 +115,13 @@ static void admit(struct worker *w, struct call *c)
     c->units.cnt = c->request.unit_cnt;
     memcpy(c->units.units, c->request.units, sizeof c->units.units);
     uint64_t latest_ns = c->taken_ns + row->timeout_ns;
-    c->deadline_ns = c->request.deadline_ns != 0 ? weir_min_u64(c->request.deadline_ns, latest_ns) : latest_ns;
+    c->deadline_ns =
+        c->request.deadline_ns != 0 ? weir_min_u64(c->request.deadline_ns, latest_ns) : latest_ns;
     c->client->shadow[c->slot].deadline_ns = c->deadline_ns;
     c->client->shadow[c->slot].idempotent = c->idempotent;
     board_add(&w->region->route_stats[c->route].calls, 1);
-    if (weir_load_relaxed_u32(&w->region->block->client[c->client->info.index]) != 0) { /* relaxed: our own switch */
+    if (weir_load_relaxed_u32(&w->region->block->client[c->client->info.index]) !=
+        0) { /* relaxed: our own switch */
         call_end(w, c, WEIR_RESULT_REJECTED, WEIR_E_BLOCKED);
     } else if (w->draining) {
         call_end(w, c, WEIR_RESULT_REJECTED, WEIR_E_STALE);
@@ -158,11 +163,13 @@ bool intake_claim(struct worker *w, struct client *c, uint32_t slot, uint32_t ta
         return false; /* in flight already, whatever the client's word says now */
     }
     uint64_t word = weir_load_acquire_u64(&c->slot[slot].state); /* pair:slot A */
-    if (weir_slot_state(word) != WEIR_SLOT_SUBMITTED || (tag != UINT32_MAX && (weir_slot_gen(word) & 4095U) != tag)) {
+    if (weir_slot_state(word) != WEIR_SLOT_SUBMITTED ||
+        (tag != UINT32_MAX && (weir_slot_gen(word) & 4095U) != tag)) {
         return false;
     }
-    if (!weir_cas_u64(&c->slot[slot].state, &word, weir_slot_with(word, WEIR_SLOT_CLAIMED))) { /* pair:slot R */
-        return false; /* cancelled in this instant */
+    if (!weir_cas_u64(&c->slot[slot].state, &word,
+                      weir_slot_with(word, WEIR_SLOT_CLAIMED))) { /* pair:slot R */
+        return false;                                             /* cancelled in this instant */
     }
     claim(w, c, slot, weir_slot_with(word, WEIR_SLOT_CLAIMED));
     return true;
@@ -265,7 +272,8 @@ static bool recover_words(struct client *c, uint32_t slot, uint64_t word)
     }
     if (held && (!same || sh->state == WEIR_SLOT_FREE)) {
         /* Claimed, and the worker died before it wrote the shadow: surely not sent. The sweep takes it again. */
-        (void)weir_cas_u64(&c->slot[slot].state, &word, weir_slot_with(word, WEIR_SLOT_SUBMITTED)); /* pair:slot R */
+        (void)weir_cas_u64(&c->slot[slot].state, &word,
+                           weir_slot_with(word, WEIR_SLOT_SUBMITTED)); /* pair:slot R */
         return true;
     }
     return sh->state != WEIR_SLOT_CLAIMED && sh->state != WEIR_SLOT_SENDING;
@@ -293,10 +301,11 @@ void intake_recover(struct worker *w, struct client *c, uint32_t slot)
     c->call[slot] = k;
     c->in_flight++;
     k->route = sh->route;
-    log_warn("call_recovered", "s:I, s:i, s:b, s:b", "correlation", (long long)sh->correlation, "client", (int)c->info.index,
-             "sent", (int)sent, "repeated", (int)again);
+    log_warn("call_recovered", "s:I, s:i, s:b, s:b", "correlation", (long long)sh->correlation,
+             "client", (int)c->info.index, "sent", (int)sent, "repeated", (int)again);
     if (!again || sh->route >= w->shared.tables.route_cnt || k->request.route != sh->route) {
-        call_end(w, k, sent && !sh->idempotent ? WEIR_RESULT_OUTCOME_UNKNOWN : WEIR_RESULT_NOT_SENT, WEIR_E_STALE);
+        call_end(w, k, sent && !sh->idempotent ? WEIR_RESULT_OUTCOME_UNKNOWN : WEIR_RESULT_NOT_SENT,
+                 WEIR_E_STALE);
     } else if (worker_now(w) >= sh->deadline_ns && sh->deadline_ns != 0) {
         call_end(w, k, sent ? WEIR_RESULT_TIMEOUT : WEIR_RESULT_EXPIRED, 0);
     } else {

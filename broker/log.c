@@ -28,14 +28,15 @@ static void stamp(char *out, size_t bytes)
     (void)snprintf(out + n, bytes - n, ".%06ldZ", ts.tv_nsec / 1000);
 }
 
-static json_t *line_make(enum weir_config_log level, const char *event, const char *fields, va_list ap)
+static json_t *line_make(enum weir_config_log level, const char *event, const char *fields,
+                         va_list ap)
 {
     static const char *const names[] = {"?", "debug", "info", "warn", "error"};
     char at[40];
     char format[256];
     stamp(at, sizeof at);
-    json_t *line = json_pack("{s:s, s:s, s:s, s:i, s:s}", "at", at, "level", names[level], "process", log_process,
-                             "pid", (int)getpid(), "event", event);
+    json_t *line = json_pack("{s:s, s:s, s:s, s:i, s:s}", "at", at, "level", names[level],
+                             "process", log_process, "pid", (int)getpid(), "event", event);
     (void)snprintf(format, sizeof format, "{%s}", fields);
     json_t *more = json_vpack_ex(NULL, 0, format, ap);
     if (line != NULL && more == NULL) {
@@ -60,9 +61,11 @@ void log_event(enum weir_config_log level, const char *event, const char *fields
     char text[LINE_BYTES];
     size_t n = line != NULL ? json_dumpb(line, text, sizeof text - 1, JSON_COMPACT) : 0;
     if (n == 0 || n > sizeof text - 1) {
-        n = (size_t)snprintf(text, sizeof text - 1, "{\"level\":\"error\",\"event\":\"log_line_lost\"}");
+        n = (size_t)snprintf(text, sizeof text - 1,
+                             "{\"level\":\"error\",\"event\":\"log_line_lost\"}");
     }
     text[n] = '\n';
-    (void)!write(STDERR_FILENO, text, n + 1); /* a log that cannot be written must not stop the broker */
+    (void)!write(STDERR_FILENO, text,
+                 n + 1); /* a log that cannot be written must not stop the broker */
     json_decref(line);
 }

@@ -22,18 +22,24 @@ static void explain(int error, char *text, size_t text_bytes)
     }
     if (disabled != 0) {
         (void)snprintf(text, text_bytes,
-                       "cannot open io_uring: %s: kernel.io_uring_disabled = %d: set it to 0 (sysctl kernel.io_uring_disabled=0)",
+                       "cannot open io_uring: %s: kernel.io_uring_disabled = %d: set it to 0 "
+                       "(sysctl kernel.io_uring_disabled=0)",
                        strerror(error), disabled);
     } else if (error == EPERM || error == ENOSYS || error == EACCES) {
         (void)snprintf(text, text_bytes,
-                       "cannot open io_uring: %s: a seccomp filter (container runtime, systemd SystemCallFilter=) or an old kernel "
-                       "forbids io_uring_setup: allow io_uring_setup, io_uring_enter and io_uring_register, or use Linux 6.1 or later",
+                       "cannot open io_uring: %s: a seccomp filter (container runtime, systemd "
+                       "SystemCallFilter=) or an old kernel "
+                       "forbids io_uring_setup: allow io_uring_setup, io_uring_enter and "
+                       "io_uring_register, or use Linux 6.1 or later",
                        strerror(error));
     } else if (error == ENOMEM) {
-        (void)snprintf(text, text_bytes, "cannot open io_uring: %s: raise the limit of locked memory (ulimit -l, LimitMEMLOCK=)",
-                       strerror(error));
+        (void)snprintf(
+            text, text_bytes,
+            "cannot open io_uring: %s: raise the limit of locked memory (ulimit -l, LimitMEMLOCK=)",
+            strerror(error));
     } else {
-        (void)snprintf(text, text_bytes, "cannot open io_uring: %s: use Linux 6.1 or later", strerror(error));
+        (void)snprintf(text, text_bytes, "cannot open io_uring: %s: use Linux 6.1 or later",
+                       strerror(error));
     }
 }
 
@@ -49,7 +55,8 @@ int loop_open(struct loop *loop, unsigned entries, char *text, size_t text_bytes
         explain(-rc, text, text_bytes);
         return rc;
     }
-    (void)io_uring_register_ring_fd(&loop->ring); /* saves a lookup per system call; works without */
+    (void)io_uring_register_ring_fd(
+        &loop->ring); /* saves a lookup per system call; works without */
     return 0;
 }
 
@@ -69,8 +76,8 @@ static struct io_uring_sqe *sqe_get(struct loop *loop)
     return sqe;
 }
 
-void loop_poll(struct loop *loop, enum loop_kind kind, uint32_t generation, uint32_t index, int fd, unsigned events,
-               bool multishot)
+void loop_poll(struct loop *loop, enum loop_kind kind, uint32_t generation, uint32_t index, int fd,
+               unsigned events, bool multishot)
 {
     struct io_uring_sqe *sqe = sqe_get(loop);
     if (multishot) {
@@ -115,7 +122,8 @@ void loop_pump(struct loop *loop)
 {
     /* With DEFER_TASKRUN the kernel posts completions only when asked; TASKRUN_FLAG says when asking is worth a system call. */
     unsigned flags = IO_URING_READ_ONCE(*loop->ring.sq.kflags);
-    if (io_uring_sq_ready(&loop->ring) > 0 || (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0) {
+    if (io_uring_sq_ready(&loop->ring) > 0 ||
+        (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0) {
         (void)io_uring_submit_and_get_events(&loop->ring);
     }
 }
@@ -125,5 +133,6 @@ void loop_wait(struct loop *loop, uint64_t timeout_ns)
     struct __kernel_timespec ts = {.tv_sec = (long long)(timeout_ns / WEIR_NS_PER_S),
                                    .tv_nsec = (long long)(timeout_ns % WEIR_NS_PER_S)};
     struct io_uring_cqe *cqe;
-    (void)io_uring_submit_and_wait_timeout(&loop->ring, &cqe, 1, &ts, NULL); /* ETIME and EINTR are normal */
+    (void)io_uring_submit_and_wait_timeout(&loop->ring, &cqe, 1, &ts,
+                                           NULL); /* ETIME and EINTR are normal */
 }

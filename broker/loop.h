@@ -45,8 +45,8 @@ int loop_open(struct loop *loop, unsigned entries, char *text, size_t text_bytes
 void loop_close(struct loop *loop);
 
 /* Arm a poll on `fd` for `events` (POLLIN, ...). It reaches the kernel with the next wait or submit. */
-void loop_poll(struct loop *loop, enum loop_kind kind, uint32_t generation, uint32_t index, int fd, unsigned events,
-               bool multishot);
+void loop_poll(struct loop *loop, enum loop_kind kind, uint32_t generation, uint32_t index, int fd,
+               unsigned events, bool multishot);
 
 /* Take an armed poll back. */
 void loop_poll_cancel(struct loop *loop, enum loop_kind kind, uint32_t generation, uint32_t index);

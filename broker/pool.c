@@ -11,7 +11,8 @@ static uint32_t granules_of(uint32_t bytes)
 bool pool_init(struct pool *pool, uint64_t bytes)
 {
     uint64_t granules = bytes / POOL_GRANULE_BYTES;
-    *pool = (struct pool){.granules = granules > UINT32_MAX / 2 ? UINT32_MAX / 2 : (uint32_t)granules};
+    *pool =
+        (struct pool){.granules = granules > UINT32_MAX / 2 ? UINT32_MAX / 2 : (uint32_t)granules};
     pool->used = calloc(pool->granules > 0 ? pool->granules : 1, 1);
     return pool->used != NULL;
 }
@@ -68,7 +69,8 @@ uint32_t pool_trim(struct pool *pool, uint32_t off_bytes, uint32_t bytes, uint32
     uint32_t keep = granules_of(keep_bytes);
     uint32_t have = granules_of(bytes);
     if (keep < have) {
-        pool_release(pool, off_bytes + keep * POOL_GRANULE_BYTES, (have - keep) * POOL_GRANULE_BYTES);
+        pool_release(pool, off_bytes + keep * POOL_GRANULE_BYTES,
+                     (have - keep) * POOL_GRANULE_BYTES);
         /* The next answer may start right behind: recently touched memory. */
         pool->hint = off_bytes / POOL_GRANULE_BYTES + keep;
     }

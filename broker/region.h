@@ -50,7 +50,8 @@ struct region {
  * Create every segment that the configuration asks for and publish the first tables. Returns WEIR_OK, or an error with `text` filled in the form
  * "what: value: why: next step". Caller: the supervisor, once.
  */
-int region_create(struct region *region, const struct weir_config *config, char *text, size_t text_bytes);
+int region_create(struct region *region, const struct weir_config *config, char *text,
+                  size_t text_bytes);
 
 void region_destroy(struct region *region);
 
@@ -68,8 +69,8 @@ struct arena_spec {
 uint64_t arena_bytes(const struct region *region, const struct arena_spec *spec);
 
 /* Create the arena and its shadow. Returns WEIR_OK or an error. Caller: the supervisor. */
-int arena_create(const struct region *region, const char *name, const struct arena_spec *spec, struct weir_segment *arena,
-                 struct weir_segment *shadow);
+int arena_create(const struct region *region, const char *name, const struct arena_spec *spec,
+                 struct weir_segment *arena, struct weir_segment *shadow);
 
 /* The bytes of one thread's meter. */
 uint64_t meter_stride_bytes(const struct region *region);

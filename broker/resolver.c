@@ -18,7 +18,8 @@ bool resolver_is_numeric(const char *host)
 
 static void answer(const struct resolver_question *q, struct resolver_answer *a)
 {
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
+    struct addrinfo hints = {
+        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
     struct addrinfo *found = NULL;
     *a = (struct resolver_answer){.id = q->id};
     memcpy(a->host, q->host, sizeof a->host);
@@ -29,7 +30,8 @@ static void answer(const struct resolver_question *q, struct resolver_answer *a)
         a->error = getaddrinfo(q->host, NULL, &hints, &found);
     }
     if (a->error == 0) {
-        a->error = getnameinfo(found->ai_addr, found->ai_addrlen, a->address, sizeof a->address, NULL, 0, NI_NUMERICHOST);
+        a->error = getnameinfo(found->ai_addr, found->ai_addrlen, a->address, sizeof a->address,
+                               NULL, 0, NI_NUMERICHOST);
         freeaddrinfo(found);
     }
 }

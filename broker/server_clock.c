@@ -1,6 +1,7 @@
 #include "broker/server_clock.h"
 
-enum server_clock_step server_clock_sample(struct server_clock *clock, uint64_t sent_ns, uint64_t received_ns, uint64_t stamp_utc_ns,
+enum server_clock_step server_clock_sample(struct server_clock *clock, uint64_t sent_ns,
+                                           uint64_t received_ns, uint64_t stamp_utc_ns,
                                            uint64_t granularity_ns)
 {
     if (received_ns < sent_ns) {
@@ -20,7 +21,8 @@ enum server_clock_step server_clock_sample(struct server_clock *clock, uint64_t 
             step = SERVER_CLOCK_REFINED;
         }
     }
-    *clock = (struct server_clock){.known = true, .low_ns = low, .high_ns = high, .sampled_at_ns = received_ns};
+    *clock = (struct server_clock){
+        .known = true, .low_ns = low, .high_ns = high, .sampled_at_ns = received_ns};
     return step;
 }
 
@@ -37,7 +39,8 @@ struct weir_server_clock server_clock_value(const struct server_clock *clock, ui
     };
 }
 
-struct weir_server_clock server_clock_host(uint64_t now_ns, uint64_t utc_ns, uint64_t error_ns, uint64_t jitter_ns)
+struct weir_server_clock server_clock_host(uint64_t now_ns, uint64_t utc_ns, uint64_t error_ns,
+                                           uint64_t jitter_ns)
 {
     return (struct weir_server_clock){
         .offset_ns = (int64_t)(utc_ns - now_ns),

@@ -30,14 +30,16 @@ enum server_clock_step {
 };
 
 /* Take one sample. Times in weir ns, the stamp in UTC ns, granularity in ns. */
-enum server_clock_step server_clock_sample(struct server_clock *clock, uint64_t sent_ns, uint64_t received_ns, uint64_t stamp_utc_ns,
+enum server_clock_step server_clock_sample(struct server_clock *clock, uint64_t sent_ns,
+                                           uint64_t received_ns, uint64_t stamp_utc_ns,
                                            uint64_t granularity_ns);
 
 /* What is published: centre and half-width. `jitter_ns` from the configuration. */
 struct weir_server_clock server_clock_value(const struct server_clock *clock, uint64_t jitter_ns);
 
 /* A clock that is this machine's own UTC, true within `error_ns`. */
-struct weir_server_clock server_clock_host(uint64_t now_ns, uint64_t utc_ns, uint64_t error_ns, uint64_t jitter_ns);
+struct weir_server_clock server_clock_host(uint64_t now_ns, uint64_t utc_ns, uint64_t error_ns,
+                                           uint64_t jitter_ns);
 
 /* A clock of which nothing is known: windows by this machine's UTC, with the reduced quota. */
 struct weir_server_clock server_clock_unknown(uint64_t now_ns, uint64_t utc_ns, uint64_t jitter_ns);

@@ -31,7 +31,8 @@ void tables_measure(const struct weir_config *config, struct tables_size *size)
             size->word_cnt += words_of(p, &p->limit[l]);
         }
     }
-    uint64_t bytes = sizeof(struct weir_shm_tables) + size->provider_cnt * sizeof(struct weir_shm_provider_row) +
+    uint64_t bytes = sizeof(struct weir_shm_tables) +
+                     size->provider_cnt * sizeof(struct weir_shm_provider_row) +
                      size->limit_cnt * sizeof(struct weir_shm_limit_row) +
                      size->route_cnt * sizeof(struct weir_shm_route_row) +
                      size->endpoint_cnt * sizeof(struct weir_shm_endpoint_row) +
@@ -62,8 +63,8 @@ static uint32_t dearest_critical(const struct weir_config_provider *p, size_t l)
  * What must stay free for the classes above `c`, at the window's start (`*full`) and to its end (`*floor`). Grows strictly by class wherever
  * the limit keeps any headroom at all; 0 for all classes where it keeps none, so that a quota of 1 stays usable.
  */
-static void reserves(const struct weir_config_limit *l, uint32_t dearest, uint32_t full[WEIR_PRIORITY_CNT],
-                     uint32_t floor[WEIR_PRIORITY_CNT])
+static void reserves(const struct weir_config_limit *l, uint32_t dearest,
+                     uint32_t full[WEIR_PRIORITY_CNT], uint32_t floor[WEIR_PRIORITY_CNT])
 {
     uint64_t sum_ppm = 0;
     for (unsigned c = 0; c < WEIR_PRIORITY_CNT; c++) {
@@ -81,13 +82,15 @@ static void reserves(const struct weir_config_limit *l, uint32_t dearest, uint32
     }
 }
 
-static int bucket_row(struct weir_shm_limit_row *row, const struct weir_config_limit *l, uint64_t jitter_ns,
-                      const uint32_t full[WEIR_PRIORITY_CNT], char *text, size_t text_bytes)
+static int bucket_row(struct weir_shm_limit_row *row, const struct weir_config_limit *l,
+                      uint64_t jitter_ns, const uint32_t full[WEIR_PRIORITY_CNT], char *text,
+                      size_t text_bytes)
 {
     row->quota = (uint32_t)l->burst_units;
     row->unit_ns = weir_bucket_unit_ns(l->window_ns, (uint32_t)l->quota_units);
     if (row->unit_ns > (UINT64_C(1) << 61) / row->quota) {
-        (void)snprintf(text, text_bytes, "limit %s: a burst of %u would take %s to come back: use a smaller burst",
+        (void)snprintf(text, text_bytes,
+                       "limit %s: a burst of %u would take %s to come back: use a smaller burst",
                        row->name, row->quota, "more than 73 years");
         return WEIR_E_ARGUMENT;
     }
@@ -96,7 +99,8 @@ static int bucket_row(struct weir_shm_limit_row *row, const struct weir_config_l
         uint64_t kept_ns = (uint64_t)full[c] * row->unit_ns + jitter_ns;
         if (kept_ns + row->unit_ns > all_ns) {
             (void)snprintf(text, text_bytes,
-                           "limit %s: burst %u leaves nothing to class %u once max_jitter (%llu ns) and headroom are taken off: "
+                           "limit %s: burst %u leaves nothing to class %u once max_jitter (%llu "
+                           "ns) and headroom are taken off: "
                            "raise burst, or lower max_jitter",
                            row->name, row->quota, c, (unsigned long long)jitter_ns);
             return WEIR_E_ARGUMENT;
@@ -106,8 +110,9 @@ static int bucket_row(struct weir_shm_limit_row *row, const struct weir_config_l
     return WEIR_OK;
 }
 
-static void window_row(struct weir_shm_limit_row *row, const struct weir_config_limit *l, uint64_t jitter_ns,
-                       const uint32_t full[WEIR_PRIORITY_CNT], const uint32_t floor[WEIR_PRIORITY_CNT])
+static void window_row(struct weir_shm_limit_row *row, const struct weir_config_limit *l,
+                       uint64_t jitter_ns, const uint32_t full[WEIR_PRIORITY_CNT],
+                       const uint32_t floor[WEIR_PRIORITY_CNT])
 {
     row->quota = (uint32_t)l->quota_units;
     for (unsigned c = 0; c < WEIR_PRIORITY_CNT; c++) {
@@ -119,8 +124,9 @@ static void window_row(struct weir_shm_limit_row *row, const struct weir_config_
     row->quota_unaligned = (uint32_t)(l->quota_units / overlaps);
 }
 
-static int limit_row(struct weir_shm_limit_row *row, const struct weir_config_provider *p, size_t index, uint32_t provider,
-                     uint32_t word_first, char *text, size_t text_bytes)
+static int limit_row(struct weir_shm_limit_row *row, const struct weir_config_provider *p,
+                     size_t index, uint32_t provider, uint32_t word_first, char *text,
+                     size_t text_bytes)
 {
     const struct weir_config_limit *l = &p->limit[index];
     uint32_t full[WEIR_PRIORITY_CNT];
@@ -147,8 +153,8 @@ static int limit_row(struct weir_shm_limit_row *row, const struct weir_config_pr
     return WEIR_OK;
 }
 
-static void route_costs(struct weir_shm_route_row *row, const struct weir_config_route *r, uint32_t limit_first,
-                        const struct weir_shm_limit_row *limit)
+static void route_costs(struct weir_shm_route_row *row, const struct weir_config_route *r,
+                        uint32_t limit_first, const struct weir_shm_limit_row *limit)
 {
     row->limit_cnt = (uint32_t)r->cost_cnt;
     for (size_t c = 0; c < r->cost_cnt; c++) {
@@ -160,8 +166,9 @@ static void route_costs(struct weir_shm_route_row *row, const struct weir_config
     }
 }
 
-static void route_row(struct weir_shm_route_row *row, const struct weir_config_route *r, uint32_t provider,
-                      uint32_t limit_first, const struct weir_shm_limit_row *limit)
+static void route_row(struct weir_shm_route_row *row, const struct weir_config_route *r,
+                      uint32_t provider, uint32_t limit_first,
+                      const struct weir_shm_limit_row *limit)
 {
     row->provider = provider;
     row->method = r->method;
@@ -170,7 +177,8 @@ static void route_row(struct weir_shm_route_row *row, const struct weir_config_r
     row->timeout_ns = r->timeout_ns;
     memcpy(row->name, r->name, sizeof row->name);
     row->flags = (r->transport == WEIR_CONFIG_TRANSPORT_OWN ? WEIR_ROUTE_OWN_TRANSPORT : 0U) |
-                 (r->is_idempotent ? WEIR_ROUTE_IDEMPOTENT : 0U) | (r->is_signed ? WEIR_ROUTE_SIGNED : 0U);
+                 (r->is_idempotent ? WEIR_ROUTE_IDEMPOTENT : 0U) |
+                 (r->is_signed ? WEIR_ROUTE_SIGNED : 0U);
     size_t n = strlen(r->path);
     if (n >= 2 && strcmp(r->path + n - 2, "/*") == 0) {
         row->flags |= WEIR_ROUTE_PATH_REST;
@@ -179,8 +187,9 @@ static void route_row(struct weir_shm_route_row *row, const struct weir_config_r
 }
 
 /* The worker's question for the time. */
-static void clock_route_row(struct weir_shm_route_row *row, const struct weir_config_provider *p, uint32_t provider,
-                            uint32_t limit_first, const struct weir_shm_limit_row *limit)
+static void clock_route_row(struct weir_shm_route_row *row, const struct weir_config_provider *p,
+                            uint32_t provider, uint32_t limit_first,
+                            const struct weir_shm_limit_row *limit)
 {
     row->provider = provider;
     row->method = WEIR_METHOD_GET;
@@ -217,7 +226,8 @@ struct build {
     size_t text_bytes;
 };
 
-static void endpoint_row(struct weir_shm_endpoint_row *row, const struct weir_config_endpoint *e, uint32_t provider)
+static void endpoint_row(struct weir_shm_endpoint_row *row, const struct weir_config_endpoint *e,
+                         uint32_t provider)
 {
     row->provider = provider;
     row->port = e->url.port;
@@ -279,8 +289,8 @@ static int provider_rows(struct build *b, uint32_t index)
     return WEIR_OK;
 }
 
-int tables_build(const struct weir_config *config, const struct tables_size *size, uint32_t generation,
-                 struct weir_shm_tables *block, char *text, size_t text_bytes)
+int tables_build(const struct weir_config *config, const struct tables_size *size,
+                 uint32_t generation, struct weir_shm_tables *block, char *text, size_t text_bytes)
 {
     uint32_t off = sizeof *block;
     block->generation = generation;

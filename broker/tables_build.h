@@ -21,8 +21,8 @@ void tables_measure(const struct weir_config *config, struct tables_size *size);
 /*
  * Build one block at `block` (size->bytes, zeroed). Returns WEIR_OK, or WEIR_E_ARGUMENT with `text` naming what cannot be expressed.
  */
-int tables_build(const struct weir_config *config, const struct tables_size *size, uint32_t generation,
-                 struct weir_shm_tables *block, char *text, size_t text_bytes);
+int tables_build(const struct weir_config *config, const struct tables_size *size,
+                 uint32_t generation, struct weir_shm_tables *block, char *text, size_t text_bytes);
 
 /*
  * Every provider with `clock: {path}` has one route that the configuration does not name: the worker's own question for the time, at index

@@ -32,8 +32,8 @@ struct worker;
 /* One attached client, mapped. */
 struct client {
     struct client_info info;
-    bool live;   /* mapped; takes part */
-    bool gone;   /* dead or left: nothing new, end what is queued, follow what is in flight */
+    bool live; /* mapped; takes part */
+    bool gone; /* dead or left: nothing new, end what is queued, follow what is in flight */
     struct weir_segment arena, shadow_segment;
     struct weir_shm_wake *wake;
     char *meter;
@@ -46,7 +46,7 @@ struct client {
     uint64_t response_bytes;
     struct weir_shm_shadow *shadow;
     struct pool pool;
-    struct call **call; /* [slot]: the call in flight, or NULL */
+    struct call **call;                  /* [slot]: the call in flight, or NULL */
     struct call *room_first, *room_last; /* checked calls that wait for room for their answer */
     uint32_t in_flight;
     uint32_t submitted_seen; /* wake->submitted at the last sweep */
@@ -71,9 +71,9 @@ enum call_stop {
 /* One request on its way. Private; the part that must survive the worker is in the client's shadow. */
 struct call {
     struct http_transfer transfer;
-    struct call *next; /* in a queue, a room list, or the free list */
+    struct call *next;                /* in a queue, a room list, or the free list */
     struct call *all_prev, *all_next; /* every call that has not ended */
-    struct client *client; /* NULL: the worker's own */
+    struct client *client;            /* NULL: the worker's own */
     uint32_t slot;
     uint64_t claimed; /* the slot word as claimed */
     enum call_stage stage;
@@ -92,20 +92,21 @@ struct call {
     struct weir_permit own_permit; /* on the private account */
     uint32_t sends;
     uint32_t tried; /* endpoints tried, one bit each (index within the provider, the first 32) */
-    char *room; /* where the answer goes: head, then body */
+    char *room;     /* where the answer goes: head, then body */
     uint32_t room_off_bytes, room_bytes;
     uint32_t head_bytes, body_bytes;
     uint64_t retry_after_ns;
     uint64_t taken_ns, permitted_ns, sent_ns, first_byte_ns;
     struct weir_denial denial;
-    void (*internal_done)(struct worker *w, struct call *c, enum weir_result result); /* own calls only */
+    void (*internal_done)(struct worker *w, struct call *c,
+                          enum weir_result result); /* own calls only */
 };
 
 /* Calls of one route and class that wait, in order of arrival. */
 struct queue {
     struct call *first, *last;
-    uint64_t not_before_ns;    /* the head was refused until then */
-    uint64_t deadline_min_ns;  /* no call in it expires earlier */
+    uint64_t not_before_ns;   /* the head was refused until then */
+    uint64_t deadline_min_ns; /* no call in it expires earlier */
 };
 
 /* One endpoint as it runs. */
@@ -117,7 +118,7 @@ struct endpoint {
     uint32_t bit; /* index within the provider */
     uint32_t in_flight;
     bool numeric;
-    bool asked;             /* a question to the resolver is out */
+    bool asked; /* a question to the resolver is out */
     uint64_t asked_at_ns;
     uint64_t resolved_at_ns;
     uint64_t down_until_ns; /* could not connect: others first */
@@ -144,7 +145,7 @@ struct worker {
     struct region *region;
     struct loop loop;
     struct http *http;
-    int control;  /* to the supervisor; -1 when it is gone */
+    int control; /* to the supervisor; -1 when it is gone */
     int resolver;
     struct weir_permit_view shared, own;
     struct weir_clock_source clock_source;
@@ -153,13 +154,13 @@ struct worker {
     struct route *route;
     struct client client[WEIR_CLIENTS_MAX];
     struct weir_ring_consumer ring[WEIR_DOMAINS_MAX][WEIR_PRIORITY_CNT];
-    struct queue *queue; /* [route * 5 + priority] */
+    struct queue *queue;                     /* [route * 5 + priority] */
     uint64_t *queue_busy[WEIR_PRIORITY_CNT]; /* bit per route: the queue is not empty */
     uint32_t queue_words;
     struct call *call_free;
     struct call *call_first; /* all that have not ended */
     uint32_t call_cnt;
-    uint64_t now_ns; /* weir time at the start of this turn */
+    uint64_t now_ns;  /* weir time at the start of this turn */
     uint64_t next_ns; /* when the loop must turn again, at the latest */
     uint32_t sleep_epoch;
     uint32_t taken_high; /* ring entries taken since a lower class had its turn */
@@ -170,8 +171,8 @@ struct worker {
 };
 
 /* The worker's whole life. `info` is the supervisor's table of clients, inherited by fork. Returns the exit status. */
-int worker_run(const struct weir_config *config, struct region *region, const struct client_info *info, uint32_t info_cnt,
-               int control, int resolver);
+int worker_run(const struct weir_config *config, struct region *region,
+               const struct client_info *info, uint32_t info_cnt, int control, int resolver);
 
 static inline uint64_t worker_now(struct worker *w)
 {
@@ -213,11 +214,11 @@ void intake_recover(struct worker *w, struct client *c, uint32_t slot);
 
 /* dispatch.c */
 struct call *call_make(struct worker *w);
-void dispatch_enter(struct worker *w, struct call *c);   /* a checked call: hold room, queue it */
-void dispatch_again(struct worker *w, struct call *c);   /* back to the head of its queue */
-void dispatch_turn(struct worker *w);                    /* start what can start, end what cannot */
+void dispatch_enter(struct worker *w, struct call *c); /* a checked call: hold room, queue it */
+void dispatch_again(struct worker *w, struct call *c); /* back to the head of its queue */
+void dispatch_turn(struct worker *w);                  /* start what can start, end what cannot */
 void dispatch_expire(struct worker *w);
-void dispatch_room(struct worker *w, struct client *c);  /* room may have come free */
+void dispatch_room(struct worker *w, struct client *c); /* room may have come free */
 void dispatch_cancel_client(struct worker *w, struct client *c);
 void dispatch_cancel_flags(struct worker *w, struct client *c);
 /* Take both permits, private account first. Fills c->denial on WEIR_DENIED. */
@@ -233,7 +234,8 @@ void exchange_deliver(struct client *c, uint32_t slot, uint64_t word);
 
 /* probe.c */
 void probe_turn(struct worker *w);
-void probe_publish(struct worker *w, uint32_t provider, const struct weir_server_clock *next, bool realign);
+void probe_publish(struct worker *w, uint32_t provider, const struct weir_server_clock *next,
+                   bool realign);
 
 /* keeper.c */
 void keeper_turn(struct worker *w);

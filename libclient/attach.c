@@ -131,7 +131,6 @@ static int connect_failed(const struct weir_attach_context *c, const char *direc
         return weir_attach_fail(c, WEIR_E_PERMISSION, NULL, "uid %u may not attach to domain %s",
                                 (unsigned)geteuid(), c->plan->domain);
     case EAGAIN:
-    case EINTR:
         return weir_attach_fail(c, WEIR_E_NOT_READY, "see its log: it is starting, or it hangs",
                                 "the broker did not take the connection within %d s", ANSWER_S);
     default:
@@ -153,7 +152,11 @@ static int connect_to(const struct weir_attach_context *c, const char *directory
     /* Both ways: a connect waits for a full backlog under the send limit. They cannot fail on a fresh socket. */
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    if (connect(fd, (const struct sockaddr *)&to, sizeof to) != 0) {
+    int rc;
+    do {
+        rc = connect(fd, (const struct sockaddr *)&to, sizeof to);
+    } while (rc != 0 && errno == EINTR);
+    if (rc != 0) {
         int reason = errno;
         (void)close(fd);
         return connect_failed(c, directory, reason);

@@ -259,10 +259,10 @@ int weir_dup(struct weir *w, struct weir **out)
     if (!weir_handle_ours(w)) {
         return WEIR_E_FORKED;
     }
-    (void)weir_fetch_add_u32(&w->at->handles, 1); /* `w` keeps it above 0 until here */
+    (void)weir_fetch_add_u32(&w->at->handles, 1); /* pair:handles A: `w` keeps it above 0 so far */
     int rc = handle_make(w->at, out);
     if (rc != WEIR_OK) {
-        (void)weir_fetch_add_u32(&w->at->handles, UINT32_MAX);
+        (void)weir_fetch_add_u32(&w->at->handles, UINT32_MAX); /* pair:handles R */
     }
     return rc;
 }
@@ -290,7 +290,7 @@ void weir_close(struct weir *w)
         thread_leave(w);
     } /* a child frees its own copies and descriptors, and leaves shared memory alone */
     free(w);
-    if (weir_fetch_add_u32(&at->handles, UINT32_MAX) == 1) {
+    if (weir_fetch_add_u32(&at->handles, UINT32_MAX) == 1) { /* pair:handles R */
         attachment_free(at);
     }
 }

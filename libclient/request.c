@@ -277,9 +277,12 @@ static int submit(struct weir *w, const struct weir_request_spec *spec, const ui
     slot_fill(w, index, &d);
     uint64_t submitted = weir_slot_with(word, WEIR_SLOT_SUBMITTED);
     weir_store_release_u64(&w->at->mem.slot[index].state, submitted); /* pair:slot R */
-    (void)weir_fetch_add_u32(&w->at->mem.wake->submitted, 1);
-    *out = (uint64_t)weir_slot_gen(word) << 32 | index;
-    return publish(w, index, submitted, d.request.priority);
+    (void)weir_fetch_add_u32(&w->at->mem.wake->submitted, 1); /* a hint for the sweep, no partner */
+    rc = publish(w, index, submitted, d.request.priority);
+    if (rc == WEIR_OK) {
+        *out = (uint64_t)weir_slot_gen(word) << 32 | index;
+    }
+    return rc;
 }
 
 int weir_submit(struct weir *w, const struct weir_request_spec *spec, weir_ticket *out)

@@ -72,14 +72,18 @@ uint32_t weir_slot_claim(struct weir *w, uint64_t *word)
     return index;
 }
 
+/* The caller owns the slot, and the worker has left it: a store is enough. */
+static void slot_store_free(struct weir_shm_slot *slot, uint64_t word)
+{
+    uint64_t next = weir_slot_word(weir_slot_gen(word) + 1U, WEIR_SLOT_FREE, 0);
+    weir_store_release_u64(&slot->state, next); /* pair:slot R */
+}
+
 void weir_slot_free(struct weir *w, uint32_t index, uint64_t word)
 {
-    const struct weir_client_arena *m = &w->at->mem;
-    weir_done_clear(m, index);
-    /* The slot is this thread's alone, and the worker has left it: a store is enough. */
-    weir_store_release_u64(
-        &m->slot[index].state,
-        weir_slot_word(weir_slot_gen(word) + 1U, WEIR_SLOT_FREE, 0)); /* pair:slot R */
+    weir_done_clear(&w->at->mem,
+                    index); /* while the slot is ours: later it could be another request's */
+    slot_store_free(&w->at->mem.slot[index], word);
     w->slot_hint = index;
 }
 
@@ -106,7 +110,7 @@ bool weir_slots_leave(struct weir *w)
     return in_flight;
 }
 
-/* Free the ended requests of a closed thread. Returns whether one is still in flight. */
+/* Free the ended requests of a closed thread, whose retired bit the caller holds. Returns whether one is still in flight. */
 static bool reap_thread(struct weir_attachment *at, uint32_t thread)
 {
     const struct weir_client_arena *m = &at->mem;
@@ -116,34 +120,30 @@ static bool reap_thread(struct weir_attachment *at, uint32_t thread)
         if (weir_slot_state(word) == WEIR_SLOT_FREE || weir_slot_thread(word) != thread) {
             continue;
         }
-        if (weir_slot_state(word) != WEIR_SLOT_DONE) {
+        if (weir_slot_state(word) == WEIR_SLOT_DONE) {
+            /* The done bit stays for whoever claims the slot. */
+            slot_store_free(&m->slot[i], word);
+        } else {
             in_flight = true;
-            continue;
         }
-        weir_done_clear(m, i);
-        /* A CAS: another thread may reap the same slot. */
-        (void)weir_cas_u64(
-            &m->slot[i].state, &word,
-            weir_slot_word(weir_slot_gen(word) + 1U, WEIR_SLOT_FREE, 0)); /* pair:slot R */
     }
     return in_flight;
 }
 
 void weir_slots_reap(struct weir_attachment *at)
 {
-    uint32_t retired = weir_load_acquire_u32(&at->retired); /* pair:retired A */
     for (uint32_t thread = 0; thread < WEIR_THREADS_MAX; thread++) {
         uint32_t bit = 1U << thread;
-        if ((retired & bit) == 0 || reap_thread(at, thread)) {
-            continue;
-        }
-        /* Whoever clears the retired bit gives the index back, so that it is given back once. */
         uint32_t seen = weir_load_acquire_u32(&at->retired); /* pair:retired A */
-        while ((seen & bit) != 0) {
-            if (weir_cas_u32(&at->retired, &seen, seen & ~bit)) { /* pair:retired A */
-                weir_and_u32(&at->threads, ~bit);                 /* pair:threads R */
-                break;
-            }
+        bool mine = false;
+        while ((seen & bit) != 0 && !mine) { /* bounded: each failed CAS moved one of 8 bits */
+            mine = weir_cas_u32(&at->retired, &seen, seen & ~bit); /* pair:retired A */
+        }
+        /* Whoever cleared the bit alone decides about this index and its slots. */
+        if (mine && reap_thread(at, thread)) {
+            weir_or_u32(&at->retired, bit); /* pair:retired R */
+        } else if (mine) {
+            weir_and_u32(&at->threads, ~bit); /* pair:threads R */
         }
     }
 }
