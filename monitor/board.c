@@ -217,7 +217,7 @@ static int welcome_check(const struct attempt *a, const struct weir_attach_welco
     if ((size_t)bytes < offsetof(struct weir_attach_welcome, text) ||
         welcome->magic != WEIR_ATTACH_MAGIC) {
         return fail(a, EXIT_CORRUPT,
-                    "who answers on this socket is not weird (%zd bytes, magic 0x%08x): name "
+                    "who answers on this socket is no weir broker (%zd bytes, magic 0x%08x): name "
                     "another --runtime-dir",
                     bytes, welcome->magic);
     }

@@ -232,6 +232,16 @@ static int call_make(const struct call *call, struct weir *w)
     return code;
 }
 
+/* libweir has one error for a broker that never was and for one that died; scripts want to tell them apart as with the other commands. */
+static int absent_or_dead(const struct call *call)
+{
+    struct board board;
+    char reason[BOARD_REASON_BYTES];
+    int code = board_attach(&board, &call->options.target, reason);
+    board_detach(&board);
+    return code == EXIT_STALE ? EXIT_STALE : EXIT_ABSENT;
+}
+
 static int call_run(const struct call *call)
 {
     size_t bytes = REQUEST_EXTRA_BYTES + strlen(call->query) + call->body_bytes;
@@ -250,7 +260,7 @@ static int call_run(const struct call *call)
     int rc = weir_open(&w, board_name(&call->options.target), &opts, &diag);
     if (rc != WEIR_OK) {
         complain("%s", diag.text);
-        return exit_code_of(rc);
+        return rc == WEIR_E_NO_BROKER ? absent_or_dead(call) : exit_code_of(rc);
     }
     int code = call_make(call, w);
     weir_close(w);

@@ -44,7 +44,7 @@ const char *limit_scope(const struct image *image, uint32_t limit, uint32_t valu
     char name[TEXT_BYTES];
     for (uint32_t i = 0; i < t->scope_cnt; i++) {
         if (t->scope[i].provider == row->provider && t->scope[i].kind == kind &&
-            t->scope[i].value == value) {
+            t->scope[i].value == value && t->scope[i].name[0] != '\0') {
             (void)snprintf(buffer, TEXT_BYTES, "%s=%.60s", weir_scope_kind_name(kind),
                            PRINT_TEXT(name, t->scope[i].name));
             return buffer;

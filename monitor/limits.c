@@ -91,7 +91,12 @@ static void brief_row(struct table *table, const struct weir_shm_limit_row *row,
 {
     char window[DURATION_BYTES];
     table_cell(table, "%s", kind_short(row->kind));
-    table_cell(table, "%s", print_window(window, row->rate_window_ns));
+    (void)print_window(window, row->rate_window_ns);
+    if (row->kind == WEIR_LIMIT_TOKEN_BUCKET) {
+        table_cell(table, "%u/%s", row->rate_quota, window); /* its quota is the burst */
+    } else {
+        table_cell(table, "%s", window);
+    }
     table_cell(table, "%u", known ? state->quota : row->quota);
     if (known) {
         table_cell(table, "%u", state->used);

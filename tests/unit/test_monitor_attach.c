@@ -184,9 +184,10 @@ static void wrong_answers(void **state)
     (void)state;
     struct script s = right_script();
     s.welcome.magic = 0x48545450;
-    expect(&s, EXIT_CORRUPT,
-           "who answers on this socket is not weir (224 bytes, magic 0x48545450): name another "
-           "--runtime-dir");
+    expect(
+        &s, EXIT_CORRUPT,
+        "who answers on this socket is no weir broker (224 bytes, magic 0x48545450): name another "
+        "--runtime-dir");
     s = right_script();
     s.welcome.abi_major = 2;
     expect(&s, EXIT_CORRUPT,
