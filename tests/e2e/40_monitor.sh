@@ -124,7 +124,7 @@ test_call() {
     run limits --json
     is 'call: seen in limits' $(($(number used_units) - before >= 5)) 1
     run call exchange.echo 'a b=c&d' --header 'X-Test: yes'
-    is 'call: encoded' "$rc $err $out" '0 *a%20b=c%26d*'
+    is 'call: encoded' "$rc $err $out" '0 *"query":{"a b":"c&d"}*'
     run call exchange.bytes --path 20 --json
     is 'call: json' "$rc $out" '0 {*"result": "done"*"body": "abcdefghijklmnopqrst"*'
     run call exchange.missing
