@@ -472,29 +472,42 @@ static int call(struct stage *s, struct worker *k, uint64_t patience_ns, struct 
     return rc;
 }
 
+/* A call that the worker takes in time, even on a busy machine: one that it was too late for is made again. */
+static int call_taken(struct stage *s, struct worker *k, struct weir_response *r)
+{
+    int rc = WEIR_E_DEADLINE;
+    for (int i = 0; i < 5 && rc == WEIR_E_DEADLINE; i++) {
+        rc = call(s, k, 50 * WEIR_NS_PER_MS, r);
+    }
+    return rc;
+}
+
 static void calls(void **state)
 {
     struct stage *s = *state;
     struct weir_response r;
-    /* Parked when the answer comes: the futex wakes it long before its slice ends. */
+    /* Parked when the answer comes, and woken before its 50 ms end: then nobody asked it to stop. */
     struct worker fine = {.claims = true, .answers = true, .done_after_us = 5000};
-    uint64_t before_ns = weir_now_ns(s->w);
-    assert_int_equal(call(s, &fine, WEIR_NS_PER_S, &r), WEIR_OK);
-    assert_true(weir_now_ns(s->w) - before_ns < 60 * WEIR_NS_PER_MS);
-    assert_memory_equal(r.body, "answer", 6);
-    assert_int_equal(weir_release(s->w, r.ticket), WEIR_OK);
+    bool in_time = false;
+    for (int i = 0; i < 5 && !in_time; i++) {
+        assert_int_equal(call_taken(s, &fine, &r), WEIR_OK);
+        assert_memory_equal(r.body, "answer", 6);
+        in_time = s->f.slot[(uint32_t)r.ticket].cancel == 0;
+        assert_int_equal(weir_release(s->w, r.ticket), WEIR_OK);
+    }
+    assert_true(in_time);
     /* Nobody takes it. */
     struct worker absent = {.claims = false};
     assert_int_equal(call(s, &absent, 2 * WEIR_NS_PER_MS, &r), WEIR_E_DEADLINE);
     assert_int_equal(slots_in(s, WEIR_SLOT_FREE), FAKE_SLOTS);
     /* Taken, and the answer comes after the deadline. */
-    struct worker slow = {.claims = true, .answers = true, .done_after_us = 20000};
-    assert_int_equal(call(s, &slow, 2 * WEIR_NS_PER_MS, &r), WEIR_OK);
+    struct worker slow = {.claims = true, .answers = true, .done_after_us = 200000};
+    assert_int_equal(call_taken(s, &slow, &r), WEIR_OK);
     assert_int_equal(s->f.slot[(uint32_t)r.ticket].cancel, 1);
     assert_int_equal(weir_release(s->w, r.ticket), WEIR_OK);
     /* Taken, and nothing comes within the grace. */
     struct worker lost = {.claims = true, .answers = false};
-    assert_int_equal(call(s, &lost, 2 * WEIR_NS_PER_MS, &r), WEIR_PENDING);
+    assert_int_equal(call_taken(s, &lost, &r), WEIR_PENDING);
     fake_done(&s->f, (uint32_t)r.ticket, "after all");
     assert_int_equal(weir_wait(s->w, r.ticket, 0, &r), WEIR_OK);
     assert_int_equal(weir_release(s->w, r.ticket), WEIR_OK);
