@@ -126,12 +126,12 @@ static int submit(struct stand *stand, struct bench_result *result)
     return rc == 0 ? 0 : bench_fail(result, "weir_submit: %s", weir_strerror(rc));
 }
 
-/* Take all answers that are there and, while `refill`, ask anew for each. */
+/* Take the answers that are there, one round of all at most, and while `refill` ask anew for each. */
 static int answers_take(struct stand *stand, bool refill, unsigned *running_cnt,
                         struct http_count *count, struct bench_result *result)
 {
     struct weir_response response;
-    while (weir_poll(stand->weir, &response) == 0) {
+    for (unsigned i = 0; i < IN_FLIGHT && weir_poll(stand->weir, &response) == 0; i++) {
         if (answer_check(&response, result) != 0) {
             return -1;
         }
