@@ -103,6 +103,7 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_worker, client_reaped),
     F(weir_shm_worker, slot_reaped),
     F(weir_shm_worker, permit_reports),
+    F(weir_shm_worker, limit_view_ns),
     F(weir_shm_worker, reserved),
     T(weir_shm_need_wakeup),
     F(weir_shm_need_wakeup, word),
@@ -118,9 +119,12 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_provider, paused_ns),
     F(weir_shm_provider, clock_samples),
     F(weir_shm_provider, clock_realigned),
+    F(weir_shm_provider, traders_pause),
     F(weir_shm_provider, reserved2),
     T(weir_shm_foreign),
     F(weir_shm_foreign, word),
+    T(weir_shm_limit_view),
+    F(weir_shm_limit_view, word),
     T(weir_shm_limit_stats),
     F(weir_shm_limit_stats, refused),
     F(weir_shm_limit_stats, damaged),
@@ -363,10 +367,10 @@ const char *weir_segment_name(uint32_t kind)
 const char *weir_section_name(uint32_t kind)
 {
     static const char *const names[] = {
-        "-",         "gate",     "supervisor", "worker",     "clock",    "need_wakeup",
-        "block",     "provider", "foreign",    "limit",      "route",    "endpoint",
-        "ring_head", "client",   "tables",     "limit_word", "pause",    "ring",
-        "wake",      "meter",    "slot",       "request",    "response", "shadow"};
+        "-",        "gate",       "supervisor", "worker",    "clock",    "need_wakeup", "block",
+        "provider", "foreign",    "limit",      "route",     "endpoint", "ring_head",   "client",
+        "tables",   "limit_word", "pause",      "ring",      "wake",     "meter",       "slot",
+        "request",  "response",   "shadow",     "limit_view"};
     static_assert(WEIR_ARRAY_CNT(names) == WEIR_SECTION_CNT, "one text per kind");
     return kind < WEIR_ARRAY_CNT(names) ? names[kind] : "?";
 }

@@ -120,3 +120,26 @@ void weir_limit_realign(const struct weir_shm_limit_row *row, struct weir_shm_li
         } while (!weir_cas_u64(&word->word[new_k & 1], &seen, next)); /* pair:limit R */
     }
 }
+
+static void word_set(uint64_t *at, uint64_t value)
+{
+    uint64_t seen = weir_load_acquire_u64(at); /* pair:limit A */
+    while (!weir_cas_u64(at, &seen, value)) {  /* pair:limit R */
+    }
+}
+
+void weir_limit_spend(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
+                      const struct weir_server_clock *clock, uint64_t now_ns)
+{
+    if (row->kind == WEIR_LIMIT_TOKEN_BUCKET) {
+        word_set(&word->word[0], now_ns + (uint64_t)row->quota * row->unit_ns);
+        return;
+    }
+    uint64_t into_ns;
+    uint64_t error_ns = weir_server_clock_error_ns(clock, now_ns);
+    uint64_t k = weir_window_at(now_ns + (uint64_t)clock->offset_ns - error_ns, row->window_ns,
+                                row->window_inverse, &into_ns);
+    for (uint32_t w = 0; w < 2; w++) {
+        word_set(&word->word[(k + w) & 1], weir_window_word((uint32_t)(k + w), row->quota));
+    }
+}

@@ -35,4 +35,11 @@ void weir_limit_realign(const struct weir_shm_limit_row *row, struct weir_shm_li
                         const struct weir_server_clock *from, const struct weir_server_clock *to,
                         uint64_t now_ns);
 
+/*
+ * Count the current window (and the next, which a straddle may have touched) or the whole bucket as spent: nobody knows what was charged.
+ * Callers: a broker that starts after an unclean end, a worker whose predecessor died while it re-aligned.
+ */
+void weir_limit_spend(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
+                      const struct weir_server_clock *clock, uint64_t now_ns);
+
 #endif
