@@ -101,8 +101,11 @@ static void *open_me(const void *arg, unsigned member, struct duel_why *why)
     if (crowd->expected == 0 && permit_warm(&me.client, why) != 0) {
         return NULL;
     }
-    if (crowd->expected == WEIR_DENIED) { /* take what there is */
-        (void)permit_warm(&me.client, why);
+    if (crowd->expected == WEIR_DENIED) {
+        struct duel_why denied;
+        while (permit_warm(&me.client, &denied) ==
+               0) { /* empty it: jitter lets a second one in later */
+        }
     }
     return &me;
 }

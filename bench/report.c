@@ -74,12 +74,12 @@ static void print_details(const struct bench_result *result)
     bool any = false;
     printf("%-21s ", "");
     if (result->has_best) {
-        printf("best %.4g  ", result->best);
+        printf("best %.4g", result->best);
         any = true;
     }
     if (result->has_tail) {
-        printf("each one timed: p50 %.4g  p99 %.4g  p99.9 %.4g", result->p50, result->p99,
-               result->p999);
+        printf("%seach one timed: p50 %.4g  p99 %.4g  p99.9 %.4g", any ? "; " : "", result->p50,
+               result->p99, result->p999);
         any = true;
     }
     if (result->note[0]) {

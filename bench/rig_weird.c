@@ -41,7 +41,7 @@ static void say_bench_provider(struct text *text, unsigned port)
               "      - {name: short, kind: fixed_window, quota: 2147483647, window: 1s}\n"
               "      - {name: middle, kind: fixed_window, quota: 2147483647, window: 10s}\n"
               "      - {name: long, kind: fixed_window, quota: 2147483647, window: 1m}\n"
-              "      - {name: full, kind: token_bucket, quota: 1, window: 1h}\n");
+              "      - {name: full, kind: token_bucket, quota: 1, window: 1h, burst: 2}\n");
     if (port) {
         say(text,
             "    endpoints:\n"
