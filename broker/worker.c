@@ -277,10 +277,13 @@ static bool turn(struct worker *w)
     uint32_t calls = w->call_cnt;
     unsigned busy = events_turn(w);
     busy += intake_rings(w, TAKE_MAX);
+    exchange_bells(w); /* what ended at once should not wait for the rest of the turn */
     keeper_turn(w);
     probe_turn(w);
     dispatch_turn(w);
     http_turn(w->http, w->now_ns);
+    exchange_due(w);
+    exchange_bells(w);
     measure(w, started_ns);
     return busy > 0 || w->call_cnt < calls; /* an end may have made room for another start */
 }
@@ -319,6 +322,7 @@ static void abandon(struct worker *w)
 static void leave(struct worker *w)
 {
     abandon(w);
+    exchange_bells(w);
     keeper_lease(w, 0); /* nobody owns the limits any more: permits stop now, not in five seconds */
     for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
         if (w->client[i].live) {
@@ -346,6 +350,7 @@ int worker_run(const struct weir_config *config, struct region *region,
         return 2;
     }
     board_open(w);
+    w->running_due_ns = UINT64_MAX;
     w->now_ns = worker_now(w);
     keeper_turn(w);
     loop_poll(&w->loop, LOOP_CONTROL, 0, 0, control, POLLIN, false);

@@ -409,16 +409,20 @@ struct weir_shm_pause {
 
 /* ------------------------------------------------------------------------------------------------ arena */
 
-/* The client's bells. Writers: client (armed), worker (done bits, completed). */
+/* The client's bells. Writers: client (waiters, armed), worker (done bits, completed). */
 struct weir_shm_wake {
-    uint64_t
-        done[WEIR_SLOTS_MAX /
-             64]; /* bit per slot: ended and not yet polled; the worker sets, the client clears */
-    uint32_t completed; /* futex: goes up at each end (pair:completed) */
+    uint64_t done
+        [WEIR_SLOTS_MAX /
+         64]; /* bit per slot: may have ended; the worker sets, a poll clears. A stale bit costs a look (pair:done) */
+    uint32_t completed; /* futex: goes up at an end while somebody sleeps on it */
     uint32_t waiters;   /* client: somebody sleeps on `completed` */
     uint32_t fd_armed;  /* client: send a byte to my fd at the next end (pair:armed) */
+    uint32_t reserved0;
+    uint64_t reserved1[14];
+    /* a line that the worker reads only every 10 ms, so that submitting moves none between cores */
     uint32_t submitted; /* client: bumped after each submit; a hint for the sweep */
-    uint64_t reserved[14];
+    uint32_t reserved2;
+    uint64_t reserved3[15];
 } WEIR_ALIGN_LINE;
 
 /*
