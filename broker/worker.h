@@ -5,7 +5,8 @@
  *   clients.c   attached clients: mapping, reaping, room for answers
  *   intake.c    ring entry or sweep -> a private, checked call
  *   dispatch.c  a checked call -> permit, endpoint, transfer
- *   exchange.c  the transfer's callbacks: send gate, answer, pause; how a call ends
+ *   exchange.c  the transfer's callbacks and the send gate; how a call ends
+ *   answer.c    the head and body of an answer; what a status says to everybody
  *   probe.c     the worker's own calls: the time of each provider's clock
  *   keeper.c    what is due by time: lease, anchors, audits, meters
  *   endpoint.c  addresses and which endpoint serves
@@ -69,6 +70,14 @@ enum call_stop {
     CALL_STOP_EXPIRED = 5, /* the deadline passed while it connected */
 };
 
+/* How much of the answer's head has come. */
+enum call_head {
+    CALL_HEAD_NONE = 0,
+    CALL_HEAD_INTERIM = 1, /* inside a 1xx: another one follows */
+    CALL_HEAD_FINAL = 2,
+    CALL_HEAD_WHOLE = 3, /* its blank line was seen */
+};
+
 /*
  * One request on its way. Private; the part that must survive the worker is in the client's shadow. call_make clears what stands before
  * `permit`; the rest is large and always written before it is read.
@@ -94,6 +103,8 @@ struct call {
     uint32_t tried; /* endpoints tried, one bit each (index within the provider, the first 32) */
     char *room;     /* where the answer goes: head, then body */
     uint32_t room_off_bytes, room_bytes;
+    enum call_head head;
+    uint32_t head_status; /* as the head says */
     uint32_t head_bytes, body_bytes;
     uint64_t retry_after_ns;
     uint64_t taken_ns, permitted_ns, sent_ns, first_byte_ns;
@@ -241,6 +252,10 @@ void exchange_deliver(struct worker *w, struct client *c, uint32_t slot, uint64_
 void exchange_bells(
     struct worker *w); /* wake whoever sleeps on what was delivered since the last call */
 void exchange_due(struct worker *w); /* end running calls whose time is over */
+
+/* answer.c: take one line of the head, or a piece of the body; false = more than its cap */
+bool answer_head(struct worker *w, struct call *c, const char *line, size_t bytes);
+bool answer_data(struct worker *w, struct call *c, const char *bytes, size_t cnt);
 
 /* probe.c */
 void probe_turn(struct worker *w);
