@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,11 +82,8 @@ static void resolver_start(struct supervisor *s)
     if (pid == 0) {
         int fd = s->resolver_theirs;
         child_forget(s, false);
-        (void)close(s->resolver_ours);
-        if (s->worker_control >= 0) {
-            (void)close(s->worker_control);
-        }
-        resolver_run(fd);
+        region_destroy(&s->region); /* it has no business in shared memory */
+        resolver_run(fd);           /* closes every other descriptor */
     }
     s->resolver_pid = pid;
 }
@@ -229,7 +227,11 @@ static void on_worker(struct supervisor *s)
     struct control_message m;
     while (s->worker_control >= 0 &&
            control_receive(s->worker_control, &m, sizeof m, NULL, NULL) == (ssize_t)sizeof m) {
-        if (m.kind == CONTROL_REAPED) {
+        if (m.kind == CONTROL_REAPED && m.client.index < WEIR_CLIENTS_MAX &&
+            s->admission.used[m.client.index]) {
+            /* Named, not left to close: while a child of ours holds a copy, epoll would go on reporting it. */
+            (void)epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, s->admission.client[m.client.index].pidfd,
+                            NULL);
             admission_reaped(&s->admission, m.client.index);
         }
     }
@@ -261,6 +263,13 @@ static void on_signal(struct supervisor *s)
     }
 }
 
+/* An event of this batch may belong to the index's former client: the descriptor of today has the last word. */
+static bool is_readable(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    return poll(&p, 1, 0) > 0;
+}
+
 static void on_event(struct supervisor *s, const struct epoll_event *e)
 {
     uint32_t index = (uint32_t)e->data.u64;
@@ -279,8 +288,8 @@ static void on_event(struct supervisor *s, const struct epoll_event *e)
         on_peer(s, index);
         break;
     case WATCH_CLIENT:
-        client_left(s, index);
-        if (s->admission.used[index]) {
+        if (s->admission.used[index] && is_readable(s->admission.client[index].pidfd)) {
+            client_left(s, index);
             (void)epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, s->admission.client[index].pidfd,
                             NULL); /* it stays readable */
         }
