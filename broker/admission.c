@@ -350,7 +350,9 @@ static int client_admit(struct admission *a, struct asked *q, struct peer *p, in
     if (rc != WEIR_OK) {
         return rc;
     }
-    if (!tell_worker(&info, worker)) {
+    /* The first worker sets clocks, then the lease: before that a client could do nothing with what it gets. */
+    bool ready = weir_load_acquire_u64(&a->region->gate->lease_until_ns) != 0; /* no partner */
+    if (!ready || !tell_worker(&info, worker)) {
         const int all[] = {info.arena_fd, info.shadow_fd, info.doorbell_fd,
                            info.bell_fd,  info.pidfd,     *bell_client};
         close_all(all, WEIR_ARRAY_CNT(all));
