@@ -190,8 +190,9 @@ static int arena_check(const struct admission *a, struct asked *q,
     s->slot_cnt = q->hello.slot_cnt != 0
                       ? q->hello.slot_cnt
                       : (uint32_t)weir_min_u64(SLOTS_DEFAULT, q->domain->slot_max);
-    s->request_bytes = (uint32_t)weir_round_up(
-        q->hello.request_bytes != 0 ? q->hello.request_bytes : REQUEST_DEFAULT, 64);
+    uint64_t request_bytes =
+        weir_round_up(q->hello.request_bytes != 0 ? q->hello.request_bytes : REQUEST_DEFAULT, 64);
+    s->request_bytes = (uint32_t)weir_min_u64(request_bytes, UINT32_MAX - 63U);
     s->response_bytes = q->hello.response_bytes;
     if (s->slot_cnt > q->domain->slot_max ||
         s->request_bytes > weir_round_up(q->domain->request_max_bytes, 64) ||

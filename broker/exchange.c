@@ -21,14 +21,11 @@ static struct call *call_of(struct http_transfer *t)
 
 /* ---------------------------------------------------------------------------------------------- how a call ends */
 
-void exchange_deliver(struct worker *w, struct client *c, uint32_t slot, uint64_t word)
+void exchange_ring(struct worker *w, struct client *c, uint32_t slot)
 {
     struct weir_shm_slot *s = &c->slot[slot];
     uint64_t *done = &c->wake->done[slot / 64];
     uint64_t bit = UINT64_C(1) << (slot % 64);
-    (void)weir_xchg_u64(&s->state, weir_slot_with(word, WEIR_SLOT_DONE)); /* pair:slot R */
-    /* What was stored, then the look at bits and bells; the client announces or clears, and then looks at the state. (pair:slot-waiter) */
-    weir_fence_after_rmw();
     if ((weir_load_relaxed_u64(done) & bit) ==
         0) { /* relaxed: behind the fence; a bit that is still set need not move its line */
         weir_or_u64(done, bit); /* pair:done R */
@@ -45,6 +42,15 @@ void exchange_deliver(struct worker *w, struct client *c, uint32_t slot, uint64_
         c->bell = true;
         w->bell[w->bell_cnt++] = c;
     }
+}
+
+void exchange_deliver(struct worker *w, struct client *c, uint32_t slot, uint64_t word)
+{
+    (void)weir_xchg_u64(&c->slot[slot].state,
+                        weir_slot_with(word, WEIR_SLOT_DONE)); /* pair:slot R */
+    /* What was stored, then the look at bits and bells; the client announces or clears, and then looks at the state. (pair:slot-waiter) */
+    weir_fence_after_rmw();
+    exchange_ring(w, c, slot);
 }
 
 /* Once a turn, however many answers it brought: a system call each would cost more than the answer. */
