@@ -202,7 +202,10 @@ static uint8_t *orders_seen(struct rig *r, uint32_t cnt, unsigned *total)
     json_array_foreach(list, i, row)
     {
         const char *id = json_string_value(json_object_get(row, "client_order_id"));
-        unsigned long n = id != NULL && id[0] == 'o' ? strtoul(id + 2, NULL, 10) : cnt;
+        if (id != NULL && strncmp(id, "o-", 2) != 0) {
+            continue; /* named by the exchange: nobody's order but a hostile client's */
+        }
+        unsigned long n = id != NULL ? strtoul(id + 2, NULL, 10) : cnt;
         long long times = json_integer_value(json_object_get(row, "times"));
         rig_check(r, n < cnt && times == 1, __FILE__, __LINE__, "order %s seen %lld times",
                   id != NULL ? id : "?", times);
