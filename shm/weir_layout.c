@@ -336,6 +336,7 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_server_clock, drift_ppb),
     F(weir_server_clock, jitter_ns),
     F(weir_server_clock, state),
+    F(weir_server_clock, epoch),
 };
 
 const size_t weir_layout_field_cnt = WEIR_ARRAY_CNT(weir_layout_fields);

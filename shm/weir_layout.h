@@ -180,7 +180,8 @@ struct weir_server_clock {
     uint64_t sampled_at_ns;
     uint64_t drift_ppb; /* growth of the error with age */
     uint64_t jitter_ns; /* slack until the write + spread of the delay until the exchange counts */
-    uint64_t state;     /* enum weir_clock_state */
+    uint32_t state;     /* enum weir_clock_state */
+    uint32_t epoch;     /* of the timeline: goes up with each CLOSED, so ids of two never mix */
 };
 #define WEIR_SERVER_CLOCK_WORDS 6
 
@@ -317,7 +318,7 @@ struct weir_shm_limit_row {
     uint32_t reserve_min
         [WEIR_PRIORITY_CNT]; /* window: what stays free for the classes above, to the end */
     uint32_t
-        quota_unaligned; /* window: floor(N / (2 + ceil(J/W))), when the clock is unknown or J > W/4 */
+        quota_unaligned; /* window: floor(N / (2 + ceil(J/W))), when the clock is unknown or J > W */
     uint64_t reserved[13];
     /* line 2 */
     char name[WEIR_NAME_BYTES];

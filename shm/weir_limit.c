@@ -17,7 +17,7 @@ static enum weir_limit_verdict bucket_plan(struct weir_limit_plan *p,
     p->word_at[0] = 0;
     p->seen[0] = tat;
     if (WEIR_UNLIKELY(!weir_bucket_legal(tat, time->now_ns, (uint64_t)row->quota * row->unit_ns))) {
-        return WEIR_LIMIT_DAMAGED;
+        return WEIR_LIMIT_AGAIN; /* or this thread slept since it read the clock */
     }
     if (!weir_bucket_test(tat, time->now_ns, n_ns, tolerance_ns, &p->next[0], &p->earliest_ns)) {
         return p->earliest_ns == UINT64_MAX ? WEIR_LIMIT_NEVER : WEIR_LIMIT_NO;
@@ -90,12 +90,17 @@ static enum weir_limit_verdict window_plan(struct weir_limit_plan *p,
 }
 
 /* Take back `units` from window `k`, only while the word still bears it, and never below zero. */
-static bool window_give(struct weir_shm_limit_word *word, uint32_t k, uint32_t units)
+static bool window_give(struct weir_shm_limit_word *word, uint32_t k, uint32_t units,
+                        const struct weir_limit_epoch *epoch)
 {
     uint64_t *at = &word->word[k & 1];
     uint64_t seen = weir_load_acquire_u64(at); /* pair:limit A */
     for (;;) { /* lock-free: each failed CAS is somebody's progress */
         if (weir_window_id(seen) != k || (uint32_t)seen == 0) {
+            return false;
+        }
+        /* Between the load and the CAS: what was loaded is of the timeline that `seen` names, or the CAS fails. (pair:latch A) */
+        if (weir_load_acquire_u64(epoch->seq) != epoch->seen) {
             return false;
         }
         uint32_t have = (uint32_t)seen;
@@ -151,7 +156,8 @@ enum weir_limit_verdict weir_limit_take(struct weir_limit_plan *plan,
                 WEIR_WEAVE("limit:charged_both");
                 return WEIR_LIMIT_YES;
             }
-            (void)window_give(plan->word, plan->window, plan->units);
+            /* A re-alignment in these instants costs one charge too many: nobody may give back by an id of the old timeline. */
+            (void)window_give(plan->word, plan->window, plan->units, &time->epoch);
         }
         enum weir_limit_verdict v = weir_limit_plan(plan, time);
         if (v != WEIR_LIMIT_YES) {
@@ -162,7 +168,8 @@ enum weir_limit_verdict weir_limit_take(struct weir_limit_plan *plan,
 }
 
 bool weir_limit_give(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
-                     const struct weir_charge *charge, uint64_t granted_at_ns, uint64_t now_ns)
+                     const struct weir_charge *charge, uint64_t granted_at_ns, uint64_t now_ns,
+                     const struct weir_limit_epoch *epoch)
 {
     if (charge->units == 0) {
         return false;
@@ -170,7 +177,7 @@ bool weir_limit_give(const struct weir_shm_limit_row *row, struct weir_shm_limit
     if (charge->kind == WEIR_LIMIT_FIXED_WINDOW) {
         bool changed = false;
         for (uint32_t w = 0; w < charge->windows; w++) {
-            changed |= window_give(word, charge->window + w, charge->units);
+            changed |= window_give(word, charge->window + w, charge->units, epoch);
         }
         return changed;
     }

@@ -17,22 +17,43 @@ enum weir_limit_damage {
     WEIR_LIMIT_FORGOTTEN = 3, /* less than the worker's own charges */
 };
 
+/* A word may be so far ahead of the worker's view before it counts as damaged: the offset moves a little with each sample. */
+#define WEIR_LIMIT_AHEAD_NS (10 * WEIR_NS_PER_MS)
+
 /*
- * Look at one limit word beside the worker's private one; repair it if it is damaged. Returns what was found. `time->server` must be set
- * for windows. Caller: the worker. Order: CAS, so that an honest charge made meanwhile is judged in the next round (pair:limit).
+ * Look at one limit word beside the worker's private one; repair it if it is damaged. Returns what was found. `server` is the provider's
+ * clock as published (NULL for buckets; not CLOSED). The time is read from `clock` after the word: a worker that slept between the two
+ * must not take an honest trader's newer window for damage and wipe its charges out. Caller: the worker. Order: CAS, so that an honest
+ * charge made meanwhile is judged in the next round (pair:limit).
  */
 enum weir_limit_damage weir_limit_audit(const struct weir_shm_limit_row *row,
                                         struct weir_shm_limit_word *word,
                                         const struct weir_shm_limit_word *own,
-                                        const struct weir_limit_time *time);
+                                        const struct weir_server_clock *server,
+                                        struct weir_clock *clock);
+
+/*
+ * Must windows be carried over when the published clock goes from `from` to `to`? Yes unless both are KNOWN, their intervals share an
+ * instant, and calls under `from` were charged to every window that they can fall into. Pure. Caller: the worker, for each window limit.
+ */
+bool weir_limit_realign_needed(const struct weir_shm_limit_row *row,
+                               const struct weir_server_clock *from,
+                               const struct weir_server_clock *to, uint64_t now_ns);
 
 /*
  * Carry the charges of `word` from the timeline of `from` to that of `to` at `now_ns`. Every old window that may overlap a new one is
- * counted into it, so the sum errs against the user. Caller: the worker, while the provider's clock says CLOSED; then every permit
- * that was under way either is seen here or undoes itself (weir_permit.c).
+ * counted into it, so the sum errs against the user. Caller: the worker, while the provider's clock says CLOSED with its epoch raised; then
+ * every permit that was under way either is seen here or is refused (weir_permit.c). `to` is published afterwards with the same epoch.
+ *
+ * A worker that dies in here leaves empty words and a clock that says CLOSED. So: a worker that finds CLOSED when it starts raises
+ * the epoch, calls weir_limit_spend on every window limit instead, and only then publishes.
  */
 void weir_limit_realign(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
                         const struct weir_server_clock *from, const struct weir_server_clock *to,
                         uint64_t now_ns);
+
+/* Set the current window and the next of timeline `to` to spent, whatever the word said: nobody knows what was charged. Caller: the worker. */
+void weir_limit_spend(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
+                      const struct weir_server_clock *to, uint64_t now_ns);
 
 #endif

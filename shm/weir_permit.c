@@ -9,7 +9,6 @@
 /* One attempt's private state. */
 struct attempt {
     struct weir_limit_time time;
-    uint64_t clock_seq;
     uint64_t pause_word;
     uint32_t cnt;
     uint32_t limit[WEIR_PERMIT_LIMITS_MAX];
@@ -97,7 +96,8 @@ static int time_read(struct weir_permit_view *view, const struct weir_shm_route_
 {
     a->time = (struct weir_limit_time){.now_ns = weir_clock_now(&view->time)};
     if ((route->flags & WEIR_ROUTE_NEEDS_CLOCK) != 0) {
-        a->time.server = weir_permit_server_clock(view, route->provider, &a->clock_seq);
+        a->time.epoch.seq = &view->provider[route->provider].clock_seq;
+        a->time.server = weir_permit_server_clock(view, route->provider, &a->time.epoch.seen);
         if (WEIR_UNLIKELY(a->time.server == NULL || a->time.server->state == WEIR_CLOCK_CLOSED)) {
             return deny(permit, WEIR_REASON_CLOCK_MOVING, UINT32_MAX,
                         a->time.now_ns + WEIR_NS_PER_MS);
@@ -181,14 +181,28 @@ static struct weir_charge charge_of(const struct attempt *a, uint32_t i)
                                 .kind = (uint8_t)p->row->kind};
 }
 
-/* Undo what pass 2 has taken so far: bit i of `taken`. */
+/* Is the provider's clock still on the timeline `epoch`? Fills `*now` for weir_limit_give. */
+static bool epoch_holds(struct weir_permit_view *view, uint32_t provider, uint16_t epoch,
+                        struct weir_limit_epoch *now)
+{
+    const struct weir_server_clock *clock = weir_permit_server_clock(view, provider, &now->seen);
+    now->seq = &view->provider[provider].clock_seq;
+    return clock != NULL && (uint16_t)clock->epoch == epoch;
+}
+
+/* Undo what pass 2 has taken so far: bit i of `taken`. Windows of a timeline that has ended stay charged. */
 static void roll_back(struct weir_permit_view *view, struct attempt *a, uint32_t taken)
 {
     uint64_t now_ns = weir_clock_now(&view->time);
+    struct weir_limit_epoch epoch = {0};
+    uint16_t mine = a->time.server != NULL ? (uint16_t)a->time.server->epoch : 0;
+    bool same = a->time.server != NULL && epoch_holds(view, a->plan[0].row->provider, mine, &epoch);
     for (uint32_t i = 0; i < a->cnt; i++) {
-        if ((taken >> i & 1U) != 0) {
+        bool window = a->plan[i].row->kind == WEIR_LIMIT_FIXED_WINDOW;
+        if ((taken >> i & 1U) != 0 && (same || !window)) {
             struct weir_charge c = charge_of(a, i);
-            (void)weir_limit_give(a->plan[i].row, a->plan[i].word, &c, a->time.now_ns, now_ns);
+            (void)weir_limit_give(a->plan[i].row, a->plan[i].word, &c, a->time.now_ns, now_ns,
+                                  &epoch);
             WEIR_WEAVE("permit:rolled_back_one");
         }
     }
@@ -215,7 +229,7 @@ static bool pass_two(struct weir_permit_view *view, const struct weir_shm_route_
      * one that begins later sees the charges. (pair:latch A) */
     if ((route->flags & WEIR_ROUTE_NEEDS_CLOCK) != 0 &&
         WEIR_UNLIKELY(weir_load_acquire_u64(&view->provider[route->provider].clock_seq) !=
-                      a->clock_seq)) {
+                      a->time.epoch.seen)) {
         roll_back(view, a, taken);
         return false;
     }
@@ -233,6 +247,8 @@ static void permit_fill(struct weir_permit_view *view, weir_route_id id,
     permit->state = WEIR_PERMIT_GRANTED;
     permit->priority = (uint8_t)priority;
     permit->charge_cnt = (uint16_t)a->cnt;
+    permit->tables_generation = (uint16_t)(view->tables.word >> 32);
+    permit->clock_epoch = a->time.server != NULL ? (uint16_t)a->time.server->epoch : 0;
     for (uint32_t i = 0; i < a->cnt; i++) {
         permit->charge[i] = charge_of(a, i);
     }
@@ -284,6 +300,7 @@ static int enter(struct weir_permit_view *view, weir_route_id route, weir_scope_
                  struct weir_permit *permit)
 {
     struct attempt a;
+    permit->state = WEIR_PERMIT_NONE; /* whatever comes: an older grant in this memory is over */
     int rc = weir_permit_refresh(view);
     if (WEIR_UNLIKELY(rc != WEIR_OK)) {
         return rc;
@@ -323,6 +340,9 @@ int weir_permit_give(struct weir_permit_view *view, struct weir_permit *permit)
         return rc;
     }
     permit->state = WEIR_PERMIT_SETTLED;
+    if (permit->tables_generation != (uint16_t)(view->tables.word >> 32)) {
+        return WEIR_OK; /* the rows it was charged by are gone, their units may mean something else: the charge stays */
+    }
     uint64_t now_ns = weir_clock_now(&view->time);
     for (uint32_t i = 0; i < permit->charge_cnt; i++) {
         const struct weir_charge *c = &permit->charge[i];
@@ -330,7 +350,12 @@ int weir_permit_give(struct weir_permit_view *view, struct weir_permit *permit)
             return WEIR_E_ARGUMENT;
         }
         const struct weir_shm_limit_row *row = &view->tables.limit[c->limit];
-        if (weir_limit_give(row, &view->word[c->word], c, permit->granted_at_ns, now_ns)) {
+        struct weir_limit_epoch epoch = {0};
+        if (c->kind == WEIR_LIMIT_FIXED_WINDOW &&
+            !epoch_holds(view, row->provider, permit->clock_epoch, &epoch)) {
+            continue; /* re-aligned since: its ids are another timeline's */
+        }
+        if (weir_limit_give(row, &view->word[c->word], c, permit->granted_at_ns, now_ns, &epoch)) {
             weir_permit_bell(&view->pause[row->provider]);
         }
     }

@@ -9,14 +9,19 @@
  * otherwise to both ("straddle", research/rate_limits.md 3.4).
  *
  * Theorem. If every call arrives within J of its permit's clock read and |offset error| <= E, the server counts at most N units per
- * window. Proof: whatever the server counts in window k was charged to k, and charges of k are at most N by the CAS. Condition: J + 2E <= W/4, so
+ * window. Proof: whatever the server counts in window k was charged to k, and charges of k are at most N by the CAS. Condition: J + 2E <= W, so
  * that a call touches at most two windows. Otherwise, and while the offset is unknown, only one local window is charged and the quota is
  * floor(N / (2 + ceil((J+2E)/W))): a server window overlaps at most that many local ones.
+ *
+ * When E grows past the condition, nothing has to be done: the window charged is then that of the earliest arrival, so a window that was
+ * charged to N before stays closed, and each later one gets at most its share. When E shrinks back below it, calls may be under way into windows
+ * that they were not charged to: the worker re-aligns (weir_limit_realign_needed).
  *
  * Giving back: only while the word still bears the window's id, and never below zero.
  *
  * A concurrent reader sees whole words. A writer that dies between the two words of a straddle leaves one charge too many, never one too
- * few. Legal range: id <= current + 1; beyond it the word is damaged.
+ * few. Legal range: id <= current + 1; beyond it the word is damaged. A word that is 0 was never used and counts as empty
+ * for every window: half of all ids lie "behind" 0.
  *
  * Source: Binance spot API, "Rate limits are accounted by intervals" (windows aligned to the clock, reset to zero).
  */
@@ -45,7 +50,7 @@ static inline int32_t weir_window_diff(uint32_t a, uint32_t b)
 static inline uint32_t weir_window_units(uint64_t word, uint32_t k, bool *ahead)
 {
     int32_t diff = weir_window_diff(weir_window_id(word), k);
-    *ahead = diff > 0;
+    *ahead = diff > 0 && word != 0;
     return diff == 0 ? (uint32_t)word : 0;
 }
 
@@ -98,20 +103,18 @@ static inline void weir_window_span_at(struct weir_window_span *span,
     uint64_t width_ns = clock->jitter_ns + 2 * error_ns;
     uint64_t server_ns = now_ns + (uint64_t)clock->offset_ns;
     uint64_t into_ns;
-    if (WEIR_LIKELY(clock->state == WEIR_CLOCK_KNOWN && width_ns <= limit->window_ns / 4)) {
-        uint64_t low_ns = server_ns - error_ns;
-        uint64_t k = weir_window_at(low_ns, limit->window_ns, limit->window_inverse, &into_ns);
-        span->first = (uint32_t)k;
+    bool known = clock->state == WEIR_CLOCK_KNOWN;
+    uint64_t low_ns = known ? server_ns - error_ns : server_ns;
+    uint64_t k = weir_window_at(low_ns, limit->window_ns, limit->window_inverse, &into_ns);
+    span->first = (uint32_t)k;
+    span->left_ns = limit->window_ns - into_ns;
+    if (WEIR_LIKELY(known && width_ns <= limit->window_ns)) {
         span->windows = into_ns + width_ns >= limit->window_ns ? 2 : 1;
         span->cap = limit->quota;
-        span->left_ns = limit->window_ns - into_ns;
     } else {
-        uint64_t k = weir_window_at(server_ns, limit->window_ns, limit->window_inverse, &into_ns);
-        span->first = (uint32_t)k;
         span->windows = 1;
-        span->left_ns = limit->window_ns - into_ns;
         span->cap = limit->quota_unaligned;
-        if (clock->state == WEIR_CLOCK_KNOWN) {
+        if (known) {
             uint64_t overlaps = 2 + (width_ns + limit->window_ns - 1) / limit->window_ns;
             span->cap = (uint32_t)(limit->quota / overlaps);
         }
@@ -134,7 +137,8 @@ static inline uint32_t weir_window_reserve(const struct weir_shm_limit_row *limi
 /* Is the word in its legal range when the window `now` is current? */
 static inline bool weir_window_legal(uint64_t word, uint32_t now, uint32_t quota)
 {
-    return weir_window_diff(weir_window_id(word), now) <= 1 && (uint32_t)word <= quota;
+    return (weir_window_diff(weir_window_id(word), now) <= 1 || word == 0) &&
+           (uint32_t)word <= quota;
 }
 
 #endif
