@@ -113,6 +113,7 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_provider, clock_seq),
     F(weir_shm_provider, clock),
     F(weir_shm_provider, pause),
+    F(weir_shm_provider, clock_epoch),
     F(weir_shm_provider, reserved),
     F(weir_shm_provider, throttled),
     F(weir_shm_provider, paused_ns),
@@ -336,7 +337,6 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_server_clock, drift_ppb),
     F(weir_server_clock, jitter_ns),
     F(weir_server_clock, state),
-    F(weir_server_clock, epoch),
 };
 
 const size_t weir_layout_field_cnt = WEIR_ARRAY_CNT(weir_layout_fields);

@@ -180,8 +180,7 @@ struct weir_server_clock {
     uint64_t sampled_at_ns;
     uint64_t drift_ppb; /* growth of the error with age */
     uint64_t jitter_ns; /* slack until the write + spread of the delay until the exchange counts */
-    uint32_t state;     /* enum weir_clock_state */
-    uint32_t epoch;     /* of the timeline: goes up with each CLOSED, so ids of two never mix */
+    uint64_t state;     /* enum weir_clock_state */
 };
 #define WEIR_SERVER_CLOCK_WORDS 6
 
@@ -191,7 +190,9 @@ struct weir_shm_provider {
     uint64_t clock[2 * WEIR_SERVER_CLOCK_WORDS];
     uint64_t
         pause; /* the worker's own pause (weir_pause.h): may be long. Partner of permits' pause word */
-    uint64_t reserved[2];
+    uint64_t
+        clock_epoch; /* of the timeline: goes up after each CLOSED, so that window ids of two never mix (pair:epoch) */
+    uint64_t reserved[1];
     /* line 1: for monitors */
     uint64_t throttled; /* answers that said stop: 429, 418, 403 */
     uint64_t paused_ns; /* sum of all pauses set */

@@ -28,22 +28,23 @@ static enum weir_limit_verdict bucket_plan(struct weir_limit_plan *p,
 
 /* ---------------------------------------------------------------------------------------------- fixed_window */
 
-/* When would the first window of the span have room, if nobody else came? Rare path: only after a refusal. */
-static uint64_t window_earliest(const struct weir_limit_plan *p,
-                                const struct weir_window_span *span, uint64_t used, uint64_t now_ns)
+/*
+ * When would a window that ends at `end_ns` and holds `used` have room for this call alone, if nobody else came? Its headroom is released
+ * before it ends: reserve(left) <= room, solved for left. Rare path: only after a refusal.
+ */
+static uint64_t window_earliest(const struct weir_limit_plan *p, uint32_t cap, uint64_t used,
+                                uint64_t end_ns)
 {
     const struct weir_shm_limit_row *row = p->row;
     uint64_t need = used + p->units;
-    if (need <= span->cap && span->cap - need >= row->reserve_min[p->priority] &&
-        row->release_q64[p->priority] != 0) {
-        /* The headroom is released before the window ends: reserve(left) <= room, solved for left. */
-        unsigned __int128 room = (unsigned __int128)(span->cap - need) << 64;
-        uint64_t left_ns = (uint64_t)(room / row->release_q64[p->priority]);
-        if (left_ns < span->left_ns) {
-            return now_ns + (span->left_ns - left_ns) + 1;
-        }
+    if (need > cap || cap - need < row->reserve_min[p->priority] ||
+        row->release_q64[p->priority] == 0) {
+        return end_ns;
     }
-    return span->end_ns;
+    unsigned __int128 room = (unsigned __int128)(cap - need) << 64;
+    uint64_t left_ns = (uint64_t)(room / row->release_q64[p->priority]);
+    return end_ns - weir_min_u64(left_ns, row->window_ns) +
+           (left_ns > 0 && left_ns < row->window_ns);
 }
 
 static enum weir_limit_verdict window_plan(struct weir_limit_plan *p,
@@ -75,8 +76,8 @@ static enum weir_limit_verdict window_plan(struct weir_limit_plan *p,
             if ((uint64_t)p->units + row->reserve_min[p->priority] > row->quota) {
                 return WEIR_LIMIT_NEVER;
             }
-            p->earliest_ns = w == 0 ? window_earliest(p, &span, used, time->now_ns)
-                                    : span.end_ns + row->window_ns;
+            p->earliest_ns =
+                window_earliest(p, span.cap, used, span.end_ns + (w == 0 ? 0 : row->window_ns));
             return WEIR_LIMIT_NO;
         }
         p->word_at[w] = k & 1;
@@ -99,8 +100,8 @@ static bool window_give(struct weir_shm_limit_word *word, uint32_t k, uint32_t u
         if (weir_window_id(seen) != k || (uint32_t)seen == 0) {
             return false;
         }
-        /* Between the load and the CAS: what was loaded is of the timeline that `seen` names, or the CAS fails. (pair:latch A) */
-        if (weir_load_acquire_u64(epoch->seq) != epoch->seen) {
+        /* Between the load and the CAS: what was loaded is of the timeline that `seen` names, or the CAS fails. (pair:epoch A) */
+        if (weir_load_acquire_u64(epoch->now) != epoch->seen) {
             return false;
         }
         uint32_t have = (uint32_t)seen;
@@ -156,12 +157,15 @@ enum weir_limit_verdict weir_limit_take(struct weir_limit_plan *plan,
                 WEIR_WEAVE("limit:charged_both");
                 return WEIR_LIMIT_YES;
             }
-            /* A re-alignment in these instants costs one charge too many: nobody may give back by an id of the old timeline. */
             (void)window_give(plan->word, plan->window, plan->units, &time->epoch);
         }
         enum weir_limit_verdict v = weir_limit_plan(plan, time);
         if (v != WEIR_LIMIT_YES) {
             return v;
+        }
+        /* The word may have been re-aligned: ids of the old timeline must not overwrite the new one's. (pair:epoch A) */
+        if (time->epoch.now != NULL && weir_load_acquire_u64(time->epoch.now) != time->epoch.seen) {
+            return WEIR_LIMIT_AGAIN;
         }
     }
     return plan->windows == 0 ? WEIR_LIMIT_YES : WEIR_LIMIT_AGAIN;

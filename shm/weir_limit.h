@@ -26,11 +26,11 @@ enum weir_limit_verdict {
 };
 
 /*
- * The provider's clock under which a window's id was found to be of the same timeline as the charge. A window is given back only while
- * `*seq` is still `seen`: an id of the timeline before may be that of a window now, full of others' charges.
+ * The timeline that a charge's window ids belong to. They are given back, or overwritten, only while `*now` is still `seen`: an id of the
+ * timeline before may be that of a window now, full of others' charges.
  */
 struct weir_limit_epoch {
-    const uint64_t *seq; /* the provider's clock_seq */
+    const uint64_t *now; /* the provider's clock_epoch */
     uint64_t seen;
 };
 
@@ -65,7 +65,7 @@ enum weir_limit_verdict weir_limit_plan(struct weir_limit_plan *plan,
 enum weir_limit_verdict weir_limit_take(struct weir_limit_plan *plan,
                                         const struct weir_limit_time *time);
 
-/* Give a charge back at `now_ns`, by the kind's rule. Returns whether anything changed; a window's charge stays when the clock moved. */
+/* Give a charge back at `now_ns`, by the kind's rule. Returns whether anything changed; a window's charge stays once its timeline is over. */
 bool weir_limit_give(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
                      const struct weir_charge *charge, uint64_t granted_at_ns, uint64_t now_ns,
                      const struct weir_limit_epoch *epoch);

@@ -3,6 +3,8 @@
 #include "weir_atomic.h"
 #include "weir_weave.h"
 
+#include <string.h>
+
 static enum weir_limit_damage bucket_audit(const struct weir_shm_limit_row *row,
                                            struct weir_shm_limit_word *word,
                                            const struct weir_shm_limit_word *own,
@@ -25,7 +27,7 @@ static enum weir_limit_damage bucket_audit(const struct weir_shm_limit_row *row,
     return damage;
 }
 
-/* The last window that an honest charge can bear now. */
+/* The last window that an honest word can bear now: the one after that of the latest arrival, because a re-alignment fills two. */
 static uint32_t window_last(const struct weir_shm_limit_row *row,
                             const struct weir_server_clock *server, uint64_t error_ns,
                             uint64_t now_ns)
@@ -33,7 +35,7 @@ static uint32_t window_last(const struct weir_shm_limit_row *row,
     uint64_t into_ns;
     uint64_t reach_ns = server->state == WEIR_CLOCK_KNOWN ? server->jitter_ns + error_ns : 0;
     uint64_t high_ns = now_ns + (uint64_t)server->offset_ns + reach_ns + WEIR_LIMIT_AHEAD_NS;
-    return (uint32_t)weir_window_at(high_ns, row->window_ns, row->window_inverse, &into_ns);
+    return (uint32_t)weir_window_at(high_ns, row->window_ns, row->window_inverse, &into_ns) + 1;
 }
 
 static enum weir_limit_damage window_audit(const struct weir_shm_limit_row *row,
@@ -89,6 +91,18 @@ enum weir_limit_damage weir_limit_audit(const struct weir_shm_limit_row *row,
     return window_audit(row, word, own, server, clock);
 }
 
+void weir_server_clock_publish(struct weir_shm_provider *provider,
+                               const struct weir_server_clock *clock)
+{
+    uint64_t value[WEIR_SERVER_CLOCK_WORDS];
+    memcpy(value, clock, sizeof value);
+    weir_latch_write(&provider->clock_seq, provider->clock, value, WEIR_SERVER_CLOCK_WORDS);
+    if (clock->state == WEIR_CLOCK_CLOSED) {
+        WEIR_WEAVE("realign:closed");
+        (void)weir_fetch_add_u64(&provider->clock_epoch, 1); /* pair:epoch R */
+    }
+}
+
 bool weir_limit_realign_needed(const struct weir_shm_limit_row *row,
                                const struct weir_server_clock *from,
                                const struct weir_server_clock *to, uint64_t now_ns)
@@ -98,26 +112,29 @@ bool weir_limit_realign_needed(const struct weir_shm_limit_row *row,
          from->offset_ns == to->offset_ns)) {
         return false;
     }
+    if (from->state != WEIR_CLOCK_KNOWN || to->state != WEIR_CLOCK_KNOWN) {
+        return true;
+    }
     uint64_t from_error_ns = weir_server_clock_error_ns(from, now_ns);
-    uint64_t both_ns = from_error_ns + weir_server_clock_error_ns(to, now_ns);
+    uint64_t to_error_ns = weir_server_clock_error_ns(to, now_ns);
     __int128 moved = (__int128)to->offset_ns - from->offset_ns;
-    return from->state != WEIR_CLOCK_KNOWN || to->state != WEIR_CLOCK_KNOWN ||
-           (moved < 0 ? -moved : moved) > (__int128)both_ns ||
-           from->jitter_ns + 2 * from_error_ns > row->window_ns;
+    bool apart = (moved < 0 ? -moved : moved) > (__int128)from_error_ns + to_error_ns;
+    return apart || weir_window_cap(row, from, from->jitter_ns + 2 * from_error_ns) <
+                        weir_window_cap(row, to, to->jitter_ns + 2 * to_error_ns);
 }
 
 /*
  * Can a call that was charged to old window `old` (timeline `from`) be counted in new window `new` (timeline `to`)? `slack_ns` is what lies
- * between a charge and its count on either side: the jitter and both errors.
+ * between a charge and its count on either side: the jitter and both errors. `back_ns` lets the new window begin earlier.
  */
 static bool windows_overlap(int64_t from_offset_ns, int64_t to_offset_ns, uint64_t slack_ns,
-                            uint64_t window_ns, uint64_t old_k, uint64_t new_k)
+                            uint64_t window_ns, uint64_t old_k, uint64_t new_k, uint64_t back_ns)
 {
     /* Instants in weir time; signed, because a window may have begun before the machine. */
     __int128 old_start = (__int128)old_k * window_ns - from_offset_ns;
     __int128 new_start = (__int128)new_k * window_ns - to_offset_ns;
     __int128 reach = (__int128)window_ns + slack_ns;
-    return old_start < new_start + reach && new_start < old_start + reach;
+    return old_start < new_start + reach && new_start - back_ns < old_start + reach;
 }
 
 /* The window of the earliest arrival of a call granted now, as weir_window_span_at has it. */
@@ -180,11 +197,13 @@ void weir_limit_realign(const struct weir_shm_limit_row *row, struct weir_shm_li
     for (uint32_t w = 0; w < 2; w++) {
         uint64_t new_k = new_first + w;
         uint64_t units = 0;
+        /* A grid that is a convention may begin in the middle of the server's window: what that one counted must not be lost. */
+        uint64_t back_ns = w == 0 && to->state == WEIR_CLOCK_UNKNOWN ? row->window_ns : 0;
         for (uint32_t i = 0; i < 2; i++) {
             uint64_t old_k = old_now + (uint64_t)(int64_t)weir_window_diff(weir_window_id(old[i]),
                                                                            (uint32_t)old_now);
             if (windows_overlap(from->offset_ns, to->offset_ns, slack_ns, row->window_ns, old_k,
-                                new_k)) {
+                                new_k, back_ns)) {
                 units += (uint32_t)old[i];
             }
         }

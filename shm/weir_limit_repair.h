@@ -33,8 +33,15 @@ enum weir_limit_damage weir_limit_audit(const struct weir_shm_limit_row *row,
                                         struct weir_clock *clock);
 
 /*
+ * Publish a provider's clock. With CLOSED the epoch of its timeline goes up after the latch, so no permit of the old timeline gives back
+ * or overwrites a window of the new one. Caller: the worker.
+ */
+void weir_server_clock_publish(struct weir_shm_provider *provider,
+                               const struct weir_server_clock *clock);
+
+/*
  * Must windows be carried over when the published clock goes from `from` to `to`? Yes unless both are KNOWN, their intervals share an
- * instant, and calls under `from` were charged to every window that they can fall into. Pure. Caller: the worker, for each window limit.
+ * instant, and the cap does not grow (weir_window.h, "wide"). Pure. Caller: the worker, for each window limit.
  */
 bool weir_limit_realign_needed(const struct weir_shm_limit_row *row,
                                const struct weir_server_clock *from,
@@ -42,11 +49,12 @@ bool weir_limit_realign_needed(const struct weir_shm_limit_row *row,
 
 /*
  * Carry the charges of `word` from the timeline of `from` to that of `to` at `now_ns`. Every old window that may overlap a new one is
- * counted into it, so the sum errs against the user. Caller: the worker, while the provider's clock says CLOSED with its epoch raised; then
- * every permit that was under way either is seen here or is refused (weir_permit.c). `to` is published afterwards with the same epoch.
+ * counted into it, so the sum errs against the user. Caller: the worker, after it published CLOSED; then every permit that was under way
+ * either is seen here or is refused (weir_permit.c). `to` is published afterwards. A permit that stood before its CAS all the while may find the
+ * very value it expected and write a window of the old timeline: it is refused, the window stands ahead, and the audit sets it to spent.
  *
- * A worker that dies in here leaves empty words and a clock that says CLOSED. So: a worker that finds CLOSED when it starts raises
- * the epoch, calls weir_limit_spend on every window limit instead, and only then publishes.
+ * A worker that dies in here leaves empty words and a clock that says CLOSED. So: a worker that finds CLOSED when it starts publishes
+ * CLOSED again, calls weir_limit_spend on every window limit, and only then publishes what it knows.
  */
 void weir_limit_realign(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
                         const struct weir_server_clock *from, const struct weir_server_clock *to,

@@ -9,6 +9,7 @@
 /* One attempt's private state. */
 struct attempt {
     struct weir_limit_time time;
+    uint64_t clock_seq;
     uint64_t pause_word;
     uint32_t cnt;
     uint32_t limit[WEIR_PERMIT_LIMITS_MAX];
@@ -96,8 +97,10 @@ static int time_read(struct weir_permit_view *view, const struct weir_shm_route_
 {
     a->time = (struct weir_limit_time){.now_ns = weir_clock_now(&view->time)};
     if ((route->flags & WEIR_ROUTE_NEEDS_CLOCK) != 0) {
-        a->time.epoch.seq = &view->provider[route->provider].clock_seq;
-        a->time.server = weir_permit_server_clock(view, route->provider, &a->time.epoch.seen);
+        /* The epoch first: it is raised after CLOSED is published, so a new one never goes with the old clock. (pair:epoch A) */
+        a->time.epoch.now = &view->provider[route->provider].clock_epoch;
+        a->time.epoch.seen = weir_load_acquire_u64(a->time.epoch.now);
+        a->time.server = weir_permit_server_clock(view, route->provider, &a->clock_seq);
         if (WEIR_UNLIKELY(a->time.server == NULL || a->time.server->state == WEIR_CLOCK_CLOSED)) {
             return deny(permit, WEIR_REASON_CLOCK_MOVING, UINT32_MAX,
                         a->time.now_ns + WEIR_NS_PER_MS);
@@ -181,28 +184,15 @@ static struct weir_charge charge_of(const struct attempt *a, uint32_t i)
                                 .kind = (uint8_t)p->row->kind};
 }
 
-/* Is the provider's clock still on the timeline `epoch`? Fills `*now` for weir_limit_give. */
-static bool epoch_holds(struct weir_permit_view *view, uint32_t provider, uint16_t epoch,
-                        struct weir_limit_epoch *now)
-{
-    const struct weir_server_clock *clock = weir_permit_server_clock(view, provider, &now->seen);
-    now->seq = &view->provider[provider].clock_seq;
-    return clock != NULL && (uint16_t)clock->epoch == epoch;
-}
-
 /* Undo what pass 2 has taken so far: bit i of `taken`. Windows of a timeline that has ended stay charged. */
 static void roll_back(struct weir_permit_view *view, struct attempt *a, uint32_t taken)
 {
     uint64_t now_ns = weir_clock_now(&view->time);
-    struct weir_limit_epoch epoch = {0};
-    uint16_t mine = a->time.server != NULL ? (uint16_t)a->time.server->epoch : 0;
-    bool same = a->time.server != NULL && epoch_holds(view, a->plan[0].row->provider, mine, &epoch);
     for (uint32_t i = 0; i < a->cnt; i++) {
-        bool window = a->plan[i].row->kind == WEIR_LIMIT_FIXED_WINDOW;
-        if ((taken >> i & 1U) != 0 && (same || !window)) {
+        if ((taken >> i & 1U) != 0) {
             struct weir_charge c = charge_of(a, i);
             (void)weir_limit_give(a->plan[i].row, a->plan[i].word, &c, a->time.now_ns, now_ns,
-                                  &epoch);
+                                  &a->time.epoch);
             WEIR_WEAVE("permit:rolled_back_one");
         }
     }
@@ -229,7 +219,7 @@ static bool pass_two(struct weir_permit_view *view, const struct weir_shm_route_
      * one that begins later sees the charges. (pair:latch A) */
     if ((route->flags & WEIR_ROUTE_NEEDS_CLOCK) != 0 &&
         WEIR_UNLIKELY(weir_load_acquire_u64(&view->provider[route->provider].clock_seq) !=
-                      a->time.epoch.seen)) {
+                      a->clock_seq)) {
         roll_back(view, a, taken);
         return false;
     }
@@ -248,7 +238,7 @@ static void permit_fill(struct weir_permit_view *view, weir_route_id id,
     permit->priority = (uint8_t)priority;
     permit->charge_cnt = (uint16_t)a->cnt;
     permit->tables_generation = (uint16_t)(view->tables.word >> 32);
-    permit->clock_epoch = a->time.server != NULL ? (uint16_t)a->time.server->epoch : 0;
+    permit->clock_epoch = (uint16_t)a->time.epoch.seen;
     for (uint32_t i = 0; i < a->cnt; i++) {
         permit->charge[i] = charge_of(a, i);
     }
@@ -350,9 +340,9 @@ int weir_permit_give(struct weir_permit_view *view, struct weir_permit *permit)
             return WEIR_E_ARGUMENT;
         }
         const struct weir_shm_limit_row *row = &view->tables.limit[c->limit];
-        struct weir_limit_epoch epoch = {0};
-        if (c->kind == WEIR_LIMIT_FIXED_WINDOW &&
-            !epoch_holds(view, row->provider, permit->clock_epoch, &epoch)) {
+        struct weir_limit_epoch epoch = {.now = &view->provider[row->provider].clock_epoch};
+        epoch.seen = weir_load_acquire_u64(epoch.now); /* pair:epoch A */
+        if (c->kind == WEIR_LIMIT_FIXED_WINDOW && (uint16_t)epoch.seen != permit->clock_epoch) {
             continue; /* re-aligned since: its ids are another timeline's */
         }
         if (weir_limit_give(row, &view->word[c->word], c, permit->granted_at_ns, now_ns, &epoch)) {
