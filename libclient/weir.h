@@ -10,7 +10,8 @@
  *     (a request still ends by its route's timeout).
  *   - One handle belongs to one thread. weir_dup gives another thread its own. Nothing here takes a lock.
  *   - The library never prints, never exits, starts no thread, installs no signal handler. weir_open and weir_dup allocate; nothing else does.
- *   - fork: a handle belongs to the process that opened it; in a child every function answers WEIR_E_FORKED. Open again there.
+ *   - fork: a handle belongs to the process that opened it; in a child every function that can answer an error answers WEIR_E_FORKED, before it
+ *     touches anything shared. There weir_close only frees the child's copy. Open again in the child.
  *   - Any process may be killed at any instruction; nobody else waits for it.
  */
 #ifndef WEIR_H
@@ -29,7 +30,7 @@ struct weir; /* one thread's handle */
 /* A message for people, filled where a function takes one: what failed, with which value, why, what to do next. */
 struct weir_diag {
     int error; /* the same value that the function returned */
-    char text[256];
+    char text[512];
 };
 
 /* ------------------------------------------------------------------------------------------- attach */
@@ -47,23 +48,28 @@ struct weir_open_opts {
         request_bytes; /* path, query, headers and body of one request together; default 2048 */
     uint64_t response_bytes; /* room for answers; default: what makes the arena 1 MiB */
     uint64_t patience_ns;    /* wait so long for a broker that is absent or starting; default 0 */
-    uint64_t spin_ns;        /* waits spin so long before they sleep; default 20 us */
+    uint64_t spin_ns; /* waits spin so long before they sleep; default 20 us, 1 = hardly at all */
 };
 
 /*
  * Attach to the broker `name` (NULL = "default") and give this thread a handle. `opts` and `diag` may be NULL.
- * Returns 0, or WEIR_E_NO_BROKER, _NOT_READY, _PERMISSION, _ROLE, _ABI, _LAYOUT, _CORRUPT, _TOO_MANY_CLIENTS, _ARENA_TOO_LARGE, _NAME, _ARGUMENT,
- * _MEMORY, _SYSTEM; `*out` is NULL then and `diag` says more. Cost: about a millisecond.
+ * Returns 0, or WEIR_E_NO_BROKER, _NOT_READY (starting, or no answer within 5 s), _PERMISSION, _ROLE, _ABI, _LAYOUT, _CORRUPT, _TOO_MANY_CLIENTS,
+ * _ARENA_TOO_LARGE, _NAME, _ARGUMENT, _UNSUPPORTED (options of a newer weir.h), _MEMORY, _SYSTEM; `*out` is NULL then and `diag` says more:
+ *   cannot attach: name=prod path=/run/weir/prod/default.sock: the broker is dead and left its socket behind: start it again: ...
+ * Cost: about a millisecond.
  */
 WEIR_API int weir_open(struct weir **out, const char *name, const struct weir_open_opts *opts,
                        struct weir_diag *diag);
 
-/* A handle on the same attachment for another thread; at most 8 in all. Returns 0, WEIR_E_HANDLES, _MEMORY, _FORKED. May be called by any thread. */
+/*
+ * A handle on the same attachment for another thread; at most 8 in all. Returns 0, WEIR_E_HANDLES, _MEMORY, _CORRUPT, _FORKED. May be called by any
+ * thread while `w` stays open. A closed handle's place comes back once its last request has ended.
+ */
 WEIR_API int weir_dup(struct weir *w, struct weir **out);
 
 /*
- * Close this handle; the last one detaches: what was queued is taken back, what is in flight is followed to its end by the broker.
- * Permits stay charged. NULL is allowed.
+ * Close this handle: what it had queued is taken back, what is in flight is followed to its end by the broker, its responses are released. The last
+ * one detaches. Permits stay charged. NULL is allowed.
  */
 WEIR_API void weir_close(struct weir *w);
 
@@ -85,7 +91,7 @@ WEIR_API int weir_scope_find(struct weir *w, const char *provider, const char *s
 /* "provider.limit" → index, as in weir_denial.limit. 0 or WEIR_E_LIMIT_UNKNOWN. */
 WEIR_API int weir_limit_find(struct weir *w, const char *name, uint32_t *out);
 
-/* What a route is. Strings live as long as the handle. */
+/* What a route is. Strings lie in the configuration's tables: good until it has been reloaded twice, and for 60 s at least; copy what is kept. */
 struct weir_route_info {
     const char *provider;
     const char *name;
@@ -101,7 +107,7 @@ struct weir_route_info {
 };
 WEIR_API int weir_route_get(struct weir *w, weir_route_id route, struct weir_route_info *out);
 
-/* The state of a limit now. 0, WEIR_E_LIMIT_UNKNOWN, WEIR_E_SCOPE_UNKNOWN, WEIR_E_NOT_TRADER (callers and monitors ask `weir limits`). */
+/* The state of a limit now. 0, WEIR_CONTENDED (ask again), WEIR_E_LIMIT_UNKNOWN, _SCOPE_UNKNOWN, _NOT_TRADER (callers and monitors ask `weir limits`). */
 struct weir_limit_info {
     const char *provider;
     const char *name;
@@ -116,7 +122,7 @@ WEIR_API int weir_limit_get(struct weir *w, uint32_t limit, weir_scope_id scope,
 
 /* ------------------------------------------------------------------------------------------- time */
 
-/* Now, on weir's timeline: the broker's CLOCK_MONOTONIC in ns. The only source of deadlines. Cost: about 10 ns. */
+/* Now, on weir's timeline: the broker's CLOCK_MONOTONIC in ns. The only source of deadlines. Works in a forked child too. Cost: about 10 ns. */
 WEIR_API uint64_t weir_now_ns(struct weir *w);
 
 /* The provider's UTC now, true within `*error_ns`: for timestamps in signed calls. 0; WEIR_DENIED while it is unknown; WEIR_E_SCOPE_UNKNOWN. */
@@ -128,7 +134,8 @@ WEIR_API int weir_server_time(struct weir *w, const char *provider, uint64_t *ut
 /*
  * Take a permit for one call on `route`, now or not at all: from all limits of the route or from none. `units` NULL = the route's own costs.
  * Returns 0 and fills `*permit`; WEIR_DENIED and fills permit->denial (which limit, and the earliest instant at which it could pass);
- * WEIR_CONTENDED (ask again at once); WEIR_E_ROUTE_UNKNOWN, _SCOPE_UNKNOWN, _COST (could never pass), _PRIORITY, _NOT_TRADER, _FORKED.
+ * WEIR_CONTENDED (ask again at once); WEIR_E_ROUTE_UNKNOWN, _SCOPE_UNKNOWN, _COST (could never pass), _PRIORITY, _ARGUMENT (units->cnt is not the
+ * route's number of limits), _NOT_TRADER, _CORRUPT, _FORKED.
  * Write the request before permit->use_by_ns. Settle each permit; one that is not settled stays charged, which is safe but wasteful.
  * Cost: tens of ns; no system call, no lock, no allocation.
  * Rule: two passes, straddle charging, GCRA: weir_limits(7), with the proofs.
@@ -139,7 +146,8 @@ WEIR_API int weir_permit_try(struct weir *w, weir_route_id route, weir_scope_id 
 
 /*
  * The same, but wait until `deadline_ns`: sleeps to the promised instant less 100 us, spins the rest, wakes early at refunds and
- * resumes. Returns as weir_permit_try; WEIR_DENIED at once when the promised instant lies behind the deadline. The order among waiters is not promised.
+ * resumes. Returns as weir_permit_try; WEIR_DENIED at once when the promised instant (a full limit, a pause) lies behind the deadline. A block or an ended
+ * lease has no such instant: it is asked again every 10 ms until the deadline. The order among waiters is not promised.
  */
 WEIR_API int weir_permit_wait(struct weir *w, weir_route_id route, weir_scope_id scope,
                               const struct weir_cost *units, enum weir_priority priority,
@@ -208,12 +216,17 @@ struct weir_response {
 
 /*
  * Hand one request over and go on. Returns 0 and the ticket, or WEIR_E_NO_SLOT, _RING_FULL, _BODY_TOO_LARGE, _PATH_INVALID, _HEADER_INVALID,
- * _HEADER_FORBIDDEN, _ROUTE_UNKNOWN, _SCOPE_UNKNOWN, _TRANSPORT, _PRIORITY, _DEADLINE, _NOT_CALLER, _STALE, _BLOCKED, _FORKED: then nothing was handed over.
+ * _HEADER_FORBIDDEN, _ROUTE_UNKNOWN, _SCOPE_UNKNOWN, _COST, _TRANSPORT, _PRIORITY, _DEADLINE, _NOT_CALLER, _STALE, _LEASE, _BLOCKED, _ARGUMENT, _UNSUPPORTED,
+ * _FORKED: then nothing was handed over.
  * Cost: a copy and two CAS; a system call only if the worker sleeps.
  */
 WEIR_API int weir_submit(struct weir *w, const struct weir_request_spec *spec, weir_ticket *out);
 
-/* Take one request of this handle that has ended, in no promised order. 0 and `*out`; WEIR_EMPTY. Each is given once. No system call unless weir_fd is in use. */
+/*
+ * Take one request of this handle that has ended, in no promised order. 0 and `*out`; WEIR_EMPTY; WEIR_E_STALE when nothing is left and weir_fd's other
+ * end is closed; WEIR_E_CORRUPT for an answer that makes no sense (out->ticket is to be released all the same). Each is given once, by poll or by
+ * wait. No system call unless weir_fd is in use.
+ */
 WEIR_API int weir_poll(struct weir *w, struct weir_response *out);
 
 /*
@@ -229,16 +242,23 @@ WEIR_API int weir_wait(struct weir *w, weir_ticket ticket, uint64_t deadline_ns,
  */
 WEIR_API int weir_cancel(struct weir *w, weir_ticket ticket);
 
-/* Give the slot and the answer's memory back. Each ended request is released once. 0 or WEIR_E_TICKET. */
+/* Give the slot and the answer's memory back. Each ended request is released once. 0, WEIR_E_TICKET, or WEIR_PENDING while it has not ended. */
 WEIR_API int weir_release(struct weir *w, weir_ticket ticket);
 
-/* weir_submit and weir_wait in one; the response must be released. On WEIR_PENDING the request was cancelled or ends unseen. */
+/*
+ * weir_submit and weir_wait in one, until `deadline_ns` or the route's timeout, whichever is earlier; at the latest 1 s after it
+ *   0                 it has ended: `*out` says how; release out->ticket
+ *   WEIR_E_DEADLINE   the time passed and nobody had taken it: taken back, certainly not sent, nothing to release
+ *   WEIR_PENDING      the time passed and the worker still has it; it was asked to stop. out->ticket is to be waited for, and released
+ *   an error of weir_submit: nothing was handed over; WEIR_E_STALE, WEIR_E_CORRUPT with out->ticket != 0: as weir_wait
+ */
 WEIR_API int weir_call(struct weir *w, const struct weir_request_spec *spec, uint64_t deadline_ns,
                        struct weir_response *out);
 
 /*
- * A descriptor that becomes readable when a request of this attachment ends, for epoll, io_uring, asyncio. Poll with weir_poll until WEIR_EMPTY
- * after each wake-up; that re-arms it. One per attachment: threads that each run an event loop open one attachment each. Owned by the handle.
+ * A descriptor that becomes readable when a request ends, for epoll, io_uring, asyncio; or WEIR_E_HANDLES, _NOT_CALLER, _FORKED. Poll with weir_poll until
+ * WEIR_EMPTY once after this call and after each wake-up: that arms it again. It may wake for nothing. One per attachment: the handle that asks first
+ * has it until it closes (WEIR_E_HANDLES for others); threads that each run an event loop open one attachment each. Never read, write or close it.
  */
 WEIR_API int weir_fd(struct weir *w);
 

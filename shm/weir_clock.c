@@ -44,7 +44,7 @@ uint64_t weir_clock_now_slow(struct weir_clock *clock)
 bool weir_clock_tsc_usable(void)
 {
     unsigned a, b, c, d;
-    if (__get_cpuid_max(0x80000000U, NULL) < 0x80000007U) {
+    if ((unsigned)__get_cpuid_max(0x80000000U, NULL) < 0x80000007U) {
         return false;
     }
     __cpuid(0x80000007U, a, b, c, d);

@@ -34,6 +34,8 @@ static_assert(sizeof(struct weir_shm_request) == WEIR_LINE_BYTES, "a request is 
 static_assert(sizeof(struct weir_shm_response) == WEIR_LINE_BYTES, "a response is one line");
 static_assert(offsetof(struct weir_shm_provider, throttled) == WEIR_LINE_BYTES,
               "line 0 is the permit's");
+static_assert(offsetof(struct weir_shm_wake, submitted) % WEIR_LINE_BYTES == 0,
+              "a line of its own");
 static_assert(offsetof(struct weir_shm_slot, request) == WEIR_LINE_BYTES, "line 1 is the client's");
 static_assert(offsetof(struct weir_shm_slot, response) == 2 * WEIR_LINE_BYTES,
               "line 2 is the worker's");
@@ -103,6 +105,7 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_worker, client_reaped),
     F(weir_shm_worker, slot_reaped),
     F(weir_shm_worker, permit_reports),
+    F(weir_shm_worker, limit_view_ns),
     F(weir_shm_worker, reserved),
     T(weir_shm_need_wakeup),
     F(weir_shm_need_wakeup, word),
@@ -119,9 +122,12 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_provider, paused_ns),
     F(weir_shm_provider, clock_samples),
     F(weir_shm_provider, clock_realigned),
+    F(weir_shm_provider, traders_pause),
     F(weir_shm_provider, reserved2),
     T(weir_shm_foreign),
     F(weir_shm_foreign, word),
+    T(weir_shm_limit_view),
+    F(weir_shm_limit_view, word),
     T(weir_shm_limit_stats),
     F(weir_shm_limit_stats, refused),
     F(weir_shm_limit_stats, damaged),
@@ -254,8 +260,11 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_wake, completed),
     F(weir_shm_wake, waiters),
     F(weir_shm_wake, fd_armed),
+    F(weir_shm_wake, reserved0),
+    F(weir_shm_wake, reserved1),
     F(weir_shm_wake, submitted),
-    F(weir_shm_wake, reserved),
+    F(weir_shm_wake, reserved2),
+    F(weir_shm_wake, reserved3),
     T(weir_shm_meter_head),
     F(weir_shm_meter_head, route_cnt),
     F(weir_shm_meter_head, limit_cnt),
@@ -364,10 +373,10 @@ const char *weir_segment_name(uint32_t kind)
 const char *weir_section_name(uint32_t kind)
 {
     static const char *const names[] = {
-        "-",         "gate",     "supervisor", "worker",     "clock",    "need_wakeup",
-        "block",     "provider", "foreign",    "limit",      "route",    "endpoint",
-        "ring_head", "client",   "tables",     "limit_word", "pause",    "ring",
-        "wake",      "meter",    "slot",       "request",    "response", "shadow"};
+        "-",        "gate",       "supervisor", "worker",    "clock",    "need_wakeup", "block",
+        "provider", "foreign",    "limit",      "route",     "endpoint", "ring_head",   "client",
+        "tables",   "limit_word", "pause",      "ring",      "wake",     "meter",       "slot",
+        "request",  "response",   "shadow",     "limit_view"};
     static_assert(WEIR_ARRAY_CNT(names) == WEIR_SECTION_CNT, "one text per kind");
     return kind < WEIR_ARRAY_CNT(names) ? names[kind] : "?";
 }

@@ -6,7 +6,7 @@
  *
  *   board    writer: worker (one line: supervisor)     readers: everyone, read-only for ever
  *     header | gate | supervisor | worker | clock | need_wakeup | block[256] | provider[] | limit_word[] | limit[] | route[] |
- *     endpoint[] | ring_head[domain][5] | client[256] | tables[]
+ *     endpoint[] | ring_head[domain][5] | client[256] | tables[] | limit_view[]
  *   permits  writers: traders, worker                  readers: the same
  *     header | limit_word[] | pause[provider]
  *   ring d   writers: clients of domain d, worker      readers: the same
@@ -83,6 +83,7 @@ enum weir_section_kind {
     WEIR_SECTION_REQUEST = 21,
     WEIR_SECTION_RESPONSE = 22,
     WEIR_SECTION_SHADOW = 23,
+    WEIR_SECTION_LIMIT_VIEW = 24,
     WEIR_SECTION_CNT
 };
 
@@ -152,7 +153,8 @@ struct weir_shm_worker {
     uint64_t client_reaped;
     uint64_t slot_reaped;    /* requests of dead clients that ended without a reader */
     uint64_t permit_reports; /* pauses that traders reported */
-    uint64_t reserved[2];
+    uint64_t limit_view_ns;  /* when the limit views and traders_pause were last copied */
+    uint64_t reserved[1];
 } WEIR_ALIGN_LINE;
 
 /* bit 0: the worker sleeps and wants a doorbell; bits 1..31: sleep epoch. Writer: worker, by exchange (pair:wakeup). */
@@ -198,12 +200,21 @@ struct weir_shm_provider {
     uint64_t paused_ns; /* sum of all pauses set */
     uint64_t clock_samples;
     uint64_t clock_realigned;
-    uint64_t reserved2[12];
+    uint64_t traders_pause; /* copy of the pause word in permits (weir_pause.h) */
+    uint64_t reserved2[11];
 } WEIR_ALIGN_LINE;
 
 /* What others used of a limit, as the server's headers show it: window:32 | units:32. Writer: worker. One per limit word. */
 struct weir_shm_foreign {
     uint64_t word;
+};
+
+/*
+ * A copy of one limit word of permits, for monitors, which do not get that segment. One per limit word. Writer: worker, relaxed, every
+ * 10 ms while it audits; worker.limit_view_ns says when. A dead worker leaves an old copy: permits go on, the view does not.
+ */
+struct weir_shm_limit_view {
+    uint64_t word[2]; /* as in struct weir_shm_limit_word */
 };
 
 /* Per limit, for monitors. Writer: worker, which folds in what the traders' meters say. */
@@ -400,16 +411,20 @@ struct weir_shm_pause {
 
 /* ------------------------------------------------------------------------------------------------ arena */
 
-/* The client's bells. Writers: client (armed), worker (done bits, completed). */
+/* The client's bells. Writers: client (waiters, armed), worker (done bits, completed). */
 struct weir_shm_wake {
-    uint64_t
-        done[WEIR_SLOTS_MAX /
-             64]; /* bit per slot: ended and not yet polled; the worker sets, the client clears */
-    uint32_t completed; /* futex: goes up at each end (pair:completed) */
+    uint64_t done
+        [WEIR_SLOTS_MAX /
+         64]; /* bit per slot: may have ended; the worker sets, a poll clears. A stale bit costs a look (pair:done) */
+    uint32_t completed; /* futex: goes up at an end while somebody sleeps on it */
     uint32_t waiters;   /* client: somebody sleeps on `completed` */
     uint32_t fd_armed;  /* client: send a byte to my fd at the next end (pair:armed) */
+    uint32_t reserved0;
+    uint64_t reserved1[14];
+    /* a line that the worker reads only every 10 ms, so that submitting moves none between cores */
     uint32_t submitted; /* client: bumped after each submit; a hint for the sweep */
-    uint64_t reserved[14];
+    uint32_t reserved2;
+    uint64_t reserved3[15];
 } WEIR_ALIGN_LINE;
 
 /*

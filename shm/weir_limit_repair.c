@@ -157,7 +157,10 @@ static uint64_t slack_of(const struct weir_server_clock *clock, uint64_t now_ns)
 void weir_limit_spend(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
                       const struct weir_server_clock *to, uint64_t now_ns)
 {
-    if (row->kind != WEIR_LIMIT_FIXED_WINDOW) {
+    if (row->kind == WEIR_LIMIT_TOKEN_BUCKET) {
+        uint64_t seen = weir_load_acquire_u64(&word->word[0]); /* pair:limit A */
+        while (!weir_cas_u64(&word->word[0], &seen, now_ns + (uint64_t)row->quota * row->unit_ns)) {
+        } /* pair:limit R */
         return;
     }
     uint64_t first = window_first(row, to, now_ns);

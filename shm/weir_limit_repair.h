@@ -60,7 +60,10 @@ void weir_limit_realign(const struct weir_shm_limit_row *row, struct weir_shm_li
                         const struct weir_server_clock *from, const struct weir_server_clock *to,
                         uint64_t now_ns);
 
-/* Set the current window and the next of timeline `to` to spent, whatever the word said: nobody knows what was charged. Caller: the worker. */
+/*
+ * Set the current window and the next of timeline `to`, or the whole bucket, to spent, whatever the word said: nobody knows what was
+ * charged. Callers: a broker that starts after an unclean end, a worker whose predecessor died while it re-aligned.
+ */
 void weir_limit_spend(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
                       const struct weir_server_clock *to, uint64_t now_ns);
 

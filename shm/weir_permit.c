@@ -357,7 +357,7 @@ void weir_permit_bell(struct weir_shm_pause *pause)
     weir_fence_full(); /* what made room, then the look at `waiters`: the other half is in permit_wait (pair:waiters) */
     if (WEIR_UNLIKELY(weir_load_relaxed_u32(&pause->waiters) != 0)) {
         weir_store_relaxed_u32(&pause->waiters, 0); /* relaxed: whoever still waits sets it again */
-        (void)weir_fetch_add_u32(&pause->changed, 1);
+        (void)weir_fetch_add_u32(&pause->changed, 1); /* pair:changed R */
         weir_futex_wake(&pause->changed, INT32_MAX);
     }
 }

@@ -3,12 +3,15 @@
  *
  *   gen:32 | state:8 | thread:8 | 0:16
  *
- *   FREE(g)      --client CAS-->    FILLING(g+1, thread)  --client store-->  SUBMITTED(g+1)
+ *   FREE         --client CAS-->    FILLING(thread)        --client store-->  SUBMITTED
  *   SUBMITTED    --worker CAS-->    CLAIMED               the worker has a private copy and a shadow
  *   SUBMITTED    --client CAS-->    CANCELLED             certainly never sent
  *   CLAIMED      --worker store-->  SENDING               at the send gate (PREREQ): the request is about to be written
  *   CLAIMED, SENDING --worker store--> DONE               the response is whole
- *   DONE, CANCELLED  --client CAS-->   FREE(g+1)
+ *   DONE, CANCELLED  --client store-->  FREE               nobody else writes these two; the worker keeps what it held until it sees this
+ *
+ * The generation goes up at every arrow into FILLING and at every arrow into FREE, so a request's number ends with it: whoever remembers
+ * (slot, generation) and finds another generation knows that the request is over and released.
  *
  * The ring only says where to look; this word is what clients and worker agree on; the worker's shadow (ledger) is what it
  * believes. A word that contradicts the shadow changes nothing but a counter.

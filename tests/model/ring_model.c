@@ -157,14 +157,16 @@ static void run(const struct config *c, bool trace, struct explore_result *resul
     fflush(stdout);
 }
 
+/* name, mutant, cells, producers, puts, consumers, takes, kills */
 static const struct config honest[] = {
     {"ring", MUTANT_NONE, 1, 2, 2, 1, 3, 2}, {"ring", MUTANT_NONE, 2, 2, 2, 1, 3, 1},
     {"ring", MUTANT_NONE, 1, 3, 1, 1, 2, 2}, {"ring", MUTANT_NONE, 1, 2, 1, 2, 2, 1},
     {"ring", MUTANT_NONE, 2, 2, 2, 2, 1, 1}, {"ring", MUTANT_NONE, 4, 2, 3, 1, 2, 1},
+    {"ring", MUTANT_NONE, 2, 3, 1, 2, 1, 2}, {"ring", MUTANT_NONE, 2, 2, 2, 2, 2, 1},
 };
 static const struct config honest_big[] = {
-    {"ring", MUTANT_NONE, 2, 3, 1, 2, 1, 2},
-    {"ring", MUTANT_NONE, 2, 2, 2, 2, 2, 1},
+    {"ring", MUTANT_NONE, 1, 3, 2, 1, 3, 2},
+    {"ring", MUTANT_NONE, 2, 3, 2, 1, 3, 1},
     {"ring", MUTANT_NONE, 4, 2, 3, 2, 2, 1},
 };
 static const struct config mutants[] = {

@@ -1,0 +1,497 @@
+#include "broker/admission.h"
+
+#include "broker/log.h"
+#include "shm/weir_atomic.h"
+#include "shm/weir_attach.h"
+#include "shm/weir_error.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77 /* Linux 6.5; not in glibc 2.36 */
+#endif
+
+#define HELLO_MAX_NS        (1 * WEIR_NS_PER_S)
+#define SLOTS_DEFAULT       64U
+#define REQUEST_DEFAULT     2048U
+#define ARENA_DEFAULT_BYTES (UINT64_C(1) << 20)
+#define POOL_MIN_BYTES      4096U
+
+/* ---------------------------------------------------------------------------------------------- sockets */
+
+static int listen_on(struct admission *a, uint32_t d, const char *dir, char *text,
+                     size_t text_bytes)
+{
+    struct sockaddr_un sa = {.sun_family = AF_UNIX};
+    int n = snprintf(sa.sun_path, sizeof sa.sun_path, "%s/%s.sock", dir,
+                     a->config->broker.domain[d].name);
+    if (n < 0 || (size_t)n >= sizeof sa.sun_path) {
+        (void)snprintf(text, text_bytes,
+                       "cannot listen: path=%s/%s.sock: longer than 107 bytes: choose a shorter "
+                       "broker.runtime_dir",
+                       dir, a->config->broker.domain[d].name);
+        return -1;
+    }
+    memcpy(a->path[d], sa.sun_path, sizeof sa.sun_path);
+    (void)unlink(sa.sun_path); /* we hold the lock: what lies here is left over */
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    /* The socket is open to all: the configuration decides, and it can say why it refuses. */
+    if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof sa) != 0 ||
+        chmod(sa.sun_path, 0666) != 0 || listen(fd, 128) != 0) {
+        (void)snprintf(text, text_bytes,
+                       "cannot listen: path=%s: %s: make the directory writable for this user",
+                       sa.sun_path, strerror(errno));
+        if (fd >= 0) {
+            (void)close(fd);
+        }
+        return -1;
+    }
+    a->listener[d] = fd;
+    return 0;
+}
+
+int admission_open(struct admission *a, const struct weir_config *config, struct region *region,
+                   const char *dir, char *text, size_t text_bytes)
+{
+    memset(a, 0, sizeof *a);
+    a->config = config;
+    a->region = region;
+    for (uint32_t i = 0; i < PEERS_MAX; i++) {
+        a->peer[i].socket = -1;
+    }
+    for (uint32_t d = 0; d < region->domain_cnt; d++) {
+        a->listener[d] = -1;
+    }
+    for (uint32_t d = 0; d < region->domain_cnt; d++) {
+        if (listen_on(a, d, dir, text, text_bytes) != 0) {
+            admission_close(a);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+void admission_close(struct admission *a)
+{
+    for (uint32_t d = 0; d < a->region->domain_cnt; d++) {
+        if (a->listener[d] >= 0) {
+            (void)close(a->listener[d]);
+            (void)unlink(a->path[d]);
+        }
+    }
+}
+
+struct peer *admission_accept(struct admission *a, uint32_t domain)
+{
+    int fd = accept4(a->listener[domain], NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0) {
+        return NULL;
+    }
+    for (uint32_t i = 0; i < PEERS_MAX; i++) {
+        if (a->peer[i].socket < 0) {
+            a->peer[i] = (struct peer){.socket = fd,
+                                       .domain = domain,
+                                       .client = UINT32_MAX,
+                                       .accepted_at_ns = weir_clock_monotonic_ns()};
+            return &a->peer[i];
+        }
+    }
+    (void)close(fd);
+    return NULL;
+}
+
+/* ---------------------------------------------------------------------------------------------- policy */
+
+struct asked {
+    struct weir_attach_hello hello;
+    struct ucred cred;
+    const struct weir_config_domain *domain;
+    uint32_t domain_index;
+    struct arena_spec spec;
+};
+
+static bool listed(const struct weir_config_numbers *list, uint64_t id)
+{
+    for (size_t i = 0; i < list->cnt; i++) {
+        if (list->number[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool user_allowed(const struct asked *q)
+{
+    if (q->domain->uids.cnt == 0 && q->domain->gids.cnt == 0) {
+        return q->cred.uid == geteuid();
+    }
+    return listed(&q->domain->uids, q->cred.uid) || listed(&q->domain->gids, q->cred.gid);
+}
+
+static int say(struct weir_attach_welcome *welcome, int error, const char *cause)
+{
+    (void)snprintf(welcome->text, sizeof welcome->text, "%s", cause);
+    return error;
+}
+
+static int versions_check(const struct weir_attach_hello *h, struct weir_attach_welcome *welcome)
+{
+    char text[160];
+    if (h->magic != WEIR_ATTACH_MAGIC || h->version != WEIR_ATTACH_VERSION) {
+        (void)snprintf(text, sizeof text, "the hello is of version %u, this broker speaks %u",
+                       h->version, WEIR_ATTACH_VERSION);
+        return say(welcome, WEIR_E_ABI, text);
+    }
+    if (h->abi_major != WEIR_ABI_MAJOR) {
+        (void)snprintf(text, sizeof text, "ABI %u.%u in the broker, this library speaks %u.x",
+                       WEIR_ABI_MAJOR, WEIR_ABI_MINOR, h->abi_major);
+        return say(welcome, WEIR_E_ABI, text);
+    }
+    if (h->layout_hash != weir_layout_hash()) {
+        (void)snprintf(text, sizeof text, "layout %016llx in the broker, %016llx in this library",
+                       (unsigned long long)weir_layout_hash(), (unsigned long long)h->layout_hash);
+        return say(welcome, WEIR_E_LAYOUT, text);
+    }
+    return WEIR_OK;
+}
+
+static int role_check(const struct asked *q, struct weir_attach_welcome *welcome)
+{
+    char text[160];
+    if (!user_allowed(q)) {
+        (void)snprintf(text, sizeof text, "uid %u gid %u is not in domain %s", q->cred.uid,
+                       q->cred.gid, q->domain->name);
+        return say(welcome, WEIR_E_PERMISSION, text);
+    }
+    if (q->hello.role < WEIR_ROLE_MONITOR || q->hello.role > (uint32_t)q->domain->role) {
+        (void)snprintf(text, sizeof text, "role %s asked, domain %s grants %s at most",
+                       weir_role_name(q->hello.role), q->domain->name,
+                       weir_role_name(q->domain->role));
+        return say(welcome, WEIR_E_ROLE, text);
+    }
+    return WEIR_OK;
+}
+
+/* The arena that was asked for, inside what the domain allows. */
+static int arena_check(const struct admission *a, struct asked *q,
+                       struct weir_attach_welcome *welcome)
+{
+    char text[160];
+    struct arena_spec *s = &q->spec;
+    s->slot_cnt = q->hello.slot_cnt != 0
+                      ? q->hello.slot_cnt
+                      : (uint32_t)weir_min_u64(SLOTS_DEFAULT, q->domain->slot_max);
+    s->request_bytes = (uint32_t)weir_round_up(
+        q->hello.request_bytes != 0 ? q->hello.request_bytes : REQUEST_DEFAULT, 64);
+    s->response_bytes = q->hello.response_bytes;
+    if (s->slot_cnt > q->domain->slot_max ||
+        s->request_bytes > weir_round_up(q->domain->request_max_bytes, 64) ||
+        s->response_bytes > q->domain->arena_max_bytes) {
+        (void)snprintf(text, sizeof text,
+                       "%u slots of %u bytes asked, domain %s allows %llu of %llu", s->slot_cnt,
+                       s->request_bytes, q->domain->name, (unsigned long long)q->domain->slot_max,
+                       (unsigned long long)q->domain->request_max_bytes);
+        return say(welcome, WEIR_E_ARENA_TOO_LARGE, text);
+    }
+    if (s->response_bytes == 0) {
+        uint64_t rest = arena_bytes(a->region, s);
+        s->response_bytes = rest + POOL_MIN_BYTES < ARENA_DEFAULT_BYTES ? ARENA_DEFAULT_BYTES - rest
+                                                                        : POOL_MIN_BYTES * 16;
+    }
+    s->response_bytes = weir_round_up(s->response_bytes, WEIR_LINE_BYTES);
+    uint64_t bytes = arena_bytes(a->region, s);
+    if (bytes > q->domain->arena_max_bytes ||
+        a->memory_bytes + bytes > a->config->broker.memory_max_bytes) {
+        (void)snprintf(
+            text, sizeof text,
+            "an arena of %llu bytes asked; domain %s allows %llu, broker.memory has %llu left",
+            (unsigned long long)bytes, q->domain->name,
+            (unsigned long long)q->domain->arena_max_bytes,
+            (unsigned long long)(a->config->broker.memory_max_bytes - a->memory_bytes));
+        return say(welcome, WEIR_E_ARENA_TOO_LARGE, text);
+    }
+    return WEIR_OK;
+}
+
+static uint32_t index_free(const struct admission *a, uint32_t domain)
+{
+    if (a->per_domain[domain] >= a->config->broker.domain[domain].client_max) {
+        return UINT32_MAX;
+    }
+    for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
+        if (!a->used[i]) {
+            return i;
+        }
+    }
+    return UINT32_MAX;
+}
+
+/* ---------------------------------------------------------------------------------------------- attach */
+
+static int pidfd_of(int socket, pid_t pid)
+{
+    int fd = -1;
+    socklen_t bytes = sizeof fd;
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &fd, &bytes) == 0) {
+        return fd; /* no race with a reused pid */
+    }
+    return (int)syscall(SYS_pidfd_open, pid, 0);
+}
+
+static void close_all(const int *fds, size_t cnt)
+{
+    for (size_t i = 0; i < cnt; i++) {
+        if (fds[i] >= 0) {
+            (void)close(fds[i]);
+        }
+    }
+}
+
+static bool spare_fits(const struct admission *a, const struct arena_spec *spec)
+{
+    return a->spare && a->spare_arena.bytes == arena_bytes(a->region, spec) &&
+           spec->slot_cnt == SLOTS_DEFAULT && spec->request_bytes == REQUEST_DEFAULT;
+}
+
+static int arena_get(struct admission *a, const struct arena_spec *spec, struct weir_segment *arena,
+                     struct weir_segment *shadow)
+{
+    if (spare_fits(a, spec)) {
+        *arena = a->spare_arena;
+        *shadow = a->spare_shadow;
+        a->spare = false;
+        return WEIR_OK;
+    }
+    return arena_create(a->region, a->config->broker.name, spec, arena, shadow);
+}
+
+/* Make a client's pieces: `info` for the worker, `bell_client` for the client. */
+static int pieces_make(struct admission *a, const struct asked *q, int socket,
+                       struct client_info *info, int *bell_client,
+                       struct weir_attach_welcome *welcome)
+{
+    struct weir_segment arena;
+    struct weir_segment shadow;
+    int bell[2] = {-1, -1};
+    int rc = arena_get(a, &q->spec, &arena, &shadow);
+    if (rc != WEIR_OK) {
+        return say(welcome, rc, "the broker found no memory for the arena");
+    }
+    info->pidfd = pidfd_of(socket, q->cred.pid);
+    info->doorbell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    bool ok = info->pidfd >= 0 && info->doorbell_fd >= 0 &&
+              socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, bell) == 0;
+    info->arena_fd = arena.fd;
+    info->shadow_fd = shadow.fd;
+    info->bell_fd = bell[0];
+    *bell_client = bell[1];
+    arena.fd = shadow.fd = -1; /* the supervisor keeps the descriptors, not the mappings */
+    weir_segment_unmap(&arena);
+    weir_segment_unmap(&shadow);
+    if (!ok) {
+        const int fds[] = {info->arena_fd, info->shadow_fd, info->doorbell_fd,
+                           info->pidfd,    bell[0],         bell[1]};
+        close_all(fds, WEIR_ARRAY_CNT(fds));
+        return say(welcome, WEIR_E_SYSTEM, "the broker has no descriptors left");
+    }
+    return WEIR_OK;
+}
+
+static void info_fill(struct client_info *info, const struct asked *q, uint32_t index)
+{
+    info->index = index;
+    info->domain = q->domain_index;
+    info->role = q->hello.role;
+    info->pid = (uint32_t)q->cred.pid;
+    info->uid = q->cred.uid;
+    info->slot_cnt = q->spec.slot_cnt;
+    info->request_bytes = q->spec.request_bytes;
+    info->response_bytes = q->spec.response_bytes;
+    info->attached_ns = weir_clock_monotonic_ns();
+    for (size_t i = 0; i < WEIR_NAME_BYTES - 1 && q->hello.client_name[i] != '\0'; i++) {
+        char c = q->hello.client_name[i];
+        info->name[i] = (c > 0x20 && c < 0x7f) ? c : '_'; /* it goes to logs and screens */
+    }
+}
+
+static bool tell_worker(const struct client_info *info, int worker)
+{
+    const struct control_message m = {.kind = CONTROL_ATTACH, .client = *info};
+    const int fds[CONTROL_FDS] = {info->arena_fd, info->shadow_fd, info->doorbell_fd, info->bell_fd,
+                                  info->pidfd};
+    return worker >= 0 && control_send(worker, &m, sizeof m, fds, CONTROL_FDS) == 0;
+}
+
+/* Attach a caller or trader. Fills welcome and the descriptors to send with it. */
+static int client_admit(struct admission *a, struct asked *q, struct peer *p, int worker,
+                        struct weir_attach_welcome *welcome, int *fds, size_t *fd_cnt,
+                        int *bell_client)
+{
+    int rc = arena_check(a, q, welcome);
+    if (rc != WEIR_OK) {
+        return rc;
+    }
+    uint32_t index = index_free(a, q->domain_index);
+    if (index == UINT32_MAX) {
+        return say(welcome, WEIR_E_TOO_MANY_CLIENTS, "every place of the domain is taken");
+    }
+    struct client_info info = {0};
+    info_fill(&info, q, index);
+    rc = pieces_make(a, q, p->socket, &info, bell_client, welcome);
+    if (rc != WEIR_OK) {
+        return rc;
+    }
+    if (!tell_worker(&info, worker)) {
+        const int all[] = {info.arena_fd, info.shadow_fd, info.doorbell_fd,
+                           info.bell_fd,  info.pidfd,     *bell_client};
+        close_all(all, WEIR_ARRAY_CNT(all));
+        *bell_client = -1;
+        return say(welcome, WEIR_E_NOT_READY, "the worker is being started");
+    }
+    a->client[index] = info;
+    a->used[index] = true;
+    a->per_domain[q->domain_index]++;
+    a->memory_bytes += arena_bytes(a->region, &q->spec);
+    p->client = index;
+    welcome->client = index;
+    fds[(*fd_cnt)++] = a->region->ring[q->domain_index].fd;
+    fds[(*fd_cnt)++] = info.arena_fd;
+    fds[(*fd_cnt)++] = info.doorbell_fd;
+    fds[(*fd_cnt)++] = *bell_client;
+    if (q->hello.role == WEIR_ROLE_TRADER) {
+        fds[(*fd_cnt)++] = a->region->permits.fd;
+    }
+    return WEIR_OK;
+}
+
+static int admit(struct admission *a, struct asked *q, struct peer *p, int worker,
+                 struct weir_attach_welcome *welcome, int *fds, size_t *fd_cnt, int *bell_client)
+{
+    int rc = versions_check(&q->hello, welcome);
+    rc = rc != WEIR_OK ? rc : role_check(q, welcome);
+    if (rc != WEIR_OK) {
+        return rc;
+    }
+    fds[(*fd_cnt)++] = a->region->board.fd;
+    if (q->hello.role == WEIR_ROLE_MONITOR) {
+        return WEIR_OK;
+    }
+    return client_admit(a, q, p, worker, welcome, fds, fd_cnt, bell_client);
+}
+
+static void answer(struct admission *a, struct asked *q, struct peer *p, int worker)
+{
+    struct weir_attach_welcome welcome = {.magic = WEIR_ATTACH_MAGIC,
+                                          .version = WEIR_ATTACH_VERSION,
+                                          .bytes = sizeof welcome,
+                                          .abi_major = WEIR_ABI_MAJOR,
+                                          .abi_minor = WEIR_ABI_MINOR,
+                                          .layout_hash = weir_layout_hash(),
+                                          .broker_id = a->region->broker_id,
+                                          .client = UINT32_MAX,
+                                          .domain = p->domain,
+                                          .ring_order = a->region->ring_order};
+    int fds[WEIR_ATTACH_FDS_MAX];
+    size_t fd_cnt = 0;
+    int bell_client = -1;
+    welcome.error = admit(a, q, p, worker, &welcome, fds, &fd_cnt, &bell_client);
+    welcome.fd_cnt = welcome.error == WEIR_OK ? (uint32_t)fd_cnt : 0;
+    welcome.monotonic_ns = weir_clock_monotonic_ns();
+    if (welcome.error != WEIR_OK) {
+        log_info("attach_refused", "s:s, s:s, s:i, s:s", "domain", q->domain->name, "error",
+                 weir_error_name(welcome.error), "uid", (int)q->cred.uid, "cause", welcome.text);
+    }
+    p->attached = control_send(p->socket, &welcome, sizeof welcome, fds, welcome.fd_cnt) == 0 &&
+                  welcome.error == WEIR_OK;
+    if (bell_client >= 0) {
+        (void)close(bell_client); /* the client has its own copy now */
+    }
+}
+
+static enum admission_event peer_left(struct peer *p, uint32_t *index)
+{
+    *index = p->client;
+    (void)close(p->socket);
+    *p = (struct peer){.socket = -1, .client = UINT32_MAX};
+    return ADMISSION_LEFT;
+}
+
+enum admission_event admission_read(struct admission *a, struct peer *p, int worker,
+                                    uint32_t *index)
+{
+    struct asked q = {.domain = &a->config->broker.domain[p->domain], .domain_index = p->domain};
+    socklen_t bytes = sizeof q.cred;
+    ssize_t n = control_receive(p->socket, &q.hello, sizeof q.hello, NULL,
+                                NULL); /* descriptors from clients are closed */
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+        return ADMISSION_NOTHING;
+    }
+    if (n <= 0) {
+        return peer_left(p, index);
+    }
+    if (p->attached) {
+        return ADMISSION_NOTHING; /* nothing more is to be said; it is ignored */
+    }
+    q.hello.client_name[WEIR_NAME_BYTES - 1] = '\0';
+    if (getsockopt(p->socket, SOL_SOCKET, SO_PEERCRED, &q.cred, &bytes) != 0) {
+        return peer_left(p, index);
+    }
+    answer(a, &q, p, worker);
+    if (!p->attached) {
+        return peer_left(p, index);
+    }
+    *index = p->client;
+    return ADMISSION_ATTACHED;
+}
+
+void admission_reaped(struct admission *a, uint32_t index)
+{
+    if (index >= WEIR_CLIENTS_MAX || !a->used[index]) {
+        return;
+    }
+    struct client_info *c = &a->client[index];
+    const struct arena_spec spec = {.slot_cnt = c->slot_cnt,
+                                    .request_bytes = c->request_bytes,
+                                    .response_bytes = c->response_bytes};
+    const int fds[] = {c->arena_fd, c->shadow_fd, c->doorbell_fd, c->bell_fd, c->pidfd};
+    close_all(fds, WEIR_ARRAY_CNT(fds));
+    a->memory_bytes -= arena_bytes(a->region, &spec);
+    a->per_domain[c->domain]--;
+    a->used[index] = false;
+    for (uint32_t i = 0; i < PEERS_MAX; i++) {
+        if (a->peer[i].socket >= 0 && a->peer[i].client == index) {
+            a->peer[i].client =
+                UINT32_MAX; /* dead, but somebody (a forked child) still holds the connection */
+        }
+    }
+}
+
+void admission_idle(struct admission *a, uint64_t now_ns)
+{
+    for (uint32_t i = 0; i < PEERS_MAX; i++) {
+        struct peer *p = &a->peer[i];
+        if (p->socket >= 0 && !p->attached && now_ns - p->accepted_at_ns > HELLO_MAX_NS) {
+            uint32_t index;
+            (void)peer_left(p, &index);
+        }
+    }
+    if (!a->spare) {
+        struct arena_spec spec = {.slot_cnt = SLOTS_DEFAULT, .request_bytes = REQUEST_DEFAULT};
+        uint64_t rest = arena_bytes(a->region, &spec);
+        spec.response_bytes =
+            weir_round_up(rest + POOL_MIN_BYTES < ARENA_DEFAULT_BYTES ? ARENA_DEFAULT_BYTES - rest
+                                                                      : POOL_MIN_BYTES * 16,
+                          WEIR_LINE_BYTES);
+        a->spare = arena_create(a->region, a->config->broker.name, &spec, &a->spare_arena,
+                                &a->spare_shadow) == WEIR_OK;
+    }
+}

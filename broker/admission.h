@@ -1,0 +1,69 @@
+/*
+ * admission.h: who may attach, as what, and with which pieces.
+ *
+ * One listening socket per domain. The kernel names the peer (SO_PEERCRED, SO_PEERPIDFD); the domain's configuration says which uids and gids may
+ * come and how large a role they get. What is handed out is exactly what the role needs (weir_attach.h).
+ *
+ * The supervisor owns the table of clients. An index is used again only after the worker has said REAPED, because ring entries and
+ * arena of the former client may still be in use.
+ */
+#ifndef WEIR_BROKER_ADMISSION_H
+#define WEIR_BROKER_ADMISSION_H
+
+#include "broker/control.h"
+#include "broker/region.h"
+
+#define MONITORS_MAX 64U
+
+/* One accepted connection. */
+struct peer {
+    int socket; /* -1 = free */
+    bool attached;
+    uint32_t domain;
+    uint32_t client;         /* UINT32_MAX: monitor, or not attached yet */
+    uint64_t accepted_at_ns; /* a connection that says no hello for a second is closed */
+};
+
+#define PEERS_MAX (WEIR_CLIENTS_MAX + MONITORS_MAX + 32U)
+
+struct admission {
+    const struct weir_config *config;
+    struct region *region;
+    int listener[WEIR_DOMAINS_MAX];
+    char path[WEIR_DOMAINS_MAX][108];
+    struct peer peer[PEERS_MAX];
+    struct client_info client[WEIR_CLIENTS_MAX];
+    bool used[WEIR_CLIENTS_MAX];
+    uint32_t per_domain[WEIR_DOMAINS_MAX];
+    uint64_t memory_bytes; /* of all arenas */
+    /* An arena of the default size made ahead, because populating it takes most of an attach. */
+    struct weir_segment spare_arena, spare_shadow;
+    bool spare;
+};
+
+/* Bind the sockets in `dir`. Returns -1 with `text`. */
+int admission_open(struct admission *a, const struct weir_config *config, struct region *region,
+                   const char *dir, char *text, size_t text_bytes);
+void admission_close(struct admission *a);
+
+/* A listener is readable: accept. Returns the peer or NULL. */
+struct peer *admission_accept(struct admission *a, uint32_t domain);
+
+/* What a readable peer means. */
+enum admission_event {
+    ADMISSION_NOTHING = 0,
+    ADMISSION_ATTACHED = 1, /* `*index` is a new client (UINT32_MAX: a monitor) */
+    ADMISSION_LEFT = 2,     /* the connection ended; `*index` was its client, or UINT32_MAX */
+};
+
+/* Read from a peer: its hello, or its end. `worker` is the control socket. Frees the peer on ADMISSION_LEFT. */
+enum admission_event admission_read(struct admission *a, struct peer *p, int worker,
+                                    uint32_t *index);
+
+/* The worker is done with this client: its index and memory are free again. */
+void admission_reaped(struct admission *a, uint32_t index);
+
+/* Close connections that have said nothing; make the spare arena. Called when there is nothing else to do. */
+void admission_idle(struct admission *a, uint64_t now_ns);
+
+#endif

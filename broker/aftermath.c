@@ -1,0 +1,309 @@
+#include "broker/aftermath.h"
+
+#include "broker/server_clock.h"
+#include "shm/weir_atomic.h"
+#include "shm/weir_limit_repair.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#define STATE_MAGIC UINT64_C(0x3165746174537257) /* "WrState1" */
+#define LEASE_NS    (5 * WEIR_NS_PER_S)
+
+/* The file: this header, then `cnt` records. */
+struct state_header {
+    uint64_t magic;
+    uint64_t layout_hash;
+    uint64_t checksum; /* XXH3-64 of the records */
+    uint32_t cnt;
+    uint32_t reserved;
+    char boot_id[40];
+};
+
+enum record_kind { RECORD_LIMIT = 1, RECORD_PAUSE = 2, RECORD_CLOCK = 3 };
+
+/* One fact, found again by name: a new configuration may have other limits in another order. */
+struct state_record {
+    uint32_t kind;
+    uint32_t scope_value;
+    char provider[WEIR_NAME_BYTES];
+    char limit[WEIR_NAME_BYTES];
+    uint64_t value[6];
+};
+
+static void boot_id_read(char out[40])
+{
+    memset(out, 0, 40);
+    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        (void)!read(fd, out, 36);
+        (void)close(fd);
+    }
+}
+
+static void path_in(char out[PATH_MAX], const char *dir, const char *name)
+{
+    (void)snprintf(out, PATH_MAX, "%s/%s", dir, name);
+}
+
+int aftermath_lock(const char *dir, char *text, size_t text_bytes)
+{
+    char path[PATH_MAX];
+    path_in(path, dir, "lock");
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        (void)snprintf(text, text_bytes,
+                       "cannot lock: path=%s: %s: make the directory writable for this user", path,
+                       strerror(errno));
+        return -1;
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        char pid[16] = "?";
+        ssize_t n = read(fd, pid, sizeof pid - 1);
+        pid[n > 0 ? n : 0] = '\0';
+        (void)snprintf(text, text_bytes,
+                       "cannot start: another broker, or the worker of one, runs here: path=%s "
+                       "pid=%s: stop it first, or choose "
+                       "another broker.name",
+                       path, n > 0 ? pid : "?");
+        (void)close(fd);
+        return -1;
+    }
+    char pid[16];
+    int n = snprintf(pid, sizeof pid, "%d", (int)getpid());
+    (void)!ftruncate(fd, 0);
+    (void)!pwrite(fd, pid, (size_t)n, 0);
+    return fd;
+}
+
+/* ---------------------------------------------------------------------------------------------- facts and records */
+
+static int view_open(const struct region *region, struct weir_permit_view *view)
+{
+    region_permit_view(region, view, false);
+    return weir_permit_refresh(view);
+}
+
+/* Call `each` for every fact that a region holds. */
+static void facts_each(const struct region *region, const struct weir_tables *t,
+                       void (*each)(const struct region *, struct state_record *, uint32_t index,
+                                    void *arg),
+                       void *arg)
+{
+    for (uint32_t i = 0; i < t->limit_cnt; i++) {
+        const struct weir_shm_limit_row *l = &t->limit[i];
+        for (uint32_t v = 0; v < l->word_cnt; v++) {
+            struct state_record r = {.kind = RECORD_LIMIT, .scope_value = v};
+            memcpy(r.provider, t->provider[l->provider].name, sizeof r.provider);
+            memcpy(r.limit, l->name, sizeof r.limit);
+            each(region, &r, l->word_first + v, arg);
+        }
+    }
+    for (uint32_t p = 0; p < t->provider_cnt; p++) {
+        for (uint32_t kind = RECORD_PAUSE; kind <= RECORD_CLOCK; kind++) {
+            struct state_record r = {.kind = kind};
+            memcpy(r.provider, t->provider[p].name, sizeof r.provider);
+            each(region, &r, p, arg);
+        }
+    }
+}
+
+struct record_list {
+    struct state_record *record;
+    uint32_t cnt;
+};
+
+static void fact_save(const struct region *region, struct state_record *r, uint32_t index,
+                      void *arg)
+{
+    struct record_list *list = arg;
+    uint64_t seq;
+    if (r->kind == RECORD_LIMIT) {
+        r->value[0] = weir_load_acquire_u64(&region->word[index].word[0]);     /* pair:limit A */
+        r->value[1] = weir_load_acquire_u64(&region->word[index].word[1]);     /* pair:limit A */
+        r->value[2] = weir_load_acquire_u64(&region->own_word[index].word[0]); /* pair:limit A */
+        r->value[3] = weir_load_acquire_u64(&region->own_word[index].word[1]); /* pair:limit A */
+    } else if (r->kind == RECORD_PAUSE) {
+        r->value[0] = weir_load_acquire_u64(&region->pause[index].word);     /* pair:pause A */
+        r->value[1] = weir_load_acquire_u64(&region->provider[index].pause); /* pair:pause A */
+    } else if (!weir_latch_read(&region->provider[index].clock_seq, region->provider[index].clock,
+                                r->value, WEIR_SERVER_CLOCK_WORDS, &seq)) {
+        return;
+    }
+    list->record[list->cnt++] = *r;
+}
+
+static void fact_restore(const struct region *region, struct state_record *r, uint32_t index,
+                         void *arg)
+{
+    const struct record_list *list = arg;
+    for (uint32_t i = 0; i < list->cnt; i++) {
+        const struct state_record *s = &list->record[i];
+        if (s->kind != r->kind || s->scope_value != r->scope_value ||
+            memcmp(s->provider, r->provider, sizeof r->provider) != 0 ||
+            memcmp(s->limit, r->limit, sizeof r->limit) != 0) {
+            continue;
+        }
+        if (r->kind == RECORD_LIMIT) {
+            region->word[index].word[0] = s->value[0]; /* nobody else has this memory yet */
+            region->word[index].word[1] = s->value[1];
+            region->own_word[index].word[0] = s->value[2];
+            region->own_word[index].word[1] = s->value[3];
+        } else if (r->kind == RECORD_PAUSE) {
+            region->pause[index].word = s->value[0];
+            region->provider[index].pause = s->value[1];
+        } else {
+            weir_latch_write(&region->provider[index].clock_seq, region->provider[index].clock,
+                             s->value, WEIR_SERVER_CLOCK_WORDS);
+        }
+    }
+}
+
+static void fact_spend(const struct region *region, struct state_record *r, uint32_t index,
+                       void *arg)
+{
+    const struct weir_tables *t = arg;
+    if (r->kind != RECORD_LIMIT) {
+        return;
+    }
+    uint64_t now_ns = weir_clock_monotonic_ns();
+    struct weir_server_clock utc = server_clock_unknown(now_ns, weir_clock_realtime_ns(), 0);
+    for (uint32_t i = 0; i < t->limit_cnt; i++) {
+        const struct weir_shm_limit_row *l = &t->limit[i];
+        if (index >= l->word_first && index < l->word_first + l->word_cnt) {
+            weir_limit_spend(l, &region->word[index], &utc, now_ns);
+        }
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------- the files */
+
+static bool write_all(int fd, const void *at, size_t bytes)
+{
+    const char *p = at;
+    while (bytes > 0) {
+        ssize_t n = write(fd, p, bytes);
+        if (n <= 0) {
+            return false;
+        }
+        p += n;
+        bytes -= (size_t)n;
+    }
+    return true;
+}
+
+static int state_write(const char *dir, const struct record_list *list)
+{
+    char path[PATH_MAX];
+    char temp[PATH_MAX];
+    path_in(path, dir, "state");
+    path_in(temp, dir, "state.new");
+    struct state_header h = {.magic = STATE_MAGIC,
+                             .layout_hash = weir_layout_hash(),
+                             .checksum =
+                                 XXH3_64bits(list->record, list->cnt * sizeof *list->record),
+                             .cnt = list->cnt};
+    boot_id_read(h.boot_id);
+    int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        return -1;
+    }
+    bool ok = write_all(fd, &h, sizeof h) &&
+              write_all(fd, list->record, list->cnt * sizeof *list->record) && fsync(fd) == 0;
+    ok = close(fd) == 0 && ok;
+    return ok && rename(temp, path) == 0 ? 0 : -1;
+}
+
+/* Read the state and take it away, so that it is used once. Returns a list to be freed; cnt 0 if there is none that fits. */
+static struct record_list state_take(const char *dir)
+{
+    struct record_list list = {0};
+    char path[PATH_MAX];
+    char boot_id[40];
+    struct state_header h;
+    path_in(path, dir, "state");
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return list;
+    }
+    (void)unlink(path);
+    boot_id_read(boot_id);
+    if (read(fd, &h, sizeof h) == (ssize_t)sizeof h && h.magic == STATE_MAGIC &&
+        h.layout_hash == weir_layout_hash() && memcmp(h.boot_id, boot_id, sizeof boot_id) == 0 &&
+        h.cnt <= 65536) {
+        size_t bytes = h.cnt * sizeof *list.record;
+        list.record = malloc(bytes + 1);
+        if (list.record != NULL && read(fd, list.record, bytes) == (ssize_t)bytes &&
+            XXH3_64bits(list.record, bytes) == h.checksum) {
+            list.cnt = h.cnt;
+        }
+    }
+    (void)close(fd);
+    return list;
+}
+
+int aftermath_enter(const char *dir, struct region *region, enum aftermath *found, char *text,
+                    size_t text_bytes)
+{
+    static struct weir_permit_view view;
+    char running[PATH_MAX];
+    char state[PATH_MAX];
+    path_in(running, dir, "running");
+    path_in(state, dir, "state");
+    if (view_open(region, &view) != WEIR_OK) {
+        (void)snprintf(text, text_bytes, "cannot read back the tables just written: report this");
+        return -1;
+    }
+    bool unclean = access(running, F_OK) == 0;
+    bool had_state = access(state, F_OK) == 0;
+    struct record_list list = state_take(dir);
+    *found = AFTERMATH_FRESH;
+    if (!unclean && list.cnt > 0) {
+        facts_each(region, &view.tables, fact_restore, &list);
+        *found = AFTERMATH_RESTORED;
+    } else if (unclean || had_state) {
+        /* Whoever still holds the old permits segment may use it until its lease ends. */
+        const struct timespec lease = {.tv_sec = (time_t)(LEASE_NS / WEIR_NS_PER_S)};
+        if (unclean) {
+            (void)nanosleep(&lease, NULL);
+        }
+        facts_each(region, &view.tables, fact_spend, &view.tables);
+        *found = AFTERMATH_SPENT;
+    }
+    free(list.record);
+    int fd = open(running, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        (void)snprintf(text, text_bytes,
+                       "cannot write: path=%s: %s: make the directory writable for this user",
+                       running, strerror(errno));
+        return -1;
+    }
+    (void)close(fd);
+    return 0;
+}
+
+int aftermath_leave(const char *dir, const struct region *region)
+{
+    static struct weir_permit_view view;
+    char running[PATH_MAX];
+    if (view_open(region, &view) != WEIR_OK) {
+        return -1;
+    }
+    struct record_list list = {
+        .record = calloc(region->word_cnt + 2UL * region->provider_cnt + 1, sizeof *list.record)};
+    if (list.record == NULL) {
+        return -1;
+    }
+    facts_each(region, &view.tables, fact_save, &list);
+    int rc = state_write(dir, &list);
+    free(list.record);
+    path_in(running, dir, "running");
+    return rc == 0 ? unlink(running) : -1;
+}

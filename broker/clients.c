@@ -1,0 +1,233 @@
+#include "broker/log.h"
+#include "broker/worker.h"
+#include "shm/weir_atomic.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static bool arena_map(struct worker *w, struct client *c)
+{
+    const struct client_info *i = &c->info;
+    uint64_t id = w->region->broker_id;
+    /* The descriptors stay the worker's; mapping keeps the memory. */
+    if (weir_segment_map(&c->arena, i->arena_fd, WEIR_SEGMENT_ARENA, id, WEIR_MAP_WRITE) !=
+        WEIR_OK) {
+        return false;
+    }
+    if (weir_segment_map(&c->shadow_segment, i->shadow_fd, WEIR_SEGMENT_SHADOW, id,
+                         WEIR_MAP_WRITE) != WEIR_OK) {
+        weir_segment_unmap(&c->arena);
+        return false;
+    }
+    /*
+     * The client can write the arena's header too, and may have done so. The supervisor made it with the spec in `info`, so its sections
+     * are recomputed from that and from nothing else.
+     */
+    uint64_t off = sizeof(struct weir_shm_header);
+    char *base = c->arena.base;
+    c->wake = (void *)(base + off);
+    off += weir_round_up(sizeof *c->wake, WEIR_LINE_BYTES);
+    c->meter = base + off;
+    c->meter_stride_bytes = meter_stride_bytes(w->region);
+    off += weir_round_up(WEIR_THREADS_MAX * c->meter_stride_bytes, WEIR_LINE_BYTES);
+    c->slot = (void *)(base + off);
+    off += weir_round_up((uint64_t)i->slot_cnt * sizeof *c->slot, WEIR_LINE_BYTES);
+    c->request = base + off;
+    c->request_stride_bytes = i->request_bytes;
+    off += weir_round_up((uint64_t)i->slot_cnt * i->request_bytes, WEIR_LINE_BYTES);
+    c->response = base + off;
+    c->response_bytes = i->response_bytes;
+    c->shadow = (void *)((char *)c->shadow_segment.base + sizeof(struct weir_shm_header));
+    return off + i->response_bytes <= c->arena.bytes;
+}
+
+static void client_board(struct worker *w, const struct client *c, enum weir_client_state state)
+{
+    struct weir_shm_client *b = &w->region->client[c->info.index];
+    if (state == WEIR_CLIENT_LIVE) {
+        memset((char *)b + sizeof b->state, 0, sizeof *b - sizeof b->state);
+        b->pid = c->info.pid;
+        b->uid = c->info.uid;
+        b->role = c->info.role;
+        b->domain = c->info.domain;
+        b->slot_cnt = c->info.slot_cnt;
+        b->arena_bytes = c->arena.bytes;
+        b->attached_ns = c->info.attached_ns;
+        memcpy(b->name, c->info.name, sizeof b->name);
+    }
+    weir_store_release_u32(&b->state, state); /* pair:client R */
+}
+
+/* Room that a former worker had given out, and requests that it had taken. */
+static void recover(struct worker *w, struct client *c)
+{
+    for (uint32_t s = 0; s < c->info.slot_cnt; s++) {
+        struct weir_shm_shadow *sh = &c->shadow[s];
+        if (sh->pool_bytes > 0 && !pool_claim(&c->pool, sh->pool_off_bytes, sh->pool_bytes)) {
+            sh->pool_bytes = 0;
+        }
+    }
+    for (uint32_t s = 0; s < c->info.slot_cnt; s++) {
+        intake_recover(w, c, s);
+    }
+}
+
+bool client_attach(struct worker *w, const struct client_info *info, bool recovered)
+{
+    struct client *c = &w->client[info->index];
+    *c = (struct client){.info = *info};
+    uint64_t counts = WEIR_THREADS_MAX * meter_stride_bytes(w->region) / sizeof(uint32_t);
+    c->call = calloc(info->slot_cnt, sizeof *c->call);
+    c->meter_seen = calloc(counts, sizeof *c->meter_seen);
+    if (c->call == NULL || c->meter_seen == NULL || !pool_init(&c->pool, info->response_bytes) ||
+        !arena_map(w, c)) {
+        log_error("client_not_mapped", "s:i", "client", (int)info->index);
+        return false;
+    }
+    c->live = true;
+    if (recovered) {
+        memcpy(
+            c->meter_seen, c->meter,
+            counts *
+                sizeof *c
+                    ->meter_seen); /* the dead worker had folded them, but for a quarter second */
+    } else {
+        client_board(w, c, WEIR_CLIENT_LIVE);
+    }
+    loop_poll(&w->loop, LOOP_DOORBELL, 0, info->index, info->doorbell_fd, POLLIN, true);
+    loop_poll(&w->loop, LOOP_PIDFD, 0, info->index, info->pidfd, POLLIN, false);
+    if (recovered) {
+        recover(w, c);
+    }
+    intake_sweep(w, c); /* it may have submitted before we knew it */
+    log_info("client_attached", "s:i, s:i, s:i, s:s, s:i, s:b", "client", (int)info->index,
+             "client_pid", (int)info->pid, "uid", (int)info->uid, "name", info->name, "slots",
+             (int)info->slot_cnt, "recovered", (int)recovered);
+    if (info->gone) {
+        client_gone(w, info->index);
+    }
+    return true;
+}
+
+void client_gone(struct worker *w, uint32_t index)
+{
+    struct client *c = index < WEIR_CLIENTS_MAX ? &w->client[index] : NULL;
+    if (c == NULL || !c->live || c->gone) {
+        return;
+    }
+    c->gone = true;
+    client_board(w, c, WEIR_CLIENT_GONE);
+    client_fold_meters(w, c);
+    dispatch_cancel_client(w, c);
+    client_reap_if_idle(w, c);
+}
+
+/* Requests that it submitted and nobody took: they end here, unseen. */
+static uint32_t drop_submitted(struct client *c)
+{
+    uint32_t cnt = 0;
+    for (uint32_t s = 0; s < c->info.slot_cnt; s++) {
+        uint64_t word = weir_load_acquire_u64(&c->slot[s].state); /* pair:slot A */
+        if (weir_slot_state(word) == WEIR_SLOT_SUBMITTED && c->call[s] == NULL) {
+            cnt++;
+        }
+    }
+    return cnt;
+}
+
+void client_reap_if_idle(struct worker *w, struct client *c)
+{
+    if (!c->gone || c->in_flight > 0) {
+        return;
+    }
+    uint32_t dropped = drop_submitted(c);
+    client_fold_meters(w, c);
+    loop_poll_cancel(&w->loop, LOOP_DOORBELL, 0, c->info.index);
+    loop_poll_cancel(&w->loop, LOOP_PIDFD, 0, c->info.index);
+    loop_pump(&w->loop);
+    board_add(&w->region->worker->client_reaped, 1);
+    board_add(&w->region->worker->slot_reaped, dropped);
+    client_board(w, c, WEIR_CLIENT_FREE);
+    weir_store_relaxed_u32(&w->region->block->client[c->info.index],
+                           0);     /* relaxed: the next client starts unblocked */
+    weir_segment_unmap(&c->arena); /* closes the descriptors too */
+    weir_segment_unmap(&c->shadow_segment);
+    int rest[] = {c->info.doorbell_fd, c->info.bell_fd, c->info.pidfd};
+    for (size_t i = 0; i < WEIR_ARRAY_CNT(rest); i++) {
+        (void)close(rest[i]);
+    }
+    pool_free(&c->pool);
+    free(c->call);
+    free(c->meter_seen);
+    log_info("client_reaped", "s:i, s:s, s:i", "client", (int)c->info.index, "name", c->info.name,
+             "requests_dropped", (int)dropped);
+    const struct control_message m = {.kind = CONTROL_REAPED, .client = {.index = c->info.index}};
+    *c = (struct client){0};
+    if (w->control >= 0) {
+        (void)control_send(w->control, &m, sizeof m, NULL, 0);
+    }
+}
+
+void client_room_release(struct client *c, uint32_t slot)
+{
+    struct weir_shm_shadow *sh = &c->shadow[slot];
+    if (sh->pool_bytes > 0) {
+        pool_release(&c->pool, sh->pool_off_bytes, sh->pool_bytes);
+        sh->pool_bytes = 0;
+    }
+}
+
+/* Take back the room of answers that the client has released. */
+static bool room_collect(struct client *c)
+{
+    bool any = false;
+    for (uint32_t s = 0; s < c->info.slot_cnt; s++) {
+        const struct weir_shm_shadow *sh = &c->shadow[s];
+        uint64_t word = weir_load_acquire_u64(&c->slot[s].state); /* pair:slot A */
+        if (sh->pool_bytes > 0 && sh->state == WEIR_SLOT_DONE &&
+            (weir_slot_gen(word) != sh->generation || weir_slot_state(word) != WEIR_SLOT_DONE)) {
+            client_room_release(c, s);
+            any = true;
+        }
+    }
+    return any;
+}
+
+bool client_room_hold(struct client *c, uint32_t bytes, uint32_t *off_bytes)
+{
+    return pool_hold(&c->pool, bytes, off_bytes) ||
+           (room_collect(c) && pool_hold(&c->pool, bytes, off_bytes));
+}
+
+void client_fold_meters(struct worker *w, struct client *c)
+{
+    struct region *r = w->region;
+    uint64_t granted = 0;
+    for (uint32_t t = 0; t < WEIR_THREADS_MAX; t++) {
+        const uint32_t *counts = (const void *)(c->meter + t * c->meter_stride_bytes +
+                                                sizeof(struct weir_shm_meter_head));
+        uint32_t *seen = c->meter_seen + t * c->meter_stride_bytes / sizeof(uint32_t);
+        for (uint32_t i = 0; i < (r->route_cnt + r->limit_cnt) * WEIR_PRIORITY_CNT; i++) {
+            uint32_t now = weir_load_relaxed_u32(
+                &counts[i]); /* relaxed: the thread's own counts, its word for it */
+            uint32_t diff = now - seen[i];
+            if (diff == 0) {
+                continue;
+            }
+            seen[i] = now;
+            uint32_t row = i / WEIR_PRIORITY_CNT;
+            uint32_t priority = i % WEIR_PRIORITY_CNT;
+            if (row < r->route_cnt) {
+                board_add(&r->route_stats[row].granted[priority], diff);
+                granted += diff;
+            } else {
+                board_add(&r->limit_stats[row - r->route_cnt].refused[priority], diff);
+            }
+        }
+    }
+    if (granted > 0) {
+        board_add(&r->client[c->info.index].granted, granted);
+    }
+}

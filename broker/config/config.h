@@ -1,0 +1,310 @@
+/*
+ * config.h: what weird runs with, as plain data.
+ *
+ * weir_config_load() turns a YAML file into one `struct weir_config`, or into a list of messages that say what is wrong where.
+ * Whoever reads this structure reads checked values: every number is inside the range of its row in config_schema.c, every
+ * default is filled in, every reference between parts is resolved to an index. Nothing in it changes after the load; it is
+ * owned by the caller, shared with nobody, and freed as a whole. Strings are never NULL: "" means "not set".
+ *
+ * Keys that a later version acts upon (retry, breaker, health, cache, ...) are read and checked all the same, and named in a
+ * warning that says what this version does instead.
+ */
+#ifndef WEIR_CONFIG_H
+#define WEIR_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "shm/weir_types.h"
+
+/* Bounds of one configuration. They hold over the whole file, not per provider. */
+#define WEIR_CONFIG_FILE_MAX_BYTES (1u << 20)
+#define WEIR_CONFIG_DOMAIN_MAX     16
+#define WEIR_CONFIG_CLIENT_MAX     255 /* of all domains together: a handle has 8 bits for the client */
+#define WEIR_CONFIG_PROVIDER_MAX   64
+#define WEIR_CONFIG_LIMIT_MAX      256
+#define WEIR_CONFIG_ROUTE_MAX      1024
+#define WEIR_CONFIG_ENDPOINT_MAX   256
+#define WEIR_CONFIG_SCOPE_MAX      1024 /* values of one scope kind of one provider */
+
+/* "provider.route" with its NUL. */
+#define WEIR_CONFIG_ROUTE_NAME_BYTES (2 * WEIR_NAME_BYTES)
+
+enum weir_config_wake {
+    WEIR_CONFIG_WAKE_SPIN = 1,     /* the worker never sleeps: lowest latency, one core */
+    WEIR_CONFIG_WAKE_SLEEP = 2,    /* it sleeps as soon as there is nothing to do */
+    WEIR_CONFIG_WAKE_ADAPTIVE = 3, /* it spins for `spin_ns`, then sleeps */
+};
+
+enum weir_config_log {
+    WEIR_CONFIG_LOG_DEBUG = 1,
+    WEIR_CONFIG_LOG_INFO = 2,
+    WEIR_CONFIG_LOG_WARN = 3,
+    WEIR_CONFIG_LOG_ERROR = 4,
+};
+
+enum weir_config_clock_source {
+    WEIR_CONFIG_CLOCK_NONE = 1,   /* the offset is unknown: a fixed window is granted in part */
+    WEIR_CONFIG_CLOCK_SERVER = 2, /* ask the provider: `path`, `field` */
+    WEIR_CONFIG_CLOCK_HOST = 3,   /* trust this machine's UTC within `error_ns` */
+};
+
+enum weir_config_retry_after {
+    WEIR_CONFIG_RETRY_AFTER_SECONDS = 1, /* the header holds seconds, or a date (RFC 9110) */
+    WEIR_CONFIG_RETRY_AFTER_MS = 2,
+    WEIR_CONFIG_RETRY_AFTER_NONE = 3, /* there is none, or one that must not be believed */
+};
+
+enum weir_config_endpoint_role {
+    WEIR_CONFIG_ENDPOINT_PRIMARY = 1,
+    WEIR_CONFIG_ENDPOINT_SECONDARY = 2,
+    WEIR_CONFIG_ENDPOINT_BACKUP = 3,
+};
+
+enum weir_config_transport {
+    WEIR_CONFIG_TRANSPORT_WEIR = 1, /* the broker makes the call; permits may be taken as well */
+    WEIR_CONFIG_TRANSPORT_OWN = 2,  /* permits only: no method, no path, no endpoint needed */
+};
+
+/* The remaining enums are read for a later version. */
+enum weir_config_auth_kind {
+    WEIR_CONFIG_AUTH_NONE = 1,
+    WEIR_CONFIG_AUTH_API_KEY = 2,
+    WEIR_CONFIG_AUTH_BEARER = 3,
+    WEIR_CONFIG_AUTH_HMAC_SHA256_QUERY = 4,
+    WEIR_CONFIG_AUTH_HMAC_SHA256_HEADER = 5,
+    WEIR_CONFIG_AUTH_HMAC_SHA512_HEADER = 6,
+    WEIR_CONFIG_AUTH_ED25519_QUERY = 7,
+};
+
+enum weir_config_reports {
+    WEIR_CONFIG_REPORTS_USED = 1,
+    WEIR_CONFIG_REPORTS_REMAINING = 2,
+};
+
+enum weir_config_balance {
+    WEIR_CONFIG_BALANCE_FAILOVER = 1, /* the only one that this version acts upon */
+    WEIR_CONFIG_BALANCE_ROUND_ROBIN = 2,
+    WEIR_CONFIG_BALANCE_WEIGHTED_ROUND_ROBIN = 3,
+    WEIR_CONFIG_BALANCE_LEAST_LATENCY = 4,
+    WEIR_CONFIG_BALANCE_LEAST_CONNECTIONS = 5,
+};
+
+struct weir_config_strings {
+    const char **text;
+    size_t cnt;
+};
+
+struct weir_config_numbers {
+    uint64_t *number;
+    size_t cnt;
+};
+
+/* Who may attach, and with how much. One socket, one ring. */
+struct weir_config_domain {
+    char name[WEIR_NAME_BYTES];
+    enum weir_role role; /* the largest role granted */
+    struct weir_config_numbers uids;
+    struct weir_config_numbers gids; /* both lists empty: the broker's own uid */
+    uint64_t client_max;
+    uint64_t slot_max;          /* per client */
+    uint64_t arena_max_bytes;   /* per client */
+    uint64_t request_max_bytes; /* largest request: path, headers and body together */
+};
+
+struct weir_config_broker {
+    char name[WEIR_NAME_BYTES];
+    enum weir_config_wake wake;
+    enum weir_config_log log;
+    uint64_t spin_ns;                  /* wake: adaptive, how long before it sleeps */
+    uint64_t memory_max_bytes;         /* all segments together */
+    uint64_t ring_cnt;                 /* entries of each priority's ring: a power of two */
+    uint64_t drain_ns;                 /* SIGTERM: how long calls in flight may take to end */
+    const char *runtime_dir;           /* "": /run/weir for root, else $XDG_RUNTIME_DIR/weir */
+    struct weir_config_domain *domain; /* at least one */
+    size_t domain_cnt;
+};
+
+struct weir_config_clock {
+    enum weir_config_clock_source source;
+    const char *path;  /* source: server */
+    const char *field; /* member of the JSON answer that holds the time in ms */
+    uint64_t interval_ns;
+    uint64_t error_ns; /* source: host */
+    uint64_t max_jitter_ns;
+};
+
+struct weir_config_auth {
+    enum weir_config_auth_kind kind;
+    const char *key;
+    const char *secret;
+    const char *passphrase;
+};
+
+struct weir_config_limit {
+    char name[WEIR_NAME_BYTES];
+    enum weir_limit_kind kind; /* token_bucket or fixed_window */
+    enum weir_scope_kind scope;
+    uint64_t quota_units; /* per window; a token bucket refills quota / window */
+    uint64_t window_ns;
+    uint64_t burst_units; /* the most that can be taken at once; a fixed window's is its quota */
+    uint64_t headroom_ppm[WEIR_PRIORITY_CNT]; /* of burst_units, kept against the classes below */
+};
+
+struct weir_config_feedback {
+    const char *header; /* lower case */
+    char limit[WEIR_NAME_BYTES];
+    size_t limit_idx; /* in the provider's limit[] */
+    enum weir_config_reports reports;
+};
+
+struct weir_config_throttle {
+    struct weir_config_numbers status; /* HTTP status that mean "too many" */
+    enum weir_config_retry_after retry_after;
+    uint64_t default_ns; /* the pause where the answer names none */
+};
+
+/* `text` as it was written; the parts are checked: no user, no query, no fragment. */
+struct weir_config_url {
+    const char *text;
+    const char *host; /* a name, an IPv4 address, or an IPv6 address without brackets; lower case */
+    const char *base_path; /* "" or "/v1": never ends in '/', to be put before a route's path */
+    uint16_t port;
+    bool tls;  /* https */
+    bool ipv6; /* `host` needs brackets in a URL */
+};
+
+struct weir_config_endpoint {
+    char name[WEIR_NAME_BYTES];
+    struct weir_config_url url;
+    enum weir_config_endpoint_role role;
+    uint64_t weight;
+    uint64_t connection_max;
+    const char *ca_file; /* "": the system's store */
+};
+
+struct weir_config_retry {
+    uint64_t attempt_max;
+    uint64_t base_ns;
+    uint64_t factor;
+    uint64_t jitter_ppm;
+    uint64_t max_ns;
+    uint64_t budget_ppm;
+};
+
+struct weir_config_breaker {
+    uint64_t failure_cnt;
+    uint64_t window_ns;
+    uint64_t open_ns;
+    uint64_t probe_cnt;
+};
+
+struct weir_config_health {
+    const char *path;
+    uint64_t interval_ns;
+    uint64_t timeout_ns;
+};
+
+struct weir_config_cost {
+    char limit[WEIR_NAME_BYTES];
+    size_t limit_idx; /* in the provider's limit[] */
+    uint64_t units;
+};
+
+struct weir_config_route {
+    char name[WEIR_NAME_BYTES];
+    char full_name[WEIR_CONFIG_ROUTE_NAME_BYTES]; /* "binance.depth", for weir_route_find() */
+    enum weir_config_transport transport;
+    enum weir_method method;       /* unset for transport: own */
+    const char *path;              /* "" for transport: own */
+    struct weir_config_cost *cost; /* in the order of the file, at most WEIR_PERMIT_LIMITS_MAX */
+    size_t cost_cnt;
+    uint64_t timeout_ns; /* of one call, where the request's own deadline is not earlier */
+    enum weir_priority priority;
+    bool is_signed;     /* this version refuses to make such a call; permits work */
+    bool is_idempotent; /* may be sent again after a connection died under it */
+    uint64_t response_max_bytes;
+    struct weir_config_strings headers; /* request headers that a client may set; lower case */
+    uint64_t cache_ns;
+    uint64_t stale_ns;
+};
+
+struct weir_config_provider {
+    char name[WEIR_NAME_BYTES]; /* without '.': the first '.' of "provider.route" ends it */
+    struct weir_config_clock clock;
+    struct weir_config_auth auth;
+    struct weir_config_strings scope[WEIR_SCOPE_KIND_CNT]; /* never empty; "" is the unnamed */
+    struct weir_config_limit *limit;
+    size_t limit_cnt;
+    struct weir_config_feedback *feedback;
+    size_t feedback_cnt;
+    struct weir_config_throttle throttle;
+    struct weir_config_endpoint *endpoint; /* none only where every route has transport: own */
+    size_t endpoint_cnt;
+    enum weir_config_balance balance;
+    struct weir_config_retry retry;
+    struct weir_config_breaker breaker;
+    struct weir_config_health health;
+    struct weir_config_route *route;
+    size_t route_cnt;
+};
+
+struct weir_config_block; /* memory of one configuration */
+
+struct weir_config {
+    struct weir_config_broker broker;
+    struct weir_config_provider *provider; /* at least one */
+    size_t provider_cnt;
+    struct weir_config_block *blocks; /* private: what weir_config_free() gives back */
+};
+
+/*
+ * What a load found. Each text is a whole line for a person:
+ *
+ *   weir.yaml:14:22: providers[0].limits[1].window = "0s": must be 1ms..366d
+ *
+ * Counts go on past the arrays' ends, so that "and 7 more" can be said. Secrets are never in a text.
+ */
+#define WEIR_CONFIG_TEXT_BYTES  480
+#define WEIR_CONFIG_ERROR_MAX   20
+#define WEIR_CONFIG_WARNING_MAX 20
+
+struct weir_config_message {
+    uint32_t line;   /* from 1; 0 where the file as a whole is meant */
+    uint32_t column; /* from 1, in characters */
+    char text[WEIR_CONFIG_TEXT_BYTES];
+};
+
+struct weir_config_diag {
+    size_t error_cnt;
+    size_t warning_cnt;
+    struct weir_config_message error[WEIR_CONFIG_ERROR_MAX];
+    struct weir_config_message warning[WEIR_CONFIG_WARNING_MAX];
+};
+
+/*
+ * Read and check a configuration. Returns it, to be freed with weir_config_free(), or NULL with at least one error in `diag`.
+ * `diag` is written anew by each call, and may hold warnings next to a good configuration. `${VAR}` is looked up in the
+ * environment of this process. Both may be called from any thread that has no setenv() beside it.
+ */
+struct weir_config *weir_config_load(const char *path, struct weir_config_diag *diag);
+
+/* The same from memory; `name` stands for the file in messages. The bytes need no NUL and may be anything at all. */
+struct weir_config *weir_config_parse(const char *buf, size_t bytes, const char *name,
+                                      struct weir_config_diag *diag);
+
+/* Give back everything, secrets wiped. NULL is allowed. */
+void weir_config_free(struct weir_config *config);
+
+/* Print every message, one a line, errors first, and how many found no place. */
+void weir_config_diag_print(FILE *out, const struct weir_config_diag *diag);
+
+/* Print the configuration as it is in force: YAML with every default written out, which loads to the same. Secrets are "***". */
+void weir_config_print(FILE *out, const struct weir_config *config);
+
+/* Print weir.yaml(5), made from the schema, as mdoc. */
+void weir_config_print_schema_man(FILE *out);
+
+#endif

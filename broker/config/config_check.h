@@ -1,0 +1,41 @@
+/*
+ * config_check.h: what must hold between keys.
+ *
+ * One function for each section that has such rules. The reader calls it once the rows of the section, and all that lies
+ * below it, were read without a fault; it also fills in what depends on other keys.
+ */
+#ifndef WEIR_CONFIG_CHECK_H
+#define WEIR_CONFIG_CHECK_H
+
+#include <stddef.h>
+
+struct weir_config_place;
+struct weir_config_provider;
+struct weir_config_reader;
+
+typedef void weir_config_finish(struct weir_config_reader *reader, void *section,
+                                const struct weir_config_place *place);
+
+/* config_check.c */
+weir_config_finish weir_config_finish_domain;
+weir_config_finish weir_config_finish_broker;
+weir_config_finish weir_config_finish_root;
+
+/* config_check_provider.c */
+weir_config_finish weir_config_finish_clock;
+weir_config_finish weir_config_finish_endpoint;
+weir_config_finish weir_config_finish_retry;
+weir_config_finish weir_config_finish_route;
+weir_config_finish weir_config_finish_provider;
+
+/* config_check_budget.c: limits, and what routes take from them */
+weir_config_finish weir_config_finish_limit;
+void weir_config_check_budget(struct weir_config_reader *reader,
+                              struct weir_config_provider *provider,
+                              const struct weir_config_place *place);
+
+/* No two of the `cnt` structs of `stride` bytes at `entry`, each of which begins with its name, have the same. */
+void weir_config_check_names(struct weir_config_reader *reader, const void *entry, size_t cnt,
+                             size_t stride, const struct weir_config_place *list);
+
+#endif

@@ -1,0 +1,198 @@
+/*
+ * config_check_budget.c: limits, and what routes take from them.
+ *
+ * A configuration that passes here can grant every route to every priority at some time: no cost is above what its limit
+ * leaves to the lowest class.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "broker/config/config_check.h"
+#include "broker/config/config_reader.h"
+#include "broker/config/config_value.h"
+
+/* Of the rate, 1 part in so many may be lost to rounding. */
+#define ROUNDING_LOSS_PARTS 1000
+
+/* A bucket that takes longer to fill is a mistake, and its full time must stay far from overflow. */
+#define FILL_MAX_NS (UINT64_C(366) * 86400 * WEIR_NS_PER_S)
+
+/* The spacing of a bucket's units, rounded up as the permit path does it: never faster than asked. */
+static uint64_t spacing_ns(const struct weir_config_limit *limit)
+{
+    return (limit->window_ns + limit->quota_units - 1) / limit->quota_units;
+}
+
+static void check_rounding(struct weir_config_reader *reader, const struct weir_config_limit *limit,
+                           const struct weir_config_place *place)
+{
+    uint64_t rounded_ns = spacing_ns(limit) * limit->quota_units;
+    uint64_t lost_ns = rounded_ns - limit->window_ns;
+    if (lost_ns > rounded_ns / ROUNDING_LOSS_PARTS) {
+        char window[WEIR_CONFIG_NUMBER_BYTES];
+        weir_config_number_write(WEIR_CONFIG_TYPE_DURATION, limit->window_ns, window);
+        struct weir_config_place quota = weir_config_place_key(place, "quota");
+        weir_config_error(
+            reader, &quota,
+            "in window = %s is one unit each %llu ns, rounded up: %llu.%llu %% of the "
+            "rate is lost, at most 0.1 %% may be: use a coarser unit",
+            window, (unsigned long long)spacing_ns(limit),
+            (unsigned long long)(lost_ns * UINT64_C(100) / rounded_ns),
+            (unsigned long long)(lost_ns * UINT64_C(1000) / rounded_ns % 10));
+    }
+}
+
+void weir_config_finish_limit(struct weir_config_reader *reader, void *section,
+                              const struct weir_config_place *place)
+{
+    struct weir_config_limit *limit = section;
+    struct weir_config_place burst = weir_config_place_key(place, "burst");
+    if (!limit->burst_units) {
+        limit->burst_units = limit->quota_units;
+    }
+    if (limit->kind == WEIR_LIMIT_FIXED_WINDOW && limit->burst_units != limit->quota_units) {
+        weir_config_error(reader, &burst,
+                          "has no use with kind: fixed_window, where all of quota = %llu may come "
+                          "at once: remove it",
+                          (unsigned long long)limit->quota_units);
+    }
+    if (limit->kind == WEIR_LIMIT_TOKEN_BUCKET) {
+        check_rounding(reader, limit, place);
+        if (limit->burst_units > FILL_MAX_NS / spacing_ns(limit)) {
+            weir_config_error(reader, &burst,
+                              "takes longer than 366d to fill at quota = %llu: lower it",
+                              (unsigned long long)limit->quota_units);
+        }
+    }
+}
+
+static void names_write(const struct weir_config_provider *provider, char *out, size_t bytes)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < provider->limit_cnt && at < bytes; i++) {
+        at +=
+            (size_t)snprintf(out + at, bytes - at, "%s%s", i ? ", " : "", provider->limit[i].name);
+    }
+}
+
+/* Returns false after an error: the provider has no limit of this name. */
+static bool find_limit(struct weir_config_reader *reader,
+                       const struct weir_config_provider *provider, const char *name,
+                       const struct weir_config_place *place, size_t *idx)
+{
+    for (*idx = 0; *idx < provider->limit_cnt; (*idx)++) {
+        if (strcmp(provider->limit[*idx].name, name) == 0) {
+            return true;
+        }
+    }
+    char names[256];
+    names_write(provider, names, sizeof(names));
+    weir_config_error(reader, place, "no such limit: %s has %s", provider->name, names);
+    return false;
+}
+
+static const char *capacity_key(const struct weir_config_limit *limit)
+{
+    return limit->kind == WEIR_LIMIT_TOKEN_BUCKET ? "burst" : "quota";
+}
+
+static void check_costs(struct weir_config_reader *reader, struct weir_config_provider *provider,
+                        struct weir_config_route *route, const struct weir_config_place *place)
+{
+    struct weir_config_place map = weir_config_place_key(place, "cost");
+    for (size_t i = 0; i < route->cost_cnt; i++) {
+        struct weir_config_cost *cost = &route->cost[i];
+        struct weir_config_place entry = weir_config_place_key(&map, cost->limit);
+        if (!find_limit(reader, provider, cost->limit, &entry, &cost->limit_idx)) {
+            continue;
+        }
+        const struct weir_config_limit *limit = &provider->limit[cost->limit_idx];
+        if (cost->units > limit->burst_units) {
+            weir_config_error(reader, &entry,
+                              "must not be above limits[%zu].%s = %llu: it could never be granted",
+                              cost->limit_idx, capacity_key(limit),
+                              (unsigned long long)limit->burst_units);
+        }
+    }
+}
+
+/* The route that takes most of this limit, and how much; NULL if none takes any. */
+static const struct weir_config_route *dearest_route(const struct weir_config_provider *provider,
+                                                     size_t limit_idx, uint64_t *units)
+{
+    const struct weir_config_route *dearest = NULL;
+    *units = 0;
+    for (size_t i = 0; i < provider->route_cnt; i++) {
+        const struct weir_config_route *route = &provider->route[i];
+        for (size_t j = 0; j < route->cost_cnt; j++) {
+            if (route->cost[j].limit_idx == limit_idx && route->cost[j].units > *units) {
+                *units = route->cost[j].units;
+                dearest = route;
+            }
+        }
+    }
+    return dearest;
+}
+
+/* What is kept for the classes above the lowest, each class's part rounded up. */
+static uint64_t headroom_units(const struct weir_config_limit *limit)
+{
+    uint64_t units = 0;
+    for (size_t i = 0; i < WEIR_PRIORITY_CNT; i++) {
+        units += (limit->burst_units * limit->headroom_ppm[i] + WEIR_CONFIG_WHOLE_PPM - 1) /
+                 WEIR_CONFIG_WHOLE_PPM;
+    }
+    return units;
+}
+
+static void check_headroom(struct weir_config_reader *reader,
+                           const struct weir_config_provider *provider, size_t limit_idx,
+                           const struct weir_config_place *place)
+{
+    const struct weir_config_limit *limit = &provider->limit[limit_idx];
+    uint64_t kept = headroom_units(limit);
+    uint64_t left = limit->burst_units > kept ? limit->burst_units - kept : 0;
+    uint64_t dearest_units = 0;
+    const struct weir_config_route *dearest = dearest_route(provider, limit_idx, &dearest_units);
+    bool is_enough = dearest ? left >= dearest_units : left > 0;
+    /* Without headroom the cost alone is too high, which has been said. */
+    if (is_enough || !kept) {
+        return;
+    }
+    char why[128] = "nothing can be taken there";
+    if (dearest) {
+        snprintf(why, sizeof(why), "route %s costs %llu", dearest->name,
+                 (unsigned long long)dearest_units);
+    }
+    struct weir_config_place headroom = weir_config_place_key(place, "headroom");
+    weir_config_error(
+        reader, &headroom,
+        "keeps %llu of %s = %llu and leaves %llu to the lowest priority, but %s: lower "
+        "the headroom",
+        (unsigned long long)kept, capacity_key(limit), (unsigned long long)limit->burst_units,
+        (unsigned long long)left, why);
+}
+
+void weir_config_check_budget(struct weir_config_reader *reader,
+                              struct weir_config_provider *provider,
+                              const struct weir_config_place *place)
+{
+    size_t fault_cnt = reader->fault_cnt;
+    struct weir_config_place routes = weir_config_place_key(place, "routes");
+    for (size_t i = 0; i < provider->route_cnt; i++) {
+        struct weir_config_place route = weir_config_place_item(&routes, i);
+        check_costs(reader, provider, &provider->route[i], &route);
+    }
+    struct weir_config_place feedbacks = weir_config_place_key(place, "feedback");
+    for (size_t i = 0; i < provider->feedback_cnt; i++) {
+        struct weir_config_feedback *feedback = &provider->feedback[i];
+        struct weir_config_place item = weir_config_place_item(&feedbacks, i);
+        struct weir_config_place name = weir_config_place_key(&item, "limit");
+        find_limit(reader, provider, feedback->limit, &name, &feedback->limit_idx);
+    }
+    struct weir_config_place limits = weir_config_place_key(place, "limits");
+    for (size_t i = 0; i < provider->limit_cnt && reader->fault_cnt == fault_cnt; i++) {
+        struct weir_config_place limit = weir_config_place_item(&limits, i);
+        check_headroom(reader, provider, i, &limit);
+    }
+}

@@ -1,0 +1,234 @@
+/*
+ * config_check_provider.c: what must hold between the keys of one provider.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "broker/config/config_check.h"
+#include "broker/config/config_reader.h"
+#include "broker/config/config_value.h"
+
+static bool is_written(const struct weir_config_place *place, const char *key)
+{
+    return weir_config_node_find(place->node, key) != NULL;
+}
+
+static void complain(struct weir_config_reader *reader, const struct weir_config_place *place,
+                     const char *key, const char *why)
+{
+    struct weir_config_place child = weir_config_place_key(place, key);
+    weir_config_error(reader, &child, "%s", why);
+}
+
+void weir_config_finish_clock(struct weir_config_reader *reader, void *section,
+                              const struct weir_config_place *place)
+{
+    struct weir_config_clock *clock = section;
+    if (!place->node) {
+        clock->source = WEIR_CONFIG_CLOCK_NONE;
+        return;
+    }
+    if (clock->source == WEIR_CONFIG_CLOCK_SERVER && !clock->path[0]) {
+        complain(reader, place, "path",
+                 "missing: source: server asks this path for the time; or write source: host");
+    }
+    if (clock->source == WEIR_CONFIG_CLOCK_SERVER && !clock->field[0]) {
+        complain(reader, place, "field",
+                 "missing: source: server reads the time from this member of the JSON answer");
+    }
+}
+
+void weir_config_finish_endpoint(struct weir_config_reader *reader, void *section,
+                                 const struct weir_config_place *place)
+{
+    const struct weir_config_endpoint *endpoint = section;
+    if (endpoint->ca_file[0] && !endpoint->url.tls) {
+        complain(reader, place, "ca_file",
+                 "has no use with an http:// url: write https:// there, or remove it");
+    }
+}
+
+void weir_config_finish_retry(struct weir_config_reader *reader, void *section,
+                              const struct weir_config_place *place)
+{
+    const struct weir_config_retry *retry = section;
+    if (retry->base_ns > retry->max_ns) {
+        char max[WEIR_CONFIG_NUMBER_BYTES];
+        weir_config_number_write(WEIR_CONFIG_TYPE_DURATION, retry->max_ns, max);
+        struct weir_config_place base = weir_config_place_key(place, "base");
+        weir_config_error(reader, &base, "must not be above max = %s", max);
+    }
+}
+
+/* Headers by which the broker keeps request and connection apart from the next ones. */
+static bool is_broker_header(const char *header)
+{
+    static const char *const owned[] = {
+        "host",    "connection", "content-length", "transfer-encoding", "te", "trailer",
+        "upgrade", "keep-alive", "expect",         "proxy-connection",
+    };
+    for (size_t i = 0; i < WEIR_ARRAY_CNT(owned); i++) {
+        if (strcmp(header, owned[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void check_headers(struct weir_config_reader *reader, const struct weir_config_route *route,
+                          const struct weir_config_place *place)
+{
+    struct weir_config_place list = weir_config_place_key(place, "headers");
+    for (size_t i = 0; i < route->headers.cnt; i++) {
+        if (is_broker_header(route->headers.text[i])) {
+            struct weir_config_place item = weir_config_place_item(&list, i);
+            weir_config_error(reader, &item, "belongs to the broker: remove it");
+        }
+    }
+}
+
+/* RFC 9110, 9.2.2: repeating these leaves the server as one call would. */
+static bool is_idempotent_method(enum weir_method method)
+{
+    return method == WEIR_METHOD_GET || method == WEIR_METHOD_HEAD || method == WEIR_METHOD_PUT ||
+           method == WEIR_METHOD_DELETE;
+}
+
+void weir_config_finish_route(struct weir_config_reader *reader, void *section,
+                              const struct weir_config_place *place)
+{
+    struct weir_config_route *route = section;
+    bool is_own = route->transport == WEIR_CONFIG_TRANSPORT_OWN;
+    static const char *const called[] = {"method", "path"};
+    for (size_t i = 0; i < WEIR_ARRAY_CNT(called); i++) {
+        if (is_own && is_written(place, called[i])) {
+            complain(reader, place, called[i],
+                     "has no use with transport: own, where weir makes no call: remove it");
+        } else if (!is_own && !is_written(place, called[i])) {
+            complain(reader, place, called[i],
+                     "missing: weir makes the call; or write transport: own");
+        }
+    }
+    if (route->stale_ns && !route->cache_ns) {
+        complain(reader, place, "stale", "has no use without cache: write both, or remove it");
+    }
+    if (!is_written(place, "idempotent")) {
+        route->is_idempotent = is_idempotent_method(route->method);
+    }
+    check_headers(reader, route, place);
+}
+
+static void finish_scopes(struct weir_config_reader *reader, struct weir_config_provider *provider,
+                          const struct weir_config_place *place)
+{
+    static const char *const kind_key[WEIR_SCOPE_KIND_CNT] = {
+        [WEIR_SCOPE_IP] = "ip",
+        [WEIR_SCOPE_KEY] = "key",
+        [WEIR_SCOPE_ACCOUNT] = "account",
+        [WEIR_SCOPE_INSTRUMENT] = "instrument",
+    };
+    struct weir_config_place scopes = weir_config_place_key(place, "scopes");
+    for (size_t kind = 0; kind < WEIR_SCOPE_KIND_CNT; kind++) {
+        struct weir_config_strings *values = &provider->scope[kind];
+        if (!values->cnt) {
+            values->text = weir_config_keep(reader, sizeof(*values->text));
+            if (values->text) {
+                values->text[0] = "";
+                values->cnt = 1;
+            }
+        }
+        struct weir_config_place list = weir_config_place_key(&scopes, kind_key[kind]);
+        for (size_t i = 1; i < values->cnt; i++) {
+            size_t j = 0;
+            while (j < i && strcmp(values->text[i], values->text[j]) != 0) {
+                j++;
+            }
+            if (j < i) {
+                struct weir_config_place item = weir_config_place_item(&list, i);
+                weir_config_error(reader, &item, "%s[%zu] is the same: remove one", kind_key[kind],
+                                  j);
+            }
+        }
+    }
+}
+
+static void check_endpoints(struct weir_config_reader *reader,
+                            const struct weir_config_provider *provider,
+                            const struct weir_config_place *place)
+{
+    if (provider->endpoint_cnt) {
+        return;
+    }
+    struct weir_config_place endpoints = weir_config_place_key(place, "endpoints");
+    for (size_t i = 0; i < provider->route_cnt; i++) {
+        if (provider->route[i].transport == WEIR_CONFIG_TRANSPORT_WEIR) {
+            weir_config_error(reader, &endpoints,
+                              "missing: weir makes the calls of route %s: write at least one, or "
+                              "transport: own in every route",
+                              provider->route[i].name);
+            return;
+        }
+    }
+    if (provider->clock.source == WEIR_CONFIG_CLOCK_SERVER) {
+        weir_config_error(reader, &endpoints,
+                          "missing: clock asks the provider for its time: write at least one, or "
+                          "clock: {source: host}");
+    }
+}
+
+static void warn_of_blind_windows(struct weir_config_reader *reader,
+                                  const struct weir_config_provider *provider,
+                                  const struct weir_config_place *place)
+{
+    struct weir_config_place limits = weir_config_place_key(place, "limits");
+    for (size_t i = 0; i < provider->limit_cnt; i++) {
+        if (provider->limit[i].kind == WEIR_LIMIT_FIXED_WINDOW &&
+            provider->clock.source == WEIR_CONFIG_CLOCK_NONE) {
+            struct weir_config_place item = weir_config_place_item(&limits, i);
+            weir_config_warn_once(
+                reader, &item,
+                "a fixed window without a clock: less than half of the quota can be granted "
+                "safely: write clock: {path, field}, or clock: {source: host}");
+        }
+    }
+}
+
+static void name_routes(struct weir_config_reader *reader, struct weir_config_provider *provider,
+                        const struct weir_config_place *place)
+{
+    if (strchr(provider->name, '.')) {
+        complain(reader, place, "name",
+                 "must not hold '.': the first '.' of \"provider.route\" ends the provider's name");
+    }
+    for (size_t i = 0; i < provider->route_cnt; i++) {
+        struct weir_config_route *route = &provider->route[i];
+        snprintf(route->full_name, sizeof(route->full_name), "%s.%s", provider->name, route->name);
+    }
+}
+
+static void check_all_names(struct weir_config_reader *reader,
+                            const struct weir_config_provider *provider,
+                            const struct weir_config_place *place)
+{
+    struct weir_config_place limits = weir_config_place_key(place, "limits");
+    struct weir_config_place endpoints = weir_config_place_key(place, "endpoints");
+    struct weir_config_place routes = weir_config_place_key(place, "routes");
+    weir_config_check_names(reader, provider->limit, provider->limit_cnt, sizeof(*provider->limit),
+                            &limits);
+    weir_config_check_names(reader, provider->endpoint, provider->endpoint_cnt,
+                            sizeof(*provider->endpoint), &endpoints);
+    weir_config_check_names(reader, provider->route, provider->route_cnt, sizeof(*provider->route),
+                            &routes);
+}
+
+void weir_config_finish_provider(struct weir_config_reader *reader, void *section,
+                                 const struct weir_config_place *place)
+{
+    struct weir_config_provider *provider = section;
+    name_routes(reader, provider, place);
+    check_all_names(reader, provider, place);
+    finish_scopes(reader, provider, place);
+    check_endpoints(reader, provider, place);
+    warn_of_blind_windows(reader, provider, place);
+    weir_config_check_budget(reader, provider, place);
+}

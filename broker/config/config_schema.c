@@ -1,0 +1,417 @@
+/*
+ * config_schema.c: every key, from the leaves up to the file as a whole.
+ */
+#include "broker/config/config_schema.h"
+
+#include "broker/config/config.h"
+#include "broker/config/config_check.h"
+#include "shm/weir_base.h"
+
+#define TYPE(name) .type = WEIR_CONFIG_TYPE_##name
+#define OF(name)   TYPE(LIST), .item = WEIR_CONFIG_TYPE_##name
+
+/* Where a value goes, and for arrays where their count goes. */
+#define AT(owner, member) .offset = offsetof(struct weir_config_##owner, member)
+#define ITEMS(owner, member) \
+    AT(owner, member), .cnt_offset = offsetof(struct weir_config_##owner, member##_cnt)
+#define NTH(type, idx)     .offset = (idx) * sizeof(type)
+
+#define RANGE(low, high)   .min = (low), .max = (high)
+#define ENTRIES(low, high) .cnt_min = (low), .cnt_max = (high)
+#define CHOICES(...)                              \
+    .choice = (const struct weir_config_choice[]) \
+    {                                             \
+        __VA_ARGS__,                              \
+        {                                         \
+            .text = NULL                          \
+        }                                         \
+    }
+#define ROWS(rows) .row = (rows), .row_cnt = WEIR_ARRAY_CNT(rows)
+
+#define US         WEIR_NS_PER_US
+#define MS         WEIR_NS_PER_MS
+#define SEC        WEIR_NS_PER_S
+#define MINUTE     (60 * SEC)
+#define HOUR       (60 * MINUTE)
+#define DAY        (24 * HOUR)
+#define KIB        (UINT64_C(1) << 10)
+#define MIB        (UINT64_C(1) << 20)
+#define GIB        (UINT64_C(1) << 30)
+#define WHOLE      WEIR_CONFIG_WHOLE_PPM
+#define NAME_RANGE RANGE(1, WEIR_NAME_BYTES - 1)
+#define TEXT_RANGE RANGE(1, 255)
+#define UNIT_RANGE RANGE(1, INT32_MAX)
+#define ID_RANGE   RANGE(0, UINT32_MAX - 1) /* (uid_t)-1 means "nobody in particular" to the kernel */
+
+/* A table reads best as one. */
+/* clang-format off */
+
+static const struct weir_config_row domain_row[] = {
+    {.key = "name", TYPE(NAME), AT(domain, name), NAME_RANGE, .def = "default",
+     .text = "Names the domain's socket: clients open \"broker/domain\", or \"broker\" for the domain \"default\"."},
+    {.key = "role", TYPE(ENUM), AT(domain, role), .def = "trader",
+     CHOICES({"monitor", WEIR_ROLE_MONITOR}, {"caller", WEIR_ROLE_CALLER}, {"trader", WEIR_ROLE_TRADER}),
+     .text = "The largest role that an attachment may ask for. A monitor looks; a caller also hands over requests; a "
+             "trader also takes permits itself. All traders of a broker trust each other."},
+    {.key = "uids", OF(INTEGER), AT(domain, uids), ID_RANGE, ENTRIES(0, 64), .def = "",
+     .text = "User ids that may attach. Where both uids and gids are empty, only the broker's own user may."},
+    {.key = "gids", OF(INTEGER), AT(domain, gids), ID_RANGE, ENTRIES(0, 64), .def = "",
+     .text = "Group ids whose members may attach."},
+    {.key = "clients", TYPE(INTEGER), AT(domain, client_max), RANGE(1, WEIR_CONFIG_CLIENT_MAX), .def = "64",
+     .text = "How many processes may be attached at once. All domains together: at most 255."},
+    {.key = "slots", TYPE(INTEGER), AT(domain, slot_max), RANGE(1, 4096), .def = "1024",
+     .text = "How many requests one client may have under way at once."},
+    {.key = "arena", TYPE(SIZE), AT(domain, arena_max_bytes), RANGE(64 * KIB, 4 * GIB), .def = "16MiB",
+     .text = "The largest arena of one client: its slots, requests and responses."},
+    {.key = "request", TYPE(SIZE), AT(domain, request_max_bytes), RANGE(1 * KIB, 16 * MIB), .def = "64KiB",
+     .text = "The largest request: path, headers and body together."},
+};
+
+static const struct weir_config_section domain_section = {
+    .title = "broker.domains[]", .bytes = sizeof(struct weir_config_domain), ROWS(domain_row),
+    .finish = weir_config_finish_domain,
+    .text = "Who may attach, and with how much. Each domain has its own socket and its own ring; damage to a ring stays "
+            "inside its domain. Without this list there is one domain, \"default\", with the defaults below.",
+};
+
+static const struct weir_config_row broker_row[] = {
+    {.key = "name", TYPE(NAME), AT(broker, name), NAME_RANGE, .def = "default",
+     .text = "What clients give to weir_open()."},
+    {.key = "wake", TYPE(ENUM), AT(broker, wake), .def = "adaptive",
+     CHOICES({"spin", WEIR_CONFIG_WAKE_SPIN}, {"sleep", WEIR_CONFIG_WAKE_SLEEP},
+             {"adaptive", WEIR_CONFIG_WAKE_ADAPTIVE}),
+     .text = "How the worker waits: spin costs one core and is fastest, sleep costs nothing when idle, adaptive spins a "
+             "while and then sleeps."},
+    {.key = "spin", TYPE(DURATION), AT(broker, spin_ns), RANGE(1 * US, 1 * SEC), .def = "50us",
+     .text = "How long an adaptive worker spins before it sleeps."},
+    {.key = "memory", TYPE(SIZE), AT(broker, memory_max_bytes), RANGE(4 * MIB, 1024 * GIB), .def = "64MiB",
+     .text = "The cap on all shared segments together. Who attaches above it is refused."},
+    {.key = "ring", TYPE(INTEGER), AT(broker, ring_cnt), RANGE(64, 65536), .def = "1024",
+     .text = "Entries of each priority's ring, a power of two."},
+    {.key = "log", TYPE(ENUM), AT(broker, log), .def = "info",
+     CHOICES({"debug", WEIR_CONFIG_LOG_DEBUG}, {"info", WEIR_CONFIG_LOG_INFO}, {"warn", WEIR_CONFIG_LOG_WARN},
+             {"error", WEIR_CONFIG_LOG_ERROR}),
+     .text = "The least severe log line that is written."},
+    {.key = "runtime_dir", TYPE(FILE), AT(broker, runtime_dir), RANGE(1, 80), .def = "",
+     .text = "Where the sockets are. If unset: /run/weir for root, $XDG_RUNTIME_DIR/weir for others. The whole "
+             "path of a socket is at most 107 bytes long."},
+    {.key = "drain", TYPE(DURATION), AT(broker, drain_ns), RANGE(0, 1 * HOUR), .def = "10s",
+     .text = "After SIGTERM, how long calls under way may take to end."},
+    {.key = "domains", TYPE(SECTIONS), ITEMS(broker, domain), ENTRIES(1, WEIR_CONFIG_DOMAIN_MAX), .def = "{}",
+     .section = &domain_section, .text = "Who may attach."},
+};
+
+static const struct weir_config_section broker_section = {
+    .title = "broker", .bytes = sizeof(struct weir_config_broker), ROWS(broker_row),
+    .finish = weir_config_finish_broker,
+    .text = "The broker itself.",
+};
+
+static const struct weir_config_row clock_row[] = {
+    {.key = "source", TYPE(ENUM), AT(clock, source), .def = "server",
+     CHOICES({"server", WEIR_CONFIG_CLOCK_SERVER}, {"host", WEIR_CONFIG_CLOCK_HOST}, {"none", WEIR_CONFIG_CLOCK_NONE}),
+     .text = "server asks the provider for its time; host trusts this machine's UTC within error; none knows nothing, "
+             "which is also what holds without a clock: of a fixed window only a part can then be granted safely."},
+    {.key = "path", TYPE(PATH), AT(clock, path), TEXT_RANGE, .def = "",
+     .text = "The path that answers with the time. Required for source: server."},
+    {.key = "field", TYPE(STRING), AT(clock, field), TEXT_RANGE, .def = "",
+     .text = "The member of the JSON answer that holds the time in milliseconds. Required for source: server."},
+    {.key = "interval", TYPE(DURATION), AT(clock, interval_ns), RANGE(1 * SEC, 1 * DAY), .def = "30s",
+     .text = "How often to ask."},
+    {.key = "error", TYPE(DURATION), AT(clock, error_ns), RANGE(1 * MS, 1 * MINUTE), .def = "250ms",
+     .text = "For source: host, how far this machine's clock and the provider's can be apart."},
+    {.key = "max_jitter", TYPE(DURATION), AT(clock, max_jitter_ns), RANGE(0, 1 * MINUTE), .def = "50ms",
+     .text = "The spread of the delay after which a call is counted. A call within this span of a window's edge is "
+             "charged to both windows."},
+};
+
+static const struct weir_config_section clock_section = {
+    .title = "providers[].clock", .bytes = sizeof(struct weir_config_clock), ROWS(clock_row),
+    .finish = weir_config_finish_clock,
+    .text = "How weir knows the provider's time, by which the provider counts its windows.",
+};
+
+static const struct weir_config_row auth_row[] = {
+    {.key = "kind", TYPE(ENUM), AT(auth, kind), .def = NULL,
+     CHOICES({"none", WEIR_CONFIG_AUTH_NONE}, {"api_key", WEIR_CONFIG_AUTH_API_KEY},
+             {"bearer", WEIR_CONFIG_AUTH_BEARER}, {"hmac_sha256_query", WEIR_CONFIG_AUTH_HMAC_SHA256_QUERY},
+             {"hmac_sha256_header", WEIR_CONFIG_AUTH_HMAC_SHA256_HEADER},
+             {"hmac_sha512_header", WEIR_CONFIG_AUTH_HMAC_SHA512_HEADER},
+             {"ed25519_query", WEIR_CONFIG_AUTH_ED25519_QUERY}),
+     .text = "How a call shows whose it is."},
+    {.key = "key", TYPE(SECRET), AT(auth, key), RANGE(0, 4096), .def = "",
+     .text = "The API key. Better ${VAR} than the key itself."},
+    {.key = "secret", TYPE(SECRET), AT(auth, secret), RANGE(0, 4096), .def = "", .text = "The signing secret."},
+    {.key = "passphrase", TYPE(SECRET), AT(auth, passphrase), RANGE(0, 4096), .def = "",
+     .text = "The third part that some exchanges ask for."},
+};
+
+static const struct weir_config_section auth_section = {
+    .title = "providers[].auth", .bytes = sizeof(struct weir_config_auth), ROWS(auth_row),
+    .text = "Keys. They are never printed and never logged.",
+};
+
+#define SCOPE_ROW(name, idx, meaning)                                                              \
+    {.key = name, OF(SCOPE), NTH(struct weir_config_strings, idx), NAME_RANGE,                     \
+     ENTRIES(1, WEIR_CONFIG_SCOPE_MAX), .def = "", .text = meaning}
+
+static const struct weir_config_row scopes_row[] = {
+    SCOPE_ROW("ip", WEIR_SCOPE_IP, "Egress addresses."),
+    SCOPE_ROW("key", WEIR_SCOPE_KEY, "API keys, by a name of yours, never the key itself."),
+    SCOPE_ROW("account", WEIR_SCOPE_ACCOUNT, "Accounts and sub-accounts."),
+    SCOPE_ROW("instrument", WEIR_SCOPE_INSTRUMENT, "Instruments, where a limit is counted for each."),
+};
+
+static const struct weir_config_section scopes_section = {
+    .title = "providers[].scopes", .bytes = WEIR_SCOPE_KIND_CNT * sizeof(struct weir_config_strings), ROWS(scopes_row),
+    .text = "The values by which limits are counted. A limit of scope account has one count for each account listed here. "
+            "Where a kind is not listed it has one value without a name.",
+};
+
+#define HEADROOM_ROW(name, idx)                                                                    \
+    {.key = name, TYPE(PERCENT), NTH(uint64_t, idx), RANGE(0, WHOLE), .def = "0%",                 \
+     .text = "The part that only this class and those above it may use."}
+
+static const struct weir_config_row headroom_row[] = {
+    HEADROOM_ROW("critical", WEIR_PRIORITY_CRITICAL),
+    HEADROOM_ROW("high", WEIR_PRIORITY_HIGH),
+    HEADROOM_ROW("medium", WEIR_PRIORITY_MEDIUM),
+    HEADROOM_ROW("low", WEIR_PRIORITY_LOW),
+};
+
+static const struct weir_config_section headroom_section = {
+    .title = "providers[].limits[].headroom", .bytes = WEIR_PRIORITY_CNT * sizeof(uint64_t), ROWS(headroom_row),
+    .text = "What stays free for higher priorities. A class may use the limit less the headroom of all classes above it.",
+};
+
+static const struct weir_config_row limit_row[] = {
+    {.key = "name", TYPE(NAME), AT(limit, name), NAME_RANGE, .def = NULL, .text = "Named in the cost of routes."},
+    {.key = "kind", TYPE(ENUM), AT(limit, kind), .def = NULL,
+     CHOICES({"token_bucket", WEIR_LIMIT_TOKEN_BUCKET}, {"fixed_window", WEIR_LIMIT_FIXED_WINDOW},
+             {"sliding_window", WEIR_LIMIT_SLIDING_WINDOW,
+              .refused = "comes with a later version: a token_bucket with burst + quota <= the limit is safe meanwhile"},
+             {"concurrency", WEIR_LIMIT_CONCURRENCY, .refused = "comes with a later version"}),
+     .text = "token_bucket: refills all the time. fixed_window: the count goes to 0 at the edges of the provider's clock."},
+    {.key = "quota", TYPE(INTEGER), AT(limit, quota_units), UNIT_RANGE, .def = NULL,
+     .text = "Units per window. A token bucket refills quota units in each window."},
+    {.key = "window", TYPE(DURATION), AT(limit, window_ns), RANGE(1 * MS, 366 * DAY), .def = NULL,
+     .text = "The window's length. A fixed window begins at a multiple of it since 1970-01-01 UTC."},
+    {.key = "burst", TYPE(INTEGER), AT(limit, burst_units), UNIT_RANGE, .def = "",
+     .text = "token_bucket only: the most that can be taken at one instant. Default: the quota."},
+    {.key = "scope", TYPE(ENUM), AT(limit, scope), .def = "ip",
+     CHOICES({"ip", WEIR_SCOPE_IP}, {"key", WEIR_SCOPE_KEY}, {"account", WEIR_SCOPE_ACCOUNT},
+             {"instrument", WEIR_SCOPE_INSTRUMENT}),
+     .text = "What the provider counts by."},
+    {.key = "headroom", TYPE(SECTION), AT(limit, headroom_ppm), .def = "{}", .section = &headroom_section,
+     .text = "What stays free for higher priorities."},
+};
+
+static const struct weir_config_section limit_section = {
+    .title = "providers[].limits[]", .bytes = sizeof(struct weir_config_limit), ROWS(limit_row),
+    .finish = weir_config_finish_limit,
+    .text = "The counted rules of the provider.",
+};
+
+static const struct weir_config_row feedback_row[] = {
+    {.key = "header", TYPE(HEADER), AT(feedback, header), RANGE(1, 63), .def = NULL, .text = "The response header."},
+    {.key = "limit", TYPE(NAME), AT(feedback, limit), NAME_RANGE, .def = NULL, .text = "The limit that it tells about."},
+    {.key = "reports", TYPE(ENUM), AT(feedback, reports), .def = NULL,
+     CHOICES({"used", WEIR_CONFIG_REPORTS_USED}, {"remaining", WEIR_CONFIG_REPORTS_REMAINING}),
+     .text = "Whether it counts up or down."},
+};
+
+static const struct weir_config_section feedback_section = {
+    .title = "providers[].feedback[]", .bytes = sizeof(struct weir_config_feedback), ROWS(feedback_row),
+    .text = "Headers in which the provider tells its own count, so that usage from elsewhere is seen.",
+};
+
+static const struct weir_config_row throttle_row[] = {
+    {.key = "status", OF(INTEGER), AT(throttle, status), RANGE(100, 599), ENTRIES(1, 16), .def = "429",
+     .text = "HTTP status codes that mean \"too many\": nobody calls this provider until the pause is over."},
+    {.key = "retry_after", TYPE(ENUM), AT(throttle, retry_after), .def = "seconds",
+     CHOICES({"seconds", WEIR_CONFIG_RETRY_AFTER_SECONDS}, {"ms", WEIR_CONFIG_RETRY_AFTER_MS},
+             {"none", WEIR_CONFIG_RETRY_AFTER_NONE}),
+     .text = "What the Retry-After header holds; none: do not look at it."},
+    {.key = "default", TYPE(DURATION), AT(throttle, default_ns), RANGE(1 * MS, 1 * DAY), .def = "1s",
+     .text = "The pause where the answer names none."},
+};
+
+static const struct weir_config_section throttle_section = {
+    .title = "providers[].throttle", .bytes = sizeof(struct weir_config_throttle), ROWS(throttle_row),
+    .text = "What to do when the provider says stop.",
+};
+
+static const struct weir_config_row endpoint_row[] = {
+    {.key = "name", TYPE(NAME), AT(endpoint, name), NAME_RANGE, .def = NULL, .text = "For statistics and messages."},
+    {.key = "url", TYPE(URL), AT(endpoint, url), TEXT_RANGE, .def = NULL,
+     .text = "http or https, a host, and if need be a port and a path that is put before each route's."},
+    {.key = "role", TYPE(ENUM), AT(endpoint, role), .def = "primary",
+     CHOICES({"primary", WEIR_CONFIG_ENDPOINT_PRIMARY}, {"secondary", WEIR_CONFIG_ENDPOINT_SECONDARY},
+             {"backup", WEIR_CONFIG_ENDPOINT_BACKUP}),
+     .text = "Calls go to the primaries while one works, then to the secondaries, then to the backups."},
+    {.key = "weight", TYPE(INTEGER), AT(endpoint, weight), RANGE(1, 1000), .def = "1",
+     .text = "The share of this endpoint among those of its role.",
+     .later = "accepted, but this version does not weigh: the first endpoint that works takes every call"},
+    {.key = "connections", TYPE(INTEGER), AT(endpoint, connection_max), RANGE(1, 1024), .def = "8",
+     .text = "The most connections open at once."},
+    {.key = "ca_file", TYPE(FILE), AT(endpoint, ca_file), TEXT_RANGE, .def = "",
+     .text = "Certificates (PEM) that may vouch for this host, instead of the system's."},
+};
+
+static const struct weir_config_section endpoint_section = {
+    .title = "providers[].endpoints[]", .bytes = sizeof(struct weir_config_endpoint), ROWS(endpoint_row),
+    .finish = weir_config_finish_endpoint,
+    .text = "The hosts that answer for the provider. At least one, unless every route has transport: own.",
+};
+
+static const struct weir_config_row retry_row[] = {
+    {.key = "attempts", TYPE(INTEGER), AT(retry, attempt_max), RANGE(1, 20), .def = "3",
+     .text = "The most attempts, the first included."},
+    {.key = "base", TYPE(DURATION), AT(retry, base_ns), RANGE(1 * MS, 10 * MINUTE), .def = "1s",
+     .text = "The wait before the second attempt."},
+    {.key = "factor", TYPE(INTEGER), AT(retry, factor), RANGE(1, 10), .def = "2",
+     .text = "Each wait is this many times the one before."},
+    {.key = "jitter", TYPE(PERCENT), AT(retry, jitter_ppm), RANGE(0, WHOLE), .def = "25%",
+     .text = "How much of a wait is left to chance."},
+    {.key = "max", TYPE(DURATION), AT(retry, max_ns), RANGE(1 * MS, 1 * DAY), .def = "5m", .text = "The longest wait."},
+    {.key = "budget", TYPE(PERCENT), AT(retry, budget_ppm), RANGE(0, WHOLE), .def = "20%",
+     .text = "The most retries, as a part of all calls."},
+};
+
+static const struct weir_config_section retry_section = {
+    .title = "providers[].retry", .bytes = sizeof(struct weir_config_retry), ROWS(retry_row),
+    .finish = weir_config_finish_retry,
+    .text = "Trying idempotent calls again.",
+};
+
+static const struct weir_config_row breaker_row[] = {
+    {.key = "failures", TYPE(INTEGER), AT(breaker, failure_cnt), RANGE(1, 1000), .def = "5",
+     .text = "So many failures within window open the breaker."},
+    {.key = "window", TYPE(DURATION), AT(breaker, window_ns), RANGE(100 * MS, 1 * HOUR), .def = "10s",
+     .text = "See failures."},
+    {.key = "open", TYPE(DURATION), AT(breaker, open_ns), RANGE(100 * MS, 1 * HOUR), .def = "30s",
+     .text = "How long nothing is sent."},
+    {.key = "probes", TYPE(INTEGER), AT(breaker, probe_cnt), RANGE(1, 100), .def = "1",
+     .text = "How many calls try it afterwards."},
+};
+
+static const struct weir_config_section breaker_section = {
+    .title = "providers[].breaker", .bytes = sizeof(struct weir_config_breaker), ROWS(breaker_row),
+    .text = "Leaving an endpoint alone that fails.",
+};
+
+static const struct weir_config_row health_row[] = {
+    {.key = "path", TYPE(PATH), AT(health, path), TEXT_RANGE, .def = NULL, .text = "What to ask for."},
+    {.key = "interval", TYPE(DURATION), AT(health, interval_ns), RANGE(1 * SEC, 1 * DAY), .def = "30s",
+     .text = "How often."},
+    {.key = "timeout", TYPE(DURATION), AT(health, timeout_ns), RANGE(10 * MS, 1 * MINUTE), .def = "5s",
+     .text = "How long an answer may take."},
+};
+
+static const struct weir_config_section health_section = {
+    .title = "providers[].health", .bytes = sizeof(struct weir_config_health), ROWS(health_row),
+    .text = "Asking endpoints whether they are well.",
+};
+
+static const struct weir_config_row route_row[] = {
+    {.key = "name", TYPE(NAME), AT(route, name), NAME_RANGE, .def = NULL,
+     .text = "Clients ask for \"provider.route\"."},
+    {.key = "transport", TYPE(ENUM), AT(route, transport), .def = "weir",
+     CHOICES({"weir", WEIR_CONFIG_TRANSPORT_WEIR}, {"own", WEIR_CONFIG_TRANSPORT_OWN}),
+     .text = "weir: the broker can make the call. own: clients take permits and make it themselves (WebSocket, FIX); such "
+             "a route has no method and no path."},
+    {.key = "method", TYPE(ENUM), AT(route, method), .def = "",
+     CHOICES({"GET", WEIR_METHOD_GET}, {"HEAD", WEIR_METHOD_HEAD}, {"POST", WEIR_METHOD_POST},
+             {"PUT", WEIR_METHOD_PUT}, {"DELETE", WEIR_METHOD_DELETE}, {"PATCH", WEIR_METHOD_PATCH}),
+     .text = "The HTTP method. Required for transport: weir."},
+    {.key = "path", TYPE(PATH), AT(route, path), TEXT_RANGE, .def = "",
+     .text = "The path without query. Required for transport: weir."},
+    {.key = "cost", TYPE(UNITS), ITEMS(route, cost), UNIT_RANGE, ENTRIES(1, WEIR_PERMIT_LIMITS_MAX), .def = NULL,
+     .text = "What a call takes from which limits: {limit: units}. All or nothing."},
+    {.key = "timeout", TYPE(DURATION), AT(route, timeout_ns), RANGE(1 * MS, 1 * HOUR), .def = "10s",
+     .text = "How long a call may take, where the request's own deadline is not earlier."},
+    {.key = "priority", TYPE(ENUM), AT(route, priority), .def = "medium",
+     CHOICES({"critical", WEIR_PRIORITY_CRITICAL}, {"high", WEIR_PRIORITY_HIGH}, {"medium", WEIR_PRIORITY_MEDIUM},
+             {"low", WEIR_PRIORITY_LOW}, {"background", WEIR_PRIORITY_BACKGROUND}),
+     .text = "Where the request names none."},
+    {.key = "signed", TYPE(BOOLEAN), AT(route, is_signed), .def = "false", .text = "Whether auth signs the call.",
+     .later = "accepted, but this version does not sign: it grants permits for such a route and refuses to make the call"},
+    {.key = "idempotent", TYPE(BOOLEAN), AT(route, is_idempotent), .def = "",
+     .text = "Whether the call may be sent again after its connection died. Default: true for GET, HEAD, PUT and DELETE, "
+             "false for POST and PATCH and for transport: own."},
+    {.key = "max_response", TYPE(SIZE), AT(route, response_max_bytes), RANGE(256, 1 * GIB), .def = "64KiB",
+     .text = "The largest answer; what is longer ends as too large. Room for it is set aside before the call is sent."},
+    {.key = "headers", OF(HEADER), AT(route, headers), RANGE(1, 63), ENTRIES(0, 32),
+     .def = "content-type, x-mbx-apikey, accept",
+     .text = "The request headers that a client may set. Those of the connection belong to the broker."},
+    {.key = "cache", TYPE(DURATION), AT(route, cache_ns), RANGE(1 * MS, 30 * DAY), .def = "",
+     .text = "How long an answer is fresh.",
+     .later = "accepted, but this version does not cache: every request makes its call"},
+    {.key = "stale", TYPE(DURATION), AT(route, stale_ns), RANGE(1 * MS, 30 * DAY), .def = "",
+     .text = "How long after that it may still be given where nothing better can be had.",
+     .later = "accepted, but this version does not keep answers: what cannot be fetched fails"},
+};
+
+static const struct weir_config_section route_section = {
+    .title = "providers[].routes[]", .bytes = sizeof(struct weir_config_route), ROWS(route_row),
+    .finish = weir_config_finish_route,
+    .text = "The calls that clients may make, and what each costs.",
+};
+
+static const struct weir_config_row provider_row[] = {
+    {.key = "name", TYPE(NAME), AT(provider, name), NAME_RANGE, .def = NULL,
+     .text = "The first part of \"provider.route\", hence without '.'."},
+    {.key = "clock", TYPE(SECTION), AT(provider, clock), .def = "{}", .section = &clock_section,
+     .text = "How weir knows the provider's time."},
+    {.key = "auth", TYPE(SECTION), AT(provider, auth), .def = "", .section = &auth_section, .text = "Keys.",
+     .later = "accepted, but this version adds no key and no signature to a call"},
+    {.key = "scopes", TYPE(SECTION), AT(provider, scope), .def = "{}", .section = &scopes_section,
+     .text = "The values by which limits are counted."},
+    {.key = "limits", TYPE(SECTIONS), ITEMS(provider, limit), ENTRIES(1, WEIR_CONFIG_LIMIT_MAX), .def = NULL,
+     .section = &limit_section, .text = "The counted rules."},
+    {.key = "feedback", TYPE(SECTIONS), ITEMS(provider, feedback), ENTRIES(1, WEIR_CONFIG_LIMIT_MAX), .def = "",
+     .section = &feedback_section, .text = "Headers in which the provider tells its own count.",
+     .later = "accepted, but this version does not read them: calls made without weir are not seen"},
+    {.key = "throttle", TYPE(SECTION), AT(provider, throttle), .def = "{}", .section = &throttle_section,
+     .text = "What to do when the provider says stop."},
+    {.key = "endpoints", TYPE(SECTIONS), ITEMS(provider, endpoint), ENTRIES(1, WEIR_CONFIG_ENDPOINT_MAX), .def = "",
+     .section = &endpoint_section, .text = "The hosts that answer."},
+    {.key = "balance", TYPE(ENUM), AT(provider, balance), .def = "failover",
+#define FAILOVER_ONLY "accepted, but this version only does failover: the first endpoint that works takes every call"
+     CHOICES({"failover", WEIR_CONFIG_BALANCE_FAILOVER},
+             {"round_robin", WEIR_CONFIG_BALANCE_ROUND_ROBIN, .later = FAILOVER_ONLY},
+             {"weighted_round_robin", WEIR_CONFIG_BALANCE_WEIGHTED_ROUND_ROBIN, .later = FAILOVER_ONLY},
+             {"least_latency", WEIR_CONFIG_BALANCE_LEAST_LATENCY, .later = FAILOVER_ONLY},
+             {"least_connections", WEIR_CONFIG_BALANCE_LEAST_CONNECTIONS, .later = FAILOVER_ONLY}),
+     .text = "How calls are spread over endpoints of one role."},
+    {.key = "retry", TYPE(SECTION), AT(provider, retry), .def = "", .section = &retry_section,
+     .text = "Trying again.", .later = "accepted, but this version does not retry: every call is made once"},
+    {.key = "breaker", TYPE(SECTION), AT(provider, breaker), .def = "", .section = &breaker_section,
+     .text = "Leaving an endpoint alone that fails.",
+     .later = "accepted, but this version has no breaker: an endpoint that fails is tried again for each call"},
+    {.key = "health", TYPE(SECTION), AT(provider, health), .def = "", .section = &health_section,
+     .text = "Asking endpoints whether they are well.",
+     .later = "accepted, but this version does not probe: health comes from the calls themselves"},
+    {.key = "routes", TYPE(SECTIONS), ITEMS(provider, route), ENTRIES(1, WEIR_CONFIG_ROUTE_MAX), .def = NULL,
+     .section = &route_section, .text = "The calls that clients may make."},
+};
+
+static const struct weir_config_section provider_section = {
+    .title = "providers[]", .bytes = sizeof(struct weir_config_provider), ROWS(provider_row),
+    .finish = weir_config_finish_provider,
+    .text = "One API with its own rules.",
+};
+
+static const struct weir_config_row root_row[] = {
+    {.key = "broker", TYPE(SECTION), .offset = offsetof(struct weir_config, broker), .def = "{}",
+     .section = &broker_section, .text = "The broker itself."},
+    {.key = "providers", TYPE(SECTIONS), .offset = offsetof(struct weir_config, provider),
+     .cnt_offset = offsetof(struct weir_config, provider_cnt), ENTRIES(1, WEIR_CONFIG_PROVIDER_MAX), .def = NULL,
+     .section = &provider_section, .text = "The APIs that are called."},
+};
+
+const struct weir_config_section weir_config_root = {
+    .title = "", .bytes = sizeof(struct weir_config), ROWS(root_row),
+    .finish = weir_config_finish_root,
+    .text = "The whole file. All providers together have at most 256 limits, 256 endpoints and 1024 routes.",
+};

@@ -1,0 +1,376 @@
+#include "broker/log.h"
+#include "broker/worker.h"
+#include "shm/weir_atomic.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A refused queue is looked at again after so long even if its promised instant is later: a refund or a resume may have come. */
+#define RETRY_MAX_NS (10 * WEIR_NS_PER_MS)
+
+struct call *call_make(struct worker *w)
+{
+    struct call *c = w->call_free;
+    if (c != NULL) {
+        w->call_free = c->next;
+        memset(c, 0, offsetof(struct call, permit));
+        c->permit.state = WEIR_PERMIT_NONE;
+        c->own_permit.state = WEIR_PERMIT_NONE;
+        c->parts.path_bytes = c->parts.query_bytes = c->parts.body_bytes = c->parts.header_cnt = 0;
+    } else {
+        c = calloc(1, sizeof *c);
+        if (c == NULL) {
+            log_error("no_memory", "s:s", "for", "call");
+            abort(); /* the supervisor starts a worker with the same memory; nothing is lost */
+        }
+    }
+    c->all_next = w->call_first;
+    if (w->call_first != NULL) {
+        w->call_first->all_prev = c;
+    }
+    w->call_first = c;
+    w->call_cnt++;
+    return c;
+}
+
+static struct queue *queue_of(struct worker *w, const struct call *c)
+{
+    return &w->queue[c->route * WEIR_PRIORITY_CNT + c->priority];
+}
+
+static void queue_mark(struct worker *w, uint32_t route, uint32_t priority)
+{
+    w->queue_busy[priority][route / 64] |= UINT64_C(1) << (route % 64);
+}
+
+static void queue_push(struct worker *w, struct call *c)
+{
+    struct queue *q = queue_of(w, c);
+    c->stage = CALL_QUEUED;
+    c->next = NULL;
+    if (q->first == NULL) {
+        q->first = c;
+        q->deadline_min_ns = c->deadline_ns;
+        q->not_before_ns = 0;
+    } else {
+        q->last->next = c;
+        q->deadline_min_ns = weir_min_u64(q->deadline_min_ns, c->deadline_ns);
+    }
+    q->last = c;
+    queue_mark(w, c->route, c->priority);
+    worker_due(w, c->deadline_ns);
+}
+
+void dispatch_again(struct worker *w, struct call *c)
+{
+    struct queue *q = queue_of(w, c);
+    c->stage = CALL_QUEUED;
+    c->stop = CALL_STOP_NONE;
+    c->next = q->first;
+    q->deadline_min_ns =
+        q->first == NULL ? c->deadline_ns : weir_min_u64(q->deadline_min_ns, c->deadline_ns);
+    q->first = c;
+    if (q->last == NULL || c->next == NULL) {
+        q->last = c;
+    }
+    queue_mark(w, c->route, c->priority);
+    worker_due(w, w->now_ns);
+}
+
+static uint32_t room_needed(const struct worker *w, const struct call *c)
+{
+    return w->shared.tables.route[c->route].response_max_bytes + CALL_HEAD_MAX_BYTES;
+}
+
+static bool room_hold(struct worker *w, struct call *c)
+{
+    uint32_t bytes = room_needed(w, c);
+    if (!client_room_hold(c->client, bytes, &c->room_off_bytes)) {
+        return false;
+    }
+    c->room = c->client->response + c->room_off_bytes;
+    c->room_bytes = bytes;
+    struct weir_shm_shadow *sh = &c->client->shadow[c->slot];
+    sh->pool_off_bytes = c->room_off_bytes;
+    sh->pool_bytes = bytes;
+    return true;
+}
+
+void dispatch_enter(struct worker *w, struct call *c)
+{
+    if (c->client == NULL) {
+        queue_push(w, c);
+        return;
+    }
+    if (c->client->room_first == NULL && room_hold(w, c)) {
+        queue_push(w, c);
+        return;
+    }
+    if (room_needed(w, c) > c->client->response_bytes) {
+        call_end(w, c, WEIR_RESULT_NO_ROOM, 0); /* never fits: say so now */
+        return;
+    }
+    c->stage = CALL_ROOM;
+    c->next = NULL;
+    if (c->client->room_first == NULL) {
+        c->client->room_first = c;
+    } else {
+        c->client->room_last->next = c;
+    }
+    c->client->room_last = c;
+    worker_due(w, c->deadline_ns);
+}
+
+void dispatch_room(struct worker *w, struct client *cl)
+{
+    while (cl->room_first != NULL && room_hold(w, cl->room_first)) {
+        struct call *c = cl->room_first;
+        cl->room_first = c->next;
+        queue_push(w, c);
+    }
+}
+
+int dispatch_permit(struct worker *w, struct call *c)
+{
+    const struct weir_cost *units = c->units.cnt > 0 ? &c->units : NULL;
+    /* The private account first: brokered calls alone never pass a limit, whatever traders write into the shared words. */
+    int rc =
+        weir_permit_take(&w->own, c->route, c->request.scope, units, c->priority, &c->own_permit);
+    if (rc != WEIR_OK) {
+        c->denial = c->own_permit.denial;
+        return rc;
+    }
+    rc = weir_permit_take(&w->shared, c->route, c->request.scope, units, c->priority, &c->permit);
+    if (rc != WEIR_OK) {
+        c->denial = c->permit.denial;
+        (void)weir_permit_give(&w->own, &c->own_permit);
+        return rc;
+    }
+    board_add(&w->region->route_stats[c->route].granted[c->priority], 1);
+    c->permitted_ns = c->permit.granted_at_ns;
+    return WEIR_OK;
+}
+
+static void count_refusal(struct worker *w, const struct call *c)
+{
+    if (c->denial.limit < w->region->limit_cnt) {
+        board_add(&w->region->limit_stats[c->denial.limit].refused[c->priority], 1);
+    }
+}
+
+/* Will the promised instant come too late for this call? Pauses and leases may end sooner than they say; limits do not. */
+static bool hopeless(const struct call *c, const struct weir_denial *d)
+{
+    return d->earliest_ns > c->deadline_ns &&
+           (d->reason == WEIR_REASON_LIMIT_FULL || d->reason == WEIR_REASON_PAUSED);
+}
+
+enum start { STARTED, ENDED, WAITS };
+
+/* Try to start the first call of a queue. It has been taken out of it; WAITS puts it back. */
+static enum start start(struct worker *w, struct queue *q, struct call *c)
+{
+    bool busy = false;
+    struct endpoint *e = endpoint_choose(w, w->route[c->route].provider, c->tried, &busy);
+    if (e == NULL) {
+        if (!busy && c->tried != 0) {
+            call_end(w, c, WEIR_RESULT_NOT_SENT, (int)c->transfer.code);
+            return ENDED;
+        }
+        q->not_before_ns =
+            busy ? 0
+                 : w->now_ns + WEIR_NS_PER_MS; /* a transfer's end, or an address, will free it */
+        return WAITS;
+    }
+    int rc = dispatch_permit(w, c);
+    if (rc == WEIR_DENIED) {
+        count_refusal(w, c);
+        if (hopeless(c, &c->denial)) {
+            call_end(w, c, WEIR_RESULT_REFUSED, 0);
+            return ENDED;
+        }
+        q->not_before_ns = weir_min_u64(c->denial.earliest_ns, w->now_ns + RETRY_MAX_NS);
+        return WAITS;
+    }
+    if (rc == WEIR_CONTENDED) {
+        q->not_before_ns = 0;
+        return WAITS;
+    }
+    if (rc != WEIR_OK) {
+        call_end(w, c, WEIR_RESULT_REJECTED, rc);
+        return ENDED;
+    }
+    if (!exchange_start(w, c, e)) {
+        (void)weir_permit_give(&w->shared, &c->permit);
+        (void)weir_permit_give(&w->own, &c->own_permit);
+        call_end(w, c, WEIR_RESULT_NOT_SENT, WEIR_E_MEMORY);
+        return ENDED;
+    }
+    return STARTED;
+}
+
+/* End every call of the queue that `keep` does not want, with `result`. */
+static void queue_filter(struct worker *w, struct queue *q, uint64_t now_ns,
+                         const struct weir_denial *denial)
+{
+    struct call *c = q->first;
+    q->first = NULL;
+    q->last = NULL;
+    q->deadline_min_ns = UINT64_MAX;
+    while (c != NULL) {
+        struct call *next = c->next;
+        bool expired = now_ns >= c->deadline_ns;
+        bool late = denial != NULL && hopeless(c, denial);
+        if (expired || late) {
+            if (late) {
+                c->denial = *denial;
+            }
+            call_end(w, c, expired && !late ? WEIR_RESULT_EXPIRED : WEIR_RESULT_REFUSED, 0);
+        } else {
+            c->next = NULL;
+            if (q->first == NULL) {
+                q->first = c;
+            } else {
+                q->last->next = c;
+            }
+            q->last = c;
+            q->deadline_min_ns = weir_min_u64(q->deadline_min_ns, c->deadline_ns);
+        }
+        c = next;
+    }
+}
+
+/* Start what can start from one queue. */
+static void queue_turn(struct worker *w, struct queue *q)
+{
+    if (q->first != NULL && w->now_ns >= q->deadline_min_ns) {
+        queue_filter(w, q, w->now_ns, NULL);
+    }
+    while (q->first != NULL && w->now_ns >= q->not_before_ns) {
+        struct call *c = q->first;
+        q->first = c->next;
+        if (q->first == NULL) {
+            q->last = NULL;
+        }
+        if (start(w, q, c) == WAITS) {
+            uint64_t not_before_ns = q->not_before_ns;
+            c->next = q->first;
+            q->first = c;
+            q->last = q->last == NULL ? c : q->last;
+            if (not_before_ns > 0 && c->denial.earliest_ns > q->deadline_min_ns) {
+                struct weir_denial d = c->denial;
+                queue_filter(w, q, w->now_ns,
+                             &d); /* those behind it that cannot make it either learn so now */
+            }
+            if (not_before_ns > 0) {
+                worker_due(w, not_before_ns);
+            }
+            break;
+        }
+    }
+    if (q->first != NULL) {
+        worker_due(w, q->deadline_min_ns);
+    }
+}
+
+void dispatch_turn(struct worker *w)
+{
+    for (unsigned p = 0; p < WEIR_PRIORITY_CNT; p++) {
+        for (uint32_t i = 0; i < w->queue_words; i++) {
+            uint64_t bits = w->queue_busy[p][i];
+            while (bits != 0) {
+                uint32_t route = i * 64 + (uint32_t)__builtin_ctzll(bits);
+                bits &= bits - 1;
+                struct queue *q = &w->queue[route * WEIR_PRIORITY_CNT + p];
+                queue_turn(w, q);
+                if (q->first == NULL) {
+                    w->queue_busy[p][i] &= ~(UINT64_C(1) << (route % 64));
+                }
+            }
+        }
+    }
+}
+
+void dispatch_expire(struct worker *w)
+{
+    for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
+        struct client *cl = &w->client[i];
+        if (!cl->live || cl->room_first == NULL) {
+            continue;
+        }
+        dispatch_room(w, cl);
+        struct call *c = cl->room_first;
+        cl->room_first = NULL;
+        while (c != NULL) {
+            struct call *next = c->next;
+            c->next = NULL;
+            if (w->now_ns >= c->deadline_ns) {
+                call_end(w, c, WEIR_RESULT_NO_ROOM, 0);
+            } else {
+                if (cl->room_first == NULL) {
+                    cl->room_first = c;
+                } else {
+                    cl->room_last->next = c;
+                }
+                cl->room_last = c;
+            }
+            c = next;
+        }
+    }
+}
+
+/* Take a waiting call out of whatever list it is in. */
+static void unlink_waiting(struct worker *w, struct call *c)
+{
+    struct call **first = c->stage == CALL_ROOM ? &c->client->room_first : &queue_of(w, c)->first;
+    struct call **last = c->stage == CALL_ROOM ? &c->client->room_last : &queue_of(w, c)->last;
+    struct call *before = NULL;
+    for (struct call *k = *first; k != NULL; before = k, k = k->next) {
+        if (k != c) {
+            continue;
+        }
+        if (before == NULL) {
+            *first = c->next;
+        } else {
+            before->next = c->next;
+        }
+        if (*last == c) {
+            *last = before;
+        }
+        return;
+    }
+}
+
+static void cancel(struct worker *w, struct call *c)
+{
+    if (c->stage == CALL_RUNNING) {
+        if (c->sent_ns == 0) { /* nothing written yet: stop it, and give back what it took */
+            exchange_stop(w, c);
+            call_end(w, c, WEIR_RESULT_CANCELLED, 0);
+        }
+        return; /* on the wire: followed to its end */
+    }
+    unlink_waiting(w, c);
+    call_end(w, c,
+             c->sends > 0 && !c->idempotent ? WEIR_RESULT_OUTCOME_UNKNOWN : WEIR_RESULT_CANCELLED,
+             0);
+}
+
+void dispatch_cancel_client(struct worker *w, struct client *cl)
+{
+    for (uint32_t s = 0; s < cl->info.slot_cnt && cl->in_flight > 0; s++) {
+        if (cl->call[s] != NULL) {
+            cancel(w, cl->call[s]);
+        }
+    }
+}
+
+void dispatch_cancel_flags(struct worker *w, struct client *cl)
+{
+    for (uint32_t s = 0; s < cl->info.slot_cnt && cl->in_flight > 0; s++) {
+        if (cl->call[s] != NULL &&
+            weir_load_relaxed_u32(&cl->slot[s].cancel) != 0) { /* relaxed: a request to stop */
+            cancel(w, cl->call[s]);
+        }
+    }
+}

@@ -1,0 +1,158 @@
+#include "broker/log.h"
+#include "broker/resolver.h"
+#include "broker/worker.h"
+#include "shm/weir_atomic.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define ADDRESS_TTL_NS (60 * WEIR_NS_PER_S)
+#define ASK_AGAIN_NS   (2 * WEIR_NS_PER_S)
+#define DOWN_NS \
+    (1 * WEIR_NS_PER_S) /* after a connection that failed; others are tried first meanwhile */
+
+static void address_set(struct worker *w, struct endpoint *e, const char *address)
+{
+    const struct weir_config_url *u = &e->config->url;
+    struct weir_shm_endpoint *board = &w->region->endpoint[e->index];
+    e->resolved_at_ns = worker_now(w);
+    weir_store_relaxed_u64(&board->resolved_at_ns, e->resolved_at_ns); /* relaxed: statistics */
+    if (strcmp(e->target.address, address) == 0) {
+        return;
+    }
+    (void)snprintf(e->target.address, sizeof e->target.address, "%s", address);
+    memcpy(board->address, e->target.address, sizeof board->address);
+    if (!e->numeric) {
+        char entry[RESOLVER_HOST_BYTES + RESOLVER_ADDRESS_BYTES + 32];
+        bool v6 = strchr(address, ':') != NULL;
+        (void)snprintf(entry, sizeof entry, "%s:%u:%s%s%s:%u", u->host, u->port, v6 ? "[" : "",
+                       address, v6 ? "]" : "", u->port);
+        struct curl_slist *list = curl_slist_append(NULL, entry);
+        if (list != NULL) {
+            /* Idle handles still hold the old list; every start sets the new one before curl looks. */
+            e->target.connect_to = list;
+        }
+    }
+    log_info("endpoint_resolved", "s:s, s:s", "endpoint", e->config->name, "address", address);
+}
+
+static void ask(struct worker *w, struct endpoint *e)
+{
+    struct resolver_question q = {.id = e->index};
+    (void)snprintf(q.host, sizeof q.host, "%s", e->config->url.host);
+    if (send(w->resolver, &q, sizeof q, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)sizeof q) {
+        e->asked = true;
+        e->asked_at_ns = w->now_ns;
+    }
+}
+
+void endpoint_answer(struct worker *w)
+{
+    struct resolver_answer a;
+    while (recv(w->resolver, &a, sizeof a, MSG_DONTWAIT) == (ssize_t)sizeof a) {
+        if (a.id >= w->region->endpoint_cnt || memchr(a.address, '\0', sizeof a.address) == NULL) {
+            continue;
+        }
+        struct endpoint *e = NULL;
+        for (uint32_t i = 0; i < w->region->endpoint_cnt; i++) {
+            e = w->endpoint[i].index == a.id ? &w->endpoint[i] : e;
+        }
+        if (e == NULL || strcmp(a.host, e->config->url.host) != 0) {
+            continue;
+        }
+        e->asked = false;
+        if (a.error == 0 && resolver_is_numeric(a.address)) {
+            address_set(w, e, a.address);
+        } else {
+            log_warn("endpoint_not_resolved", "s:s, s:i, s:b", "endpoint", e->config->name,
+                     "resolver_error", a.error, "kept_last", (int)(e->target.address[0] != '\0'));
+        }
+    }
+}
+
+void endpoint_turn(struct worker *w)
+{
+    for (uint32_t i = 0; i < w->region->endpoint_cnt; i++) {
+        struct endpoint *e = &w->endpoint[i];
+        if (e->numeric) {
+            continue;
+        }
+        bool old = e->target.address[0] == '\0' || w->now_ns - e->resolved_at_ns > ADDRESS_TTL_NS;
+        if (old && (!e->asked || w->now_ns - e->asked_at_ns > ASK_AGAIN_NS)) {
+            ask(w, e);
+        }
+    }
+}
+
+static int by_role(const void *a, const void *b)
+{
+    const struct endpoint *x = a;
+    const struct endpoint *y = b;
+    if (x->config->role != y->config->role) {
+        return x->config->role < y->config->role ? -1 : 1;
+    }
+    return x->index < y->index ? -1 : 1;
+}
+
+bool endpoint_open(struct worker *w)
+{
+    uint32_t index = 0;
+    w->endpoint = calloc(w->region->endpoint_cnt + 1, sizeof *w->endpoint);
+    if (w->endpoint == NULL) {
+        return false;
+    }
+    for (uint32_t p = 0; p < w->region->provider_cnt; p++) {
+        struct provider *pr = &w->provider[p];
+        pr->endpoint = &w->endpoint[index];
+        pr->endpoint_cnt = (uint32_t)pr->config->endpoint_cnt;
+        for (uint32_t i = 0; i < pr->endpoint_cnt; i++, index++) {
+            struct endpoint *e = &w->endpoint[index];
+            e->config = &pr->config->endpoint[i];
+            e->index = index;
+            e->provider = p;
+        }
+        qsort(pr->endpoint, pr->endpoint_cnt, sizeof *pr->endpoint, by_role);
+        for (uint32_t i = 0; i < pr->endpoint_cnt; i++) {
+            struct endpoint *e = &pr->endpoint[i];
+            const struct weir_config_url *u = &e->config->url;
+            e->bit = i < 32 ? i : 31;
+            e->numeric = resolver_is_numeric(u->host);
+            e->target.ca_file = e->config->ca_file[0] != '\0' ? e->config->ca_file : NULL;
+            (void)snprintf(e->target.base, sizeof e->target.base, "%s://%s%s%s:%u%s",
+                           u->tls ? "https" : "http", u->ipv6 ? "[" : "", u->host,
+                           u->ipv6 ? "]" : "", u->port, u->base_path);
+            if (e->numeric) {
+                address_set(w, e, u->host);
+            }
+        }
+    }
+    return true;
+}
+
+struct endpoint *endpoint_choose(struct worker *w, uint32_t provider, uint32_t tried, bool *busy)
+{
+    struct provider *p = &w->provider[provider];
+    struct endpoint *down = NULL;
+    *busy = false;
+    for (uint32_t i = 0; i < p->endpoint_cnt; i++) {
+        struct endpoint *e = &p->endpoint[i];
+        if (e->target.address[0] == '\0' || (tried >> e->bit & 1U) != 0) {
+            continue;
+        }
+        if (e->in_flight >= e->config->connection_max) {
+            *busy = true;
+        } else if (w->now_ns < e->down_until_ns) {
+            down = down == NULL ? e : down;
+        } else {
+            return e;
+        }
+    }
+    return *busy ? NULL : down; /* all failed lately: the first of them is as good as any */
+}
+
+void endpoint_failed(struct worker *w, struct endpoint *e)
+{
+    e->down_until_ns = w->now_ns + DOWN_NS;
+}

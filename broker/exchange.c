@@ -1,0 +1,594 @@
+#include "broker/log.h"
+#include "broker/worker.h"
+#include "shm/weir_atomic.h"
+#include "shm/weir_error.h"
+#include "shm/weir_futex.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+/* A connection that does not stand after so long counts as failed: another endpoint may do better. */
+#define CONNECT_MAX_NS (3 * WEIR_NS_PER_S)
+
+/* curl's callbacks carry only the transfer; there is one worker per process. */
+static struct worker *the_worker;
+
+static struct call *call_of(struct http_transfer *t)
+{
+    return (struct call *)(void *)((char *)t - offsetof(struct call, transfer));
+}
+
+/* ---------------------------------------------------------------------------------------------- how a call ends */
+
+void exchange_deliver(struct worker *w, struct client *c, uint32_t slot, uint64_t word)
+{
+    struct weir_shm_slot *s = &c->slot[slot];
+    uint64_t *done = &c->wake->done[slot / 64];
+    uint64_t bit = UINT64_C(1) << (slot % 64);
+    (void)weir_xchg_u64(&s->state, weir_slot_with(word, WEIR_SLOT_DONE)); /* pair:slot R */
+    /* What was stored, then the look at bits and bells; the client announces or clears, and then looks at the state. (pair:slot-waiter) */
+    weir_fence_after_rmw();
+    if ((weir_load_relaxed_u64(done) & bit) ==
+        0) { /* relaxed: behind the fence; a bit that is still set need not move its line */
+        weir_or_u64(done, bit); /* pair:done R */
+    }
+    if (weir_load_relaxed_u32(&s->waiter) != 0) { /* relaxed: behind the fence */
+        weir_futex_wake((uint32_t *)(void *)&s->state,
+                        1); /* the low half on little endian: state and thread */
+    }
+    if (!c->bell) {
+        c->bell = true;
+        w->bell[w->bell_cnt++] = c;
+    }
+}
+
+/* Once a turn, however many answers it brought: a system call each would cost more than the answer. */
+void exchange_bells(struct worker *w)
+{
+    for (uint32_t i = 0; i < w->bell_cnt; i++) {
+        struct client *c = w->bell[i];
+        if (!c->bell) {
+            continue; /* reaped meanwhile */
+        }
+        c->bell = false;
+        weir_fence_full(); /* done bits, then the look at the bells (pair:armed) */
+        if (weir_load_relaxed_u32(&c->wake->waiters) != 0) { /* relaxed: behind the fence */
+            (void)weir_fetch_add_u32(&c->wake->completed, 1);
+            weir_futex_wake(&c->wake->completed, INT32_MAX);
+        }
+        /* relaxed: behind the fence */
+        if (weir_load_relaxed_u32(&c->wake->fd_armed) != 0 &&
+            weir_xchg_u32(&c->wake->fd_armed, 0) != 0) { /* pair:armed A */
+            /* A full socket means that the client has bytes to read: it is awake already. */
+            (void)send(c->info.bell_fd, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+        }
+    }
+    w->bell_cnt = 0;
+}
+
+static void response_fill(struct worker *w, const struct call *c, enum weir_result result,
+                          int error)
+{
+    bool whole = result == WEIR_RESULT_DONE;
+    const struct weir_shm_response r = {
+        .result = result,
+        .status = whole || result == WEIR_RESULT_TOO_LARGE ? c->transfer.status : 0,
+        .error = error,
+        .endpoint = c->endpoint != NULL ? c->endpoint->index : UINT32_MAX,
+        .denial_reason = c->denial.reason,
+        .denial_limit = c->denial.limit,
+        .denial_earliest_ns = c->denial.earliest_ns,
+        .headers_off_bytes = whole ? c->room_off_bytes : 0,
+        .headers_bytes = whole ? c->head_bytes : 0,
+        .body_off_bytes = whole ? c->room_off_bytes + c->head_bytes : 0,
+        .body_bytes = whole ? c->body_bytes : 0,
+        .submitted_ns = c->request.submitted_ns,
+        .taken_ns = c->taken_ns,
+        .permitted_ns = c->permitted_ns,
+        .sent_ns = c->sent_ns,
+        .first_byte_ns = c->first_byte_ns,
+        .done_ns = w->now_ns,
+        .delivered_ns = worker_now(w),
+        .sends = c->sends,
+        .connects = c->transfer.connected,
+    };
+    c->client->slot[c->slot].response = r;
+}
+
+static void stage_add(struct worker *w, uint32_t endpoint, enum weir_stage stage, uint64_t from_ns,
+                      uint64_t to_ns)
+{
+    if (from_ns != 0 && to_ns >= from_ns) {
+        weir_histogram_add(&w->region->endpoint[endpoint].stage[stage], to_ns - from_ns);
+    }
+}
+
+static void count_end(struct worker *w, const struct call *c, enum weir_result result)
+{
+    if (c->route >= w->region->route_cnt) {
+        return;
+    }
+    struct weir_shm_route_stats *r = &w->region->route_stats[c->route];
+    board_add(&r->results[result < WEIR_ARRAY_CNT(r->results) ? result : 0], 1);
+    if (result == WEIR_RESULT_DONE) {
+        uint32_t kind = c->transfer.status / 100;
+        board_add(&r->statuses[kind >= 1 && kind <= 5 ? kind : 0], 1);
+        board_add(&r->bytes_in, c->body_bytes);
+    }
+    if (c->endpoint != NULL && result == WEIR_RESULT_DONE) {
+        uint32_t e = c->endpoint->index;
+        stage_add(w, e, WEIR_STAGE_QUEUE, c->request.submitted_ns, c->taken_ns);
+        stage_add(w, e, WEIR_STAGE_PERMIT, c->taken_ns, c->permitted_ns);
+        stage_add(w, e, WEIR_STAGE_CONNECT, c->permitted_ns, c->sent_ns);
+        stage_add(w, e, WEIR_STAGE_SERVER, c->sent_ns, c->first_byte_ns);
+        stage_add(w, e, WEIR_STAGE_TOTAL, c->request.submitted_ns, w->now_ns);
+    }
+}
+
+static void log_end(struct worker *w, const struct call *c, enum weir_result result, int error)
+{
+    bool grave = result == WEIR_RESULT_OUTCOME_UNKNOWN || result == WEIR_RESULT_FAILED ||
+                 result == WEIR_RESULT_TOO_LARGE;
+    /* An order of a dead client has no reader but the log. */
+    bool orphan = c->client != NULL && c->client->gone && c->sends > 0;
+    enum weir_config_log level = grave || orphan ? WEIR_CONFIG_LOG_WARN : WEIR_CONFIG_LOG_DEBUG;
+    if (level < w->config->broker.log) {
+        return;
+    }
+    const char *route =
+        c->route < w->region->route_cnt ? w->shared.tables.route[c->route].name : "?";
+    log_event(level, "call_ended", "s:I, s:s, s:i, s:s, s:i, s:i, s:i, s:b", "correlation",
+              (long long)c->request.correlation, "route", route, "client",
+              c->client != NULL ? (int)c->client->info.index : -1, "result",
+              weir_result_name(result), "status", (int)c->transfer.status, "error", error, "sends",
+              (int)c->sends, "client_gone", (int)orphan);
+}
+
+static void call_free(struct worker *w, struct call *c)
+{
+    if (c->all_prev != NULL) {
+        c->all_prev->all_next = c->all_next;
+    } else {
+        w->call_first = c->all_next;
+    }
+    if (c->all_next != NULL) {
+        c->all_next->all_prev = c->all_prev;
+    }
+    curl_slist_free_all(c->headers);
+    free(c->payload);
+    if (c->client == NULL) {
+        free(c->room);
+    }
+    c->next = w->call_free;
+    w->call_free = c;
+    w->call_cnt--;
+}
+
+void call_end(struct worker *w, struct call *c, enum weir_result result, int error)
+{
+    struct client *cl = c->client;
+    count_end(w, c, result);
+    log_end(w, c, result, error);
+    if (cl == NULL) {
+        c->internal_done(w, c, result);
+        call_free(w, c);
+        return;
+    }
+    struct weir_shm_shadow *sh = &cl->shadow[c->slot];
+    uint32_t kept = result == WEIR_RESULT_DONE ? c->head_bytes + c->body_bytes : 0;
+    if (sh->pool_bytes > 0) {
+        sh->pool_bytes = pool_trim(&cl->pool, sh->pool_off_bytes, sh->pool_bytes, kept);
+    }
+    response_fill(w, c, result, error);
+    weir_store_release_u32(
+        &sh->state,
+        WEIR_SLOT_DONE); /* pair:shadow R: the response is whole; a successor only delivers it */
+    cl->call[c->slot] = NULL;
+    cl->in_flight--;
+    exchange_deliver(w, cl, c->slot, c->claimed);
+    board_add(&w->region->client[cl->info.index].ended, 1);
+    if (cl->gone) {
+        board_add(&w->region->worker->slot_reaped, 1);
+    }
+    call_free(w, c);
+    if (cl->gone) {
+        client_reap_if_idle(w, cl);
+    } else if (cl->room_first != NULL) {
+        dispatch_room(w, cl);
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------- the send gate */
+
+static void give_back(struct worker *w, struct call *c)
+{
+    if (c->permit.state == WEIR_PERMIT_GRANTED) {
+        (void)weir_permit_give(&w->shared, &c->permit);
+        (void)weir_permit_give(&w->own, &c->own_permit);
+    }
+}
+
+/* Is the permit still good for one send, now? */
+static bool permit_usable(struct worker *w, const struct call *c, uint64_t now_ns)
+{
+    uint32_t p = w->route[c->route].provider;
+    uint64_t traders = weir_load_acquire_u64(&w->region->pause[p].word); /* pair:pause A */
+    uint64_t board =
+        weir_load_relaxed_u64(&w->region->provider[p].pause); /* relaxed: this thread wrote it */
+    return c->permit.state == WEIR_PERMIT_GRANTED && now_ns <= c->permit.use_by_ns &&
+           !weir_pause_holds(traders, now_ns) && !weir_pause_holds(board, now_ns);
+}
+
+static bool stop(struct call *c, enum call_stop why)
+{
+    c->stop = why;
+    return false;
+}
+
+/* CURLOPT_PREREQFUNCTION: the connection stands, nothing is written. Each passage consumes exactly one valid permit. */
+static bool on_gate(struct http_transfer *t)
+{
+    struct worker *w = the_worker;
+    struct call *c = call_of(t);
+    uint64_t now_ns = worker_now(w);
+    if (c->sends > 0 && !c->idempotent) {
+        board_add(&w->region->endpoint[c->endpoint->index].resends_stopped, 1);
+        return stop(c, CALL_STOP_RESEND);
+    }
+    if (c->client != NULL && weir_load_relaxed_u32(&c->client->slot[c->slot].cancel) !=
+                                 0) { /* relaxed: a request to stop */
+        return stop(c, CALL_STOP_CANCEL);
+    }
+    if (now_ns >= c->deadline_ns) {
+        return stop(c, CALL_STOP_EXPIRED);
+    }
+    if (!permit_usable(w, c, now_ns)) {
+        /* Too old, or curl sends again: the old charge stays, this passage takes its own. A pause refuses here too. */
+        if (dispatch_permit(w, c) != WEIR_OK) {
+            c->permit.state = WEIR_PERMIT_NONE;
+            return stop(c, CALL_STOP_PERMIT);
+        }
+    }
+    c->permit.state = WEIR_PERMIT_SETTLED; /* consumed: nothing gives it back any more */
+    c->own_permit.state = WEIR_PERMIT_SETTLED;
+    c->sends++;
+    c->sent_ns = now_ns;
+    c->head_bytes = 0;
+    c->body_bytes = 0;
+    c->first_byte_ns = 0;
+    if (c->client != NULL) {
+        struct weir_shm_shadow *sh = &c->client->shadow[c->slot];
+        sh->sends = c->sends;
+        sh->sent_ns = now_ns;
+        weir_store_release_u32(&sh->state, WEIR_SLOT_SENDING); /* pair:shadow R */
+        weir_store_release_u64(&c->client->slot[c->slot].state,
+                               weir_slot_with(c->claimed, WEIR_SLOT_SENDING)); /* pair:slot R */
+    }
+    return true;
+}
+
+/* ---------------------------------------------------------------------------------------------- the answer */
+
+/* Retry-After: seconds or an HTTP date, RFC 9110 10.2.3; or milliseconds where the provider is configured so. */
+static uint64_t retry_after_ns(const struct weir_config_throttle *config, const char *value,
+                               size_t bytes)
+{
+    char text[64];
+    if (config->retry_after == WEIR_CONFIG_RETRY_AFTER_NONE || bytes >= sizeof text) {
+        return 0;
+    }
+    memcpy(text, value, bytes);
+    text[bytes] = '\0';
+    char *end;
+    unsigned long long n = strtoull(text, &end, 10);
+    uint64_t unit_ns =
+        config->retry_after == WEIR_CONFIG_RETRY_AFTER_MS ? WEIR_NS_PER_MS : WEIR_NS_PER_S;
+    uint64_t cap_ns = UINT64_C(366) * 86400 * WEIR_NS_PER_S;
+    if (end != text && *end == '\0' && text[0] != '-') {
+        return n > cap_ns / unit_ns ? cap_ns : (uint64_t)n * unit_ns;
+    }
+    time_t at = curl_getdate(text, NULL);
+    time_t now = time(NULL);
+    return at > now ? weir_min_u64((uint64_t)(at - now) * WEIR_NS_PER_S, cap_ns) : 0;
+}
+
+static void head_look(struct worker *w, struct call *c, const char *line, size_t bytes)
+{
+    static const char name[] = "retry-after:";
+    if (bytes > sizeof name - 1 && strncasecmp(line, name, sizeof name - 1) == 0) {
+        const char *at = line + sizeof name - 1;
+        size_t left = bytes - (sizeof name - 1);
+        while (left > 0 && (*at == ' ' || *at == '\t')) {
+            at++;
+            left--;
+        }
+        while (left > 0 && (at[left - 1] == '\r' || at[left - 1] == '\n' || at[left - 1] == ' ')) {
+            left--;
+        }
+        c->retry_after_ns =
+            retry_after_ns(&w->provider[w->route[c->route].provider].config->throttle, at, left);
+    }
+}
+
+static bool on_head(struct http_transfer *t, const char *line, size_t bytes)
+{
+    struct worker *w = the_worker;
+    struct call *c = call_of(t);
+    if (c->first_byte_ns == 0) {
+        c->first_byte_ns = worker_now(w);
+    }
+    if (bytes > 5 && memcmp(line, "HTTP/", 5) == 0) {
+        c->head_bytes = 0; /* the head that counts is the last one: 1xx come before it */
+        c->retry_after_ns = 0;
+    }
+    if (c->head_bytes + bytes > CALL_HEAD_MAX_BYTES) {
+        return stop(c, CALL_STOP_LARGE);
+    }
+    memcpy(c->room + c->head_bytes, line, bytes);
+    c->head_bytes += (uint32_t)bytes;
+    head_look(w, c, line, bytes);
+    return true;
+}
+
+static size_t on_data(struct http_transfer *t, const char *bytes, size_t cnt)
+{
+    struct worker *w = the_worker;
+    struct call *c = call_of(t);
+    /* Counted before it is copied. The room is the cap and the head's, so what passes the first test fits. */
+    if (c->body_bytes + cnt > w->shared.tables.route[c->route].response_max_bytes) {
+        (void)stop(c, CALL_STOP_LARGE);
+        return 0;
+    }
+    memcpy(c->room + c->head_bytes + c->body_bytes, bytes, cnt);
+    c->body_bytes += (uint32_t)cnt;
+    return cnt;
+}
+
+/* Did this status say "stop"? */
+static bool is_throttle(const struct weir_config_throttle *config, uint32_t status)
+{
+    for (size_t i = 0; i < config->status.cnt; i++) {
+        if (config->status.number[i] == status) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* One 429 stops everybody, before the next permit of anyone. */
+static void pause_by_answer(struct worker *w, const struct call *c)
+{
+    uint32_t p = w->route[c->route].provider;
+    const struct weir_config_throttle *config = &w->provider[p].config->throttle;
+    if (!is_throttle(config, c->transfer.status)) {
+        return;
+    }
+    struct weir_shm_provider *board = &w->region->provider[p];
+    uint64_t word = weir_load_acquire_u64(&w->region->pause[p].word); /* pair:pause A */
+    board_add(&board->throttled, 1);
+    if (weir_pause_generation(word) != c->permit.pause_generation) {
+        return; /* an operator has resumed since this call was permitted */
+    }
+    uint64_t for_ns = c->retry_after_ns > 0 ? c->retry_after_ns : config->default_ns;
+    uint64_t until_ns = worker_now(w) + for_ns;
+    uint32_t cause = c->transfer.status == 429 ? WEIR_PAUSE_THROTTLED : WEIR_PAUSE_BANNED;
+    uint64_t old = weir_load_relaxed_u64(&board->pause); /* relaxed: this thread wrote it */
+    if (weir_pause_until_ns(old) < until_ns) {
+        weir_store_release_u64(
+            &board->pause,
+            weir_pause_make(until_ns, cause, weir_pause_generation(word))); /* pair:pause R */
+        board_add(&board->paused_ns, for_ns);
+        log_warn("provider_paused", "s:s, s:i, s:I", "provider", w->provider[p].config->name,
+                 "status", (int)c->transfer.status, "for_ms", (long long)(for_ns / WEIR_NS_PER_MS));
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------- start and end of a transfer */
+
+static void transfer_left(struct call *c)
+{
+    if (c->endpoint != NULL && c->endpoint->in_flight > 0) {
+        c->endpoint->in_flight--;
+    }
+}
+
+/* Nothing reached the exchange: try another endpoint, or say so. */
+static void not_sent(struct worker *w, struct call *c)
+{
+    struct endpoint *e = c->endpoint;
+    bool busy;
+    give_back(w, c);
+    endpoint_failed(w, e);
+    board_add(&w->region->endpoint[e->index].failures, 1);
+    c->tried |= 1U << e->bit;
+    if (w->now_ns < c->deadline_ns && endpoint_choose(w, e->provider, c->tried, &busy) != NULL) {
+        dispatch_again(w, c);
+    } else {
+        call_end(w, c, w->now_ns >= c->deadline_ns ? WEIR_RESULT_EXPIRED : WEIR_RESULT_NOT_SENT,
+                 (int)c->transfer.code);
+    }
+}
+
+/* The send gate or a cap stopped it. */
+static void stopped(struct worker *w, struct call *c)
+{
+    switch (c->stop) {
+    case CALL_STOP_CANCEL:
+        give_back(w, c);
+        call_end(w, c, WEIR_RESULT_CANCELLED, 0);
+        break;
+    case CALL_STOP_EXPIRED:
+        give_back(w, c);
+        call_end(w, c, WEIR_RESULT_EXPIRED, 0);
+        break;
+    case CALL_STOP_PERMIT:
+        c->sent_ns = 0;
+        dispatch_again(w, c);
+        break;
+    case CALL_STOP_LARGE:
+        call_end(w, c, WEIR_RESULT_TOO_LARGE, 0);
+        break;
+    default:
+        call_end(w, c, WEIR_RESULT_OUTCOME_UNKNOWN, (int)c->transfer.code);
+        break;
+    }
+}
+
+static void on_done(struct http_transfer *t)
+{
+    struct worker *w = the_worker;
+    struct call *c = call_of(t);
+    w->now_ns = worker_now(w);
+    transfer_left(c);
+    if (t->code == CURLE_OK) {
+        pause_by_answer(w, c);
+        call_end(w, c, WEIR_RESULT_DONE, 0);
+    } else if (c->stop != CALL_STOP_NONE) {
+        stopped(w, c);
+    } else if (c->sends == 0) {
+        not_sent(w, c);
+    } else {
+        board_add(&w->region->endpoint[c->endpoint->index].failures, 1);
+        enum weir_result late =
+            w->now_ns >= c->deadline_ns ? WEIR_RESULT_TIMEOUT : WEIR_RESULT_FAILED;
+        call_end(w, c, c->idempotent ? late : WEIR_RESULT_OUTCOME_UNKNOWN, (int)t->code);
+    }
+}
+
+/* "name: value" for curl, which wants NUL-terminated lines; both parts were checked for control characters. */
+static bool header_add(struct call *c, const struct weir_request_header *h)
+{
+    char text[1024];
+    size_t bytes = (size_t)h->name_bytes + h->value_bytes + 3;
+    char *line = bytes <= sizeof text ? text : malloc(bytes);
+    if (line == NULL) {
+        return false;
+    }
+    memcpy(line, h->name, h->name_bytes);
+    /* curl drops "Name:" with nothing behind it; "Name;" sends it with an empty value. */
+    memcpy(line + h->name_bytes, h->value_bytes > 0 ? ": " : "; ", 2);
+    size_t at = h->name_bytes + (h->value_bytes > 0 ? 2U : 1U);
+    memcpy(line + at, h->value, h->value_bytes);
+    line[at + h->value_bytes] = '\0';
+    struct curl_slist *list = curl_slist_append(c->headers, line);
+    if (line != text) {
+        free(line);
+    }
+    if (list != NULL) {
+        c->headers = list;
+    }
+    return list != NULL;
+}
+
+static bool headers_make(struct call *c)
+{
+    if (c->headers != NULL) {
+        return true; /* made for an earlier attempt */
+    }
+    c->headers = c->parts.body_bytes > 0 ? curl_slist_append(NULL, "Expect:")
+                                         : NULL; /* no 100-continue delay */
+    for (uint32_t i = 0; i < c->parts.header_cnt; i++) {
+        if (!header_add(c, &c->parts.header[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The route's path, with the client's rest and query. Checked text only. */
+static char *path_make(const struct worker *w, const struct call *c)
+{
+    const struct weir_config_route *route = w->route[c->route].config;
+    const char *path =
+        route != NULL ? route->path : w->provider[w->route[c->route].provider].config->clock.path;
+    size_t fixed = strlen(path);
+    if ((w->shared.tables.route[c->route].flags & WEIR_ROUTE_PATH_REST) != 0) {
+        fixed--; /* the star */
+    }
+    char *text = malloc(fixed + c->parts.path_bytes + c->parts.query_bytes + 2);
+    if (text == NULL) {
+        return NULL;
+    }
+    size_t n = fixed;
+    memcpy(text, path, fixed);
+    memcpy(text + n, c->parts.path, c->parts.path_bytes);
+    n += c->parts.path_bytes;
+    if (c->parts.query_bytes > 0) {
+        text[n++] = '?';
+        memcpy(text + n, c->parts.query, c->parts.query_bytes);
+        n += c->parts.query_bytes;
+    }
+    text[n] = '\0';
+    return text;
+}
+
+bool exchange_start(struct worker *w, struct call *c, struct endpoint *e)
+{
+    char *path = path_make(w, c);
+    if (path == NULL || !headers_make(c)) {
+        free(path);
+        return false;
+    }
+    the_worker = w;
+    c->stop = CALL_STOP_NONE;
+    c->endpoint = e;
+    c->head_bytes = 0;
+    c->body_bytes = 0;
+    c->transfer = (struct http_transfer){
+        .target = &e->target,
+        .method = (enum weir_method)w->shared.tables.route[c->route].method,
+        .path_query = path,
+        .headers = c->headers,
+        .body = c->parts.body,
+        .body_bytes = c->parts.body_bytes,
+        .gate = on_gate,
+        .head = on_head,
+        .data = on_data,
+        .done = on_done,
+    };
+    bool ok = http_start(w->http, &c->transfer);
+    free(path);
+    if (ok) {
+        c->stage = CALL_RUNNING;
+        c->due_ns = weir_min_u64(c->deadline_ns, w->now_ns + CONNECT_MAX_NS);
+        w->running_due_ns = weir_min_u64(w->running_due_ns, c->due_ns);
+        e->in_flight++;
+        board_add(&w->region->endpoint[e->index].requests, 1);
+    }
+    return ok;
+}
+
+/* Running calls whose time is over. curl's own timers would cost two tree nodes a transfer and know only milliseconds. */
+void exchange_due(struct worker *w)
+{
+    if (w->now_ns < w->running_due_ns) {
+        worker_due(w, w->running_due_ns);
+        return;
+    }
+    w->running_due_ns = UINT64_MAX;
+    for (struct call *c = w->call_first, *next; c != NULL; c = next) {
+        next = c->all_next;
+        if (c->stage != CALL_RUNNING) {
+            continue;
+        }
+        if (w->now_ns >= c->due_ns && (c->sends == 0 || w->now_ns >= c->deadline_ns)) {
+            c->transfer.code = CURLE_OPERATION_TIMEDOUT;
+            http_stop(w->http, &c->transfer);
+            on_done(&c->transfer);
+            next = w->call_first; /* an end may free others: begin again */
+            continue;
+        }
+        c->due_ns = c->sends > 0 ? c->deadline_ns : c->due_ns;
+        w->running_due_ns = weir_min_u64(w->running_due_ns, c->due_ns);
+    }
+    worker_due(w, w->running_due_ns);
+}
+
+void exchange_stop(struct worker *w, struct call *c)
+{
+    http_stop(w->http, &c->transfer);
+    transfer_left(c);
+    give_back(w, c);
+}

@@ -1,0 +1,437 @@
+#include "broker/http.h"
+
+#include "shm/weir_clock.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define IDLE_MAX 256U /* easy handles kept per target */
+
+/* What we know about one descriptor. Indexed by fd; the generation changes with every mask and every life. */
+struct http_socket {
+    uint32_t generation;
+    uint8_t mask; /* CURL_POLL_*, as curl wants it */
+    bool armed;
+};
+
+struct http {
+    struct loop *loop;
+    CURLM *multi;
+    CURLSH *share;     /* TLS sessions: the multi shares connections by itself */
+    uint64_t timer_ns; /* UINT64_MAX = none */
+    struct http_socket *socket;
+    size_t socket_cnt;
+};
+
+/*
+ * A handle that has been through a transfer keeps its options, and so does what it remembers here: an option that would be set to what
+ * it is already is left alone. (Setting a dozen of them costs a microsecond.)
+ */
+struct http_easy {
+    CURL *curl;
+    struct http_easy *next; /* idle list */
+    struct http_transfer *transfer;
+    enum weir_method method; /* as set with no body and no headers; UNSET: something else was set */
+    struct curl_slist *connect_to;
+    char path_query[256]; /* as set; "" where it was longer */
+};
+
+static struct http_socket *socket_of(struct http *http, curl_socket_t fd)
+{
+    size_t i = (size_t)fd;
+    if (i >= http->socket_cnt) {
+        size_t cnt = weir_max_u64(64, weir_round_up(i + 1, 64));
+        struct http_socket *grown = realloc(http->socket, cnt * sizeof *grown);
+        if (grown == NULL) {
+            return NULL;
+        }
+        memset(grown + http->socket_cnt, 0, (cnt - http->socket_cnt) * sizeof *grown);
+        http->socket = grown;
+        http->socket_cnt = cnt;
+    }
+    return &http->socket[i];
+}
+
+static void arm(struct http *http, curl_socket_t fd, struct http_socket *s)
+{
+    unsigned events = ((s->mask & CURL_POLL_IN) != 0 ? POLLIN | POLLRDHUP : 0U) |
+                      ((s->mask & CURL_POLL_OUT) != 0 ? POLLOUT : 0U);
+    if (events != 0 && !s->armed) {
+        loop_poll(http->loop, LOOP_CURL, s->generation, (uint32_t)fd, fd, events, false);
+        s->armed = true;
+    }
+}
+
+static void disarm(struct http *http, curl_socket_t fd, struct http_socket *s)
+{
+    if (s->armed) {
+        loop_poll_cancel(http->loop, LOOP_CURL, s->generation, (uint32_t)fd);
+        s->armed = false;
+    }
+    s->generation++; /* what may still arrive belongs to the past */
+}
+
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socketp)
+{
+    (void)easy;
+    (void)socketp;
+    struct http *http = arg;
+    struct http_socket *s = socket_of(http, fd);
+    if (s == NULL) {
+        return -1;
+    }
+    disarm(http, fd, s);
+    s->mask = what == CURL_POLL_REMOVE ? 0 : (uint8_t)what;
+    arm(http, fd, s);
+    return 0;
+}
+
+static int on_timer(CURLM *multi, long timeout_ms, void *arg)
+{
+    (void)multi;
+    struct http *http = arg;
+    /* 0 is "at once": a new transfer starts in this turn, not after the next look at a clock. */
+    http->timer_ns = timeout_ms < 0 ? UINT64_MAX
+                     : timeout_ms == 0
+                         ? 0
+                         : weir_clock_monotonic_ns() + (uint64_t)timeout_ms * WEIR_NS_PER_MS;
+    return 0;
+}
+
+/* A socket may only go to the address that was resolved for its target: whatever a name server says later changes nothing here. */
+static bool address_allowed(const struct http_target *t, const struct sockaddr *sa)
+{
+    char text[INET6_ADDRSTRLEN];
+    const void *at = sa->sa_family == AF_INET6
+                         ? (const void *)&((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr
+                         : (const void *)&((const struct sockaddr_in *)(const void *)sa)->sin_addr;
+    return (sa->sa_family == AF_INET || sa->sa_family == AF_INET6) &&
+           inet_ntop(sa->sa_family, at, text, sizeof text) != NULL && strcmp(text, t->address) == 0;
+}
+
+static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    struct http_target *t = arg;
+    if (purpose != CURLSOCKTYPE_IPCXN || !address_allowed(t, &address->addr)) {
+        return CURL_SOCKET_BAD;
+    }
+    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    if (fd >= 0) {
+        t->connections++;
+        t->connects++;
+    }
+    return fd;
+}
+
+static int on_close(void *arg, curl_socket_t fd)
+{
+    struct http_target *t = arg;
+    if (t->connections > 0) {
+        t->connections--;
+    }
+    (void)shutdown(
+        fd,
+        SHUT_RDWR); /* a poll that is still armed pins the file: without this the peer would see no FIN */
+    return close(fd);
+}
+
+static size_t on_head(char *at, size_t one, size_t bytes, void *arg)
+{
+    (void)one;
+    struct http_transfer *t = ((struct http_easy *)arg)->transfer;
+    return t->head(t, at, bytes) ? bytes : 0;
+}
+
+static size_t on_data(char *at, size_t one, size_t bytes, void *arg)
+{
+    (void)one;
+    struct http_transfer *t = ((struct http_easy *)arg)->transfer;
+    return t->data(t, at, bytes);
+}
+
+static int on_gate(void *arg, char *ip, char *local_ip, int port, int local_port)
+{
+    (void)ip;
+    (void)local_ip;
+    (void)port;
+    (void)local_port;
+    struct http_transfer *t = ((struct http_easy *)arg)->transfer;
+    return t->gate(t) ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
+}
+
+struct http *http_open(struct loop *loop)
+{
+    struct http *http = calloc(1, sizeof *http);
+    if (http == NULL) {
+        return NULL;
+    }
+    http->loop = loop;
+    http->timer_ns = UINT64_MAX;
+    http->multi = curl_multi_init();
+    http->share = curl_share_init();
+    if (http->multi == NULL || http->share == NULL) {
+        free(http);
+        return NULL;
+    }
+    (void)curl_share_setopt(http->share, CURLSHOPT_SHARE,
+                            CURL_LOCK_DATA_SSL_SESSION); /* one thread: no lock functions */
+    (void)curl_multi_setopt(http->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+    (void)curl_multi_setopt(http->multi, CURLMOPT_SOCKETDATA, http);
+    (void)curl_multi_setopt(http->multi, CURLMOPT_TIMERFUNCTION, on_timer);
+    (void)curl_multi_setopt(http->multi, CURLMOPT_TIMERDATA, http);
+    (void)curl_multi_setopt(http->multi, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
+    (void)curl_multi_setopt(http->multi, CURLMOPT_MAXCONNECTS, 1024L);
+    return http;
+}
+
+/* Options that never change between transfers to the same target. */
+static void easy_options(struct http *http, struct http_target *t, CURL *e)
+{
+    (void)curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+    (void)curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    (void)curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
+    (void)curl_easy_setopt(e, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+    (void)curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
+    (void)curl_easy_setopt(e, CURLOPT_PROXY, "");
+    (void)curl_easy_setopt(e, CURLOPT_NOPROXY, "*");
+    (void)curl_easy_setopt(e, CURLOPT_PATH_AS_IS, 1L);
+    (void)curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
+    (void)curl_easy_setopt(e, CURLOPT_BUFFERSIZE, 65536L);
+    (void)curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
+    (void)curl_easy_setopt(e, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    (void)curl_easy_setopt(e, CURLOPT_USERAGENT, "weir/" WEIR_VERSION);
+    (void)curl_easy_setopt(e, CURLOPT_SHARE, http->share);
+    (void)curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, on_open);
+    (void)curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, t);
+    (void)curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, on_close);
+    (void)curl_easy_setopt(e, CURLOPT_CLOSESOCKETDATA, t);
+    (void)curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, on_gate);
+    (void)curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_head);
+    (void)curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_data);
+    if (t->ca_file != NULL) {
+        (void)curl_easy_setopt(e, CURLOPT_CAINFO, t->ca_file);
+    }
+}
+
+static struct http_easy *easy_take(struct http *http, struct http_target *t)
+{
+    struct http_easy *e = t->idle;
+    if (e != NULL) {
+        t->idle = e->next;
+        t->idle_cnt--;
+        return e;
+    }
+    e = calloc(1, sizeof *e);
+    if (e != NULL) {
+        e->curl = curl_easy_init();
+    }
+    if (e == NULL || e->curl == NULL) {
+        free(e);
+        return NULL;
+    }
+    easy_options(http, t, e->curl);
+    (void)curl_easy_setopt(e->curl, CURLOPT_PREREQDATA, e);
+    (void)curl_easy_setopt(e->curl, CURLOPT_HEADERDATA, e);
+    (void)curl_easy_setopt(e->curl, CURLOPT_WRITEDATA, e);
+    (void)curl_easy_setopt(e->curl, CURLOPT_PRIVATE, e);
+    return e;
+}
+
+static void easy_give(struct http_target *t, struct http_easy *e)
+{
+    e->transfer = NULL;
+    if (t->idle_cnt < IDLE_MAX) {
+        e->next = t->idle;
+        t->idle = e;
+        t->idle_cnt++;
+    } else {
+        curl_easy_cleanup(e->curl);
+        free(e);
+    }
+}
+
+/* The options of method and body: each is set every time, because the handle remembers its last transfer. */
+static void method_set(CURL *e, const struct http_transfer *t)
+{
+    static const char *const verb[] = {NULL, NULL, NULL, NULL, "PUT", "DELETE", "PATCH"};
+    (void)curl_easy_setopt(e, CURLOPT_NOBODY, 0L);
+    (void)curl_easy_setopt(e, CURLOPT_POSTFIELDS, NULL);
+    (void)curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)-1);
+    (void)curl_easy_setopt(e, CURLOPT_HTTPGET, 1L);
+    (void)curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, NULL);
+    if (t->method == WEIR_METHOD_HEAD) {
+        (void)curl_easy_setopt(e, CURLOPT_NOBODY, 1L);
+        return;
+    }
+    if (t->body_bytes > 0 || t->method == WEIR_METHOD_POST || t->method == WEIR_METHOD_PUT ||
+        t->method == WEIR_METHOD_PATCH) {
+        (void)curl_easy_setopt(e, CURLOPT_POST, 1L);
+        (void)curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)t->body_bytes);
+        (void)curl_easy_setopt(e, CURLOPT_POSTFIELDS, t->body_bytes > 0 ? t->body : "");
+    }
+    if (t->method == WEIR_METHOD_GET && t->body_bytes > 0) {
+        (void)curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, "GET");
+    } else {
+        (void)curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, verb[t->method]);
+    }
+}
+
+static CURLcode url_set(struct http_easy *e, const struct http_transfer *t)
+{
+    char url[4096];
+    size_t base = strlen(t->target->base);
+    size_t rest = strlen(t->path_query);
+    if (rest < sizeof e->path_query && e->path_query[0] != '\0' &&
+        strcmp(e->path_query, t->path_query) == 0) {
+        return CURLE_OK;
+    }
+    char *at = base + rest < sizeof url ? url : malloc(base + rest + 1);
+    if (at == NULL) {
+        return CURLE_OUT_OF_MEMORY;
+    }
+    memcpy(at, t->target->base, base);
+    memcpy(at + base, t->path_query, rest + 1);
+    CURLcode code = curl_easy_setopt(e->curl, CURLOPT_URL, at);
+    if (at != url) {
+        free(at);
+    }
+    e->path_query[0] = '\0';
+    if (code == CURLE_OK && rest < sizeof e->path_query) {
+        memcpy(e->path_query, t->path_query, rest + 1);
+    }
+    return code;
+}
+
+static void options_set(struct http_easy *e, const struct http_transfer *t)
+{
+    bool plain = t->body_bytes == 0 && t->headers == NULL;
+    if (!plain || e->method != t->method) {
+        method_set(e->curl, t);
+        (void)curl_easy_setopt(e->curl, CURLOPT_HTTPHEADER, t->headers);
+        e->method = plain ? t->method : WEIR_METHOD_UNSET;
+    }
+    if (e->connect_to != t->target->connect_to) {
+        (void)curl_easy_setopt(e->curl, CURLOPT_CONNECT_TO, t->target->connect_to);
+        e->connect_to = t->target->connect_to;
+    }
+}
+
+bool http_start(struct http *http, struct http_transfer *t)
+{
+    struct http_easy *e = easy_take(http, t->target);
+    if (e == NULL) {
+        return false;
+    }
+    CURLcode code = url_set(e, t);
+    options_set(e, t);
+    e->transfer = t;
+    t->easy = e;
+    t->code = CURLE_OK;
+    t->status = 0;
+    t->connected = false;
+    if (code != CURLE_OK || curl_multi_add_handle(http->multi, e->curl) != CURLM_OK) {
+        easy_give(t->target, e);
+        t->easy = NULL;
+        return false;
+    }
+    return true;
+}
+
+void http_stop(struct http *http, struct http_transfer *t)
+{
+    if (t->easy != NULL) {
+        (void)curl_multi_remove_handle(http->multi, t->easy->curl);
+        easy_give(t->target, t->easy);
+        t->easy = NULL;
+    }
+}
+
+void http_event(struct http *http, const struct loop_event *event)
+{
+    struct http_socket *s = event->index < http->socket_cnt ? &http->socket[event->index] : NULL;
+    if (s == NULL || (s->generation & 0xffffffU) != event->generation || event->result < 0) {
+        return; /* a poll of the descriptor's former life, or one that was taken back */
+    }
+    s->armed = false;
+    int what = 0;
+    if ((event->result & (POLLIN | POLLHUP | POLLRDHUP)) != 0) {
+        what |= CURL_CSELECT_IN;
+    }
+    if ((event->result & POLLOUT) != 0) {
+        what |= CURL_CSELECT_OUT;
+    }
+    if ((event->result & POLLERR) != 0) {
+        what |= CURL_CSELECT_IN | CURL_CSELECT_OUT |
+                CURL_CSELECT_ERR; /* never ERR alone: curl would fail a new transfer */
+    }
+    uint32_t generation = s->generation;
+    int running;
+    (void)curl_multi_socket_action(http->multi, (curl_socket_t)event->index, what, &running);
+    s = &http->socket[event->index]; /* the table may have moved */
+    if (s->generation == generation) {
+        arm(http, (curl_socket_t)event->index, s);
+    }
+}
+
+/* Hand finished transfers back. A done callback may start others. */
+static bool collect(struct http *http)
+{
+    bool any = false;
+    int left;
+    CURLMsg *m;
+    while ((m = curl_multi_info_read(http->multi, &left)) != NULL) {
+        struct http_easy *e = NULL;
+        long value = 0;
+        (void)curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &e);
+        struct http_transfer *t = e->transfer;
+        t->code = m->data.result;
+        (void)curl_easy_getinfo(m->easy_handle, CURLINFO_RESPONSE_CODE, &value);
+        t->status = (uint32_t)value;
+        value = 0;
+        (void)curl_easy_getinfo(m->easy_handle, CURLINFO_NUM_CONNECTS, &value);
+        t->connected = value > 0;
+        http_stop(http, t);
+        t->done(t);
+        any = true;
+    }
+    return any;
+}
+
+void http_turn(struct http *http, uint64_t now_ns)
+{
+    /* An answer can be complete without another event, and a new transfer is kicked by a timer of 0: go on until all is quiet. */
+    for (int i = 0; i < 16; i++) {
+        if (http->timer_ns <= now_ns) {
+            int running;
+            http->timer_ns = UINT64_MAX;
+            (void)curl_multi_socket_action(http->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+        }
+        if (!collect(http) && http->timer_ns > now_ns) {
+            return;
+        }
+        now_ns = weir_clock_monotonic_ns();
+    }
+}
+
+uint64_t http_next_ns(const struct http *http)
+{
+    return http->timer_ns;
+}
+
+void http_target_close(struct http_target *target)
+{
+    while (target->idle != NULL) {
+        struct http_easy *e = target->idle;
+        target->idle = e->next;
+        curl_easy_cleanup(e->curl);
+        free(e);
+    }
+    target->idle_cnt = 0;
+    curl_slist_free_all(target->connect_to);
+    target->connect_to = NULL;
+}

@@ -1,0 +1,83 @@
+/*
+ * http.h: HTTP/1.1 on libcurl's multi interface, driven by the loop.
+ *
+ * One transfer is one attempt at one endpoint. The engine knows nothing of permits or clients; it calls back at four points:
+ *
+ *   gate   the connection stands and not one byte of the request is written: may it be? (CURLOPT_PREREQFUNCTION). libcurl 7.88 re-sends GET and
+ *          POST by itself when a reused connection turns out dead, and asks here again, so this is the only place that sees every send
+ *   head   one line of the answer's head
+ *   data   bytes of the body; taking fewer than offered ends the transfer
+ *   done   once per transfer, always last (deadlines are the caller's: http_stop); the transfer may be freed or started again in it
+ *
+ * Rules of research/queues_curl_shm.md B1-B5 that hold here: one-shot polls, re-armed after each action; generations in user_data;
+ * shutdown before close where a poll is armed; numeric CONNECT_TO; no redirects, proxies, cookies, netrc or environment; HTTP/1.1 only; admission is
+ * the caller's job, so curl never queues; finished transfers are collected after every action, before the worker may sleep.
+ *
+ * libcurl is used here and nowhere else in broker/.
+ */
+#ifndef WEIR_BROKER_HTTP_H
+#define WEIR_BROKER_HTTP_H
+
+#include "broker/loop.h"
+#include "shm/weir_types.h"
+
+#include <curl/curl.h>
+
+struct http;
+
+struct http_easy;
+
+/* One base URL with the address that it stands for now. Owned by endpoint.c; outlives its transfers. */
+struct http_target {
+    char base[320];                /* "https://host:port/base" */
+    struct curl_slist *connect_to; /* "host:port:address:port"; NULL where the host is numeric */
+    const char *ca_file;           /* NULL: the system's store */
+    char address
+        [48]; /* the only address that a socket for this target may go to; "" = not known yet */
+    uint32_t connections;   /* open sockets */
+    uint64_t connects;      /* opened since start */
+    struct http_easy *idle;        /* handles kept for this target, linked */
+    uint32_t idle_cnt;
+};
+
+struct http_transfer {
+    /* filled by the caller before http_start */
+    struct http_target *target;
+    enum weir_method method;
+    const char *path_query;     /* "/api/v3/depth?symbol=X"; copied */
+    struct curl_slist *headers; /* must live until done */
+    const void *body;           /* must live until done */
+    size_t body_bytes;
+    bool (*gate)(struct http_transfer *t);
+    bool (*head)(struct http_transfer *t, const char *line, size_t bytes);
+    size_t (*data)(struct http_transfer *t, const char *bytes, size_t cnt);
+    void (*done)(struct http_transfer *t);
+    /* filled by the engine before done */
+    CURLcode code;
+    uint32_t status;
+    bool connected; /* a new connection was made for it */
+    /* the engine's own */
+    struct http_easy *easy;
+};
+
+/* Open the engine. NULL without memory. `loop` must outlive it. Caller: the worker, once; curl_global_init must have been called. */
+struct http *http_open(struct loop *loop);
+
+/* Start a transfer. False when curl refuses it (no memory, a URL it cannot read): done is not called then. */
+bool http_start(struct http *http, struct http_transfer *t);
+
+/* End a transfer now; done is not called. Closes its connection if the request was on the way. */
+void http_stop(struct http *http, struct http_transfer *t);
+
+/* A poll event of kind LOOP_CURL. */
+void http_event(struct http *http, const struct loop_event *event);
+
+/* Run curl's timers that are due and collect what has finished, until nothing is left to collect. Caller: every turn of the loop. */
+void http_turn(struct http *http, uint64_t now_ns);
+
+/* When curl wants its next turn; UINT64_MAX = whenever something happens. */
+uint64_t http_next_ns(const struct http *http);
+
+void http_target_close(struct http_target *target);
+
+#endif

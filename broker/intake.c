@@ -1,0 +1,316 @@
+#include "broker/log.h"
+#include "broker/worker.h"
+#include "shm/weir_atomic.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* After so many entries from higher classes one lower class has its turn, so that none starves. */
+#define TAKE_HIGH_MAX 16U
+
+/* Copy the request line word by word: each shared word is read once. */
+static void request_copy(struct weir_shm_request *to, const struct weir_shm_request *from)
+{
+    const uint64_t *src = (const void *)from;
+    uint64_t words[sizeof *to / sizeof(uint64_t)];
+    for (size_t i = 0; i < WEIR_ARRAY_CNT(words); i++) {
+        words[i] =
+            weir_load_relaxed_u64(&src[i]); /* relaxed: ordered by the acquire of the slot word */
+    }
+    memcpy(to, words, sizeof *to);
+}
+
+static bool header_allowed(const struct weir_config_route *route,
+                           const struct weir_request_header *h)
+{
+    for (size_t i = 0; i < route->headers.cnt; i++) {
+        const char *name = route->headers.text[i];
+        if (strlen(name) == h->name_bytes && strncasecmp(name, h->name, h->name_bytes) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Does the copy ask for something that this route does? Returns WEIR_OK or the reason. */
+static int route_check(struct worker *w, struct call *c)
+{
+    const struct weir_tables *t = &w->shared.tables;
+    if (c->request.route >= t->route_cnt || w->route[c->request.route].config == NULL) {
+        return WEIR_E_ROUTE_UNKNOWN;
+    }
+    const struct weir_shm_route_row *row = &t->route[c->request.route];
+    if ((row->flags & WEIR_ROUTE_OWN_TRANSPORT) != 0) {
+        return WEIR_E_TRANSPORT;
+    }
+    if ((row->flags & WEIR_ROUTE_SIGNED) != 0) {
+        return WEIR_E_UNSUPPORTED; /* better no call than one that the exchange must refuse */
+    }
+    if (c->request.priority >= WEIR_PRIORITY_CNT) {
+        return WEIR_E_PRIORITY;
+    }
+    if (c->request.method != 0 && c->request.method != row->method) {
+        return WEIR_E_METHOD;
+    }
+    if (c->request.unit_cnt != 0 && c->request.unit_cnt != row->limit_cnt) {
+        return WEIR_E_COST;
+    }
+    uint32_t word;
+    for (uint32_t i = 0; i < row->limit_cnt; i++) {
+        if (weir_permit_word(&w->shared, row->limit[i], c->request.scope, &word) == NULL) {
+            return WEIR_E_SCOPE_UNKNOWN;
+        }
+    }
+    return WEIR_OK;
+}
+
+/* Take the payload out of shared memory and check it. */
+static int payload_check(struct worker *w, struct call *c)
+{
+    const struct client *cl = c->client;
+    uint64_t bytes = (uint64_t)c->request.path_bytes + c->request.query_bytes +
+                     c->request.headers_bytes + c->request.body_bytes;
+    if (bytes > cl->request_stride_bytes) {
+        return WEIR_E_BODY_TOO_LARGE;
+    }
+    c->payload = malloc(bytes > 0 ? bytes : 1);
+    if (c->payload == NULL) {
+        return WEIR_E_MEMORY;
+    }
+    memcpy(c->payload, cl->request + c->slot * cl->request_stride_bytes, bytes);
+    int rc = weir_request_parse(&c->request, c->payload, bytes, &c->parts);
+    if (rc != WEIR_OK) {
+        return rc;
+    }
+    const struct weir_config_route *route = w->route[c->route].config;
+    if (c->parts.path_bytes > 0 &&
+        (w->shared.tables.route[c->route].flags & WEIR_ROUTE_PATH_REST) == 0) {
+        return WEIR_E_PATH_INVALID;
+    }
+    for (uint32_t i = 0; i < c->parts.header_cnt; i++) {
+        if (!header_allowed(route, &c->parts.header[i])) {
+            return WEIR_E_HEADER_FORBIDDEN;
+        }
+    }
+    return WEIR_OK;
+}
+
+/* Fill the call from its checked copy and send it on, or end it with the reason. */
+static void admit(struct worker *w, struct call *c)
+{
+    const struct weir_shm_route_row *row;
+    int rc = route_check(w, c);
+    if (rc == WEIR_OK) {
+        c->route = c->request.route;
+        c->priority = c->request.priority;
+        rc = payload_check(w, c);
+    }
+    if (rc != WEIR_OK) {
+        board_add(&w->region->client[c->client->info.index].rejected, 1);
+        call_end(w, c, WEIR_RESULT_REJECTED, rc);
+        return;
+    }
+    row = &w->shared.tables.route[c->route];
+    c->idempotent = (row->flags & WEIR_ROUTE_IDEMPOTENT) != 0;
+    c->units.cnt = c->request.unit_cnt;
+    memcpy(c->units.units, c->request.units, sizeof c->units.units);
+    uint64_t latest_ns = c->taken_ns + row->timeout_ns;
+    c->deadline_ns =
+        c->request.deadline_ns != 0 ? weir_min_u64(c->request.deadline_ns, latest_ns) : latest_ns;
+    c->client->shadow[c->slot].deadline_ns = c->deadline_ns;
+    c->client->shadow[c->slot].idempotent = c->idempotent;
+    board_add(&w->region->route_stats[c->route].calls, 1);
+    if (weir_load_relaxed_u32(&w->region->block->client[c->client->info.index]) !=
+        0) { /* relaxed: our own switch */
+        call_end(w, c, WEIR_RESULT_REJECTED, WEIR_E_BLOCKED);
+    } else if (w->draining) {
+        call_end(w, c, WEIR_RESULT_REJECTED, WEIR_E_STALE);
+    } else {
+        dispatch_enter(w, c);
+    }
+}
+
+/* A claimed slot becomes a call. The shadow is written before anything is done with it. */
+static void claim(struct worker *w, struct client *cl, uint32_t slot, uint64_t word)
+{
+    struct call *c = call_make(w);
+    struct weir_shm_shadow *sh = &cl->shadow[slot];
+    client_room_release(cl, slot); /* the answer of the slot's former life */
+    c->client = cl;
+    c->slot = slot;
+    c->claimed = word;
+    c->taken_ns = worker_now(w);
+    request_copy(&c->request, &cl->slot[slot].request);
+    c->request.correlation = w->region->own->correlation_next++;
+    *sh = (struct weir_shm_shadow){.generation = weir_slot_gen(word),
+                                   .state = WEIR_SLOT_CLAIMED,
+                                   .route = c->request.route,
+                                   .taken_ns = c->taken_ns,
+                                   .correlation = c->request.correlation};
+    cl->call[slot] = c;
+    cl->in_flight++;
+    board_add(&w->region->client[cl->info.index].submitted, 1);
+    if (c->request.route == WEIR_ROUTE_NOP) {
+        call_end(w, c, WEIR_RESULT_DONE, 0);
+    } else {
+        admit(w, c);
+    }
+}
+
+bool intake_claim(struct worker *w, struct client *c, uint32_t slot, uint32_t tag)
+{
+    if (slot >= c->info.slot_cnt || c->call[slot] != NULL) {
+        return false; /* in flight already, whatever the client's word says now */
+    }
+    uint64_t word = weir_load_acquire_u64(&c->slot[slot].state); /* pair:slot A */
+    if (weir_slot_state(word) != WEIR_SLOT_SUBMITTED ||
+        (tag != UINT32_MAX && (weir_slot_gen(word) & 4095U) != tag)) {
+        return false;
+    }
+    if (!weir_cas_u64(&c->slot[slot].state, &word,
+                      weir_slot_with(word, WEIR_SLOT_CLAIMED))) { /* pair:slot R */
+        return false;                                             /* cancelled in this instant */
+    }
+    claim(w, c, slot, weir_slot_with(word, WEIR_SLOT_CLAIMED));
+    return true;
+}
+
+/* One ring entry. What it names is looked up in private tables; a wrong one costs a counter. */
+static void entry(struct worker *w, uint32_t domain, uint32_t handle)
+{
+    uint32_t index = weir_handle_client(handle);
+    struct client *c = index < WEIR_CLIENTS_MAX ? &w->client[index] : NULL;
+    board_add(&w->region->worker->ring_taken, 1);
+    if (c == NULL || !c->live || c->gone || c->info.domain != domain ||
+        !intake_claim(w, c, weir_handle_slot(handle), weir_handle_tag(handle))) {
+        board_add(&w->region->worker->ring_dropped, 1);
+        if (c != NULL && c->live && c->info.domain == domain) {
+            board_add(&w->region->client[index].forged, 1);
+        }
+    }
+}
+
+static bool take_one(struct worker *w, unsigned priority)
+{
+    for (uint32_t d = 0; d < w->region->domain_cnt; d++) {
+        uint32_t handle;
+        int rc = weir_ring_take(&w->ring[d][priority], &handle);
+        if (rc == WEIR_RING_OK) {
+            entry(w, d, handle);
+            return true;
+        }
+        if (rc == WEIR_RING_CORRUPT) {
+            /* Somebody scribbles: what the ring holds is no help, the slots are. */
+            for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
+                if (w->client[i].live && w->client[i].info.domain == d) {
+                    intake_sweep(w, &w->client[i]);
+                }
+            }
+        }
+    }
+    return false;
+}
+
+unsigned intake_rings(struct worker *w, unsigned max)
+{
+    unsigned cnt = 0;
+    while (cnt < max) {
+        unsigned p = 0;
+        if (w->taken_high >= TAKE_HIGH_MAX) {
+            /* The lower classes' turn: from the lowest up, so that background work moves even under a flood. */
+            w->taken_high = 0;
+            for (p = WEIR_PRIORITY_CNT - 1; p > 0 && !take_one(w, p); p--) {
+            }
+            cnt += p > 0 ? 1 : 0;
+        }
+        for (p = 0; p < WEIR_PRIORITY_CNT && !take_one(w, p); p++) {
+        }
+        if (p == WEIR_PRIORITY_CNT) {
+            break;
+        }
+        w->taken_high += p < WEIR_PRIORITY_CNT - 1 ? 1 : 0;
+        cnt++;
+    }
+    return cnt;
+}
+
+bool intake_ready(struct worker *w)
+{
+    for (uint32_t d = 0; d < w->region->domain_cnt; d++) {
+        for (unsigned p = 0; p < WEIR_PRIORITY_CNT; p++) {
+            if (weir_ring_ready(&w->ring[d][p])) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+void intake_sweep(struct worker *w, struct client *c)
+{
+    c->submitted_seen = weir_load_relaxed_u32(&c->wake->submitted); /* relaxed: a hint */
+    for (uint32_t s = 0; s < c->info.slot_cnt && c->live && !c->gone; s++) {
+        if (intake_claim(w, c, s, UINT32_MAX)) {
+            board_add(&w->region->worker->swept, 1);
+        }
+    }
+}
+
+/*
+ * The worker that died had told its shadow, but perhaps not the client, or the other way round. Returns true when nothing is left to do.
+ * The order of its writes (claim: slot, shadow; send: shadow, slot; end: response, shadow, slot) says what each difference means.
+ */
+static bool recover_words(struct worker *w, struct client *c, uint32_t slot, uint64_t word)
+{
+    const struct weir_shm_shadow *sh = &c->shadow[slot];
+    enum weir_slot_state state = weir_slot_state(word);
+    bool held = state == WEIR_SLOT_CLAIMED || state == WEIR_SLOT_SENDING;
+    bool same = sh->generation == weir_slot_gen(word);
+    if (held && same && sh->state == WEIR_SLOT_DONE) {
+        exchange_deliver(w, c, slot, word); /* the answer lies there, only the word was missing */
+        return true;
+    }
+    if (held && (!same || sh->state == WEIR_SLOT_FREE)) {
+        /* Claimed, and the worker died before it wrote the shadow: surely not sent. The sweep takes it again. */
+        (void)weir_cas_u64(&c->slot[slot].state, &word,
+                           weir_slot_with(word, WEIR_SLOT_SUBMITTED)); /* pair:slot R */
+        return true;
+    }
+    return sh->state != WEIR_SLOT_CLAIMED && sh->state != WEIR_SLOT_SENDING;
+}
+
+void intake_recover(struct worker *w, struct client *c, uint32_t slot)
+{
+    struct weir_shm_shadow *sh = &c->shadow[slot];
+    uint64_t word = weir_load_acquire_u64(&c->slot[slot].state); /* pair:slot A */
+    if (recover_words(w, c, slot, word)) {
+        return;
+    }
+    bool sent = sh->state == WEIR_SLOT_SENDING;
+    bool again = !sent || sh->idempotent != 0;
+    struct call *k = call_make(w);
+    k->client = c;
+    k->slot = slot;
+    k->claimed = weir_slot_word(sh->generation, WEIR_SLOT_CLAIMED, weir_slot_thread(word));
+    k->taken_ns = sh->taken_ns;
+    k->sent_ns = sent ? sh->sent_ns : 0;
+    k->sends = sh->sends;
+    request_copy(&k->request, &c->slot[slot].request);
+    k->request.correlation = sh->correlation;
+    client_room_release(c, slot);
+    c->call[slot] = k;
+    c->in_flight++;
+    k->route = sh->route;
+    log_warn("call_recovered", "s:I, s:i, s:b, s:b", "correlation", (long long)sh->correlation,
+             "client", (int)c->info.index, "sent", (int)sent, "repeated", (int)again);
+    if (!again || sh->route >= w->shared.tables.route_cnt || k->request.route != sh->route) {
+        call_end(w, k, sent && !sh->idempotent ? WEIR_RESULT_OUTCOME_UNKNOWN : WEIR_RESULT_NOT_SENT,
+                 WEIR_E_STALE);
+    } else if (worker_now(w) >= sh->deadline_ns && sh->deadline_ns != 0) {
+        call_end(w, k, sent ? WEIR_RESULT_TIMEOUT : WEIR_RESULT_EXPIRED, 0);
+    } else {
+        k->request.deadline_ns = sh->deadline_ns;
+        weir_store_release_u32(&sh->state, WEIR_SLOT_CLAIMED); /* pair:shadow R */
+        admit(w, k);
+    }
+}

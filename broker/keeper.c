@@ -1,0 +1,121 @@
+#include "broker/log.h"
+#include "broker/worker.h"
+#include "shm/weir_atomic.h"
+#include "shm/weir_limit_repair.h"
+
+#define TICK_NS  (10 * WEIR_NS_PER_MS) /* audits, views, sweeps */
+#define FOLD_NS  (250 * WEIR_NS_PER_MS)
+#define LEASE_NS (5 * WEIR_NS_PER_S)
+
+void keeper_lease(struct worker *w, uint64_t until_ns)
+{
+    weir_store_release_u64(&w->region->gate->lease_until_ns,
+                           until_ns); /* readers compare it with their clock: no partner */
+}
+
+/* Set damaged limit words to spent, and show all of them to monitors. */
+static void audit(struct worker *w)
+{
+    struct region *r = w->region;
+    for (uint32_t i = 0; i < w->shared.tables.limit_cnt; i++) {
+        const struct weir_shm_limit_row *l = &w->shared.tables.limit[i];
+        const struct weir_server_clock *server = &w->provider[l->provider].published;
+        for (uint32_t k = l->word_first; k < l->word_first + l->word_cnt; k++) {
+            enum weir_limit_damage d =
+                weir_limit_audit(l, &r->word[k], &r->own_word[k], server, &w->shared.time);
+            if (d != WEIR_LIMIT_SOUND) {
+                board_add(&r->worker->limit_damaged, 1);
+                board_add(&r->limit_stats[i].damaged, 1);
+                log_warn("limit_damaged", "s:s, s:i, s:i", "limit", l->name, "scope_value",
+                         (int)(k - l->word_first), "damage", (int)d);
+            }
+            for (unsigned p = 0; p < 2; p++) {
+                weir_store_relaxed_u64(
+                    &r->limit_view[k].word[p],
+                    weir_load_relaxed_u64(&r->word[k].word[p])); /* relaxed: for display */
+            }
+        }
+    }
+    for (uint32_t p = 0; p < r->provider_cnt; p++) {
+        weir_store_relaxed_u64(&r->provider[p].traders_pause,
+                               weir_load_relaxed_u64(&r->pause[p].word)); /* relaxed: for display */
+    }
+    weir_store_relaxed_u64(&r->worker->limit_view_ns, w->now_ns); /* relaxed: for display */
+}
+
+static void clients_look(struct worker *w)
+{
+    for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
+        struct client *c = &w->client[i];
+        if (!c->live) {
+            continue;
+        }
+        if (!c->gone &&
+            weir_load_relaxed_u32(&c->wake->submitted) != c->submitted_seen) { /* relaxed: a hint */
+            intake_sweep(w, c);
+        }
+        if (c->live && c->in_flight > 0) {
+            weir_store_relaxed_u64(&w->region->client[i].in_flight,
+                                   c->in_flight); /* relaxed: statistics */
+            dispatch_cancel_flags(w, c);
+        } else if (c->live) {
+            weir_store_relaxed_u64(&w->region->client[i].in_flight, 0); /* relaxed: statistics */
+        }
+    }
+}
+
+static void endpoints_show(struct worker *w)
+{
+    for (uint32_t i = 0; i < w->region->endpoint_cnt; i++) {
+        const struct endpoint *e = &w->endpoint[i];
+        struct weir_shm_endpoint *b = &w->region->endpoint[e->index];
+        weir_store_relaxed_u32(&b->in_flight, e->in_flight); /* relaxed: statistics, all three */
+        weir_store_relaxed_u32(&b->connections, e->target.connections);
+        weir_store_relaxed_u64(&b->connects, e->target.connects);
+    }
+}
+
+static void tick(struct worker *w)
+{
+    audit(w);
+    dispatch_expire(w);
+    clients_look(w);
+    endpoint_turn(w);
+    endpoints_show(w);
+    uint64_t repaired = 0;
+    for (uint32_t d = 0; d < w->region->domain_cnt; d++) {
+        for (unsigned p = 0; p < WEIR_PRIORITY_CNT; p++) {
+            repaired += w->ring[d][p].tail_repaired + w->ring[d][p].cell_poisoned;
+        }
+    }
+    weir_store_relaxed_u64(&w->region->worker->ring_repaired,
+                           repaired); /* relaxed: statistics, all three */
+    weir_store_relaxed_u32(&w->region->worker->in_flight, w->call_cnt);
+    weir_store_relaxed_u64(&w->region->worker->heartbeat_ns, w->now_ns);
+}
+
+void keeper_turn(struct worker *w)
+{
+    if (w->now_ns >= w->second_at_ns) {
+        weir_clock_anchor_publish(&w->clock_source, w->region->clock);
+        keeper_lease(w, w->now_ns + LEASE_NS);
+        /* The first anchor has no rate yet; the second follows at once, the others every second. */
+        w->second_at_ns =
+            w->now_ns + (w->clock_source.last.mult_q32 == 0 && w->clock_source.tsc_usable
+                             ? TICK_NS
+                             : WEIR_NS_PER_S);
+    }
+    if (w->now_ns >= w->tick_at_ns) {
+        tick(w);
+        w->tick_at_ns = w->now_ns + TICK_NS;
+    }
+    if (w->now_ns >= w->fold_at_ns) {
+        for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
+            if (w->client[i].live) {
+                client_fold_meters(w, &w->client[i]);
+            }
+        }
+        w->fold_at_ns = w->now_ns + FOLD_NS;
+    }
+    worker_due(w, w->tick_at_ns);
+}

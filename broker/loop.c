@@ -1,0 +1,138 @@
+#include "broker/loop.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static uint64_t user_data(enum loop_kind kind, uint32_t generation, uint32_t index)
+{
+    return (uint64_t)kind << 56 | (uint64_t)(generation & 0xffffffU) << 32 | index;
+}
+
+/* Which setting forbids io_uring? The kernel only says "no". */
+static void explain(int error, char *text, size_t text_bytes)
+{
+    int disabled = 0;
+    FILE *f = fopen("/proc/sys/kernel/io_uring_disabled", "re");
+    if (f != NULL) {
+        if (fscanf(f, "%d", &disabled) != 1) {
+            disabled = 0;
+        }
+        (void)fclose(f);
+    }
+    if (disabled != 0) {
+        (void)snprintf(text, text_bytes,
+                       "cannot open io_uring: %s: kernel.io_uring_disabled = %d: set it to 0 "
+                       "(sysctl kernel.io_uring_disabled=0)",
+                       strerror(error), disabled);
+    } else if (error == EPERM || error == ENOSYS || error == EACCES) {
+        (void)snprintf(text, text_bytes,
+                       "cannot open io_uring: %s: a seccomp filter (container runtime, systemd "
+                       "SystemCallFilter=) or an old kernel "
+                       "forbids io_uring_setup: allow io_uring_setup, io_uring_enter and "
+                       "io_uring_register, or use Linux 6.1 or later",
+                       strerror(error));
+    } else if (error == ENOMEM) {
+        (void)snprintf(
+            text, text_bytes,
+            "cannot open io_uring: %s: raise the limit of locked memory (ulimit -l, LimitMEMLOCK=)",
+            strerror(error));
+    } else {
+        (void)snprintf(text, text_bytes, "cannot open io_uring: %s: use Linux 6.1 or later",
+                       strerror(error));
+    }
+}
+
+int loop_open(struct loop *loop, unsigned entries, char *text, size_t text_bytes)
+{
+    struct io_uring_params p = {
+        .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL |
+                 IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_CQSIZE,
+        .cq_entries = entries * 4,
+    };
+    int rc = io_uring_queue_init_params(entries, &loop->ring, &p);
+    if (rc < 0) {
+        explain(-rc, text, text_bytes);
+        return rc;
+    }
+    (void)io_uring_register_ring_fd(
+        &loop->ring); /* saves a lookup per system call; works without */
+    return 0;
+}
+
+void loop_close(struct loop *loop)
+{
+    io_uring_queue_exit(&loop->ring);
+}
+
+/* A free submission entry; a full queue is submitted first. */
+static struct io_uring_sqe *sqe_get(struct loop *loop)
+{
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&loop->ring);
+    while (sqe == NULL) {
+        (void)io_uring_submit(&loop->ring);
+        sqe = io_uring_get_sqe(&loop->ring);
+    }
+    return sqe;
+}
+
+void loop_poll(struct loop *loop, enum loop_kind kind, uint32_t generation, uint32_t index, int fd,
+               unsigned events, bool multishot)
+{
+    struct io_uring_sqe *sqe = sqe_get(loop);
+    if (multishot) {
+        io_uring_prep_poll_multishot(sqe, fd, events);
+    } else {
+        io_uring_prep_poll_add(sqe, fd, events);
+    }
+    io_uring_sqe_set_data64(sqe, user_data(kind, generation, index));
+}
+
+void loop_poll_cancel(struct loop *loop, enum loop_kind kind, uint32_t generation, uint32_t index)
+{
+    struct io_uring_sqe *sqe = sqe_get(loop);
+    io_uring_prep_poll_remove(sqe, user_data(kind, generation, index));
+    io_uring_sqe_set_data64(sqe, user_data(LOOP_CANCEL, 0, 0));
+}
+
+unsigned loop_take(struct loop *loop, struct loop_event *events, unsigned max)
+{
+    unsigned head;
+    unsigned cnt = 0;
+    struct io_uring_cqe *cqe;
+    io_uring_for_each_cqe(&loop->ring, head, cqe)
+    {
+        if (cnt == max) {
+            break;
+        }
+        uint64_t data = cqe->user_data;
+        events[cnt++] = (struct loop_event){
+            .kind = (enum loop_kind)(data >> 56),
+            .generation = (uint32_t)(data >> 32) & 0xffffffU,
+            .index = (uint32_t)data,
+            .result = cqe->res,
+            .more = (cqe->flags & IORING_CQE_F_MORE) != 0,
+        };
+    }
+    io_uring_cq_advance(&loop->ring, cnt);
+    return cnt;
+}
+
+void loop_pump(struct loop *loop)
+{
+    /* With DEFER_TASKRUN the kernel posts completions only when asked; TASKRUN_FLAG says when asking is worth a system call. */
+    unsigned flags = IO_URING_READ_ONCE(*loop->ring.sq.kflags);
+    if (io_uring_sq_ready(&loop->ring) > 0 ||
+        (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0) {
+        (void)io_uring_submit_and_get_events(&loop->ring);
+    }
+}
+
+void loop_wait(struct loop *loop, uint64_t timeout_ns)
+{
+    struct __kernel_timespec ts = {.tv_sec = (long long)(timeout_ns / WEIR_NS_PER_S),
+                                   .tv_nsec = (long long)(timeout_ns % WEIR_NS_PER_S)};
+    struct io_uring_cqe *cqe;
+    (void)io_uring_submit_and_wait_timeout(&loop->ring, &cqe, 1, &ts,
+                                           NULL); /* ETIME and EINTR are normal */
+}

@@ -1,0 +1,63 @@
+/*
+ * loop.h: the worker's single wait point, one io_uring.
+ *
+ * Everything the worker waits for is a poll on this ring, and its time-outs are the wait's own time-out. Events come back with the
+ * kind, the generation and the index that were given, so that one that belongs to a descriptor's former life is recognised.
+ *
+ * One-shot polls for whatever is read level-triggered (curl's sockets, control); multishot for doorbells, which are never read
+ * (research/queues_curl_shm.md A3.5, B1: a multishot poll on a curl socket hangs uploads). A poll in flight pins its file, so it
+ * is cancelled by user_data before the descriptor is closed.
+ *
+ * Only the thread that opened a loop may use it (SINGLE_ISSUER, DEFER_TASKRUN). liburing is used here and nowhere else.
+ */
+#ifndef WEIR_BROKER_LOOP_H
+#define WEIR_BROKER_LOOP_H
+
+#include "shm/weir_base.h"
+
+#include <liburing.h>
+
+enum loop_kind {
+    LOOP_CURL = 1,     /* index: fd */
+    LOOP_DOORBELL = 2, /* index: client */
+    LOOP_PIDFD = 3,    /* index: client */
+    LOOP_CONTROL = 4,
+    LOOP_RESOLVER = 5,
+    LOOP_CANCEL = 6, /* the answer to a cancel: of no interest */
+};
+
+struct loop {
+    struct io_uring ring;
+};
+
+struct loop_event {
+    enum loop_kind kind;
+    uint32_t generation; /* 24 bits */
+    uint32_t index;
+    int result; /* poll mask, or -errno */
+    bool more;  /* a multishot poll stays armed */
+};
+
+/*
+ * Open the ring. Returns 0, or -errno with `text` saying which setting of this machine forbids io_uring and what to do.
+ */
+int loop_open(struct loop *loop, unsigned entries, char *text, size_t text_bytes);
+void loop_close(struct loop *loop);
+
+/* Arm a poll on `fd` for `events` (POLLIN, ...). It reaches the kernel with the next wait or submit. */
+void loop_poll(struct loop *loop, enum loop_kind kind, uint32_t generation, uint32_t index, int fd,
+               unsigned events, bool multishot);
+
+/* Take an armed poll back. */
+void loop_poll_cancel(struct loop *loop, enum loop_kind kind, uint32_t generation, uint32_t index);
+
+/* Copy out up to `max` events that have arrived. No system call. */
+unsigned loop_take(struct loop *loop, struct loop_event *events, unsigned max);
+
+/* Hand new polls to the kernel and let it post what is ready, without waiting. A system call only if there is something to do. */
+void loop_pump(struct loop *loop);
+
+/* The same, and wait for an event, for `timeout_ns` at most. */
+void loop_wait(struct loop *loop, uint64_t timeout_ns);
+
+#endif

@@ -1,0 +1,320 @@
+#include "broker/region.h"
+
+#include "broker/tables_build.h"
+#include "shm/weir_atomic.h"
+#include "shm/weir_slot.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#define TABLES_BLOCKS 3U /* the current one, the one before it, and the one being written */
+
+static int fail(char *text, size_t text_bytes, const char *what, int rc)
+{
+    (void)snprintf(
+        text, text_bytes,
+        "cannot create segment: kind=%s: %s: see memory and /proc/sys/vm/overcommit_memory", what,
+        rc == WEIR_E_SYSTEM ? strerror(errno) : "no memory");
+    return rc;
+}
+
+static int board_create(struct region *r, const struct weir_segment_spec *base,
+                        const struct tables_size *size)
+{
+    const struct weir_segment_part parts[] = {
+        {WEIR_SECTION_GATE, 1, sizeof(struct weir_shm_gate)},
+        {WEIR_SECTION_SUPERVISOR, 1, sizeof(struct weir_shm_supervisor)},
+        {WEIR_SECTION_WORKER, 1, sizeof(struct weir_shm_worker)},
+        {WEIR_SECTION_CLOCK, 1, sizeof(struct weir_shm_clock)},
+        {WEIR_SECTION_NEED_WAKEUP, 1, sizeof(struct weir_shm_need_wakeup)},
+        {WEIR_SECTION_BLOCK, 1, sizeof(struct weir_shm_block)},
+        {WEIR_SECTION_PROVIDER, r->provider_cnt, sizeof(struct weir_shm_provider)},
+        {WEIR_SECTION_FOREIGN, r->word_cnt, sizeof(struct weir_shm_foreign)},
+        {WEIR_SECTION_LIMIT, r->limit_cnt, sizeof(struct weir_shm_limit_stats)},
+        {WEIR_SECTION_ROUTE, r->route_cnt, sizeof(struct weir_shm_route_stats)},
+        {WEIR_SECTION_ENDPOINT, r->endpoint_cnt, sizeof(struct weir_shm_endpoint)},
+        {WEIR_SECTION_RING_HEAD, r->domain_cnt * WEIR_PRIORITY_CNT,
+         sizeof(struct weir_shm_ring_head)},
+        {WEIR_SECTION_CLIENT, WEIR_CLIENTS_MAX, sizeof(struct weir_shm_client)},
+        {WEIR_SECTION_TABLES, TABLES_BLOCKS, size->bytes},
+        {WEIR_SECTION_LIMIT_VIEW, r->word_cnt, sizeof(struct weir_shm_limit_view)},
+    };
+    struct weir_segment_spec spec = *base;
+    spec.kind = WEIR_SEGMENT_BOARD;
+    spec.part = parts;
+    spec.part_cnt = WEIR_ARRAY_CNT(parts);
+    spec.readers_only = true;
+    int rc = weir_segment_create(&r->board, &spec);
+    if (rc != WEIR_OK) {
+        return rc;
+    }
+    const struct weir_segment *b = &r->board;
+    r->gate = weir_segment_section(b, WEIR_SECTION_GATE, sizeof *r->gate, NULL, NULL);
+    r->supervisor =
+        weir_segment_section(b, WEIR_SECTION_SUPERVISOR, sizeof *r->supervisor, NULL, NULL);
+    r->worker = weir_segment_section(b, WEIR_SECTION_WORKER, sizeof *r->worker, NULL, NULL);
+    r->clock = weir_segment_section(b, WEIR_SECTION_CLOCK, sizeof *r->clock, NULL, NULL);
+    r->need_wakeup =
+        weir_segment_section(b, WEIR_SECTION_NEED_WAKEUP, sizeof *r->need_wakeup, NULL, NULL);
+    r->block = weir_segment_section(b, WEIR_SECTION_BLOCK, sizeof *r->block, NULL, NULL);
+    r->provider = weir_segment_section(b, WEIR_SECTION_PROVIDER, sizeof *r->provider, NULL, NULL);
+    r->foreign = weir_segment_section(b, WEIR_SECTION_FOREIGN, sizeof *r->foreign, NULL, NULL);
+    r->limit_stats =
+        weir_segment_section(b, WEIR_SECTION_LIMIT, sizeof *r->limit_stats, NULL, NULL);
+    r->limit_view =
+        weir_segment_section(b, WEIR_SECTION_LIMIT_VIEW, sizeof *r->limit_view, NULL, NULL);
+    r->route_stats =
+        weir_segment_section(b, WEIR_SECTION_ROUTE, sizeof *r->route_stats, NULL, NULL);
+    r->endpoint = weir_segment_section(b, WEIR_SECTION_ENDPOINT, sizeof *r->endpoint, NULL, NULL);
+    r->ring_head =
+        weir_segment_section(b, WEIR_SECTION_RING_HEAD, sizeof *r->ring_head, NULL, NULL);
+    r->client = weir_segment_section(b, WEIR_SECTION_CLIENT, sizeof *r->client, NULL, NULL);
+    r->tables =
+        weir_segment_section(b, WEIR_SECTION_TABLES, 1, &r->tables_cnt, &r->tables_stride_bytes);
+    return WEIR_OK;
+}
+
+static int permits_create(struct region *r, const struct weir_segment_spec *base)
+{
+    const struct weir_segment_part parts[] = {
+        {WEIR_SECTION_LIMIT_WORD, r->word_cnt, sizeof(struct weir_shm_limit_word)},
+        {WEIR_SECTION_PAUSE, r->provider_cnt, sizeof(struct weir_shm_pause)},
+    };
+    struct weir_segment_spec spec = *base;
+    spec.kind = WEIR_SEGMENT_PERMITS;
+    spec.part = parts;
+    spec.part_cnt = WEIR_ARRAY_CNT(parts);
+    int rc = weir_segment_create(&r->permits, &spec);
+    if (rc == WEIR_OK) {
+        r->word =
+            weir_segment_section(&r->permits, WEIR_SECTION_LIMIT_WORD, sizeof *r->word, NULL, NULL);
+        r->pause =
+            weir_segment_section(&r->permits, WEIR_SECTION_PAUSE, sizeof *r->pause, NULL, NULL);
+    }
+    return rc;
+}
+
+static int ledger_create(struct region *r, const struct weir_segment_spec *base)
+{
+    const struct weir_segment_part parts[] = {
+        {WEIR_SECTION_WORKER, 1, sizeof(struct weir_shm_ledger)},
+        {WEIR_SECTION_LIMIT_WORD, r->word_cnt, sizeof(struct weir_shm_limit_word)},
+    };
+    struct weir_segment_spec spec = *base;
+    spec.kind = WEIR_SEGMENT_LEDGER;
+    spec.part = parts;
+    spec.part_cnt = WEIR_ARRAY_CNT(parts);
+    int rc = weir_segment_create(&r->ledger, &spec);
+    if (rc == WEIR_OK) {
+        r->own = weir_segment_section(&r->ledger, WEIR_SECTION_WORKER, sizeof *r->own, NULL, NULL);
+        r->own_word = weir_segment_section(&r->ledger, WEIR_SECTION_LIMIT_WORD, sizeof *r->own_word,
+                                           NULL, NULL);
+    }
+    return rc;
+}
+
+static int ring_create(struct region *r, const struct weir_segment_spec *base, uint32_t domain)
+{
+    const struct weir_segment_part parts[] = {
+        {WEIR_SECTION_RING, WEIR_PRIORITY_CNT,
+         weir_round_up(weir_ring_bytes(r->ring_order), WEIR_LINE_BYTES)},
+    };
+    struct weir_segment_spec spec = *base;
+    spec.kind = WEIR_SEGMENT_RING;
+    spec.part = parts;
+    spec.part_cnt = WEIR_ARRAY_CNT(parts);
+    int rc = weir_segment_create(&r->ring[domain], &spec);
+    if (rc != WEIR_OK) {
+        return rc;
+    }
+    r->ring_base[domain] =
+        weir_segment_section(&r->ring[domain], WEIR_SECTION_RING, 1, NULL, &r->ring_stride_bytes);
+    for (uint32_t p = 0; p < WEIR_PRIORITY_CNT; p++) {
+        rc = weir_ring_format(r->ring_base[domain] + p * r->ring_stride_bytes,
+                              &r->ring_head[domain * WEIR_PRIORITY_CNT + p], r->ring_order,
+                              weir_ring_start(r->ring_order));
+        if (rc != WEIR_OK) {
+            return rc;
+        }
+    }
+    return WEIR_OK;
+}
+
+static uint32_t order_of(uint64_t cnt)
+{
+    return 63U - (uint32_t)__builtin_clzll(cnt);
+}
+
+static int tables_publish(struct region *r, const struct weir_config *config,
+                          const struct tables_size *size, char *text, size_t text_bytes)
+{
+    int rc = tables_build(config, size, 1, (void *)r->tables, text, text_bytes);
+    if (rc == WEIR_OK) {
+        weir_store_release_u64(&r->gate->tables,
+                               UINT64_C(1) << 32); /* pair:tables R: generation 1, block 0 */
+    }
+    return rc;
+}
+
+static int segments_create(struct region *r, const struct weir_config *config,
+                           const struct tables_size *size, char *text, size_t text_bytes)
+{
+    const struct weir_segment_spec base = {.name = config->broker.name, .broker_id = r->broker_id};
+    int rc = board_create(r, &base, size);
+    if (rc != WEIR_OK) {
+        return fail(text, text_bytes, "board", rc);
+    }
+    rc = permits_create(r, &base);
+    if (rc != WEIR_OK) {
+        return fail(text, text_bytes, "permits", rc);
+    }
+    rc = ledger_create(r, &base);
+    if (rc != WEIR_OK) {
+        return fail(text, text_bytes, "ledger", rc);
+    }
+    for (uint32_t d = 0; d < r->domain_cnt; d++) {
+        rc = ring_create(r, &base, d);
+        if (rc != WEIR_OK) {
+            return fail(text, text_bytes, "ring", rc);
+        }
+    }
+    uint64_t sum =
+        r->board.bytes + r->permits.bytes + r->ledger.bytes + r->domain_cnt * r->ring[0].bytes;
+    if (sum > config->broker.memory_max_bytes) {
+        (void)snprintf(
+            text, text_bytes,
+            "broker.memory = %llu bytes: the segments take %llu: raise it or lower broker.ring",
+            (unsigned long long)config->broker.memory_max_bytes, (unsigned long long)sum);
+        return WEIR_E_MEMORY;
+    }
+    return tables_publish(r, config, size, text, text_bytes);
+}
+
+int region_create(struct region *region, const struct weir_config *config, char *text,
+                  size_t text_bytes)
+{
+    struct tables_size size;
+    tables_measure(config, &size);
+    *region = (struct region){
+        .domain_cnt = (uint32_t)config->broker.domain_cnt,
+        .provider_cnt = size.provider_cnt,
+        .limit_cnt = size.limit_cnt,
+        .route_cnt = size.route_cnt,
+        .endpoint_cnt = size.endpoint_cnt,
+        .word_cnt = size.word_cnt,
+        .ring_order = order_of(config->broker.ring_cnt),
+    };
+    if (region->domain_cnt > WEIR_DOMAINS_MAX ||
+        size.route_cnt > WEIR_ROUTES_MAX + WEIR_PROVIDERS_MAX) {
+        (void)snprintf(text, text_bytes, "broker.domains: %u: at most %u: split the broker",
+                       region->domain_cnt, WEIR_DOMAINS_MAX);
+        return WEIR_E_ARGUMENT;
+    }
+    if (getrandom(&region->broker_id, sizeof region->broker_id, 0) != sizeof region->broker_id) {
+        (void)snprintf(text, text_bytes, "cannot read random bytes: getrandom: %s",
+                       strerror(errno));
+        return WEIR_E_SYSTEM;
+    }
+    region->broker_id |= 1; /* 0 means "any" */
+    int rc = segments_create(region, config, &size, text, text_bytes);
+    if (rc != WEIR_OK) {
+        region_destroy(region);
+    }
+    return rc;
+}
+
+void region_destroy(struct region *region)
+{
+    struct weir_segment *all[] = {&region->board, &region->permits, &region->ledger};
+    for (size_t i = 0; i < WEIR_ARRAY_CNT(all); i++) {
+        if (all[i]->base != NULL) {
+            weir_segment_unmap(all[i]);
+        }
+    }
+    for (uint32_t d = 0; d < WEIR_DOMAINS_MAX; d++) {
+        if (region->ring[d].base != NULL) {
+            weir_segment_unmap(&region->ring[d]);
+        }
+    }
+}
+
+void region_permit_view(const struct region *region, struct weir_permit_view *view, bool own)
+{
+    static const uint32_t never_blocked =
+        0; /* blocks are for clients; the worker refuses a blocked client's calls itself */
+    memset(view, 0, sizeof *view);
+    view->gate = region->gate;
+    view->block = &never_blocked;
+    view->provider = region->provider;
+    view->foreign = region->foreign;
+    view->word = own ? region->own_word : region->word;
+    view->pause = region->pause;
+    view->tables_base = region->tables;
+    view->tables_cnt = region->tables_cnt;
+    view->tables_stride_bytes = region->tables_stride_bytes;
+    view->bounds = (struct weir_tables_bounds){.provider_cnt = region->provider_cnt,
+                                               .limit_cnt = region->limit_cnt,
+                                               .route_cnt = region->route_cnt,
+                                               .endpoint_cnt = region->endpoint_cnt,
+                                               .word_cnt = region->word_cnt};
+    weir_clock_init(&view->time, region->clock, 0);
+}
+
+uint64_t meter_stride_bytes(const struct region *region)
+{
+    uint64_t counts =
+        ((uint64_t)region->route_cnt + region->limit_cnt) * WEIR_PRIORITY_CNT * sizeof(uint32_t);
+    return weir_round_up(sizeof(struct weir_shm_meter_head) + counts, WEIR_LINE_BYTES);
+}
+
+static size_t arena_parts(const struct region *region, const struct arena_spec *spec,
+                          struct weir_segment_part parts[5])
+{
+    parts[0] = (struct weir_segment_part){WEIR_SECTION_WAKE, 1, sizeof(struct weir_shm_wake)};
+    parts[1] = (struct weir_segment_part){WEIR_SECTION_METER, WEIR_THREADS_MAX,
+                                          meter_stride_bytes(region)};
+    parts[2] =
+        (struct weir_segment_part){WEIR_SECTION_SLOT, spec->slot_cnt, sizeof(struct weir_shm_slot)};
+    parts[3] =
+        (struct weir_segment_part){WEIR_SECTION_REQUEST, spec->slot_cnt, spec->request_bytes};
+    parts[4] = (struct weir_segment_part){WEIR_SECTION_RESPONSE, 1, spec->response_bytes};
+    return 5;
+}
+
+uint64_t arena_bytes(const struct region *region, const struct arena_spec *spec)
+{
+    struct weir_segment_part parts[5];
+    return weir_segment_bytes(parts, arena_parts(region, spec, parts));
+}
+
+int arena_create(const struct region *region, const char *name, const struct arena_spec *spec,
+                 struct weir_segment *arena, struct weir_segment *shadow)
+{
+    struct weir_segment_part parts[5];
+    struct weir_segment_spec s = {
+        .name = name, .broker_id = region->broker_id, .kind = WEIR_SEGMENT_ARENA, .part = parts};
+    s.part_cnt = arena_parts(region, spec, parts);
+    int rc = weir_segment_create(arena, &s);
+    if (rc != WEIR_OK) {
+        return rc;
+    }
+    uint64_t stride;
+    char *meter = weir_segment_section(arena, WEIR_SECTION_METER, 1, NULL, &stride);
+    for (uint32_t t = 0; t < WEIR_THREADS_MAX; t++) {
+        struct weir_shm_meter_head *head = (void *)(meter + t * stride);
+        head->route_cnt = region->route_cnt;
+        head->limit_cnt = region->limit_cnt;
+    }
+    const struct weir_segment_part shadow_part = {WEIR_SECTION_SHADOW, spec->slot_cnt,
+                                                  sizeof(struct weir_shm_shadow)};
+    s.kind = WEIR_SEGMENT_SHADOW;
+    s.part = &shadow_part;
+    s.part_cnt = 1;
+    rc = weir_segment_create(shadow, &s);
+    if (rc != WEIR_OK) {
+        weir_segment_unmap(arena);
+    }
+    return rc;
+}

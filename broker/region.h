@@ -1,0 +1,78 @@
+/*
+ * region.h: all shared memory of one broker, made by the supervisor and inherited by its workers.
+ *
+ * The pointers lead into the mapped segments. The supervisor fills a region once; each worker gets a copy by fork and with it the one
+ * writable mapping of the board that can exist (weir_segment.h).
+ */
+#ifndef WEIR_BROKER_REGION_H
+#define WEIR_BROKER_REGION_H
+
+#include "broker/config/config.h"
+#include "shm/weir_permit.h"
+#include "shm/weir_ring.h"
+#include "shm/weir_segment.h"
+
+struct region {
+    uint64_t broker_id;
+    uint32_t ring_order;
+    uint32_t domain_cnt, provider_cnt, limit_cnt, route_cnt, endpoint_cnt, word_cnt;
+    struct weir_segment board, permits, ledger, ring[WEIR_DOMAINS_MAX];
+    /* board */
+    struct weir_shm_gate *gate;
+    struct weir_shm_supervisor *supervisor;
+    struct weir_shm_worker *worker;
+    struct weir_shm_clock *clock;
+    struct weir_shm_need_wakeup *need_wakeup;
+    struct weir_shm_block *block;
+    struct weir_shm_provider *provider;
+    struct weir_shm_foreign *foreign;
+    struct weir_shm_limit_stats *limit_stats;
+    struct weir_shm_limit_view *limit_view;
+    struct weir_shm_route_stats *route_stats;
+    struct weir_shm_endpoint *endpoint;
+    struct weir_shm_ring_head *ring_head; /* [domain * 5 + priority] */
+    struct weir_shm_client *client;
+    char *tables;
+    uint32_t tables_cnt;
+    uint64_t tables_stride_bytes;
+    /* permits */
+    struct weir_shm_limit_word *word;
+    struct weir_shm_pause *pause;
+    /* ring */
+    char *ring_base[WEIR_DOMAINS_MAX];
+    uint64_t ring_stride_bytes;
+    /* ledger */
+    struct weir_shm_ledger *own;
+    struct weir_shm_limit_word *own_word;
+};
+
+/*
+ * Create every segment that the configuration asks for and publish the first tables. Returns WEIR_OK, or an error with `text` filled in the form
+ * "what: value: why: next step". Caller: the supervisor, once.
+ */
+int region_create(struct region *region, const struct weir_config *config, char *text,
+                  size_t text_bytes);
+
+void region_destroy(struct region *region);
+
+/* A view for taking permits: from the shared words, or (`own`) from the worker's private account. Caller: worker, tests. */
+void region_permit_view(const struct region *region, struct weir_permit_view *view, bool own);
+
+/* One client's private pieces. */
+struct arena_spec {
+    uint32_t slot_cnt;
+    uint32_t request_bytes;
+    uint64_t response_bytes;
+};
+
+/* The bytes of an arena of this spec. */
+uint64_t arena_bytes(const struct region *region, const struct arena_spec *spec);
+
+/* Create the arena and its shadow. Returns WEIR_OK or an error. Caller: the supervisor. */
+int arena_create(const struct region *region, const char *name, const struct arena_spec *spec,
+                 struct weir_segment *arena, struct weir_segment *shadow);
+
+/* The bytes of one thread's meter. */
+uint64_t meter_stride_bytes(const struct region *region);
+
+#endif

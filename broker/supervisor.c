@@ -1,0 +1,431 @@
+#include "broker/supervisor.h"
+
+#include "broker/admission.h"
+#include "broker/aftermath.h"
+#include "broker/log.h"
+#include "broker/resolver.h"
+#include "broker/worker.h"
+#include "shm/weir_atomic.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define LEASE_NS       (5 * WEIR_NS_PER_S)
+#define BEAT_MS        200
+#define BACKOFF_MIN_NS (1 * WEIR_NS_PER_S)
+#define BACKOFF_MAX_NS (60 * WEIR_NS_PER_S)
+
+/* What an epoll event belongs to: kind in the high half, index in the low half. */
+enum watch { WATCH_SIGNAL = 1, WATCH_LISTENER, WATCH_PEER, WATCH_CLIENT, WATCH_WORKER };
+
+struct supervisor {
+    const struct weir_config *config;
+    struct region region;
+    struct admission admission;
+    char dir[PATH_MAX];
+    int lock_fd, epoll_fd, signal_fd;
+    int resolver_ours,
+        resolver_theirs; /* the worker's end and the resolver's: kept, so that either may be started again */
+    pid_t resolver_pid, worker_pid;
+    int worker_control; /* -1: no worker */
+    bool stopping;
+    uint64_t restart_at_ns; /* when to start a worker; 0 = one runs */
+    uint64_t backoff_ns;
+    uint64_t worker_started_ns;
+    uint32_t restarts;
+};
+
+static void watch(struct supervisor *s, int fd, enum watch kind, uint32_t index)
+{
+    struct epoll_event e = {.events = EPOLLIN, .data.u64 = (uint64_t)kind << 32 | index};
+    (void)epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &e);
+}
+
+/* ---------------------------------------------------------------------------------------------- children */
+
+/* What a child must not keep: connections whose end means something, and what only the supervisor uses. */
+static void child_forget(struct supervisor *s, bool keep_lock)
+{
+    sigset_t none;
+    for (uint32_t i = 0; i < PEERS_MAX; i++) {
+        if (s->admission.peer[i].socket >= 0) {
+            (void)close(s->admission.peer[i].socket);
+        }
+    }
+    for (uint32_t d = 0; d < s->region.domain_cnt; d++) {
+        (void)close(s->admission.listener[d]);
+    }
+    (void)close(s->epoll_fd);
+    (void)close(s->signal_fd);
+    if (!keep_lock) {
+        (void)close(s->lock_fd);
+    }
+    (void)sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static void resolver_start(struct supervisor *s)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        int fd = s->resolver_theirs;
+        child_forget(s, false);
+        (void)close(s->resolver_ours);
+        if (s->worker_control >= 0) {
+            (void)close(s->worker_control);
+        }
+        resolver_run(fd);
+    }
+    s->resolver_pid = pid;
+}
+
+/* The clients as a new worker finds them: fork copies this table, and with it every descriptor. */
+static uint32_t clients_list(const struct supervisor *s, struct client_info *out)
+{
+    uint32_t cnt = 0;
+    for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
+        if (s->admission.used[i]) {
+            out[cnt++] = s->admission.client[i];
+        }
+    }
+    return cnt;
+}
+
+static void worker_start(struct supervisor *s)
+{
+    static struct client_info clients[WEIR_CLIENTS_MAX];
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0) {
+        log_error("worker_not_started", "s:s", "reason", strerror(errno));
+        s->restart_at_ns = weir_clock_monotonic_ns() + BACKOFF_MIN_NS;
+        return;
+    }
+    pid_t pid = fork();
+    if (pid == 0) {
+        child_forget(s, true); /* the lock: a second broker must not start while we live */
+        (void)close(pair[0]);
+        (void)close(s->resolver_theirs);
+        uint32_t cnt = clients_list(s, clients);
+        _exit(worker_run(s->config, &s->region, clients, cnt, pair[1], s->resolver_ours));
+    }
+    (void)close(pair[1]);
+    if (pid < 0) {
+        (void)close(pair[0]);
+        s->restart_at_ns = weir_clock_monotonic_ns() + BACKOFF_MIN_NS;
+        return;
+    }
+    s->worker_pid = pid;
+    s->worker_control = pair[0];
+    s->worker_started_ns = weir_clock_monotonic_ns();
+    s->restart_at_ns = 0;
+    watch(s, pair[0], WATCH_WORKER, 0);
+}
+
+/* After SIGSEGV or SIGABRT the restart waits, doubling: forked workers share one address layout, and guessing it should cost time. */
+static uint64_t restart_delay(struct supervisor *s, int status, uint64_t now_ns)
+{
+    bool crashed =
+        WIFSIGNALED(status) && (WTERMSIG(status) == SIGSEGV || WTERMSIG(status) == SIGABRT ||
+                                WTERMSIG(status) == SIGBUS || WTERMSIG(status) == SIGILL);
+    bool failed_at_once = WIFEXITED(status) && now_ns - s->worker_started_ns < WEIR_NS_PER_S;
+    if (!crashed && !failed_at_once) {
+        s->backoff_ns = 0;
+        return 0;
+    }
+    if (now_ns - s->worker_started_ns > BACKOFF_MAX_NS) {
+        s->backoff_ns = 0; /* it had run well for a minute */
+    }
+    s->backoff_ns =
+        s->backoff_ns == 0 ? BACKOFF_MIN_NS : weir_min_u64(2 * s->backoff_ns, BACKOFF_MAX_NS);
+    return s->backoff_ns;
+}
+
+static void worker_died(struct supervisor *s, int status)
+{
+    uint64_t now_ns = weir_clock_monotonic_ns();
+    (void)close(s->worker_control);
+    s->worker_control = -1;
+    s->worker_pid = 0;
+    if (s->stopping) {
+        return;
+    }
+    uint64_t delay_ns = restart_delay(s, status, now_ns);
+    s->restarts++;
+    s->restart_at_ns = now_ns + delay_ns;
+    weir_store_relaxed_u32(&s->region.supervisor->worker_restarts,
+                           s->restarts); /* relaxed: for people, both */
+    weir_store_relaxed_u64(&s->region.supervisor->worker_died_ns, now_ns);
+    log_warn("worker_died", "s:i, s:i, s:i, s:I", "signal",
+             WIFSIGNALED(status) ? WTERMSIG(status) : 0, "status",
+             WIFEXITED(status) ? WEXITSTATUS(status) : 0, "restarts", (int)s->restarts,
+             "restart_in_ms", (long long)(delay_ns / WEIR_NS_PER_MS));
+    if (delay_ns == 0) {
+        worker_start(s);
+    }
+}
+
+static void children_reap(struct supervisor *s)
+{
+    int status;
+    pid_t pid;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        if (pid == s->worker_pid) {
+            worker_died(s, status);
+        } else if (pid == s->resolver_pid && !s->stopping) {
+            log_warn("resolver_died", "");
+            resolver_start(s);
+        }
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------- events */
+
+static void client_left(struct supervisor *s, uint32_t index)
+{
+    if (index >= WEIR_CLIENTS_MAX || !s->admission.used[index] || s->admission.client[index].gone) {
+        return;
+    }
+    s->admission.client[index].gone = 1; /* a new worker must know it too */
+    const struct control_message m = {.kind = CONTROL_GONE, .client = {.index = index}};
+    if (s->worker_control >= 0) {
+        (void)control_send(s->worker_control, &m, sizeof m, NULL, 0);
+    }
+}
+
+static void on_peer(struct supervisor *s, uint32_t index)
+{
+    struct peer *p = &s->admission.peer[index];
+    uint32_t client = UINT32_MAX;
+    if (p->socket < 0) {
+        return;
+    }
+    switch (admission_read(&s->admission, p, s->stopping ? -1 : s->worker_control, &client)) {
+    case ADMISSION_ATTACHED:
+        if (client != UINT32_MAX) {
+            watch(s, s->admission.client[client].pidfd, WATCH_CLIENT, client);
+        }
+        break;
+    case ADMISSION_LEFT:
+        client_left(s, client);
+        break;
+    default:
+        break;
+    }
+}
+
+static void on_worker(struct supervisor *s)
+{
+    struct control_message m;
+    while (s->worker_control >= 0 &&
+           control_receive(s->worker_control, &m, sizeof m, NULL, NULL) == (ssize_t)sizeof m) {
+        if (m.kind == CONTROL_REAPED) {
+            admission_reaped(&s->admission, m.client.index);
+        }
+    }
+    children_reap(s); /* an end of file is its death: SIGCHLD may come a moment later */
+}
+
+static void stop_begin(struct supervisor *s)
+{
+    const struct control_message m = {.kind = CONTROL_DRAIN};
+    if (s->stopping) {
+        return;
+    }
+    s->stopping = true;
+    log_info("stopping", "");
+    if (s->worker_control >= 0) {
+        (void)control_send(s->worker_control, &m, sizeof m, NULL, 0);
+    }
+}
+
+static void on_signal(struct supervisor *s)
+{
+    struct signalfd_siginfo info;
+    while (read(s->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
+        if (info.ssi_signo == SIGCHLD) {
+            children_reap(s);
+        } else if (info.ssi_signo != SIGHUP) {
+            stop_begin(s);
+        }
+    }
+}
+
+static void on_event(struct supervisor *s, const struct epoll_event *e)
+{
+    uint32_t index = (uint32_t)e->data.u64;
+    struct peer *p;
+    switch ((enum watch)(e->data.u64 >> 32)) {
+    case WATCH_SIGNAL:
+        on_signal(s);
+        break;
+    case WATCH_LISTENER:
+        p = admission_accept(&s->admission, index);
+        if (p != NULL) {
+            watch(s, p->socket, WATCH_PEER, (uint32_t)(p - s->admission.peer));
+        }
+        break;
+    case WATCH_PEER:
+        on_peer(s, index);
+        break;
+    case WATCH_CLIENT:
+        client_left(s, index);
+        if (s->admission.used[index]) {
+            (void)epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, s->admission.client[index].pidfd,
+                            NULL); /* it stays readable */
+        }
+        break;
+    case WATCH_WORKER:
+        on_worker(s);
+        break;
+    }
+}
+
+/* Heartbeat; the lease and the worker's rebirth while there is none. */
+static void beat(struct supervisor *s)
+{
+    uint64_t now_ns = weir_clock_monotonic_ns();
+    weir_store_relaxed_u64(&s->region.supervisor->heartbeat_ns, now_ns); /* relaxed: for people */
+    if (s->worker_control < 0 && !s->stopping) {
+        weir_store_release_u64(&s->region.gate->lease_until_ns,
+                               now_ns +
+                                   LEASE_NS); /* permits flow on; no partner: compared with time */
+        if (s->restart_at_ns != 0 && now_ns >= s->restart_at_ns) {
+            worker_start(s);
+        }
+    }
+    admission_idle(&s->admission, now_ns);
+}
+
+/* ---------------------------------------------------------------------------------------------- start and stop */
+
+static int fail(const char *text)
+{
+    (void)fprintf(stderr, "weird: %s\n", text);
+    return 1;
+}
+
+static int directory_make(struct supervisor *s, const char *runtime_dir, char *text,
+                          size_t text_bytes)
+{
+    (void)mkdir(runtime_dir, 0755);
+    (void)snprintf(s->dir, sizeof s->dir, "%s/%s", runtime_dir, s->config->broker.name);
+    if (mkdir(s->dir, 0755) != 0 && errno != EEXIST) {
+        (void)snprintf(
+            text, text_bytes,
+            "cannot make: path=%.300s: %s: choose another broker.runtime_dir or --runtime-dir",
+            s->dir, strerror(errno));
+        return -1;
+    }
+    return 0;
+}
+
+static int signals_open(struct supervisor *s)
+{
+    sigset_t set;
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGINT);
+    (void)sigaddset(&set, SIGHUP);
+    (void)sigaddset(&set, SIGCHLD);
+    (void)sigprocmask(SIG_BLOCK, &set, NULL);
+    (void)signal(SIGPIPE, SIG_IGN);
+    s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (s->signal_fd < 0 || s->epoll_fd < 0) {
+        return -1;
+    }
+    watch(s, s->signal_fd, WATCH_SIGNAL, 0);
+    return 0;
+}
+
+static int open_all(struct supervisor *s, const char *runtime_dir, char *text, size_t text_bytes)
+{
+    int pair[2];
+    enum aftermath found;
+    if (directory_make(s, runtime_dir, text, text_bytes) != 0) {
+        return -1;
+    }
+    s->lock_fd = aftermath_lock(s->dir, text, text_bytes);
+    if (s->lock_fd < 0 || region_create(&s->region, s->config, text, text_bytes) != WEIR_OK) {
+        return -1;
+    }
+    if (aftermath_enter(s->dir, &s->region, &found, text, text_bytes) != 0) {
+        return -1;
+    }
+    if (found == AFTERMATH_SPENT) {
+        log_warn("limits_counted_as_spent", "s:s", "why",
+                 "the broker before this one did not stop cleanly");
+    } else if (found == AFTERMATH_RESTORED) {
+        log_info("limits_restored", "");
+    }
+    if (signals_open(s) != 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
+        (void)snprintf(text, text_bytes, "cannot open descriptors: %s: raise ulimit -n",
+                       strerror(errno));
+        return -1;
+    }
+    s->resolver_ours = pair[0];
+    s->resolver_theirs = pair[1];
+    if (admission_open(&s->admission, s->config, &s->region, s->dir, text, text_bytes) != 0) {
+        return -1;
+    }
+    for (uint32_t d = 0; d < s->region.domain_cnt; d++) {
+        watch(s, s->admission.listener[d], WATCH_LISTENER, d);
+    }
+    return 0;
+}
+
+static int stop_end(struct supervisor *s)
+{
+    int status = 0;
+    admission_close(&s->admission);
+    (void)kill(s->resolver_pid, SIGTERM);
+    (void)waitpid(s->resolver_pid, &status, 0);
+    weir_store_release_u64(&s->region.gate->lease_until_ns, 0); /* no partner: compared with time */
+    (void)usleep(1000); /* a permit between its look at the lease and its charge is done by now */
+    if (aftermath_leave(s->dir, &s->region) != 0) {
+        log_error("state_not_written", "s:s", "meaning",
+                  "the next broker counts every limit as spent");
+        return 1;
+    }
+    log_info("stopped", "");
+    return 0;
+}
+
+int supervisor_run(const struct weir_config *config, const char *runtime_dir)
+{
+    static struct supervisor supervisor; /* large; zeroed */
+    struct supervisor *s = &supervisor;
+    char text[512] = "";
+    s->config = config;
+    s->worker_control = -1;
+    log_open(config->broker.log, "supervisor");
+    if (open_all(s, runtime_dir, text, sizeof text) != 0) {
+        return fail(text);
+    }
+    s->region.supervisor->pid = (uint32_t)getpid();
+    s->region.supervisor->started_ns = weir_clock_monotonic_ns();
+    resolver_start(s);
+    worker_start(s);
+    log_info("broker_started", "s:s, s:s, s:i", "name", config->broker.name, "directory", s->dir,
+             "domains", (int)s->region.domain_cnt);
+    while (!s->stopping || s->worker_pid != 0) {
+        struct epoll_event events[64];
+        int n = epoll_wait(s->epoll_fd, events, 64, BEAT_MS);
+        for (int i = 0; i < n; i++) {
+            on_event(s, &events[i]);
+        }
+        beat(s);
+    }
+    return stop_end(s);
+}

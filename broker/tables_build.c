@@ -1,0 +1,331 @@
+#include "broker/tables_build.h"
+
+#include "shm/weir_bucket.h"
+#include "shm/weir_window.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static bool has_clock_route(const struct weir_config_provider *p)
+{
+    return p->clock.source == WEIR_CONFIG_CLOCK_SERVER && p->endpoint_cnt > 0;
+}
+
+static uint32_t words_of(const struct weir_config_provider *p, const struct weir_config_limit *l)
+{
+    return (uint32_t)p->scope[l->scope].cnt;
+}
+
+void tables_measure(const struct weir_config *config, struct tables_size *size)
+{
+    *size = (struct tables_size){.provider_cnt = (uint32_t)config->provider_cnt};
+    for (size_t i = 0; i < config->provider_cnt; i++) {
+        const struct weir_config_provider *p = &config->provider[i];
+        size->limit_cnt += (uint32_t)p->limit_cnt;
+        size->route_cnt += (uint32_t)p->route_cnt + (has_clock_route(p) ? 1U : 0U);
+        size->endpoint_cnt += (uint32_t)p->endpoint_cnt;
+        for (unsigned k = 0; k < WEIR_SCOPE_KIND_CNT; k++) {
+            size->scope_cnt += (uint32_t)p->scope[k].cnt;
+        }
+        for (size_t l = 0; l < p->limit_cnt; l++) {
+            size->word_cnt += words_of(p, &p->limit[l]);
+        }
+    }
+    uint64_t bytes = sizeof(struct weir_shm_tables) +
+                     size->provider_cnt * sizeof(struct weir_shm_provider_row) +
+                     size->limit_cnt * sizeof(struct weir_shm_limit_row) +
+                     size->route_cnt * sizeof(struct weir_shm_route_row) +
+                     size->endpoint_cnt * sizeof(struct weir_shm_endpoint_row) +
+                     size->scope_cnt * sizeof(struct weir_shm_scope_row);
+    size->bytes = (uint32_t)weir_round_up(bytes, WEIR_LINE_BYTES);
+}
+
+/* The dearest cost on limit `l` among routes of class critical; among all routes where none is critical. */
+static uint32_t dearest_critical(const struct weir_config_provider *p, size_t l)
+{
+    uint64_t critical = 0;
+    uint64_t any = 0;
+    for (size_t r = 0; r < p->route_cnt; r++) {
+        const struct weir_config_route *route = &p->route[r];
+        for (size_t c = 0; c < route->cost_cnt; c++) {
+            if (route->cost[c].limit_idx == l) {
+                any = weir_max_u64(any, route->cost[c].units);
+                if (route->priority == WEIR_PRIORITY_CRITICAL) {
+                    critical = weir_max_u64(critical, route->cost[c].units);
+                }
+            }
+        }
+    }
+    return (uint32_t)(critical > 0 ? critical : any);
+}
+
+/*
+ * What must stay free for the classes above `c`, at the window's start (`*full`) and to its end (`*floor`). Grows strictly by class wherever
+ * the limit keeps any headroom at all; 0 for all classes where it keeps none, so that a quota of 1 stays usable.
+ */
+static void reserves(const struct weir_config_limit *l, uint32_t dearest,
+                     uint32_t full[WEIR_PRIORITY_CNT], uint32_t floor[WEIR_PRIORITY_CNT])
+{
+    uint64_t sum_ppm = 0;
+    for (unsigned c = 0; c < WEIR_PRIORITY_CNT; c++) {
+        sum_ppm += l->headroom_ppm[c];
+    }
+    full[0] = 0;
+    floor[0] = 0;
+    uint64_t above_ppm = 0;
+    for (unsigned c = 1; c < WEIR_PRIORITY_CNT; c++) {
+        above_ppm += l->headroom_ppm[c - 1];
+        uint64_t units = (l->burst_units * above_ppm + 999999U) / 1000000U;
+        floor[c] = sum_ppm == 0 ? 0 : dearest + (c - 1);
+        full[c] = sum_ppm == 0 ? 0 : (uint32_t)weir_max_u64(units, (uint64_t)full[c - 1] + 1);
+        full[c] = full[c] > floor[c] ? full[c] : floor[c];
+    }
+}
+
+static int bucket_row(struct weir_shm_limit_row *row, const struct weir_config_limit *l,
+                      uint64_t jitter_ns, const uint32_t full[WEIR_PRIORITY_CNT], char *text,
+                      size_t text_bytes)
+{
+    row->quota = (uint32_t)l->burst_units;
+    row->unit_ns = weir_bucket_unit_ns(l->window_ns, (uint32_t)l->quota_units);
+    if (row->unit_ns > (UINT64_C(1) << 61) / row->quota) {
+        (void)snprintf(text, text_bytes,
+                       "limit %s: a burst of %u would take %s to come back: use a smaller burst",
+                       row->name, row->quota, "more than 73 years");
+        return WEIR_E_ARGUMENT;
+    }
+    for (unsigned c = 0; c < WEIR_PRIORITY_CNT; c++) {
+        uint64_t all_ns = (uint64_t)row->quota * row->unit_ns;
+        uint64_t kept_ns = (uint64_t)full[c] * row->unit_ns + jitter_ns;
+        if (kept_ns + row->unit_ns > all_ns) {
+            (void)snprintf(text, text_bytes,
+                           "limit %s: burst %u leaves nothing to class %u once max_jitter (%llu "
+                           "ns) and headroom are taken off: "
+                           "raise burst, or lower max_jitter",
+                           row->name, row->quota, c, (unsigned long long)jitter_ns);
+            return WEIR_E_ARGUMENT;
+        }
+        row->tolerance_ns[c] = all_ns - kept_ns;
+    }
+    return WEIR_OK;
+}
+
+static void window_row(struct weir_shm_limit_row *row, const struct weir_config_limit *l,
+                       uint64_t jitter_ns, const uint32_t full[WEIR_PRIORITY_CNT],
+                       const uint32_t floor[WEIR_PRIORITY_CNT])
+{
+    row->quota = (uint32_t)l->quota_units;
+    for (unsigned c = 0; c < WEIR_PRIORITY_CNT; c++) {
+        row->reserve_min[c] = floor[c];
+        unsigned __int128 q = ((unsigned __int128)full[c] << 64) + l->window_ns - 1;
+        row->release_q64[c] = (uint64_t)(q / l->window_ns);
+    }
+    uint64_t overlaps = 2 + (jitter_ns + l->window_ns - 1) / l->window_ns;
+    row->quota_unaligned = (uint32_t)(l->quota_units / overlaps);
+}
+
+static int limit_row(struct weir_shm_limit_row *row, const struct weir_config_provider *p,
+                     size_t index, uint32_t provider, uint32_t word_first, char *text,
+                     size_t text_bytes)
+{
+    const struct weir_config_limit *l = &p->limit[index];
+    uint32_t full[WEIR_PRIORITY_CNT];
+    uint32_t floor[WEIR_PRIORITY_CNT];
+    reserves(l, dearest_critical(p, index), full, floor);
+    row->kind = l->kind;
+    row->provider = provider;
+    row->word_first = word_first;
+    row->word_cnt = words_of(p, l);
+    row->scope_kind = l->scope;
+    row->scope_shift = 16U * (uint32_t)l->scope;
+    row->window_ns = l->window_ns;
+    row->window_inverse = weir_window_inverse(l->window_ns);
+    row->rate_window_ns = l->window_ns;
+    row->rate_quota = (uint32_t)l->quota_units;
+    memcpy(row->name, l->name, sizeof row->name);
+    for (unsigned c = 0; c < WEIR_PRIORITY_CNT; c++) {
+        row->headroom_ppm[c] = (uint32_t)l->headroom_ppm[c];
+    }
+    if (l->kind == WEIR_LIMIT_TOKEN_BUCKET) {
+        return bucket_row(row, l, p->clock.max_jitter_ns, full, text, text_bytes);
+    }
+    window_row(row, l, p->clock.max_jitter_ns, full, floor);
+    return WEIR_OK;
+}
+
+static void route_costs(struct weir_shm_route_row *row, const struct weir_config_route *r,
+                        uint32_t limit_first, const struct weir_shm_limit_row *limit)
+{
+    row->limit_cnt = (uint32_t)r->cost_cnt;
+    for (size_t c = 0; c < r->cost_cnt; c++) {
+        row->limit[c] = (uint16_t)(limit_first + r->cost[c].limit_idx);
+        row->cost[c] = (uint32_t)r->cost[c].units;
+        if (limit[row->limit[c]].kind == WEIR_LIMIT_FIXED_WINDOW) {
+            row->flags |= WEIR_ROUTE_NEEDS_CLOCK;
+        }
+    }
+}
+
+static void route_row(struct weir_shm_route_row *row, const struct weir_config_route *r,
+                      uint32_t provider, uint32_t limit_first,
+                      const struct weir_shm_limit_row *limit)
+{
+    row->provider = provider;
+    row->method = r->method;
+    row->priority = r->priority;
+    row->response_max_bytes = (uint32_t)r->response_max_bytes;
+    row->timeout_ns = r->timeout_ns;
+    memcpy(row->name, r->name, sizeof row->name);
+    row->flags = (r->transport == WEIR_CONFIG_TRANSPORT_OWN ? WEIR_ROUTE_OWN_TRANSPORT : 0U) |
+                 (r->is_idempotent ? WEIR_ROUTE_IDEMPOTENT : 0U) |
+                 (r->is_signed ? WEIR_ROUTE_SIGNED : 0U);
+    size_t n = strlen(r->path);
+    if (n >= 2 && strcmp(r->path + n - 2, "/*") == 0) {
+        row->flags |= WEIR_ROUTE_PATH_REST;
+    }
+    route_costs(row, r, limit_first, limit);
+}
+
+/* The worker's question for the time. */
+static void clock_route_row(struct weir_shm_route_row *row, const struct weir_config_provider *p,
+                            uint32_t provider, uint32_t limit_first,
+                            const struct weir_shm_limit_row *limit)
+{
+    row->provider = provider;
+    row->method = WEIR_METHOD_GET;
+    row->priority = WEIR_PRIORITY_HIGH;
+    row->response_max_bytes = 4096;
+    row->timeout_ns = 2 * WEIR_NS_PER_S;
+    row->flags = WEIR_ROUTE_IDEMPOTENT;
+    memcpy(row->name, TABLES_CLOCK_ROUTE, sizeof TABLES_CLOCK_ROUTE);
+    for (size_t r = 0; r < p->route_cnt; r++) {
+        if (p->route[r].method == WEIR_METHOD_GET && strcmp(p->route[r].path, p->clock.path) == 0) {
+            route_costs(row, &p->route[r], limit_first, limit);
+            return;
+        }
+    }
+    for (size_t l = 0; l < p->limit_cnt && row->limit_cnt < WEIR_PERMIT_LIMITS_MAX; l++) {
+        if (p->limit[l].scope == WEIR_SCOPE_IP) {
+            row->limit[row->limit_cnt] = (uint16_t)(limit_first + l);
+            row->cost[row->limit_cnt++] = 1;
+            row->flags |= p->limit[l].kind == WEIR_LIMIT_FIXED_WINDOW ? WEIR_ROUTE_NEEDS_CLOCK : 0U;
+        }
+    }
+}
+
+/* Where the rows of a block lie, and how many are filled. */
+struct build {
+    const struct weir_config *config;
+    struct weir_shm_provider_row *provider;
+    struct weir_shm_limit_row *limit;
+    struct weir_shm_route_row *route;
+    struct weir_shm_endpoint_row *endpoint;
+    struct weir_shm_scope_row *scope;
+    uint32_t limit_cnt, route_cnt, endpoint_cnt, scope_cnt, word_cnt;
+    char *text;
+    size_t text_bytes;
+};
+
+static void endpoint_row(struct weir_shm_endpoint_row *row, const struct weir_config_endpoint *e,
+                         uint32_t provider)
+{
+    row->provider = provider;
+    row->port = e->url.port;
+    row->role = (uint32_t)e->role - 1U;
+    row->connections_max = (uint32_t)e->connection_max;
+    row->tls = e->url.tls;
+    row->weight = (uint32_t)e->weight;
+    memcpy(row->name, e->name, sizeof row->name);
+    (void)snprintf(row->host, sizeof row->host, "%.63s", e->url.host);
+}
+
+static void scope_rows(struct build *b, const struct weir_config_provider *p, uint32_t provider)
+{
+    for (uint32_t k = 0; k < WEIR_SCOPE_KIND_CNT; k++) {
+        for (uint32_t v = 0; v < p->scope[k].cnt; v++) {
+            struct weir_shm_scope_row *row = &b->scope[b->scope_cnt++];
+            row->provider = provider;
+            row->kind = k;
+            row->value = v;
+            (void)snprintf(row->name, sizeof row->name, "%.31s", p->scope[k].text[v]);
+        }
+    }
+}
+
+static int provider_rows(struct build *b, uint32_t index)
+{
+    const struct weir_config_provider *p = &b->config->provider[index];
+    struct weir_shm_provider_row *row = &b->provider[index];
+    memcpy(row->name, p->name, sizeof row->name);
+    row->jitter_ns = p->clock.max_jitter_ns;
+    row->slack_ns = p->clock.max_jitter_ns / 2;
+    row->limit_first = b->limit_cnt;
+    row->limit_cnt = (uint32_t)p->limit_cnt;
+    row->route_first = b->route_cnt;
+    row->route_cnt = (uint32_t)p->route_cnt + (has_clock_route(p) ? 1U : 0U);
+    row->endpoint_first = b->endpoint_cnt;
+    row->endpoint_cnt = (uint32_t)p->endpoint_cnt;
+    for (unsigned k = 0; k < WEIR_SCOPE_KIND_CNT; k++) {
+        row->scope_cnt[k] = (uint32_t)p->scope[k].cnt;
+    }
+    scope_rows(b, p, index);
+    for (size_t l = 0; l < p->limit_cnt; l++) {
+        struct weir_shm_limit_row *lr = &b->limit[b->limit_cnt++];
+        int rc = limit_row(lr, p, l, index, b->word_cnt, b->text, b->text_bytes);
+        if (rc != WEIR_OK) {
+            return rc;
+        }
+        b->word_cnt += lr->word_cnt;
+    }
+    for (size_t r = 0; r < p->route_cnt; r++) {
+        route_row(&b->route[b->route_cnt++], &p->route[r], index, row->limit_first, b->limit);
+    }
+    if (has_clock_route(p)) {
+        clock_route_row(&b->route[b->route_cnt++], p, index, row->limit_first, b->limit);
+    }
+    for (size_t e = 0; e < p->endpoint_cnt; e++) {
+        endpoint_row(&b->endpoint[b->endpoint_cnt++], &p->endpoint[e], index);
+    }
+    return WEIR_OK;
+}
+
+int tables_build(const struct weir_config *config, const struct tables_size *size,
+                 uint32_t generation, struct weir_shm_tables *block, char *text, size_t text_bytes)
+{
+    uint32_t off = sizeof *block;
+    block->generation = generation;
+    block->used_bytes = size->bytes;
+    block->provider_cnt = size->provider_cnt;
+    block->provider_off_bytes = off;
+    off += size->provider_cnt * (uint32_t)sizeof(struct weir_shm_provider_row);
+    block->limit_cnt = size->limit_cnt;
+    block->limit_off_bytes = off;
+    off += size->limit_cnt * (uint32_t)sizeof(struct weir_shm_limit_row);
+    block->route_cnt = size->route_cnt;
+    block->route_off_bytes = off;
+    off += size->route_cnt * (uint32_t)sizeof(struct weir_shm_route_row);
+    block->endpoint_cnt = size->endpoint_cnt;
+    block->endpoint_off_bytes = off;
+    off += size->endpoint_cnt * (uint32_t)sizeof(struct weir_shm_endpoint_row);
+    block->scope_cnt = size->scope_cnt;
+    block->scope_off_bytes = off;
+    char *at = (char *)block;
+    struct build b = {
+        .config = config,
+        .provider = (void *)(at + block->provider_off_bytes),
+        .limit = (void *)(at + block->limit_off_bytes),
+        .route = (void *)(at + block->route_off_bytes),
+        .endpoint = (void *)(at + block->endpoint_off_bytes),
+        .scope = (void *)(at + block->scope_off_bytes),
+        .text = text,
+        .text_bytes = text_bytes,
+    };
+    for (uint32_t i = 0; i < config->provider_cnt; i++) {
+        int rc = provider_rows(&b, i);
+        if (rc != WEIR_OK) {
+            return rc;
+        }
+    }
+    block->checksum = weir_tables_checksum(block);
+    return WEIR_OK;
+}

@@ -1,0 +1,143 @@
+/*
+ * weird: the broker. Options, configuration, and then the supervisor.
+ */
+#include "broker/config/config.h"
+#include "broker/supervisor.h"
+
+#include <getopt.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { EXIT_OK = 0, EXIT_USAGE = 1, EXIT_CONFIG = 2 };
+
+static void usage(FILE *out)
+{
+    (void)fputs(
+        "usage: weird --config FILE [--runtime-dir DIR]\n"
+        "       weird --config FILE --check          check the configuration and say what is "
+        "wrong\n"
+        "       weird --config FILE --print-config   print it with every default written out\n"
+        "       weird --print-schema                 print weir.yaml(5)\n"
+        "       weird --version | --help\n"
+        "\n"
+        "  -c, --config FILE       the configuration, weir.yaml(5)\n"
+        "  -d, --runtime-dir DIR   where the sockets go; over $WEIR_RUNTIME_DIR and "
+        "broker.runtime_dir\n"
+        "\n"
+        "weird runs in the foreground and logs one JSON object a line to stderr. SIGTERM drains "
+        "and stops.\n",
+        out);
+}
+
+struct options {
+    const char *config;
+    const char *runtime_dir;
+    bool check, print_config, print_schema;
+};
+
+/* Returns -1 to go on, or the exit status. */
+static int options_read(struct options *o, int argc, char **argv)
+{
+    static const struct option longs[] = {
+        {"config", required_argument, NULL, 'c'}, {"runtime-dir", required_argument, NULL, 'd'},
+        {"check", no_argument, NULL, 'k'},        {"print-config", no_argument, NULL, 'p'},
+        {"print-schema", no_argument, NULL, 's'}, {"version", no_argument, NULL, 'V'},
+        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
+    };
+    int c;
+    while ((c = getopt_long(argc, argv, "c:d:h", longs, NULL)) != -1) {
+        switch (c) {
+        case 'c':
+            o->config = optarg;
+            break;
+        case 'd':
+            o->runtime_dir = optarg;
+            break;
+        case 'k':
+            o->check = true;
+            break;
+        case 'p':
+            o->print_config = true;
+            break;
+        case 's':
+            o->print_schema = true;
+            break;
+        case 'V':
+            (void)puts("weird " WEIR_VERSION);
+            return EXIT_OK;
+        case 'h':
+            usage(stdout);
+            return EXIT_OK;
+        default:
+            usage(stderr);
+            return EXIT_USAGE;
+        }
+    }
+    if (optind < argc) {
+        (void)fprintf(stderr, "weird: unexpected argument: %s: see weird --help\n", argv[optind]);
+        return EXIT_USAGE;
+    }
+    if (o->config == NULL && !o->print_schema) {
+        (void)fputs("weird: no configuration: give --config FILE; a commented example is in "
+                    "examples/weir.yaml\n",
+                    stderr);
+        return EXIT_USAGE;
+    }
+    return -1;
+}
+
+/* Where the sockets go: option, environment, configuration, then the usual place for this user. */
+static const char *runtime_dir(const struct options *o, const struct weir_config *config, char *buf,
+                               size_t bytes)
+{
+    const char *env = getenv("WEIR_RUNTIME_DIR");
+    const char *xdg = getenv("XDG_RUNTIME_DIR");
+    if (o->runtime_dir != NULL) {
+        return o->runtime_dir;
+    }
+    if (env != NULL && env[0] != '\0') {
+        return env;
+    }
+    if (config->broker.runtime_dir[0] != '\0') {
+        return config->broker.runtime_dir;
+    }
+    if (geteuid() != 0 && xdg != NULL && xdg[0] != '\0') {
+        (void)snprintf(buf, bytes, "%s/weir", xdg);
+        return buf;
+    }
+    return "/run/weir";
+}
+
+int main(int argc, char **argv)
+{
+    static struct weir_config_diag diag;
+    struct options o = {0};
+    char buf[PATH_MAX];
+    int rc = options_read(&o, argc, argv);
+    if (rc >= 0) {
+        return rc;
+    }
+    if (o.print_schema) {
+        weir_config_print_schema_man(stdout);
+        return EXIT_OK;
+    }
+    struct weir_config *config = weir_config_load(o.config, &diag);
+    weir_config_diag_print(stderr, &diag);
+    if (config == NULL) {
+        return EXIT_CONFIG;
+    }
+    if (o.check) {
+        (void)printf("%s: ok (%zu warnings)\n", o.config, diag.warning_cnt);
+        rc = EXIT_OK;
+    } else if (o.print_config) {
+        weir_config_print(stdout, config);
+        rc = EXIT_OK;
+    } else {
+        rc = supervisor_run(config, runtime_dir(&o, config, buf, sizeof buf));
+    }
+    weir_config_free(config);
+    return rc;
+}

@@ -1,0 +1,386 @@
+#include "broker/worker.h"
+
+#include "broker/log.h"
+#include "broker/tables_build.h"
+#include "shm/weir_atomic.h"
+#include "shm/weir_limit_repair.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#define LOOP_ENTRIES 1024U
+#define EVENTS_MAX   256U
+#define TAKE_MAX     256U
+
+/* ---------------------------------------------------------------------------------------------- start */
+
+/* A worker died in the middle of a re-alignment: what the words hold is anyone's guess, so they count as spent. */
+static void clock_interrupted(struct worker *w, uint32_t provider,
+                              const struct weir_server_clock *last,
+                              const struct weir_server_clock *first, uint64_t now_ns)
+{
+    const struct weir_shm_provider_row *row = &w->shared.tables.provider[provider];
+    struct weir_server_clock closed = last != NULL ? *last : *first;
+    closed.state = WEIR_CLOCK_CLOSED;
+    weir_server_clock_publish(&w->region->provider[provider], &closed);
+    for (uint32_t i = 0; i < row->limit_cnt; i++) {
+        const struct weir_shm_limit_row *l = &w->shared.tables.limit[row->limit_first + i];
+        for (uint32_t k = 0; k < l->word_cnt && l->kind == WEIR_LIMIT_FIXED_WINDOW; k++) {
+            weir_limit_spend(l, &w->region->word[l->word_first + k], first, now_ns);
+        }
+    }
+    log_warn("realignment_interrupted", "s:s", "provider", w->provider[provider].config->name);
+}
+
+/* What a worker before us, or the broker before this one, knew of the provider's clock; else nothing. */
+static void clock_take_over(struct worker *w, uint32_t provider, uint64_t now_ns)
+{
+    struct provider *p = &w->provider[provider];
+    uint64_t seq = 0;
+    const struct weir_server_clock *last = weir_permit_server_clock(&w->shared, provider, &seq);
+    if (last != NULL && seq != 0 && last->state != WEIR_CLOCK_CLOSED) {
+        p->published = *last; /* its error has grown with its age */
+        if (last->state == WEIR_CLOCK_KNOWN &&
+            p->config->clock.source == WEIR_CONFIG_CLOCK_SERVER) {
+            p->clock = (struct server_clock){.known = true,
+                                             .low_ns = last->offset_ns - (int64_t)last->error_ns,
+                                             .high_ns = last->offset_ns + (int64_t)last->error_ns,
+                                             .sampled_at_ns = last->sampled_at_ns};
+        }
+        return;
+    }
+    struct weir_server_clock first =
+        server_clock_unknown(now_ns, weir_clock_realtime_ns(), p->config->clock.max_jitter_ns);
+    if (seq != 0) {
+        clock_interrupted(w, provider, last, &first, now_ns);
+    }
+    p->published =
+        first; /* nothing is charged on any timeline yet, or everything is spent on this one */
+    weir_server_clock_publish(&w->region->provider[provider], &first);
+}
+
+static bool providers_open(struct worker *w)
+{
+    uint32_t n = w->region->provider_cnt;
+    const struct weir_tables *t = &w->shared.tables;
+    w->provider = calloc(n, sizeof *w->provider);
+    w->route = calloc(w->region->route_cnt, sizeof *w->route);
+    if (w->provider == NULL || w->route == NULL) {
+        return false;
+    }
+    uint64_t now_ns = worker_now(w);
+    for (uint32_t p = 0; p < n; p++) {
+        struct provider *pr = &w->provider[p];
+        const struct weir_shm_provider_row *row = &t->provider[p];
+        pr->config = &w->config->provider[p];
+        pr->clock_route = UINT32_MAX;
+        for (uint32_t r = 0; r < row->route_cnt; r++) {
+            struct route *route = &w->route[row->route_first + r];
+            route->provider = p;
+            route->config = r < pr->config->route_cnt ? &pr->config->route[r] : NULL;
+            if (route->config == NULL) {
+                pr->clock_route = row->route_first + r;
+            }
+        }
+        clock_take_over(w, p, now_ns);
+    }
+    return true;
+}
+
+static bool queues_open(struct worker *w)
+{
+    w->queue_words = (w->region->route_cnt + 63) / 64;
+    w->queue = calloc((size_t)w->region->route_cnt * WEIR_PRIORITY_CNT + 1, sizeof *w->queue);
+    bool ok = w->queue != NULL;
+    for (unsigned p = 0; p < WEIR_PRIORITY_CNT; p++) {
+        w->queue_busy[p] = calloc(w->queue_words + 1, sizeof(uint64_t));
+        ok = ok && w->queue_busy[p] != NULL;
+    }
+    return ok;
+}
+
+static bool rings_open(struct worker *w)
+{
+    const struct region *r = w->region;
+    for (uint32_t d = 0; d < r->domain_cnt; d++) {
+        for (uint32_t p = 0; p < WEIR_PRIORITY_CNT; p++) {
+            if (weir_ring_attach_consumer(
+                    &w->ring[d][p], r->ring_base[d] + p * r->ring_stride_bytes,
+                    &r->ring_head[d * WEIR_PRIORITY_CNT + p], r->ring_order) != WEIR_OK) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static bool open_all(struct worker *w)
+{
+    char text[256] = "no memory";
+    region_permit_view(w->region, &w->shared, false);
+    region_permit_view(w->region, &w->own, true);
+    if (weir_permit_refresh(&w->shared) != WEIR_OK || weir_permit_refresh(&w->own) != WEIR_OK) {
+        log_error("tables_damaged", "");
+        return false;
+    }
+    if (loop_open(&w->loop, LOOP_ENTRIES, text, sizeof text) != 0 ||
+        curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+        log_error("worker_not_started", "s:s", "reason", text);
+        return false;
+    }
+    w->http = http_open(&w->loop);
+    if (w->http == NULL || !providers_open(w) || !queues_open(w) || !endpoint_open(w) ||
+        !rings_open(w)) {
+        log_error("worker_not_started", "s:s", "reason", text);
+        return false;
+    }
+    weir_clock_source_init(&w->clock_source, weir_clock_tsc_usable());
+    return true;
+}
+
+static void board_open(struct worker *w)
+{
+    struct weir_shm_worker *b = w->region->worker;
+    uint64_t now_ns = worker_now(w);
+    weir_store_relaxed_u32(&b->pid, (uint32_t)getpid()); /* relaxed: for people, all four */
+    weir_store_relaxed_u64(&b->started_ns, now_ns);
+    weir_store_relaxed_u64(&b->heartbeat_ns, now_ns);
+    weir_store_relaxed_u32(&w->region->gate->incarnation, w->region->gate->incarnation + 1);
+    w->sleep_epoch = weir_load_relaxed_u32(&w->region->need_wakeup->word) >>
+                     1; /* relaxed: written by workers only */
+}
+
+/* ---------------------------------------------------------------------------------------------- events */
+
+static void control_event(struct worker *w)
+{
+    for (;;) {
+        struct control_message m;
+        int fds[CONTROL_FDS];
+        size_t fd_cnt = CONTROL_FDS;
+        ssize_t n = control_receive(w->control, &m, sizeof m, fds, &fd_cnt);
+        if (n == 0) {
+            log_warn("supervisor_gone", "s:s", "meaning",
+                     "nobody can attach; calls and permits go on");
+            (void)close(w->control);
+            w->control = -1;
+            return;
+        }
+        if (n != (ssize_t)sizeof m) {
+            break;
+        }
+        if (m.kind == CONTROL_ATTACH && fd_cnt == CONTROL_FDS) {
+            m.client.arena_fd = fds[0];
+            m.client.shadow_fd = fds[1];
+            m.client.doorbell_fd = fds[2];
+            m.client.bell_fd = fds[3];
+            m.client.pidfd = fds[4];
+            (void)client_attach(w, &m.client, false);
+        } else if (m.kind == CONTROL_GONE) {
+            client_gone(w, m.client.index);
+        } else if (m.kind == CONTROL_DRAIN) {
+            w->draining = true;
+            w->drain_until_ns = w->now_ns + w->config->broker.drain_ns;
+            log_info("draining", "s:i", "in_flight", (int)w->call_cnt);
+        }
+    }
+    loop_poll(&w->loop, LOOP_CONTROL, 0, 0, w->control, POLLIN, false);
+}
+
+static void event(struct worker *w, const struct loop_event *e)
+{
+    struct client *c;
+    switch (e->kind) {
+    case LOOP_CURL:
+        http_event(w->http, e);
+        break;
+    case LOOP_DOORBELL:
+        /* The ring says what there is; the bell only woke us. A multishot poll that ended (overflow) is armed again. */
+        c = &w->client[e->index];
+        if (!e->more && e->result >= 0 && c->live) {
+            loop_poll(&w->loop, LOOP_DOORBELL, 0, e->index, c->info.doorbell_fd, POLLIN, true);
+        }
+        break;
+    case LOOP_PIDFD:
+        if (e->result > 0) {
+            client_gone(w, e->index);
+        }
+        break;
+    case LOOP_CONTROL:
+        if (e->result > 0) {
+            control_event(w);
+        }
+        break;
+    case LOOP_RESOLVER:
+        endpoint_answer(w);
+        loop_poll(&w->loop, LOOP_RESOLVER, 0, 0, w->resolver, POLLIN, false);
+        break;
+    default:
+        break;
+    }
+}
+
+static unsigned events_turn(struct worker *w)
+{
+    struct loop_event events[EVENTS_MAX];
+    unsigned cnt =
+        loop_take(&w->loop, events, EVENTS_MAX); /* copied out first: callbacks queue new polls */
+    for (unsigned i = 0; i < cnt; i++) {
+        event(w, &events[i]);
+    }
+    return cnt;
+}
+
+/* ---------------------------------------------------------------------------------------------- the loop */
+
+/* Say that a doorbell is wanted, look once more, and sleep (research/queues_curl_shm.md A3.5). */
+static void sleep_until(struct worker *w, uint64_t at_ns)
+{
+    uint32_t *need = &w->region->need_wakeup->word;
+    (void)weir_xchg_u32(need, w->sleep_epoch << 1 | 1U); /* pair:wakeup R */
+    weir_fence_full(); /* the flag before the look at the rings; a producer publishes before it looks at the flag */
+    uint64_t now_ns = worker_now(w);
+    if (!intake_ready(w) && now_ns < at_ns) {
+        loop_wait(&w->loop, at_ns - now_ns);
+        board_add(&w->region->worker->wakes, 1);
+    }
+    w->sleep_epoch = (w->sleep_epoch + 1) & 0x7fffffffU;
+    weir_store_release_u32(need, w->sleep_epoch << 1); /* pair:wakeup R */
+}
+
+/* May the worker leave? */
+static bool finished(struct worker *w)
+{
+    if (w->draining) {
+        return w->call_cnt == 0 || w->now_ns >= w->drain_until_ns;
+    }
+    if (w->control >= 0) {
+        return false;
+    }
+    for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
+        if (w->client[i].live) {
+            return false; /* the supervisor is gone, but somebody still trades */
+        }
+    }
+    return true;
+}
+
+static void measure(struct worker *w, uint64_t started_ns)
+{
+    struct weir_shm_worker *b = w->region->worker;
+    uint64_t cycle_ns = worker_now(w) - started_ns;
+    if (cycle_ns > weir_load_relaxed_u64(&b->loop_cycle_max_ns)) { /* relaxed: our own */
+        weir_store_relaxed_u64(&b->loop_cycle_max_ns, cycle_ns);
+    }
+    board_add(&b->loop_cycles, 1);
+}
+
+/* One turn; returns whether there was anything to do. */
+static bool turn(struct worker *w)
+{
+    w->now_ns = worker_now(w);
+    w->next_ns = UINT64_MAX;
+    uint64_t started_ns = w->now_ns;
+    uint32_t calls = w->call_cnt;
+    unsigned busy = events_turn(w);
+    busy += intake_rings(w, TAKE_MAX);
+    exchange_bells(w); /* what ended at once should not wait for the rest of the turn */
+    keeper_turn(w);
+    probe_turn(w);
+    dispatch_turn(w);
+    http_turn(w->http, w->now_ns);
+    exchange_due(w);
+    exchange_bells(w);
+    measure(w, started_ns);
+    return busy > 0 || w->call_cnt < calls; /* an end may have made room for another start */
+}
+
+static void idle(struct worker *w, uint64_t idle_since_ns)
+{
+    enum weir_config_wake wake = w->config->broker.wake;
+    bool spin =
+        wake == WEIR_CONFIG_WAKE_SPIN || (wake == WEIR_CONFIG_WAKE_ADAPTIVE &&
+                                          w->now_ns - idle_since_ns < w->config->broker.spin_ns);
+    if (spin) {
+        loop_pump(&w->loop);
+        weir_cpu_relax();
+        return;
+    }
+    sleep_until(w, weir_min_u64(w->next_ns, http_next_ns(w->http)));
+}
+
+/* What is still in flight when the drain's time is over: named outcomes for all. */
+static void abandon(struct worker *w)
+{
+    while (w->call_first != NULL) {
+        struct call *c = w->call_first;
+        bool sent = c->sends > 0;
+        if (c->stage == CALL_RUNNING) {
+            http_stop(w->http, &c->transfer);
+        }
+        call_end(w, c,
+                 !sent           ? WEIR_RESULT_CANCELLED
+                 : c->idempotent ? WEIR_RESULT_FAILED
+                                 : WEIR_RESULT_OUTCOME_UNKNOWN,
+                 WEIR_E_STALE);
+    }
+}
+
+static void leave(struct worker *w)
+{
+    abandon(w);
+    exchange_bells(w);
+    keeper_lease(w, 0); /* nobody owns the limits any more: permits stop now, not in five seconds */
+    for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
+        if (w->client[i].live) {
+            client_fold_meters(w, &w->client[i]);
+        }
+    }
+    log_info("worker_left", "s:b", "drained", (int)w->draining);
+}
+
+int worker_run(const struct weir_config *config, struct region *region,
+               const struct client_info *info, uint32_t info_cnt, int control, int resolver)
+{
+    static struct worker worker; /* large; zeroed; one per process */
+    struct worker *w = &worker;
+    log_open(config->broker.log, "worker");
+    (void)prctl(PR_SET_NAME, "weird-worker");
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGINT, SIG_IGN); /* the supervisor hears it and tells us to drain */
+    (void)signal(SIGTERM, SIG_IGN);
+    w->config = config;
+    w->region = region;
+    w->control = control;
+    w->resolver = resolver;
+    if (!open_all(w)) {
+        return 2;
+    }
+    board_open(w);
+    w->running_due_ns = UINT64_MAX;
+    w->now_ns = worker_now(w);
+    keeper_turn(w);
+    loop_poll(&w->loop, LOOP_CONTROL, 0, 0, control, POLLIN, false);
+    loop_poll(&w->loop, LOOP_RESOLVER, 0, 0, resolver, POLLIN, false);
+    for (uint32_t i = 0; i < info_cnt; i++) {
+        (void)client_attach(w, &info[i], true);
+    }
+    log_info("worker_started", "s:i, s:i", "incarnation", (int)region->gate->incarnation, "clients",
+             (int)info_cnt);
+    uint64_t idle_since_ns = w->now_ns;
+    while (!finished(w)) {
+        if (turn(w)) {
+            idle_since_ns = w->now_ns;
+            loop_pump(&w->loop);
+        } else {
+            idle(w, idle_since_ns);
+        }
+    }
+    leave(w);
+    return 0;
+}

@@ -1,0 +1,262 @@
+/*
+ * worker.h: the data plane's state, shared by the files that make up the worker.
+ *
+ *   worker.c    start, the loop, wake modes, drain
+ *   clients.c   attached clients: mapping, reaping, room for answers
+ *   intake.c    ring entry or sweep -> a private, checked call
+ *   dispatch.c  a checked call -> permit, endpoint, transfer
+ *   exchange.c  the transfer's callbacks: send gate, answer, pause; how a call ends
+ *   probe.c     the worker's own calls: the time of each provider's clock
+ *   keeper.c    what is due by time: lease, anchors, audits, meters
+ *   endpoint.c  addresses and which endpoint serves
+ *
+ * One thread. Everything here is private memory but for the mapped segments; nothing that a client can write is ever used without a
+ * check of a private copy.
+ */
+#ifndef WEIR_BROKER_WORKER_H
+#define WEIR_BROKER_WORKER_H
+
+#include "broker/control.h"
+#include "broker/http.h"
+#include "broker/loop.h"
+#include "broker/pool.h"
+#include "broker/region.h"
+#include "broker/server_clock.h"
+#include "shm/weir_request.h"
+#include "shm/weir_slot.h"
+
+struct worker;
+
+#define CALL_HEAD_MAX_BYTES 8192U /* of an answer's head; more is TOO_LARGE */
+
+/* One attached client, mapped. */
+struct client {
+    struct client_info info;
+    bool live; /* mapped; takes part */
+    bool gone; /* dead or left: nothing new, end what is queued, follow what is in flight */
+    struct weir_segment arena, shadow_segment;
+    struct weir_shm_wake *wake;
+    char *meter;
+    uint64_t meter_stride_bytes;
+    uint32_t *meter_seen; /* private copy of all threads' counts at the last fold */
+    struct weir_shm_slot *slot;
+    char *request;
+    uint64_t request_stride_bytes;
+    char *response;
+    uint64_t response_bytes;
+    struct weir_shm_shadow *shadow;
+    struct pool pool;
+    struct call **call;                  /* [slot]: the call in flight, or NULL */
+    struct call *room_first, *room_last; /* checked calls that wait for room for their answer */
+    uint32_t in_flight;
+    bool bell;               /* something was delivered since the last look at its bells */
+    uint32_t submitted_seen; /* wake->submitted at the last sweep */
+};
+
+enum call_stage {
+    CALL_QUEUED = 1,  /* waits for a permit or an endpoint */
+    CALL_ROOM = 2,    /* waits for room in the arena */
+    CALL_RUNNING = 3, /* curl has it */
+};
+
+/* Why the send gate stopped a transfer. */
+enum call_stop {
+    CALL_STOP_NONE = 0,
+    CALL_STOP_CANCEL = 1,  /* the client took it back */
+    CALL_STOP_PERMIT = 2,  /* no permit now: queue again */
+    CALL_STOP_RESEND = 3,  /* curl wanted to send a second time, and the call is not idempotent */
+    CALL_STOP_LARGE = 4,   /* the answer is above its cap */
+    CALL_STOP_EXPIRED = 5, /* the deadline passed while it connected */
+};
+
+/*
+ * One request on its way. Private; the part that must survive the worker is in the client's shadow. call_make clears what stands before
+ * `permit`; the rest is large and always written before it is read.
+ */
+struct call {
+    struct http_transfer transfer;
+    struct call *next;                /* in a queue, a room list, or the free list */
+    struct call *all_prev, *all_next; /* every call that has not ended */
+    struct client *client;            /* NULL: the worker's own */
+    uint32_t slot;
+    uint64_t claimed; /* the slot word as claimed */
+    enum call_stage stage;
+    enum call_stop stop;
+    char *payload; /* copied once */
+    uint32_t route;
+    uint32_t priority;
+    bool idempotent;
+    uint64_t deadline_ns;
+    uint64_t due_ns; /* running: the deadline, or the end of patience with its connection */
+    struct endpoint *endpoint;
+    struct curl_slist *headers;
+    uint32_t sends;
+    uint32_t tried; /* endpoints tried, one bit each (index within the provider, the first 32) */
+    char *room;     /* where the answer goes: head, then body */
+    uint32_t room_off_bytes, room_bytes;
+    uint32_t head_bytes, body_bytes;
+    uint64_t retry_after_ns;
+    uint64_t taken_ns, permitted_ns, sent_ns, first_byte_ns;
+    struct weir_denial denial;
+    void (*internal_done)(struct worker *w, struct call *c,
+                          enum weir_result result); /* own calls only */
+    struct weir_cost units;
+    struct weir_shm_request request; /* the checked copy */
+    struct weir_permit permit;       /* on the shared words; `state` is cleared with the rest */
+    struct weir_permit own_permit;   /* on the private account */
+    struct weir_request_parts parts;
+};
+
+/* Calls of one route and class that wait, in order of arrival. */
+struct queue {
+    struct call *first, *last;
+    uint64_t not_before_ns;   /* the head was refused until then */
+    uint64_t deadline_min_ns; /* no call in it expires earlier */
+};
+
+/* One endpoint as it runs. */
+struct endpoint {
+    const struct weir_config_endpoint *config;
+    struct http_target target;
+    uint32_t index; /* in the tables */
+    uint32_t provider;
+    uint32_t bit; /* index within the provider */
+    uint32_t in_flight;
+    bool numeric;
+    bool asked; /* a question to the resolver is out */
+    uint64_t asked_at_ns;
+    uint64_t resolved_at_ns;
+    uint64_t down_until_ns; /* could not connect: others first */
+};
+
+struct provider {
+    const struct weir_config_provider *config;
+    struct endpoint *endpoint; /* sorted by role */
+    uint32_t endpoint_cnt;
+    struct server_clock clock;
+    struct weir_server_clock published;
+    uint64_t probe_at_ns;
+    bool probing;
+    uint32_t clock_route; /* UINT32_MAX: none */
+};
+
+struct route {
+    const struct weir_config_route *config; /* NULL: the worker's own */
+    uint32_t provider;
+};
+
+struct worker {
+    const struct weir_config *config;
+    struct region *region;
+    struct loop loop;
+    struct http *http;
+    int control; /* to the supervisor; -1 when it is gone */
+    int resolver;
+    struct weir_permit_view shared, own;
+    struct weir_clock_source clock_source;
+    struct provider *provider;
+    struct endpoint *endpoint;
+    struct route *route;
+    struct client client[WEIR_CLIENTS_MAX];
+    struct weir_ring_consumer ring[WEIR_DOMAINS_MAX][WEIR_PRIORITY_CNT];
+    struct queue *queue;                     /* [route * 5 + priority] */
+    uint64_t *queue_busy[WEIR_PRIORITY_CNT]; /* bit per route: the queue is not empty */
+    uint32_t queue_words;
+    struct call *call_free;
+    struct call *call_first; /* all that have not ended */
+    uint32_t call_cnt;
+    uint64_t now_ns;  /* weir time at the start of this turn */
+    uint64_t next_ns; /* when the loop must turn again, at the latest */
+    uint32_t sleep_epoch;
+    uint32_t taken_high; /* ring entries taken since a lower class had its turn */
+    bool draining;
+    uint64_t drain_until_ns;
+    uint64_t tick_at_ns, second_at_ns, fold_at_ns;
+    uint64_t running_due_ns; /* no running call is due earlier */
+    struct client *bell[WEIR_CLIENTS_MAX + 1];
+    uint32_t bell_cnt;
+};
+
+/* The worker's whole life. `info` is the supervisor's table of clients, inherited by fork. Returns the exit status. */
+int worker_run(const struct weir_config *config, struct region *region,
+               const struct client_info *info, uint32_t info_cnt, int control, int resolver);
+
+static inline uint64_t worker_now(struct worker *w)
+{
+    return weir_clock_now(&w->shared.time);
+}
+
+/* The loop must turn again at `at_ns` or before. */
+static inline void worker_due(struct worker *w, uint64_t at_ns)
+{
+    if (at_ns < w->next_ns) {
+        w->next_ns = at_ns;
+    }
+}
+
+/* Add to a counter on the board. Relaxed: this thread is its only writer. */
+static inline void board_add(uint64_t *counter, uint64_t n)
+{
+    weir_store_relaxed_u64(counter, weir_load_relaxed_u64(counter) + n);
+}
+
+/* clients.c */
+bool client_attach(struct worker *w, const struct client_info *info, bool recovered);
+void client_gone(struct worker *w, uint32_t index);
+void client_reap_if_idle(struct worker *w, struct client *c);
+/* Hold room for one answer; frees what the client has released when there is none. */
+bool client_room_hold(struct client *c, uint32_t bytes, uint32_t *off_bytes);
+void client_room_release(struct client *c, uint32_t slot);
+void client_fold_meters(struct worker *w, struct client *c);
+
+/* intake.c */
+unsigned intake_rings(struct worker *w, unsigned max);
+bool intake_ready(struct worker *w);
+/* Look at every slot of a client for requests that the ring lost. */
+void intake_sweep(struct worker *w, struct client *c);
+/* Take the request in `slot` if it is submitted. `tag` UINT32_MAX = do not compare. */
+bool intake_claim(struct worker *w, struct client *c, uint32_t slot, uint32_t tag);
+/* Put a call that a dead worker had claimed back on its way, or end it (clients.c, after a restart). */
+void intake_recover(struct worker *w, struct client *c, uint32_t slot);
+
+/* dispatch.c */
+struct call *call_make(struct worker *w);
+void dispatch_enter(struct worker *w, struct call *c); /* a checked call: hold room, queue it */
+void dispatch_again(struct worker *w, struct call *c); /* back to the head of its queue */
+void dispatch_turn(struct worker *w);                  /* start what can start, end what cannot */
+void dispatch_expire(struct worker *w);
+void dispatch_room(struct worker *w, struct client *c); /* room may have come free */
+void dispatch_cancel_client(struct worker *w, struct client *c);
+void dispatch_cancel_flags(struct worker *w, struct client *c);
+/* Take both permits, private account first. Fills c->denial on WEIR_DENIED. */
+int dispatch_permit(struct worker *w, struct call *c);
+
+/* exchange.c */
+bool exchange_start(struct worker *w, struct call *c, struct endpoint *e);
+void exchange_stop(struct worker *w, struct call *c); /* end a running transfer at once */
+/* End a call: deliver, count, free. The only way out. */
+void call_end(struct worker *w, struct call *c, enum weir_result result, int error);
+/* Say DONE to the client and wake it; the response line must be whole. */
+void exchange_deliver(struct worker *w, struct client *c, uint32_t slot, uint64_t word);
+void exchange_bells(
+    struct worker *w); /* wake whoever sleeps on what was delivered since the last call */
+void exchange_due(struct worker *w); /* end running calls whose time is over */
+
+/* probe.c */
+void probe_turn(struct worker *w);
+/* Publish a provider's clock, carrying charges over to its windows where that is needed. */
+void probe_publish(struct worker *w, uint32_t provider, const struct weir_server_clock *next);
+
+/* keeper.c */
+void keeper_turn(struct worker *w);
+void keeper_lease(struct worker *w, uint64_t until_ns);
+
+/* endpoint.c */
+bool endpoint_open(struct worker *w);
+/* The endpoint to use now, by role, leaving out those in `tried`; NULL when none is usable; `*busy` says that one is, but full. */
+struct endpoint *endpoint_choose(struct worker *w, uint32_t provider, uint32_t tried, bool *busy);
+void endpoint_turn(struct worker *w);
+void endpoint_answer(struct worker *w);
+void endpoint_failed(struct worker *w, struct endpoint *e);
+
+#endif

@@ -1,0 +1,314 @@
+/*
+ * handle.c: open, dup, close; whose handle it is; whether the broker lives.
+ */
+#include "handle.h"
+
+#include "shm/weir_error.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define GUARD_BYTES 4096U
+
+/* ---------------------------------------------------------------------------------------------- options */
+
+static int refuse(struct weir_diag *diag, int error, const char *what, ...) WEIR_PRINTF(3, 4);
+
+static int refuse(struct weir_diag *diag, int error, const char *what, ...)
+{
+    if (diag != NULL) {
+        char text[192];
+        va_list args;
+        va_start(args, what);
+        (void)vsnprintf(text, sizeof text, what, args);
+        va_end(args);
+        diag->error = error;
+        (void)snprintf(diag->text, sizeof diag->text, "cannot attach: %s: %s", text,
+                       weir_error_hint(error));
+    }
+    return error;
+}
+
+/* A name becomes a part of a path, so it is checked before it goes near one. */
+static bool name_ok(const char *name)
+{
+    size_t bytes = strnlen(name, WEIR_NAME_BYTES);
+    if (bytes == 0 || bytes == WEIR_NAME_BYTES || strcmp(name, ".") == 0 ||
+        strcmp(name, "..") == 0) {
+        return false;
+    }
+    for (size_t i = 0; i < bytes; i++) {
+        unsigned char c = (unsigned char)name[i];
+        bool letter = (c | 32U) >= 'a' && (c | 32U) <= 'z';
+        if (!letter && !(c >= '0' && c <= '9') && c != '-' && c != '_' && c != '.') {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Take `theirs` over an older or a newer struct: what is missing is default, what is unknown must be zero. */
+static int options_copy(struct weir_open_opts *o, const struct weir_open_opts *theirs,
+                        struct weir_diag *diag)
+{
+    *o = (struct weir_open_opts){.struct_bytes = sizeof *o};
+    if (theirs == NULL) {
+        return WEIR_OK;
+    }
+    if (theirs->struct_bytes < sizeof theirs->struct_bytes) {
+        return refuse(diag, WEIR_E_ARGUMENT, "opts.struct_bytes=%zu is not set",
+                      theirs->struct_bytes);
+    }
+    for (size_t i = sizeof *o; i < theirs->struct_bytes; i++) {
+        if (((const char *)theirs)[i] != 0) {
+            return refuse(diag, WEIR_E_UNSUPPORTED,
+                          "byte %zu of opts is set, this libweir knows %zu bytes", i, sizeof *o);
+        }
+    }
+    memcpy(o, theirs, theirs->struct_bytes < sizeof *o ? theirs->struct_bytes : sizeof *o);
+    return WEIR_OK;
+}
+
+static int plan_make(struct weir_attach_plan *plan, const char *name,
+                     const struct weir_open_opts *theirs, struct weir_diag *diag)
+{
+    struct weir_open_opts o;
+    int rc = options_copy(&o, theirs, diag);
+    if (rc != WEIR_OK) {
+        return rc;
+    }
+    *plan = (struct weir_attach_plan){.role = o.role != 0 ? o.role : WEIR_ROLE_TRADER,
+                                      .slots = o.slots,
+                                      .request_bytes = o.request_bytes,
+                                      .response_bytes = o.response_bytes,
+                                      .patience_ns = o.patience_ns,
+                                      .spin_ns = o.spin_ns != 0 ? o.spin_ns : WEIR_SPIN_DEFAULT_NS,
+                                      .name = name != NULL ? name : "default",
+                                      .domain = o.domain != NULL ? o.domain : "default",
+                                      .runtime_dir = o.runtime_dir};
+    const char *client = o.client_name != NULL ? o.client_name : program_invocation_short_name;
+    (void)strncpy(plan->client_name, client, sizeof plan->client_name - 1);
+    if (!name_ok(plan->name)) {
+        return refuse(diag, WEIR_E_NAME, "name=%.64s", plan->name);
+    }
+    if (!name_ok(plan->domain)) {
+        return refuse(diag, WEIR_E_NAME, "domain=%.64s", plan->domain);
+    }
+    if ((unsigned)plan->role > WEIR_ROLE_TRADER) {
+        return refuse(diag, WEIR_E_ARGUMENT, "role=%u does not exist", (unsigned)plan->role);
+    }
+    return WEIR_OK;
+}
+
+/* ---------------------------------------------------------------------------------------------- guard */
+
+static const uint64_t *guard_make(void)
+{
+    uint64_t *page =
+        mmap(NULL, GUARD_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED) {
+        return NULL;
+    }
+    if (madvise(page, GUARD_BYTES, MADV_WIPEONFORK) != 0) {
+        (void)munmap(page, GUARD_BYTES);
+        return NULL;
+    }
+    *page = WEIR_GUARD_ALIVE;
+    return page;
+}
+
+static void attachment_free(struct weir_attachment *at)
+{
+    weir_attachment_close(at);
+    if (at->guard != NULL) {
+        (void)munmap((void *)(uintptr_t)at->guard, GUARD_BYTES);
+    }
+    free(at->given);
+    free(at);
+}
+
+/* ---------------------------------------------------------------------------------------------- handles */
+
+/* The lowest thread index that nobody has, or WEIR_THREADS_MAX. */
+static uint32_t thread_claim(struct weir_attachment *at)
+{
+    uint32_t seen = weir_load_acquire_u32(&at->threads); /* pair:threads A */
+    for (;;) { /* bounded: each failed CAS took or gave back one of 8 bits */
+        uint32_t thread = (uint32_t)__builtin_ctz(~seen);
+        if (thread >= WEIR_THREADS_MAX) {
+            return WEIR_THREADS_MAX;
+        }
+        if (weir_cas_u32(&at->threads, &seen, seen | 1U << thread)) { /* pair:threads A */
+            return thread;
+        }
+    }
+}
+
+static void meter_attach(struct weir *w)
+{
+    const struct weir_client_arena *m = &w->at->mem;
+    if (m->meter == NULL) {
+        return;
+    }
+    char *at = m->meter + w->thread * m->meter_stride_bytes;
+    struct weir_meter *meter = &w->view.meter;
+    meter->head = (void *)at;
+    meter->granted = (void *)(at + sizeof *meter->head);
+    meter->refused = meter->granted + (size_t)m->meter_route_cnt * WEIR_PRIORITY_CNT;
+}
+
+static void view_attach(struct weir *w)
+{
+    const struct weir_attachment *at = w->at;
+    w->view.gate = at->gate;
+    w->view.block = at->block;
+    w->view.provider = at->provider;
+    w->view.foreign = at->foreign;
+    w->view.word = at->word;
+    w->view.pause = at->pause;
+    w->view.tables_base = at->tables_base;
+    w->view.tables_cnt = at->tables_cnt;
+    w->view.tables_stride_bytes = at->tables_stride_bytes;
+    w->view.bounds = at->bounds;
+    weir_clock_init(&w->view.time, at->clock, at->namespace_offset_ns);
+    meter_attach(w);
+}
+
+/* Another handle on `at`, whose count of handles already holds it. */
+static int handle_make(struct weir_attachment *at, struct weir **out)
+{
+    uint32_t thread = thread_claim(at);
+    if (thread == WEIR_THREADS_MAX) {
+        weir_slots_reap(at);
+        thread = thread_claim(at);
+    }
+    if (thread == WEIR_THREADS_MAX) {
+        return WEIR_E_HANDLES;
+    }
+    struct weir *w = calloc(1, sizeof *w);
+    if (w == NULL) {
+        weir_and_u32(&at->threads, ~(1U << thread)); /* pair:threads R */
+        return WEIR_E_MEMORY;
+    }
+    w->guard = at->guard;
+    w->role = at->role;
+    w->thread = thread;
+    w->at = at;
+    /* Threads start apart, so that they do not meet at the same free slot. */
+    w->slot_hint = thread * (at->mem.slot_cnt / WEIR_THREADS_MAX);
+    view_attach(w);
+    int rc = weir_permit_refresh(&w->view);
+    if (rc != WEIR_OK) {
+        weir_and_u32(&at->threads, ~(1U << thread)); /* pair:threads R */
+        free(w);
+        return rc;
+    }
+    *out = w;
+    return WEIR_OK;
+}
+
+int weir_open(struct weir **out, const char *name, const struct weir_open_opts *opts,
+              struct weir_diag *diag)
+{
+    struct weir_attach_plan plan;
+    if (diag != NULL) {
+        *diag = (struct weir_diag){.error = WEIR_OK};
+    }
+    if (out == NULL) {
+        return refuse(diag, WEIR_E_ARGUMENT, "out=NULL");
+    }
+    *out = NULL;
+    int rc = plan_make(&plan, name, opts, diag);
+    if (rc != WEIR_OK) {
+        return rc;
+    }
+    struct weir_attachment *at = calloc(1, sizeof *at);
+    if (at == NULL) {
+        return refuse(diag, WEIR_E_MEMORY, "no memory for the attachment");
+    }
+    rc = weir_attachment_open(at, &plan, diag);
+    if (rc != WEIR_OK) {
+        free(at);
+        return rc;
+    }
+    at->handles = 1;
+    at->guard = guard_make();
+    at->given = calloc(at->mem.slot_cnt + 1U, sizeof *at->given);
+    if (at->guard == NULL || at->given == NULL) {
+        attachment_free(at);
+        return refuse(diag, WEIR_E_MEMORY, "no memory for the attachment");
+    }
+    rc = handle_make(at, out);
+    if (rc != WEIR_OK) {
+        attachment_free(at);
+        return refuse(diag, rc, "the tables on the board: %s", weir_error_text(rc));
+    }
+    return WEIR_OK;
+}
+
+int weir_dup(struct weir *w, struct weir **out)
+{
+    if (w == NULL || out == NULL) {
+        return WEIR_E_ARGUMENT;
+    }
+    *out = NULL;
+    if (!weir_handle_ours(w)) {
+        return WEIR_E_FORKED;
+    }
+    (void)weir_fetch_add_u32(&w->at->handles, 1); /* pair:handles A: `w` keeps it above 0 so far */
+    int rc = handle_make(w->at, out);
+    if (rc != WEIR_OK) {
+        (void)weir_fetch_add_u32(&w->at->handles, UINT32_MAX); /* pair:handles R */
+    }
+    return rc;
+}
+
+/* Give the thread index back, unless a request that bears it is still in flight: its answer must not reach the next owner. */
+static void thread_leave(struct weir *w)
+{
+    struct weir_attachment *at = w->at;
+    uint32_t owner = w->thread + 1;
+    (void)weir_cas_u32(&at->fd_owner, &owner, 0); /* pair:fd-owner R */
+    if (weir_slots_leave(w)) {
+        weir_or_u32(&at->retired, 1U << w->thread); /* pair:retired R */
+    } else {
+        weir_and_u32(&at->threads, ~(1U << w->thread)); /* pair:threads R */
+    }
+}
+
+void weir_close(struct weir *w)
+{
+    if (w == NULL) {
+        return;
+    }
+    struct weir_attachment *at = w->at;
+    if (weir_handle_ours(w)) {
+        thread_leave(w);
+    } /* a child frees its own copies and descriptors, and leaves shared memory alone */
+    free(w);
+    if (weir_fetch_add_u32(&at->handles, UINT32_MAX) == 1) { /* pair:handles R */
+        attachment_free(at);
+    }
+}
+
+int weir_check(struct weir *w)
+{
+    if (!weir_handle_ours(w)) {
+        return WEIR_E_FORKED;
+    }
+    if (weir_attachment_ended(w->at)) {
+        return WEIR_E_STALE;
+    }
+    /* relaxed: time alone decides */
+    uint64_t lease_ns = weir_load_relaxed_u64(&w->view.gate->lease_until_ns);
+    return weir_clock_now(&w->view.time) < lease_ns ? WEIR_OK : WEIR_E_LEASE;
+}
+
+uint64_t weir_now_ns(struct weir *w)
+{
+    return weir_clock_now(&w->view.time);
+}

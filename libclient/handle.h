@@ -1,0 +1,177 @@
+/*
+ * handle.h: what libweir keeps in this process. Private to libclient.
+ *
+ *   struct weir_attachment   one per weir_open: descriptors, mappings, pointers into them. Written while it is opened; afterwards only
+ *                            the words marked "atomic" change, so its threads share it without a lock.
+ *   struct weir              one per thread: what a thread alone touches. Several point at one attachment; the last to close frees it.
+ *
+ * Fork. A child shares the segments with its parent, but not its identity: the supervisor knows one pid, the worker one meter per
+ * thread. `guard` lies on a page that the kernel empties in every child (MADV_WIPEONFORK), so one load tells a child that it is one.
+ */
+#ifndef WEIR_CLIENT_HANDLE_H
+#define WEIR_CLIENT_HANDLE_H
+
+#include "weir.h"
+
+#include "shm/weir_atomic.h"
+#include "shm/weir_permit.h"
+#include "shm/weir_ring.h"
+#include "shm/weir_segment.h"
+#include "shm/weir_slot.h"
+
+#define WEIR_GUARD_ALIVE     UINT64_C(0x6465766f6c227765)
+#define WEIR_SPIN_DEFAULT_NS (20 * WEIR_NS_PER_US)
+
+/* The request area and everything around it; all NULL for a monitor. */
+struct weir_client_arena {
+    struct weir_shm_wake *wake;
+    struct weir_shm_slot *slot;
+    char *request; /* payload of slot i at i * request_stride_bytes */
+    const char *pool;
+    char *meter; /* struct weir_shm_meter_head of thread i at i * meter_stride_bytes */
+    uint64_t request_stride_bytes;
+    uint64_t pool_bytes;
+    uint64_t meter_stride_bytes;
+    uint32_t slot_cnt;
+    uint32_t meter_route_cnt; /* private copies of what the meter heads said at attach */
+    uint32_t meter_limit_cnt;
+};
+
+struct weir_attachment {
+    const uint64_t *guard; /* WEIR_GUARD_ALIVE in the process that opened, 0 in its children */
+    enum weir_role role;
+    uint32_t client; /* our index; UINT32_MAX for a monitor */
+    uint32_t domain;
+    uint32_t ring_order; /* from the welcome: never read from shared memory */
+    uint64_t broker_id;
+    int64_t namespace_offset_ns;
+    uint64_t spin_ns;
+    int control_fd; /* its end means that the supervisor is gone */
+    int doorbell_fd;
+    int bell_fd;
+    struct weir_segment board, permits, ring, arena;
+    /* what a fresh permit view starts from */
+    const struct weir_shm_gate *gate;
+    const struct weir_shm_clock *clock;
+    const struct weir_shm_need_wakeup *need_wakeup;
+    const uint32_t *block;
+    const struct weir_shm_provider *provider;
+    const struct weir_shm_foreign *foreign;
+    struct weir_shm_limit_word *word;
+    struct weir_shm_pause *pause;
+    const void *tables_base;
+    uint32_t tables_cnt;
+    uint64_t tables_stride_bytes;
+    struct weir_tables_bounds bounds;
+    struct weir_ring level[WEIR_PRIORITY_CNT];
+    struct weir_client_arena mem;
+    /*
+     * Byte per slot: the thread that owns the slot has been given its answer. The worker sets the done bit after the state word, so
+     * a bit can come late, when weir_wait has already answered; this byte keeps weir_poll from giving it again. Written by the slot's owner only.
+     */
+    uint8_t *given;
+    uint32_t handles; /* atomic: open handles */
+    uint32_t threads; /* atomic: bit per thread index in use */
+    uint32_t
+        retired; /* atomic: subset of `threads`: closed, but a request of it is still in flight */
+    uint32_t fd_owner; /* atomic: thread index + 1 of the handle that owns the bell, 0 = nobody */
+};
+
+/* One thread's handle. The permit path touches the first line and the view. */
+struct weir {
+    const uint64_t *guard;
+    enum weir_role role;
+    uint32_t thread;
+    struct weir_attachment *at;
+    uint32_t slot_hint; /* the slot that was freed last is the warmest */
+    uint32_t
+        last_rung; /* the NEED_WAKEUP word for which the doorbell was rung: once per sleep of the worker */
+    uint32_t poll_from; /* where the next poll starts, so that low slots do not starve high ones */
+    bool fd_used;       /* this handle owns the bell */
+    bool fd_armed;      /* ... and asked for a byte since it last emptied it */
+    struct weir_permit_view view;
+};
+
+/* Is this process the one that opened the handle? One load; every public function asks first. */
+static inline bool weir_handle_ours(const struct weir *w)
+{
+    /* relaxed: the word changes only by fork, which orders everything before it */
+    return WEIR_LIKELY(weir_load_relaxed_u64(w->guard) == WEIR_GUARD_ALIVE);
+}
+
+/* The instant `weir_ns` on this process' own CLOCK_MONOTONIC: what futex(2) wants. */
+static inline uint64_t weir_own_clock_ns(const struct weir *w, uint64_t weir_ns)
+{
+    return weir_ns - (uint64_t)w->at->namespace_offset_ns;
+}
+
+/* ---- attach.c */
+
+/* weir_open's options with every default filled in. */
+struct weir_attach_plan {
+    enum weir_role role;
+    uint32_t slots;
+    uint32_t request_bytes;
+    uint64_t response_bytes;
+    uint64_t patience_ns;
+    uint64_t spin_ns;
+    const char *name;
+    const char *domain;
+    const char *runtime_dir; /* NULL: by the environment */
+    char client_name[WEIR_NAME_BYTES];
+};
+
+/* Where an attach failed, for its text. */
+struct weir_attach_context {
+    const struct weir_attach_plan *plan;
+    struct weir_diag *diag; /* may be NULL */
+    char path[108];         /* of the socket; the size of sockaddr_un.sun_path */
+};
+
+/* Connect, say hello, receive, map. On failure `*at` holds nothing that must be released. */
+int weir_attachment_open(struct weir_attachment *at, const struct weir_attach_plan *plan,
+                         struct weir_diag *diag);
+
+/* Unmap and close everything. Touches no shared word, so a forked child may do it too. */
+void weir_attachment_close(struct weir_attachment *at);
+
+/* Has the supervisor closed its end? One system call. */
+bool weir_attachment_ended(const struct weir_attachment *at);
+
+/* Fill `diag` with "cannot attach: name=N path=P: CAUSE: HINT" and return `error`. `hint` NULL: the error's own. */
+int weir_attach_fail(const struct weir_attach_context *c, int error, const char *hint,
+                     const char *cause, ...) WEIR_PRINTF(4, 5);
+
+/* ---- sections.c */
+
+/* Map the received descriptors (-1 = not received) and find every section that the role needs; checks counts and sizes. */
+int weir_attachment_map(struct weir_attachment *at, const struct weir_attach_context *c,
+                        const int *fd, size_t fd_cnt);
+
+/* ---- slots.c */
+
+/* The slot that `ticket` names, and its word, if it is a live request of this handle; NULL otherwise. */
+struct weir_shm_slot *weir_ticket_slot(const struct weir *w, weir_ticket ticket, uint64_t *word);
+
+/* Claim a free slot for this thread: its index, or UINT32_MAX. `*word` is its FILLING word. */
+uint32_t weir_slot_claim(struct weir *w, uint64_t *word);
+
+/* A slot that is this thread's alone (DONE, CANCELLED, FILLING) becomes free; its generation goes up, so its ticket dies. */
+void weir_slot_free(struct weir *w, uint32_t index, uint64_t word);
+
+/* The handle closes: take back what is queued, free what has ended. Returns whether a request is still in flight. */
+bool weir_slots_leave(struct weir *w);
+
+/* Free what has ended of threads that closed meanwhile; gives back thread indices that have nothing in flight any more. */
+void weir_slots_reap(struct weir_attachment *at);
+
+/* ---- request.c */
+
+/* weir_submit with another deadline than the spec's. */
+int weir_submit_until(struct weir *w, const struct weir_request_spec *spec, uint64_t deadline_ns,
+                      weir_ticket *out);
+
+/* Wake the worker if it sleeps; `always` rings even if it does not seem to. */
+void weir_doorbell(struct weir *w, bool always);
+
+#endif

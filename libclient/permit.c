@@ -1,0 +1,202 @@
+/*
+ * permit.c: permits for a strategy with its own transport. The rules are in shm/weir_permit.c; here is who may ask, and how to wait.
+ */
+#include "handle.h"
+
+#include "shm/weir_futex.h"
+
+/* A sleeper is late by so much at most on an idle core; the rest of the way is spun. */
+#define SPIN_AHEAD_NS (100 * WEIR_NS_PER_US)
+/* How often a refusal is asked again that has no promised instant: somebody's decision. */
+#define DECISION_NS (10 * WEIR_NS_PER_MS)
+/* ... and one that weir itself ends soon: a word under repair, a clock that is being re-aligned. */
+#define REPAIR_NS (200 * WEIR_NS_PER_US)
+/* A pause without a Retry-After. */
+#define PAUSE_DEFAULT_NS WEIR_NS_PER_S
+
+int weir_permit_try(struct weir *w, weir_route_id route, weir_scope_id scope,
+                    const struct weir_cost *units, enum weir_priority priority,
+                    struct weir_permit *permit)
+{
+    if (WEIR_UNLIKELY(!weir_handle_ours(w))) {
+        return WEIR_E_FORKED;
+    }
+    if (WEIR_UNLIKELY(w->role != WEIR_ROLE_TRADER)) {
+        return WEIR_E_NOT_TRADER;
+    }
+    return weir_permit_take(&w->view, route, scope, units, (unsigned)priority, permit);
+}
+
+int weir_permit_peek(struct weir *w, weir_route_id route, weir_scope_id scope,
+                     const struct weir_cost *units, enum weir_priority priority,
+                     struct weir_permit *permit)
+{
+    if (WEIR_UNLIKELY(!weir_handle_ours(w))) {
+        return WEIR_E_FORKED;
+    }
+    if (WEIR_UNLIKELY(w->role != WEIR_ROLE_TRADER)) {
+        return WEIR_E_NOT_TRADER;
+    }
+    permit->state = WEIR_PERMIT_NONE;
+    return weir_permit_look(&w->view, route, scope, units, (unsigned)priority, permit);
+}
+
+/* ---------------------------------------------------------------------------------------------- wait */
+
+/* One call that waits. */
+struct waiter {
+    struct weir *w;
+    weir_route_id route;
+    weir_scope_id scope;
+    const struct weir_cost *units;
+    unsigned priority;
+    uint64_t deadline_ns;
+    struct weir_permit *permit;
+};
+
+/* Would it pass now? Like a try, but takes and counts nothing: a waiter is refused once, however often it looks. */
+static int look(const struct waiter *t)
+{
+    return weir_permit_look(&t->w->view, t->route, t->scope, t->units, t->priority, t->permit);
+}
+
+/* When to ask again after this refusal; `*promised` says that asking earlier is pointless unless the bell rings. */
+static uint64_t ask_again_ns(const struct weir_denial *d, uint64_t now_ns, bool *promised)
+{
+    *promised = d->earliest_ns != UINT64_MAX &&
+                (d->reason == WEIR_REASON_LIMIT_FULL || d->reason == WEIR_REASON_PAUSED);
+    if (*promised) {
+        return d->earliest_ns;
+    }
+    bool brief = d->reason == WEIR_REASON_CLOCK_MOVING || d->reason == WEIR_REASON_LIMIT_DAMAGED;
+    return now_ns + (brief ? REPAIR_NS : DECISION_NS);
+}
+
+/*
+ * Sleep until `until_ns` or until the provider's bell. The order of the four steps is the waiter's half of a Dekker pair; the bell's half is
+ * weir_permit_bell: it makes room, then looks at `waiters`; we say that we wait, then look for room.
+ */
+static int sleep_until(const struct waiter *t, uint64_t until_ns)
+{
+    struct weir_permit_view *view = &t->w->view;
+    struct weir_shm_pause *pause = &view->pause[view->tables.route[t->route].provider];
+    uint32_t seen = weir_load_acquire_u32(&pause->changed); /* pair:changed A */
+    weir_store_relaxed_u32(&pause->waiters, 1); /* relaxed: ordered by the fence below */
+    weir_fence_full();                          /* pair:waiters */
+    int rc = look(t);
+    if (rc == WEIR_DENIED) {
+        (void)weir_futex_wait_until(&pause->changed, seen, weir_own_clock_ns(t->w, until_ns));
+    }
+    return rc;
+}
+
+/* Wait out one refusal. Returns WEIR_OK when it is time to take again, else the answer to give. */
+static int wait_out(const struct waiter *t)
+{
+    int rc = WEIR_DENIED;
+    for (uint64_t now_ns = weir_now_ns(t->w); rc == WEIR_DENIED; now_ns = weir_now_ns(t->w)) {
+        bool promised;
+        uint64_t again_ns = ask_again_ns(&t->permit->denial, now_ns, &promised);
+        if (now_ns >= t->deadline_ns || (promised && again_ns > t->deadline_ns)) {
+            return WEIR_DENIED;
+        }
+        again_ns = weir_min_u64(again_ns, t->deadline_ns);
+        if (again_ns > now_ns + SPIN_AHEAD_NS) {
+            rc = sleep_until(t, again_ns - SPIN_AHEAD_NS);
+        } else {
+            weir_cpu_relax();
+        }
+        rc = rc == WEIR_DENIED ? look(t) : rc;
+    }
+    return rc == WEIR_CONTENDED ? WEIR_OK : rc;
+}
+
+int weir_permit_wait(struct weir *w, weir_route_id route, weir_scope_id scope,
+                     const struct weir_cost *units, enum weir_priority priority,
+                     uint64_t deadline_ns, struct weir_permit *permit)
+{
+    const struct waiter t = {.w = w,
+                             .route = route,
+                             .scope = scope,
+                             .units = units,
+                             .priority = (unsigned)priority,
+                             .deadline_ns = deadline_ns,
+                             .permit = permit};
+    for (;;) { /* ends by the deadline: each turn either returns or has waited */
+        int rc = weir_permit_try(w, route, scope, units, priority, permit);
+        if (rc == WEIR_DENIED) {
+            rc = wait_out(&t);
+            if (rc != WEIR_OK) {
+                return rc;
+            }
+        } else if (rc != WEIR_CONTENDED) {
+            return rc;
+        }
+        if (rc == WEIR_CONTENDED && weir_now_ns(w) >= deadline_ns) {
+            return rc;
+        }
+        weir_cpu_relax();
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------- settle */
+
+static uint32_t pause_cause(uint32_t status)
+{
+    return status == 429                    ? WEIR_PAUSE_THROTTLED
+           : status == 418 || status == 403 ? WEIR_PAUSE_BANNED
+                                            : WEIR_PAUSE_NONE;
+}
+
+/* The exchange said stop: nobody calls this provider for a while. */
+static int pause_report(struct weir *w, const struct weir_permit *permit, uint32_t cause,
+                        uint64_t retry_after_ns)
+{
+    struct weir_permit_view *view = &w->view;
+    int rc = weir_permit_refresh(view);
+    if (rc != WEIR_OK) {
+        return rc;
+    }
+    if (permit->route >= view->tables.route_cnt) {
+        return WEIR_E_ARGUMENT;
+    }
+    uint64_t pause_ns = retry_after_ns != 0 ? retry_after_ns : PAUSE_DEFAULT_NS;
+    pause_ns = weir_min_u64(pause_ns, WEIR_PAUSE_TRADER_MAX_NS);
+    struct weir_shm_pause *pause = &view->pause[view->tables.route[permit->route].provider];
+    (void)weir_pause_extend(&pause->word, weir_now_ns(w) + pause_ns, cause,
+                            permit->pause_generation);
+    return WEIR_OK;
+}
+
+int weir_permit_settle(struct weir *w, struct weir_permit *permit,
+                       const struct weir_outcome *outcome)
+{
+    if (WEIR_UNLIKELY(!weir_handle_ours(w))) {
+        return WEIR_E_FORKED;
+    }
+    if (WEIR_UNLIKELY(w->role != WEIR_ROLE_TRADER)) {
+        return WEIR_E_NOT_TRADER;
+    }
+    if (permit->state == WEIR_PERMIT_SETTLED) {
+        return WEIR_E_SETTLED;
+    }
+    if (permit->state != WEIR_PERMIT_GRANTED || outcome->kind < WEIR_OUTCOME_NOT_SENT ||
+        outcome->kind > WEIR_OUTCOME_NO_ANSWER) {
+        return WEIR_E_ARGUMENT;
+    }
+    int rc = WEIR_OK;
+    if (outcome->kind == WEIR_OUTCOME_NOT_SENT) {
+        rc = weir_permit_give(&w->view, permit);
+    } else if (outcome->kind == WEIR_OUTCOME_ANSWERED) {
+        uint32_t cause = pause_cause(outcome->status);
+        if (cause != WEIR_PAUSE_NONE) {
+            rc = pause_report(w, permit, cause, outcome->retry_after_ns);
+        }
+    }
+    if (rc == WEIR_OK) {
+        permit->state = WEIR_PERMIT_SETTLED;
+        uint32_t *n = &w->view.meter.head->settled;
+        weir_store_relaxed_u32(n, weir_load_relaxed_u32(n) + 1); /* relaxed: own line, statistics */
+    }
+    return rc;
+}

@@ -1,0 +1,34 @@
+/* show_limits.h: the state of limits as a monitor can know it: from the copies of the limit words on the board. */
+#ifndef WEIR_MONITOR_SHOW_LIMITS_H
+#define WEIR_MONITOR_SHOW_LIMITS_H
+
+#include "command.h"
+#include "weir_limit.h"
+
+/*
+ * A row whose arithmetic ends: a forged window_inverse would make the division of weir_window.h loop for ever. weir_tables_resolve checks
+ * what the permit path needs; the inverse is the broker's word for its own window.
+ */
+bool limit_row_usable(const struct weir_shm_limit_row *row);
+
+/*
+ * The state of limit `limit` for its scope value `value`, at image->now_ns. `limit` and `value` lie inside the tables. False where the board has no copy of that
+ * word or the row is not usable.
+ */
+bool limit_state(const struct image *image, uint32_t limit, uint32_t value,
+                 struct weir_limit_state *state);
+
+/* "account=main", or "ip" where the value has no name. */
+const char *limit_scope(const struct image *image, uint32_t limit, uint32_t value,
+                        char buffer[TEXT_BYTES]);
+
+void limits_text(FILE *out, const struct image *image, const struct image *before,
+                 const struct options *options);
+json_t *limits_json(const struct image *image, const struct image *before,
+                    const struct options *options);
+void routes_text(FILE *out, const struct image *image, const struct image *before,
+                 const struct options *options);
+json_t *routes_json(const struct image *image, const struct image *before,
+                    const struct options *options);
+
+#endif

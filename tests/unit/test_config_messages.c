@@ -1,0 +1,312 @@
+/*
+ * test_config_messages.c: every refusal, word for word.
+ *
+ * People read these texts when something does not start, so they are part of the product: a change of one shows here. Each
+ * document has one fault, and the first message is compared.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "broker/config/config.h"
+
+/* A document whose parts are right unless the case says otherwise. */
+#define LIMIT "{name: l, kind: token_bucket, quota: 10, window: 1s}"
+#define ROUTE "{name: r, transport: own, cost: {l: 1}}"
+#define HOST  "  endpoints: [{name: e, url: 'http://h'}]\n"
+#define DOC(broker, extra, limits, routes) \
+    broker "providers:\n- name: p\n" extra "  limits: [" limits "]\n  routes: [" routes "]\n"
+
+struct refusal {
+    const char *text;
+    const char *message;
+};
+
+static void check(const struct refusal *refusal, size_t cnt)
+{
+    static struct weir_config_diag diag;
+    for (size_t i = 0; i < cnt; i++) {
+        const char *text = refusal[i].text;
+        struct weir_config *config = weir_config_parse(text, strlen(text), "t", &diag);
+        assert_null(config);
+        assert_string_equal(diag.error[0].text, refusal[i].message);
+        assert_in_range(diag.error_cnt, 1, 2);
+    }
+}
+
+static const struct refusal yaml_refusal[] = {
+    {"{}", "t:1:1: providers: missing: must be a list of 1..64 maps"},
+    {"a: [", "t:2:1: not YAML: did not find expected node content while parsing a flow node"},
+    {"- a", "t:1:1: a configuration is a map of keys: begin with `broker:` or `providers:`"},
+    {"x", "t:1:1: a configuration is a map of keys: begin with `broker:` or `providers:`"},
+    {"a: 1\n---\nb: 2\n",
+     "t:2:1: a second document ('---') begins: a configuration is one document"},
+    {"a: &x 1\n", "t:1:4: anchors (&) and tags (!) are not used here: write the value itself"},
+    {"a: *x\n", "t:1:4: aliases (*) are not used here: write the value itself"},
+    {"a: !!int 1\n", "t:1:4: anchors (&) and tags (!) are not used here: write the value itself"},
+    {"&x {a: 1}\n", "t:1:1: anchors (&) and tags (!) are not used here: write the value itself"},
+    {"? [a]\n: 1\n", "t:1:3: a key must be a plain word"},
+    {"a: \"x\\0y\"\n", "t:1:4: the text holds a NUL byte: remove it"},
+    {"a: \001\n",
+     "t:1:1: not YAML: control characters are not allowed, at byte 3: the file must be UTF-8 text"},
+    {"[[[[[[[[[[[[[[[[[ ", "t:1:17: nested too deeply: at most 16 levels"},
+};
+
+static const struct refusal keys_refusal[] = {
+    {DOC("broker: {nme: x}\n", "", LIMIT, ROUTE),
+     "t:1:10: broker.nme: unknown key: did you mean name?"},
+    {DOC("broker: {xyzzy: 1}\n", "", LIMIT, ROUTE),
+     "t:1:10: broker.xyzzy: unknown key: the keys here are name, wake, spin, memory, ring, log, "
+     "runtime_dir, drain, domains"},
+    {DOC("broker: {name: a, name: b}\n", "", LIMIT, ROUTE),
+     "t:1:19: name: written twice: it stands in line 1 already: remove one"},
+    {DOC("", "  limits: []\n", LIMIT, ROUTE),
+     "t:3:11: providers[0].limits: has 0 entries: must have 1..256"},
+    {DOC("broker: {log: [info]}\n", "", LIMIT, ROUTE),
+     "t:1:15: broker.log: must be one value: one of debug, info, warn, error"},
+    {DOC("broker: {domains: {}}\n", "", LIMIT, ROUTE),
+     "t:1:19: broker.domains: must be a list of 1..16 maps"},
+    {DOC("broker: {domains: []}\n", "", LIMIT, ROUTE),
+     "t:1:19: broker.domains: has 0 entries: must have 1..16"},
+    {DOC("", "  clock: 5\n", LIMIT, ROUTE),
+     "t:3:10: providers[0].clock = \"5\": must be a map of keys, such as source: ..."},
+    {DOC("", "  scopes: {ip: main}\n", LIMIT, ROUTE),
+     "t:3:16: providers[0].scopes.ip = \"main\": must be a list of 1..1024 entries, each letters, "
+     "digits and -_.:/@+; 1..31 bytes"},
+    {"providers:\n- {name: p}\n",
+     "t:2:3: providers[0].limits: missing: must be a list of 1..256 maps"},
+    {"broker: {}\n", "t:1:1: providers: missing: must be a list of 1..64 maps"},
+    {"providers:\n- p\n", "t:2:3: providers[0] = \"p\": must be a map of keys, such as name: ..."},
+    {"providers: []\n", "t:1:12: providers: has 0 entries: must have 1..64"},
+};
+
+static const struct refusal broker_refusal[] = {
+    {DOC("broker: {ring: 100}\n", "", LIMIT, ROUTE),
+     "t:1:16: broker.ring = \"100\": must be a power of two: 64, 128, 256, ... 65536"},
+    {DOC("broker: {spin: 0s}\n", "", LIMIT, ROUTE),
+     "t:1:16: broker.spin = \"0s\": must be 1us..1s"},
+    {DOC("broker: {memory: 64mb}\n", "", LIMIT, ROUTE),
+     "t:1:18: broker.memory = \"64mb\": must be a whole number of bytes, or with a unit (KiB, MiB, "
+     "GiB, KB, MB, GB): 4MiB..1024GiB"},
+    {DOC("broker: {name: -x}\n", "", LIMIT, ROUTE),
+     "t:1:16: broker.name = \"-x\": must be letters, digits, '-', '_' and '.', the first a letter "
+     "or a digit"},
+    {DOC("broker: {name: abcdefghijabcdefghijabcdefghijab}\n", "", LIMIT, ROUTE),
+     "t:1:16: broker.name = \"abcdefghijabcdefghijabcdefghijab\": must be 1..31 bytes long"},
+    {DOC("broker: {runtime_dir: run}\n", "", LIMIT, ROUTE),
+     "t:1:23: broker.runtime_dir = \"run\": must be an absolute path of printable ASCII"},
+    {DOC("broker: {domains: [{name: a, clients: 200}, {name: b, clients: 56}]}\n", "", LIMIT,
+         ROUTE),
+     "t:1:19: broker.domains: have 256 clients together: must be at most 255"},
+    {DOC("broker: {domains: [{name: a}, {name: b}, {name: a}]}\n", "", LIMIT, ROUTE),
+     "t:1:49: broker.domains[2].name = \"a\": domains[0] has this name already: give each its own"},
+    {DOC("broker: {domains: [{arena: 128MiB}]}\n", "", LIMIT, ROUTE),
+     "t:1:28: broker.domains[0].arena = \"128MiB\": must not be above broker.memory = 64MiB"},
+    {DOC("broker: {domains: [{arena: 64KiB}]}\n", "", LIMIT, ROUTE),
+     "t:1:20: broker.domains[0].request: must be below arena = 64KiB, which also holds the "
+     "answers"},
+};
+
+static const struct refusal limits_refusal[] = {
+    {DOC("", "", "{name: l, kind: fixed_window, quota: 5, window: 367d}", ROUTE),
+     "t:3:60: providers[0].limits[0].window = \"367d\": must be 1ms..366d"},
+    {DOC("", "", "{name: l, kind: fixed_window, quota: 0, window: 1s}", ROUTE),
+     "t:3:49: providers[0].limits[0].quota = \"0\": must be 1..2147483647"},
+    {DOC("", "", "{name: l, kind: fixed_window, quota: 2147483648, window: 1s}", ROUTE),
+     "t:3:49: providers[0].limits[0].quota = \"2147483648\": must be 1..2147483647"},
+    {DOC("", "", "{name: l, kind: fixed_window, quota: 5, window: 1s, burst: 6}", ROUTE),
+     "t:3:71: providers[0].limits[0].burst = \"6\": has no use with kind: fixed_window, where all "
+     "of quota = 5 may come at once: remove it"},
+    {DOC("", "", "{name: l, kind: sliding_window, quota: 5, window: 1s}", ROUTE),
+     "t:3:28: providers[0].limits[0].kind = \"sliding_window\": comes with a later version: a "
+     "token_bucket with burst + quota <= the limit is safe meanwhile"},
+    {DOC("", "", "{name: l, kind: concurrency, quota: 5, window: 1s}", ROUTE),
+     "t:3:28: providers[0].limits[0].kind = \"concurrency\": comes with a later version"},
+    {DOC("", "", "{name: l, kind: token_bucket, quota: 999000000, window: 1s}", ROUTE),
+     "t:3:49: providers[0].limits[0].quota = \"999000000\": in window = 1s is one unit each 2 ns, "
+     "rounded up: 49.9 % of the rate is lost, at most 0.1 % may be: use a coarser unit"},
+    {DOC("", "", "{name: l, kind: token_bucket, quota: 1, window: 366d, burst: 2}", ROUTE),
+     "t:3:73: providers[0].limits[0].burst = \"2\": takes longer than 366d to fill at quota = 1: "
+     "lower it"},
+    {DOC("", "",
+         "{name: l, kind: token_bucket, quota: 10, window: 1s, headroom: {critical: 60%, high: "
+         "40%}}",
+         ROUTE),
+     "t:3:75: providers[0].limits[0].headroom: keeps 10 of burst = 10 and leaves 0 to the lowest "
+     "priority, but route r costs 1: lower the headroom"},
+    {DOC("", "", "{name: l, kind: token_bucket, quota: 10, window: 1s, headroom: {critical: 10}}",
+         ROUTE),
+     "t:3:86: providers[0].limits[0].headroom.critical = \"10\": must be a number with '%' and at "
+     "most 4 decimals: 0%..100%"},
+    {DOC("", "", "{name: l, kind: token_bucket, quota: 10, window: 1s, headroom: {background: 1%}}",
+         ROUTE),
+     "t:3:76: providers[0].limits[0].headroom.background: unknown key: the keys here are critical, "
+     "high, medium, low"},
+    {DOC("", "",
+         "{name: l, kind: token_bucket, quota: 10, window: 1s}, {name: l, kind: token_bucket, "
+         "quota: 10, window: 1s}",
+         ROUTE),
+     "t:3:73: providers[0].limits[1].name = \"l\": limits[0] has this name already: give each its "
+     "own"},
+    {DOC("", "", "{name: l, kind: fixed_window, quota: 10, window: 1s, headroom: {critical: 55%}}",
+         "{name: r, transport: own, cost: {l: 5}}"),
+     "t:3:75: providers[0].limits[0].headroom: keeps 6 of quota = 10 and leaves 4 to the lowest "
+     "priority, but route r costs 5: lower the headroom"},
+};
+
+static const struct refusal routes_refusal[] = {
+    {DOC("", "", LIMIT, "{name: r, transport: own, cost: {k: 1}}"),
+     "t:4:48: providers[0].routes[0].cost.k = \"1\": no such limit: p has l"},
+    {DOC("", "", LIMIT, "{name: r, transport: own, cost: {l: 11}}"),
+     "t:4:48: providers[0].routes[0].cost.l = \"11\": must not be above limits[0].burst = 10: it "
+     "could never be granted"},
+    {DOC("", "", LIMIT, "{name: r, transport: own, cost: {l: 0}}"),
+     "t:4:48: providers[0].routes[0].cost.l = \"0\": must be 1..2147483647"},
+    {DOC("", "", LIMIT, "{name: r, transport: own, cost: {}}"),
+     "t:4:44: providers[0].routes[0].cost: has 0 entries: must have 1..8"},
+    {DOC("", "", LIMIT, "{name: r, transport: own, cost: 1}"),
+     "t:4:44: providers[0].routes[0].cost = \"1\": must be a map of 1..8 limits, each "
+     "1..2147483647"},
+    {DOC("", "", LIMIT,
+         "{name: r, transport: own, cost: {a: 1, b: 1, c: 1, d: 1, e: 1, f: 1, g: 1, h: 1, i: 1}}"),
+     "t:4:44: providers[0].routes[0].cost: has 9 entries: must have 1..8"},
+    {DOC("", "", LIMIT, "{name: r, transport: own, cost: {'a b': 1}}"),
+     "t:4:52: providers[0].routes[0].cost.a b = \"1\": a limit's name must be 1..31 letters, "
+     "digits, '-', '_' and '.', the first a letter or a digit"},
+    {DOC("", "", LIMIT,
+         "{name: r, transport: own, cost: {l: 1}}, {name: r, transport: own, cost: {l: 1}}"),
+     "t:4:60: providers[0].routes[1].name = \"r\": routes[0] has this name already: give each its "
+     "own"},
+    {DOC("", HOST, LIMIT, "{name: r, cost: {l: 1}, path: /a}"),
+     "t:5:12: providers[0].routes[0].method: missing: weir makes the call; or write transport: "
+     "own"},
+    {DOC("", HOST, LIMIT, "{name: r, cost: {l: 1}, method: GET}"),
+     "t:5:12: providers[0].routes[0].path: missing: weir makes the call; or write transport: own"},
+    {DOC("", "", LIMIT, "{name: r, transport: own, path: /a, cost: {l: 1}}"),
+     "t:4:44: providers[0].routes[0].path = \"/a\": has no use with transport: own, where weir "
+     "makes no call: remove it"},
+    {DOC("", "", LIMIT, "{name: r, method: GET, path: /a, cost: {l: 1}}"),
+     "t:2:3: providers[0].endpoints: missing: weir makes the calls of route r: write at least one, "
+     "or transport: own in every route"},
+    {DOC("", HOST, LIMIT, "{name: r, method: get, path: /a, cost: {l: 1}}"),
+     "t:5:30: providers[0].routes[0].method = \"get\": must be one of GET, HEAD, POST, PUT, "
+     "DELETE, PATCH"},
+    {DOC("", HOST, LIMIT, "{name: r, method: GET, path: a, cost: {l: 1}}"),
+     "t:5:41: providers[0].routes[0].path = \"a\": must be a path that starts with '/'"},
+    {DOC("", HOST, LIMIT, "{name: r, method: GET, path: /a//b, cost: {l: 1}}"),
+     "t:5:41: providers[0].routes[0].path = \"/a//b\": must be a path without '//'"},
+    {DOC("", HOST, LIMIT, "{name: r, method: GET, path: /../b, cost: {l: 1}}"),
+     "t:5:41: providers[0].routes[0].path = \"/../b\": must be a path without '.' and '..' "
+     "segments"},
+    {DOC("", HOST, LIMIT, "{name: r, method: GET, path: \"/a\\tb\", cost: {l: 1}}"),
+     "t:5:41: providers[0].routes[0].path = \"/a\\x09b\": must be a path of RFC 3986 characters "
+     "that starts with '/', others as %XX, without query"},
+    {DOC("", HOST, LIMIT, "{name: r, method: GET, path: /a, cost: {l: 1}, headers: [Host]}"),
+     "t:5:69: providers[0].routes[0].headers[0] = \"Host\": belongs to the broker: remove it"},
+    {DOC("", HOST, LIMIT, "{name: r, method: GET, path: /a, cost: {l: 1}, headers: [\"a: b\"]}"),
+     "t:5:69: providers[0].routes[0].headers[0] = \"a: b\": must be the name of an HTTP header: "
+     "letters, digits and !#$%&'*+-.^_`|~"},
+    {DOC("", HOST, LIMIT, "{name: r, method: GET, path: /a, cost: {l: 1}, max_response: 16MiB}"),
+     "t:5:73: providers[0].routes[0].max_response = \"16MiB\": must be below the largest arena of "
+     "broker.domains = 16MiB"},
+    {DOC("", HOST, LIMIT, "{name: r, method: GET, path: /a, cost: {l: 1}, stale: 1s}"),
+     "t:5:66: providers[0].routes[0].stale = \"1s\": has no use without cache: write both, or "
+     "remove it"},
+    {DOC("", "", LIMIT, "{name: r, transport: own, cost: {l: 1}, signed: yes}"),
+     "t:4:60: providers[0].routes[0].signed = \"yes\": must be true or false"},
+};
+
+static const struct refusal providers_refusal[] = {
+    {DOC("", "  clock: {field: t}\n", LIMIT, ROUTE),
+     "t:3:10: providers[0].clock.path: missing: source: server asks this path for the time; or "
+     "write source: host"},
+    {DOC("", "  clock: {path: /t}\n", LIMIT, ROUTE),
+     "t:3:10: providers[0].clock.field: missing: source: server reads the time from this member of "
+     "the JSON answer"},
+    {DOC("", "  clock: {path: /t, field: t}\n", LIMIT, ROUTE),
+     "t:2:3: providers[0].endpoints: missing: clock asks the provider for its time: write at least "
+     "one, or clock: {source: host}"},
+    {DOC("", "  throttle: {status: [99]}\n", LIMIT, ROUTE),
+     "t:3:23: providers[0].throttle.status[0] = \"99\": must be 100..599"},
+    {DOC("", "  throttle: {status: [600]}\n", LIMIT, ROUTE),
+     "t:3:23: providers[0].throttle.status[0] = \"600\": must be 100..599"},
+    {DOC("", "  throttle: {status: []}\n", LIMIT, ROUTE),
+     "t:3:22: providers[0].throttle.status: has 0 entries: must have 1..16"},
+    {DOC("", "  feedback: [{header: h, limit: x, reports: used}]\n", LIMIT, ROUTE),
+     "t:3:33: providers[0].feedback[0].limit = \"x\": no such limit: p has l"},
+    {DOC("", "  retry: {base: 2s, max: 1s}\n", LIMIT, ROUTE),
+     "t:3:17: providers[0].retry.base = \"2s\": must not be above max = 1s"},
+    {DOC("", "  scopes: {ip: [a, b, a]}\n", LIMIT, ROUTE),
+     "t:3:23: providers[0].scopes.ip[2] = \"a\": ip[0] is the same: remove one"},
+    {DOC("", "  scopes: {ip: [\"a,b\"]}\n", LIMIT, ROUTE),
+     "t:3:17: providers[0].scopes.ip[0] = \"a,b\": must be letters, digits and -_.:/@+"},
+    {DOC("", "  endpoints: [{name: e, url: 'ftp://h'}]\n", LIMIT, ROUTE),
+     "t:3:30: providers[0].endpoints[0].url = \"ftp://h\": must be a URL that starts with http:// "
+     "or https://"},
+    {DOC("", "  endpoints: [{name: e, url: 'https://u@h'}]\n", LIMIT, ROUTE),
+     "t:3:30: providers[0].endpoints[0].url: must be a URL without user and password: keys belong "
+     "to `auth`"},
+    {DOC("", "  endpoints: [{name: e, url: 'http://h', ca_file: /a}]\n", LIMIT, ROUTE),
+     "t:3:51: providers[0].endpoints[0].ca_file = \"/a\": has no use with an http:// url: write "
+     "https:// there, or remove it"},
+    {"providers:\n- name: a.b\n  limits: [{name: l, kind: token_bucket, quota: 10, window: 1s}]\n  "
+     "routes: [{name: r, transport: own, cost: {l: 1}}]\n",
+     "t:2:9: providers[0].name = \"a.b\": must not hold '.': the first '.' of \"provider.route\" "
+     "ends the provider's name"},
+    {"providers:\n- name: p\n  limits: [{name: l, kind: token_bucket, quota: 10, window: 1s}]\n  "
+     "routes: [{name: r, transport: own, cost: {l: 1}}]\n- name: p\n  limits: [{name: l, kind: "
+     "token_bucket, quota: 10, window: 1s}]\n  routes: [{name: r, transport: own, cost: {l: 1}}]\n",
+     "t:5:9: providers[1].name = \"p\": providers[0] has this name already: give each its own"},
+    {DOC("", "  balance: random\n", LIMIT, ROUTE),
+     "t:3:12: providers[0].balance = \"random\": must be one of failover, round_robin, "
+     "weighted_round_robin, least_latency, least_connections"},
+};
+
+static void test_yaml(void **state)
+{
+    (void)state;
+    check(yaml_refusal, sizeof(yaml_refusal) / sizeof(yaml_refusal[0]));
+}
+
+static void test_keys(void **state)
+{
+    (void)state;
+    check(keys_refusal, sizeof(keys_refusal) / sizeof(keys_refusal[0]));
+}
+
+static void test_broker(void **state)
+{
+    (void)state;
+    check(broker_refusal, sizeof(broker_refusal) / sizeof(broker_refusal[0]));
+}
+
+static void test_limits(void **state)
+{
+    (void)state;
+    check(limits_refusal, sizeof(limits_refusal) / sizeof(limits_refusal[0]));
+}
+
+static void test_routes(void **state)
+{
+    (void)state;
+    check(routes_refusal, sizeof(routes_refusal) / sizeof(routes_refusal[0]));
+}
+
+static void test_providers(void **state)
+{
+    (void)state;
+    check(providers_refusal, sizeof(providers_refusal) / sizeof(providers_refusal[0]));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_yaml),   cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_broker), cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_routes), cmocka_unit_test(test_providers),
+    };
+    return cmocka_run_group_tests_name("config_messages", tests, NULL, NULL);
+}
