@@ -252,7 +252,8 @@ static int judge(uint64_t deaths, uint64_t damaged)
     printf("beside callers whose second limit is full: %" PRIu64 " granted, %" PRIu64
            " disturbed; the full limit holds %u of 10\n",
            sum.undisturbed, sum.disturbed,
-           (uint32_t)f.memory->word[2].word[0] + (uint32_t)f.memory->word[2].word[1]);
+           (uint32_t)weir_max_u64((uint32_t)f.memory->word[2].word[0],
+                                  (uint32_t)f.memory->word[2].word[1]));
     bool good = breaches == 0 && damaged == 0 && sum.disturbed == 0 && windows > 10 &&
                 worst + 2 >= QUOTA && sum.undisturbed > 0;
     printf("%s\n", good ? "0 violations" : "VIOLATED");
