@@ -32,6 +32,7 @@ static void clock_interrupted(struct worker *w, uint32_t provider,
         const struct weir_shm_limit_row *l = &w->shared.tables.limit[row->limit_first + i];
         for (uint32_t k = 0; k < l->word_cnt && l->kind == WEIR_LIMIT_FIXED_WINDOW; k++) {
             weir_limit_spend(l, &w->region->word[l->word_first + k], first, now_ns);
+            weir_limit_spend(l, &w->region->own_word[l->word_first + k], first, now_ns);
         }
     }
     log_warn("realignment_interrupted", "s:s", "provider", w->provider[provider].config->name);
