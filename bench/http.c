@@ -74,14 +74,14 @@ static int stand_attach(struct stand *stand, uint64_t spin_ns, struct bench_resu
 }
 
 /*
- * Worker on core 0, nginx on core 1, the client on core 2, or beside nginx where there are only two: nginx has time to spare, the worker has not.
+ * Worker on core 0, nginx on core 1, the client on core 2, or beside the worker where there are only two: it runs while the worker waits.
  */
 static int stand_make(const struct bench *bench, struct stand *stand, const char *wake,
                       uint64_t spin_ns, struct bench_result *result)
 {
     memset(stand, 0, sizeof(*stand));
     stand->bench = bench;
-    stand->client_core = bench_core(bench, bench->machine.core_cnt > 2 ? 2 : 1);
+    stand->client_core = bench_core(bench, bench->machine.core_cnt > 2 ? 2 : 0);
     if (bench->machine.core_cnt < 2) {
         return bench_fail(result, "needs two cores");
     }
@@ -126,19 +126,19 @@ static int submit(struct stand *stand, struct bench_result *result)
     return rc == 0 ? 0 : bench_fail(result, "weir_submit: %s", weir_strerror(rc));
 }
 
-/* Take the answers that are there, one round of all at most, and while `refill` ask anew for each. */
-static int answers_take(struct stand *stand, bool refill, unsigned *running_cnt,
+/* Take answers until there are none (weir_fd is armed only then), and until `end_ns` ask anew for each. */
+static int answers_take(struct stand *stand, uint64_t end_ns, unsigned *running_cnt,
                         struct http_count *count, struct bench_result *result)
 {
     struct weir_response response;
-    for (unsigned i = 0; i < IN_FLIGHT && weir_poll(stand->weir, &response) == 0; i++) {
+    while (weir_poll(stand->weir, &response) == 0) {
         if (answer_check(&response, result) != 0) {
             return -1;
         }
         weir_release(stand->weir, response.ticket);
         count->request_cnt++;
         (*running_cnt)--;
-        if (refill) {
+        if (weir_clock_monotonic_ns() < end_ns) {
             if (submit(stand, result) != 0) {
                 return -1;
             }
@@ -170,7 +170,7 @@ static int weir_run(struct stand *stand, double slice_s, struct http_count *coun
     }
     uint64_t now_ns = start_ns;
     while (running_cnt > 0) {
-        if (answers_take(stand, now_ns < end_ns, &running_cnt, count, result) != 0) {
+        if (answers_take(stand, end_ns, &running_cnt, count, result) != 0) {
             return -1;
         }
         if (running_cnt > 0 && poll(&ready, 1, 100) < 0) {
@@ -268,7 +268,7 @@ int bench_http_throughput_64(const struct bench *bench, struct bench_result *res
     both_conclude(&both.rate, result);
     snprintf(result->note, sizeof(result->note), "worker on core %d, nginx on %d, client on %d",
              bench_core(bench, 0), bench_core(bench, 1),
-             bench_core(bench, bench->machine.core_cnt > 2 ? 2 : 1));
+             bench_core(bench, bench->machine.core_cnt > 2 ? 2 : 0));
     return 0;
 }
 

@@ -13,7 +13,10 @@ struct call *call_make(struct worker *w)
     struct call *c = w->call_free;
     if (c != NULL) {
         w->call_free = c->next;
-        memset(c, 0, sizeof *c);
+        memset(c, 0, offsetof(struct call, permit));
+        c->permit.state = WEIR_PERMIT_NONE;
+        c->own_permit.state = WEIR_PERMIT_NONE;
+        c->parts.path_bytes = c->parts.query_bytes = c->parts.body_bytes = c->parts.header_cnt = 0;
     } else {
         c = calloc(1, sizeof *c);
         if (c == NULL) {

@@ -9,6 +9,9 @@
 #include <sys/socket.h>
 #include <time.h>
 
+/* A connection that does not stand after so long counts as failed: another endpoint may do better. */
+#define CONNECT_MAX_NS (3 * WEIR_NS_PER_S)
+
 /* curl's callbacks carry only the transfer; there is one worker per process. */
 static struct worker *the_worker;
 
@@ -19,25 +22,50 @@ static struct call *call_of(struct http_transfer *t)
 
 /* ---------------------------------------------------------------------------------------------- how a call ends */
 
-void exchange_deliver(struct client *c, uint32_t slot, uint64_t word)
+void exchange_deliver(struct worker *w, struct client *c, uint32_t slot, uint64_t word)
 {
     struct weir_shm_slot *s = &c->slot[slot];
-    weir_store_release_u64(&s->state, weir_slot_with(word, WEIR_SLOT_DONE)); /* pair:slot R */
-    weir_or_u64(&c->wake->done[slot / 64], UINT64_C(1) << (slot % 64));
-    (void)weir_fetch_add_u32(&c->wake->completed, 1); /* pair:completed R */
-    weir_fence_full(); /* what we stored, then the look at the bells: the waiter does it the other way round (pair:waiter) */
-    if (weir_load_relaxed_u32(&s->waiter) != 0) {
+    uint64_t *done = &c->wake->done[slot / 64];
+    uint64_t bit = UINT64_C(1) << (slot % 64);
+    (void)weir_xchg_u64(&s->state, weir_slot_with(word, WEIR_SLOT_DONE)); /* pair:slot R */
+    /* What was stored, then the look at bits and bells; the client announces or clears, and then looks at the state. (pair:slot-waiter) */
+    weir_fence_after_rmw();
+    if ((weir_load_relaxed_u64(done) & bit) ==
+        0) { /* relaxed: behind the fence; a bit that is still set need not move its line */
+        weir_or_u64(done, bit); /* pair:done R */
+    }
+    if (weir_load_relaxed_u32(&s->waiter) != 0) { /* relaxed: behind the fence */
         weir_futex_wake((uint32_t *)(void *)&s->state,
                         1); /* the low half on little endian: state and thread */
     }
-    if (weir_load_relaxed_u32(&c->wake->waiters) != 0) {
-        weir_futex_wake(&c->wake->completed, INT32_MAX);
+    if (!c->bell) {
+        c->bell = true;
+        w->bell[w->bell_cnt++] = c;
     }
-    if (weir_load_relaxed_u32(&c->wake->fd_armed) != 0 &&
-        weir_xchg_u32(&c->wake->fd_armed, 0) != 0) { /* pair:armed A */
-        /* A full socket means that the client has bytes to read: it is awake already. */
-        (void)send(c->info.bell_fd, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/* Once a turn, however many answers it brought: a system call each would cost more than the answer. */
+void exchange_bells(struct worker *w)
+{
+    for (uint32_t i = 0; i < w->bell_cnt; i++) {
+        struct client *c = w->bell[i];
+        if (!c->bell) {
+            continue; /* reaped meanwhile */
+        }
+        c->bell = false;
+        weir_fence_full(); /* done bits, then the look at the bells (pair:armed) */
+        if (weir_load_relaxed_u32(&c->wake->waiters) != 0) { /* relaxed: behind the fence */
+            (void)weir_fetch_add_u32(&c->wake->completed, 1);
+            weir_futex_wake(&c->wake->completed, INT32_MAX);
+        }
+        /* relaxed: behind the fence */
+        if (weir_load_relaxed_u32(&c->wake->fd_armed) != 0 &&
+            weir_xchg_u32(&c->wake->fd_armed, 0) != 0) { /* pair:armed A */
+            /* A full socket means that the client has bytes to read: it is awake already. */
+            (void)send(c->info.bell_fd, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+        }
     }
+    w->bell_cnt = 0;
 }
 
 static void response_fill(struct worker *w, const struct call *c, enum weir_result result,
@@ -159,7 +187,7 @@ void call_end(struct worker *w, struct call *c, enum weir_result result, int err
         WEIR_SLOT_DONE); /* pair:shadow R: the response is whole; a successor only delivers it */
     cl->call[c->slot] = NULL;
     cl->in_flight--;
-    exchange_deliver(cl, c->slot, c->claimed);
+    exchange_deliver(w, cl, c->slot, c->claimed);
     board_add(&w->region->client[cl->info.index].ended, 1);
     if (cl->gone) {
         board_add(&w->region->worker->slot_reaped, 1);
@@ -515,7 +543,6 @@ bool exchange_start(struct worker *w, struct call *c, struct endpoint *e)
         .headers = c->headers,
         .body = c->parts.body,
         .body_bytes = c->parts.body_bytes,
-        .timeout_ns = c->deadline_ns - w->now_ns,
         .gate = on_gate,
         .head = on_head,
         .data = on_data,
@@ -525,10 +552,38 @@ bool exchange_start(struct worker *w, struct call *c, struct endpoint *e)
     free(path);
     if (ok) {
         c->stage = CALL_RUNNING;
+        c->due_ns = weir_min_u64(c->deadline_ns, w->now_ns + CONNECT_MAX_NS);
+        w->running_due_ns = weir_min_u64(w->running_due_ns, c->due_ns);
         e->in_flight++;
         board_add(&w->region->endpoint[e->index].requests, 1);
     }
     return ok;
+}
+
+/* Running calls whose time is over. curl's own timers would cost two tree nodes a transfer and know only milliseconds. */
+void exchange_due(struct worker *w)
+{
+    if (w->now_ns < w->running_due_ns) {
+        worker_due(w, w->running_due_ns);
+        return;
+    }
+    w->running_due_ns = UINT64_MAX;
+    for (struct call *c = w->call_first, *next; c != NULL; c = next) {
+        next = c->all_next;
+        if (c->stage != CALL_RUNNING) {
+            continue;
+        }
+        if (w->now_ns >= c->due_ns && (c->sends == 0 || w->now_ns >= c->deadline_ns)) {
+            c->transfer.code = CURLE_OPERATION_TIMEDOUT;
+            http_stop(w->http, &c->transfer);
+            on_done(&c->transfer);
+            next = w->call_first; /* an end may free others: begin again */
+            continue;
+        }
+        c->due_ns = c->sends > 0 ? c->deadline_ns : c->due_ns;
+        w->running_due_ns = weir_min_u64(w->running_due_ns, c->due_ns);
+    }
+    worker_due(w, w->running_due_ns);
 }
 
 void exchange_stop(struct worker *w, struct call *c)

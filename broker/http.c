@@ -10,8 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define CONNECT_TIMEOUT_MS 3000L
-#define IDLE_MAX           64U /* easy handles kept per target */
+#define IDLE_MAX 256U /* easy handles kept per target */
 
 /* What we know about one descriptor. Indexed by fd; the generation changes with every mask and every life. */
 struct http_socket {
@@ -29,10 +28,17 @@ struct http {
     size_t socket_cnt;
 };
 
-/* Easy handles that have been through one transfer: their constant options stay set. */
-struct http_idle {
-    CURL *easy[IDLE_MAX];
-    unsigned cnt;
+/*
+ * A handle that has been through a transfer keeps its options, and so does what it remembers here: an option that would be set to what
+ * it is already is left alone. (Setting a dozen of them costs a microsecond.)
+ */
+struct http_easy {
+    CURL *curl;
+    struct http_easy *next; /* idle list */
+    struct http_transfer *transfer;
+    enum weir_method method; /* as set with no body and no headers; UNSET: something else was set */
+    struct curl_slist *connect_to;
+    char path_query[256]; /* as set; "" where it was longer */
 };
 
 static struct http_socket *socket_of(struct http *http, curl_socket_t fd)
@@ -89,8 +95,10 @@ static int on_timer(CURLM *multi, long timeout_ms, void *arg)
 {
     (void)multi;
     struct http *http = arg;
-    http->timer_ns = timeout_ms < 0
-                         ? UINT64_MAX
+    /* 0 is "at once": a new transfer starts in this turn, not after the next look at a clock. */
+    http->timer_ns = timeout_ms < 0 ? UINT64_MAX
+                     : timeout_ms == 0
+                         ? 0
                          : weir_clock_monotonic_ns() + (uint64_t)timeout_ms * WEIR_NS_PER_MS;
     return 0;
 }
@@ -135,14 +143,14 @@ static int on_close(void *arg, curl_socket_t fd)
 static size_t on_head(char *at, size_t one, size_t bytes, void *arg)
 {
     (void)one;
-    struct http_transfer *t = arg;
+    struct http_transfer *t = ((struct http_easy *)arg)->transfer;
     return t->head(t, at, bytes) ? bytes : 0;
 }
 
 static size_t on_data(char *at, size_t one, size_t bytes, void *arg)
 {
     (void)one;
-    struct http_transfer *t = arg;
+    struct http_transfer *t = ((struct http_easy *)arg)->transfer;
     return t->data(t, at, bytes);
 }
 
@@ -152,7 +160,7 @@ static int on_gate(void *arg, char *ip, char *local_ip, int port, int local_port
     (void)local_ip;
     (void)port;
     (void)local_port;
-    struct http_transfer *t = arg;
+    struct http_transfer *t = ((struct http_easy *)arg)->transfer;
     return t->gate(t) ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
 }
 
@@ -182,12 +190,8 @@ struct http *http_open(struct loop *loop)
 }
 
 /* Options that never change between transfers to the same target. */
-static CURL *easy_make(struct http *http, struct http_target *t)
+static void easy_options(struct http *http, struct http_target *t, CURL *e)
 {
-    CURL *e = curl_easy_init();
-    if (e == NULL) {
-        return NULL;
-    }
     (void)curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
     (void)curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     (void)curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -197,7 +201,6 @@ static CURL *easy_make(struct http *http, struct http_target *t)
     (void)curl_easy_setopt(e, CURLOPT_NOPROXY, "*");
     (void)curl_easy_setopt(e, CURLOPT_PATH_AS_IS, 1L);
     (void)curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
-    (void)curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS);
     (void)curl_easy_setopt(e, CURLOPT_BUFFERSIZE, 65536L);
     (void)curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
     (void)curl_easy_setopt(e, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
@@ -213,26 +216,42 @@ static CURL *easy_make(struct http *http, struct http_target *t)
     if (t->ca_file != NULL) {
         (void)curl_easy_setopt(e, CURLOPT_CAINFO, t->ca_file);
     }
+}
+
+static struct http_easy *easy_take(struct http *http, struct http_target *t)
+{
+    struct http_easy *e = t->idle;
+    if (e != NULL) {
+        t->idle = e->next;
+        t->idle_cnt--;
+        return e;
+    }
+    e = calloc(1, sizeof *e);
+    if (e != NULL) {
+        e->curl = curl_easy_init();
+    }
+    if (e == NULL || e->curl == NULL) {
+        free(e);
+        return NULL;
+    }
+    easy_options(http, t, e->curl);
+    (void)curl_easy_setopt(e->curl, CURLOPT_PREREQDATA, e);
+    (void)curl_easy_setopt(e->curl, CURLOPT_HEADERDATA, e);
+    (void)curl_easy_setopt(e->curl, CURLOPT_WRITEDATA, e);
+    (void)curl_easy_setopt(e->curl, CURLOPT_PRIVATE, e);
     return e;
 }
 
-static CURL *easy_take(struct http *http, struct http_target *t)
+static void easy_give(struct http_target *t, struct http_easy *e)
 {
-    if (t->idle != NULL && t->idle->cnt > 0) {
-        return t->idle->easy[--t->idle->cnt];
-    }
-    return easy_make(http, t);
-}
-
-static void easy_give(struct http_target *t, CURL *easy)
-{
-    if (t->idle == NULL) {
-        t->idle = calloc(1, sizeof *t->idle);
-    }
-    if (t->idle != NULL && t->idle->cnt < IDLE_MAX) {
-        t->idle->easy[t->idle->cnt++] = easy;
+    e->transfer = NULL;
+    if (t->idle_cnt < IDLE_MAX) {
+        e->next = t->idle;
+        t->idle = e;
+        t->idle_cnt++;
     } else {
-        curl_easy_cleanup(easy);
+        curl_easy_cleanup(e->curl);
+        free(e);
     }
 }
 
@@ -262,40 +281,60 @@ static void method_set(CURL *e, const struct http_transfer *t)
     }
 }
 
-bool http_start(struct http *http, struct http_transfer *t)
+static CURLcode url_set(struct http_easy *e, const struct http_transfer *t)
 {
     char url[4096];
     size_t base = strlen(t->target->base);
     size_t rest = strlen(t->path_query);
+    if (rest < sizeof e->path_query && e->path_query[0] != '\0' &&
+        strcmp(e->path_query, t->path_query) == 0) {
+        return CURLE_OK;
+    }
     char *at = base + rest < sizeof url ? url : malloc(base + rest + 1);
-    CURL *e = easy_take(http, t->target);
-    if (e == NULL || at == NULL) {
-        if (e != NULL) {
-            easy_give(t->target, e);
-        }
-        return false;
+    if (at == NULL) {
+        return CURLE_OUT_OF_MEMORY;
     }
     memcpy(at, t->target->base, base);
     memcpy(at + base, t->path_query, rest + 1);
-    CURLcode code = curl_easy_setopt(e, CURLOPT_URL, at);
+    CURLcode code = curl_easy_setopt(e->curl, CURLOPT_URL, at);
     if (at != url) {
         free(at);
     }
-    method_set(e, t);
-    (void)curl_easy_setopt(e, CURLOPT_HTTPHEADER, t->headers);
-    (void)curl_easy_setopt(e, CURLOPT_CONNECT_TO, t->target->connect_to);
-    (void)curl_easy_setopt(
-        e, CURLOPT_TIMEOUT_MS,
-        (long)weir_max_u64(1, (t->timeout_ns + WEIR_NS_PER_MS - 1) / WEIR_NS_PER_MS));
-    (void)curl_easy_setopt(e, CURLOPT_PREREQDATA, t);
-    (void)curl_easy_setopt(e, CURLOPT_HEADERDATA, t);
-    (void)curl_easy_setopt(e, CURLOPT_WRITEDATA, t);
-    (void)curl_easy_setopt(e, CURLOPT_PRIVATE, t);
+    e->path_query[0] = '\0';
+    if (code == CURLE_OK && rest < sizeof e->path_query) {
+        memcpy(e->path_query, t->path_query, rest + 1);
+    }
+    return code;
+}
+
+static void options_set(struct http_easy *e, const struct http_transfer *t)
+{
+    bool plain = t->body_bytes == 0 && t->headers == NULL;
+    if (!plain || e->method != t->method) {
+        method_set(e->curl, t);
+        (void)curl_easy_setopt(e->curl, CURLOPT_HTTPHEADER, t->headers);
+        e->method = plain ? t->method : WEIR_METHOD_UNSET;
+    }
+    if (e->connect_to != t->target->connect_to) {
+        (void)curl_easy_setopt(e->curl, CURLOPT_CONNECT_TO, t->target->connect_to);
+        e->connect_to = t->target->connect_to;
+    }
+}
+
+bool http_start(struct http *http, struct http_transfer *t)
+{
+    struct http_easy *e = easy_take(http, t->target);
+    if (e == NULL) {
+        return false;
+    }
+    CURLcode code = url_set(e, t);
+    options_set(e, t);
+    e->transfer = t;
     t->easy = e;
     t->code = CURLE_OK;
     t->status = 0;
     t->connected = false;
-    if (code != CURLE_OK || curl_multi_add_handle(http->multi, e) != CURLM_OK) {
+    if (code != CURLE_OK || curl_multi_add_handle(http->multi, e->curl) != CURLM_OK) {
         easy_give(t->target, e);
         t->easy = NULL;
         return false;
@@ -306,7 +345,7 @@ bool http_start(struct http *http, struct http_transfer *t)
 void http_stop(struct http *http, struct http_transfer *t)
 {
     if (t->easy != NULL) {
-        (void)curl_multi_remove_handle(http->multi, t->easy);
+        (void)curl_multi_remove_handle(http->multi, t->easy->curl);
         easy_give(t->target, t->easy);
         t->easy = NULL;
     }
@@ -346,18 +385,17 @@ static bool collect(struct http *http)
     int left;
     CURLMsg *m;
     while ((m = curl_multi_info_read(http->multi, &left)) != NULL) {
-        struct http_transfer *t = NULL;
+        struct http_easy *e = NULL;
         long value = 0;
-        (void)curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &t);
+        (void)curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &e);
+        struct http_transfer *t = e->transfer;
         t->code = m->data.result;
         (void)curl_easy_getinfo(m->easy_handle, CURLINFO_RESPONSE_CODE, &value);
         t->status = (uint32_t)value;
         value = 0;
         (void)curl_easy_getinfo(m->easy_handle, CURLINFO_NUM_CONNECTS, &value);
         t->connected = value > 0;
-        (void)curl_multi_remove_handle(http->multi, t->easy);
-        easy_give(t->target, t->easy);
-        t->easy = NULL;
+        http_stop(http, t);
         t->done(t);
         any = true;
     }
@@ -387,13 +425,13 @@ uint64_t http_next_ns(const struct http *http)
 
 void http_target_close(struct http_target *target)
 {
-    if (target->idle != NULL) {
-        while (target->idle->cnt > 0) {
-            curl_easy_cleanup(target->idle->easy[--target->idle->cnt]);
-        }
-        free(target->idle);
-        target->idle = NULL;
+    while (target->idle != NULL) {
+        struct http_easy *e = target->idle;
+        target->idle = e->next;
+        curl_easy_cleanup(e->curl);
+        free(e);
     }
+    target->idle_cnt = 0;
     curl_slist_free_all(target->connect_to);
     target->connect_to = NULL;
 }

@@ -7,7 +7,7 @@
  *          POST by itself when a reused connection turns out dead, and asks here again, so this is the only place that sees every send
  *   head   one line of the answer's head
  *   data   bytes of the body; taking fewer than offered ends the transfer
- *   done   once per transfer, always last; the transfer may be freed or started again in it
+ *   done   once per transfer, always last (deadlines are the caller's: http_stop); the transfer may be freed or started again in it
  *
  * Rules of research/queues_curl_shm.md B1-B5 that hold here: one-shot polls, re-armed after each action; generations in user_data;
  * shutdown before close where a poll is armed; numeric CONNECT_TO; no redirects, proxies, cookies, netrc or environment; HTTP/1.1 only; admission is
@@ -25,6 +25,8 @@
 
 struct http;
 
+struct http_easy;
+
 /* One base URL with the address that it stands for now. Owned by endpoint.c; outlives its transfers. */
 struct http_target {
     char base[320];                /* "https://host:port/base" */
@@ -34,7 +36,8 @@ struct http_target {
         [48]; /* the only address that a socket for this target may go to; "" = not known yet */
     uint32_t connections;   /* open sockets */
     uint64_t connects;      /* opened since start */
-    struct http_idle *idle; /* easy handles kept for this target */
+    struct http_easy *idle;        /* handles kept for this target, linked */
+    uint32_t idle_cnt;
 };
 
 struct http_transfer {
@@ -45,7 +48,6 @@ struct http_transfer {
     struct curl_slist *headers; /* must live until done */
     const void *body;           /* must live until done */
     size_t body_bytes;
-    uint64_t timeout_ns;
     bool (*gate)(struct http_transfer *t);
     bool (*head)(struct http_transfer *t, const char *line, size_t bytes);
     size_t (*data)(struct http_transfer *t, const char *bytes, size_t cnt);
@@ -55,7 +57,7 @@ struct http_transfer {
     uint32_t status;
     bool connected; /* a new connection was made for it */
     /* the engine's own */
-    CURL *easy;
+    struct http_easy *easy;
 };
 
 /* Open the engine. NULL without memory. `loop` must outlive it. Caller: the worker, once; curl_global_init must have been called. */

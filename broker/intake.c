@@ -260,14 +260,14 @@ void intake_sweep(struct worker *w, struct client *c)
  * The worker that died had told its shadow, but perhaps not the client, or the other way round. Returns true when nothing is left to do.
  * The order of its writes (claim: slot, shadow; send: shadow, slot; end: response, shadow, slot) says what each difference means.
  */
-static bool recover_words(struct client *c, uint32_t slot, uint64_t word)
+static bool recover_words(struct worker *w, struct client *c, uint32_t slot, uint64_t word)
 {
     const struct weir_shm_shadow *sh = &c->shadow[slot];
     enum weir_slot_state state = weir_slot_state(word);
     bool held = state == WEIR_SLOT_CLAIMED || state == WEIR_SLOT_SENDING;
     bool same = sh->generation == weir_slot_gen(word);
     if (held && same && sh->state == WEIR_SLOT_DONE) {
-        exchange_deliver(c, slot, word); /* the answer lies there, only the word was missing */
+        exchange_deliver(w, c, slot, word); /* the answer lies there, only the word was missing */
         return true;
     }
     if (held && (!same || sh->state == WEIR_SLOT_FREE)) {
@@ -283,7 +283,7 @@ void intake_recover(struct worker *w, struct client *c, uint32_t slot)
 {
     struct weir_shm_shadow *sh = &c->shadow[slot];
     uint64_t word = weir_load_acquire_u64(&c->slot[slot].state); /* pair:slot A */
-    if (recover_words(c, slot, word)) {
+    if (recover_words(w, c, slot, word)) {
         return;
     }
     bool sent = sh->state == WEIR_SLOT_SENDING;

@@ -323,8 +323,8 @@ static int directory_make(struct supervisor *s, const char *runtime_dir, char *t
     if (mkdir(s->dir, 0755) != 0 && errno != EEXIST) {
         (void)snprintf(
             text, text_bytes,
-            "cannot make: path=%.300s: %s: choose another broker.runtime_dir or --runtime-dir", s->dir,
-            strerror(errno));
+            "cannot make: path=%.300s: %s: choose another broker.runtime_dir or --runtime-dir",
+            s->dir, strerror(errno));
         return -1;
     }
     return 0;

@@ -49,6 +49,7 @@ struct client {
     struct call **call;                  /* [slot]: the call in flight, or NULL */
     struct call *room_first, *room_last; /* checked calls that wait for room for their answer */
     uint32_t in_flight;
+    bool bell;               /* something was delivered since the last look at its bells */
     uint32_t submitted_seen; /* wake->submitted at the last sweep */
 };
 
@@ -68,7 +69,10 @@ enum call_stop {
     CALL_STOP_EXPIRED = 5, /* the deadline passed while it connected */
 };
 
-/* One request on its way. Private; the part that must survive the worker is in the client's shadow. */
+/*
+ * One request on its way. Private; the part that must survive the worker is in the client's shadow. call_make clears what stands before
+ * `permit`; the rest is large and always written before it is read.
+ */
 struct call {
     struct http_transfer transfer;
     struct call *next;                /* in a queue, a room list, or the free list */
@@ -78,18 +82,14 @@ struct call {
     uint64_t claimed; /* the slot word as claimed */
     enum call_stage stage;
     enum call_stop stop;
-    struct weir_shm_request request; /* the checked copy */
-    char *payload;                   /* copied once */
-    struct weir_request_parts parts;
+    char *payload; /* copied once */
     uint32_t route;
     uint32_t priority;
     bool idempotent;
     uint64_t deadline_ns;
-    struct weir_cost units;
+    uint64_t due_ns; /* running: the deadline, or the end of patience with its connection */
     struct endpoint *endpoint;
     struct curl_slist *headers;
-    struct weir_permit permit;     /* on the shared words */
-    struct weir_permit own_permit; /* on the private account */
     uint32_t sends;
     uint32_t tried; /* endpoints tried, one bit each (index within the provider, the first 32) */
     char *room;     /* where the answer goes: head, then body */
@@ -100,6 +100,11 @@ struct call {
     struct weir_denial denial;
     void (*internal_done)(struct worker *w, struct call *c,
                           enum weir_result result); /* own calls only */
+    struct weir_cost units;
+    struct weir_shm_request request; /* the checked copy */
+    struct weir_permit permit;       /* on the shared words; `state` is cleared with the rest */
+    struct weir_permit own_permit;   /* on the private account */
+    struct weir_request_parts parts;
 };
 
 /* Calls of one route and class that wait, in order of arrival. */
@@ -167,7 +172,9 @@ struct worker {
     bool draining;
     uint64_t drain_until_ns;
     uint64_t tick_at_ns, second_at_ns, fold_at_ns;
-    uint64_t deadline_check_ns;
+    uint64_t running_due_ns; /* no running call is due earlier */
+    struct client *bell[WEIR_CLIENTS_MAX + 1];
+    uint32_t bell_cnt;
 };
 
 /* The worker's whole life. `info` is the supervisor's table of clients, inherited by fork. Returns the exit status. */
@@ -230,12 +237,15 @@ void exchange_stop(struct worker *w, struct call *c); /* end a running transfer 
 /* End a call: deliver, count, free. The only way out. */
 void call_end(struct worker *w, struct call *c, enum weir_result result, int error);
 /* Say DONE to the client and wake it; the response line must be whole. */
-void exchange_deliver(struct client *c, uint32_t slot, uint64_t word);
+void exchange_deliver(struct worker *w, struct client *c, uint32_t slot, uint64_t word);
+void exchange_bells(
+    struct worker *w); /* wake whoever sleeps on what was delivered since the last call */
+void exchange_due(struct worker *w); /* end running calls whose time is over */
 
 /* probe.c */
 void probe_turn(struct worker *w);
-void probe_publish(struct worker *w, uint32_t provider, const struct weir_server_clock *next,
-                   bool realign);
+/* Publish a provider's clock, carrying charges over to its windows where that is needed. */
+void probe_publish(struct worker *w, uint32_t provider, const struct weir_server_clock *next);
 
 /* keeper.c */
 void keeper_turn(struct worker *w);

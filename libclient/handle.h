@@ -165,9 +165,6 @@ bool weir_slots_leave(struct weir *w);
 /* Free what has ended of threads that closed meanwhile; gives back thread indices that have nothing in flight any more. */
 void weir_slots_reap(struct weir_attachment *at);
 
-/* Clear a slot's done bit, if it is set. */
-void weir_done_clear(const struct weir_client_arena *mem, uint32_t index);
-
 /* ---- request.c */
 
 /* weir_submit with another deadline than the spec's. */

@@ -28,16 +28,6 @@ struct weir_shm_slot *weir_ticket_slot(const struct weir *w, weir_ticket ticket,
                : NULL;
 }
 
-void weir_done_clear(const struct weir_client_arena *mem, uint32_t index)
-{
-    uint64_t bit = UINT64_C(1) << (index % 64U);
-    uint64_t *at = &mem->wake->done[index / 64U];
-    /* relaxed: a bit that is not seen here comes late; the poll that finds it looks at the state word */
-    if ((weir_load_relaxed_u64(at) & bit) != 0) {
-        weir_and_u64(at, ~bit); /* pair:done A */
-    }
-}
-
 static uint32_t claim_scan(struct weir *w, uint64_t *word)
 {
     const struct weir_client_arena *m = &w->at->mem;
@@ -66,8 +56,8 @@ uint32_t weir_slot_claim(struct weir *w, uint64_t *word)
         index = claim_scan(w, word);
     }
     if (index != UINT32_MAX) {
-        w->at->given[index] = 0;
-        weir_done_clear(&w->at->mem, index);
+        w->at->given[index] =
+            0; /* a done bit of the slot's former life may stay: poll looks at the state word */
     }
     return index;
 }
@@ -81,8 +71,6 @@ static void slot_store_free(struct weir_shm_slot *slot, uint64_t word)
 
 void weir_slot_free(struct weir *w, uint32_t index, uint64_t word)
 {
-    weir_done_clear(&w->at->mem,
-                    index); /* while the slot is ours: later it could be another request's */
     slot_store_free(&w->at->mem.slot[index], word);
     w->slot_hint = index;
 }

@@ -238,7 +238,6 @@ int weir_wait(struct weir *w, weir_ticket ticket, uint64_t deadline_ns, struct w
     if (rc != WEIR_OK) {
         return rc;
     }
-    weir_done_clear(&w->at->mem, (uint32_t)ticket);
     return response_take(w, (uint32_t)ticket, word, out);
 }
 

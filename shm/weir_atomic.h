@@ -8,7 +8,8 @@
  *   weir_store_release_*  earlier accesses stay before it; its partner is an acquire load
  *   weir_cas_*            acquire and release on success, acquire on failure; `*expected` gets the value seen
  *   weir_xchg_*, weir_fetch_add_*, weir_fetch_or_*, weir_fetch_and_*   acquire and release
- *   weir_fence_full       the only fence that orders an earlier store with a later load (Dekker)
+ *   weir_fence_full       orders an earlier store with a later load (Dekker)
+ *   weir_fence_after_rmw  the same behind a CAS, xchg or fetch: free on x86, where a locked instruction is that fence already
  *
  * Each ordered access carries a tag, `pair:NAME R` (releases) or `pair:NAME A` (acquires), in a comment at its line;
  * tests/lint/pairs.py fails on a tag that has no partner.
@@ -80,6 +81,11 @@ static inline void weir_fence_full(void)
 #else
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
 #endif
+}
+
+static inline void weir_fence_after_rmw(void)
+{
+    weir_fence_full(); /* C11 promises this only with a fence */
 }
 
 /* Orders earlier loads with later loads; used where a relaxed load must not sink below another one. */
@@ -154,6 +160,11 @@ static inline void weir_fence_acquire(void)
 static inline void weir_fence_full(void)
 {
     ck_pr_fence_memory();
+}
+
+static inline void weir_fence_after_rmw(void)
+{
+    ck_pr_fence_atomic_load();
 }
 
 static inline void weir_fence_acquire(void)

@@ -34,6 +34,8 @@ static_assert(sizeof(struct weir_shm_request) == WEIR_LINE_BYTES, "a request is 
 static_assert(sizeof(struct weir_shm_response) == WEIR_LINE_BYTES, "a response is one line");
 static_assert(offsetof(struct weir_shm_provider, throttled) == WEIR_LINE_BYTES,
               "line 0 is the permit's");
+static_assert(offsetof(struct weir_shm_wake, submitted) % WEIR_LINE_BYTES == 0,
+              "a line of its own");
 static_assert(offsetof(struct weir_shm_slot, request) == WEIR_LINE_BYTES, "line 1 is the client's");
 static_assert(offsetof(struct weir_shm_slot, response) == 2 * WEIR_LINE_BYTES,
               "line 2 is the worker's");
@@ -114,6 +116,7 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_provider, clock_seq),
     F(weir_shm_provider, clock),
     F(weir_shm_provider, pause),
+    F(weir_shm_provider, clock_epoch),
     F(weir_shm_provider, reserved),
     F(weir_shm_provider, throttled),
     F(weir_shm_provider, paused_ns),
@@ -257,8 +260,11 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_wake, completed),
     F(weir_shm_wake, waiters),
     F(weir_shm_wake, fd_armed),
+    F(weir_shm_wake, reserved0),
+    F(weir_shm_wake, reserved1),
     F(weir_shm_wake, submitted),
-    F(weir_shm_wake, reserved),
+    F(weir_shm_wake, reserved2),
+    F(weir_shm_wake, reserved3),
     T(weir_shm_meter_head),
     F(weir_shm_meter_head, route_cnt),
     F(weir_shm_meter_head, limit_cnt),

@@ -192,7 +192,9 @@ struct weir_shm_provider {
     uint64_t clock[2 * WEIR_SERVER_CLOCK_WORDS];
     uint64_t
         pause; /* the worker's own pause (weir_pause.h): may be long. Partner of permits' pause word */
-    uint64_t reserved[2];
+    uint64_t
+        clock_epoch; /* of the timeline: goes up after each CLOSED, so that window ids of two never mix (pair:epoch) */
+    uint64_t reserved[1];
     /* line 1: for monitors */
     uint64_t throttled; /* answers that said stop: 429, 418, 403 */
     uint64_t paused_ns; /* sum of all pauses set */
@@ -328,7 +330,7 @@ struct weir_shm_limit_row {
     uint32_t reserve_min
         [WEIR_PRIORITY_CNT]; /* window: what stays free for the classes above, to the end */
     uint32_t
-        quota_unaligned; /* window: floor(N / (2 + ceil(J/W))), when the clock is unknown or J > W/4 */
+        quota_unaligned; /* window: floor(N / (2 + ceil(J/W))), when the clock is unknown or J > W */
     uint64_t reserved[13];
     /* line 2 */
     char name[WEIR_NAME_BYTES];
@@ -409,16 +411,20 @@ struct weir_shm_pause {
 
 /* ------------------------------------------------------------------------------------------------ arena */
 
-/* The client's bells. Writers: client (armed), worker (done bits, completed). */
+/* The client's bells. Writers: client (waiters, armed), worker (done bits, completed). */
 struct weir_shm_wake {
-    uint64_t
-        done[WEIR_SLOTS_MAX /
-             64]; /* bit per slot: ended and not yet polled; the worker sets, the client clears */
-    uint32_t completed; /* futex: goes up at each end (pair:completed) */
+    uint64_t done
+        [WEIR_SLOTS_MAX /
+         64]; /* bit per slot: may have ended; the worker sets, a poll clears. A stale bit costs a look (pair:done) */
+    uint32_t completed; /* futex: goes up at an end while somebody sleeps on it */
     uint32_t waiters;   /* client: somebody sleeps on `completed` */
     uint32_t fd_armed;  /* client: send a byte to my fd at the next end (pair:armed) */
+    uint32_t reserved0;
+    uint64_t reserved1[14];
+    /* a line that the worker reads only every 10 ms, so that submitting moves none between cores */
     uint32_t submitted; /* client: bumped after each submit; a hint for the sweep */
-    uint64_t reserved[14];
+    uint32_t reserved2;
+    uint64_t reserved3[15];
 } WEIR_ALIGN_LINE;
 
 /*

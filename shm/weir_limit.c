@@ -17,7 +17,7 @@ static enum weir_limit_verdict bucket_plan(struct weir_limit_plan *p,
     p->word_at[0] = 0;
     p->seen[0] = tat;
     if (WEIR_UNLIKELY(!weir_bucket_legal(tat, time->now_ns, (uint64_t)row->quota * row->unit_ns))) {
-        return WEIR_LIMIT_DAMAGED;
+        return WEIR_LIMIT_AGAIN; /* or this thread slept since it read the clock */
     }
     if (!weir_bucket_test(tat, time->now_ns, n_ns, tolerance_ns, &p->next[0], &p->earliest_ns)) {
         return p->earliest_ns == UINT64_MAX ? WEIR_LIMIT_NEVER : WEIR_LIMIT_NO;
@@ -28,22 +28,23 @@ static enum weir_limit_verdict bucket_plan(struct weir_limit_plan *p,
 
 /* ---------------------------------------------------------------------------------------------- fixed_window */
 
-/* When would the first window of the span have room, if nobody else came? Rare path: only after a refusal. */
-static uint64_t window_earliest(const struct weir_limit_plan *p,
-                                const struct weir_window_span *span, uint64_t used, uint64_t now_ns)
+/*
+ * When would a window that ends at `end_ns` and holds `used` have room for this call alone, if nobody else came? Its headroom is released
+ * before it ends: reserve(left) <= room, solved for left. Rare path: only after a refusal.
+ */
+static uint64_t window_earliest(const struct weir_limit_plan *p, uint32_t cap, uint64_t used,
+                                uint64_t end_ns)
 {
     const struct weir_shm_limit_row *row = p->row;
     uint64_t need = used + p->units;
-    if (need <= span->cap && span->cap - need >= row->reserve_min[p->priority] &&
-        row->release_q64[p->priority] != 0) {
-        /* The headroom is released before the window ends: reserve(left) <= room, solved for left. */
-        unsigned __int128 room = (unsigned __int128)(span->cap - need) << 64;
-        uint64_t left_ns = (uint64_t)(room / row->release_q64[p->priority]);
-        if (left_ns < span->left_ns) {
-            return now_ns + (span->left_ns - left_ns) + 1;
-        }
+    if (need > cap || cap - need < row->reserve_min[p->priority] ||
+        row->release_q64[p->priority] == 0) {
+        return end_ns;
     }
-    return span->end_ns;
+    unsigned __int128 room = (unsigned __int128)(cap - need) << 64;
+    uint64_t left_ns = (uint64_t)(room / row->release_q64[p->priority]);
+    return end_ns - weir_min_u64(left_ns, row->window_ns) +
+           (left_ns > 0 && left_ns < row->window_ns);
 }
 
 static enum weir_limit_verdict window_plan(struct weir_limit_plan *p,
@@ -75,8 +76,8 @@ static enum weir_limit_verdict window_plan(struct weir_limit_plan *p,
             if ((uint64_t)p->units + row->reserve_min[p->priority] > row->quota) {
                 return WEIR_LIMIT_NEVER;
             }
-            p->earliest_ns = w == 0 ? window_earliest(p, &span, used, time->now_ns)
-                                    : span.end_ns + row->window_ns;
+            p->earliest_ns =
+                window_earliest(p, span.cap, used, span.end_ns + (w == 0 ? 0 : row->window_ns));
             return WEIR_LIMIT_NO;
         }
         p->word_at[w] = k & 1;
@@ -90,12 +91,17 @@ static enum weir_limit_verdict window_plan(struct weir_limit_plan *p,
 }
 
 /* Take back `units` from window `k`, only while the word still bears it, and never below zero. */
-static bool window_give(struct weir_shm_limit_word *word, uint32_t k, uint32_t units)
+static bool window_give(struct weir_shm_limit_word *word, uint32_t k, uint32_t units,
+                        const struct weir_limit_epoch *epoch)
 {
     uint64_t *at = &word->word[k & 1];
     uint64_t seen = weir_load_acquire_u64(at); /* pair:limit A */
     for (;;) { /* lock-free: each failed CAS is somebody's progress */
         if (weir_window_id(seen) != k || (uint32_t)seen == 0) {
+            return false;
+        }
+        /* Between the load and the CAS: what was loaded is of the timeline that `seen` names, or the CAS fails. (pair:epoch A) */
+        if (weir_load_acquire_u64(epoch->now) != epoch->seen) {
             return false;
         }
         uint32_t have = (uint32_t)seen;
@@ -151,18 +157,23 @@ enum weir_limit_verdict weir_limit_take(struct weir_limit_plan *plan,
                 WEIR_WEAVE("limit:charged_both");
                 return WEIR_LIMIT_YES;
             }
-            (void)window_give(plan->word, plan->window, plan->units);
+            (void)window_give(plan->word, plan->window, plan->units, &time->epoch);
         }
         enum weir_limit_verdict v = weir_limit_plan(plan, time);
         if (v != WEIR_LIMIT_YES) {
             return v;
+        }
+        /* The word may have been re-aligned: ids of the old timeline must not overwrite the new one's. (pair:epoch A) */
+        if (time->epoch.now != NULL && weir_load_acquire_u64(time->epoch.now) != time->epoch.seen) {
+            return WEIR_LIMIT_AGAIN;
         }
     }
     return plan->windows == 0 ? WEIR_LIMIT_YES : WEIR_LIMIT_AGAIN;
 }
 
 bool weir_limit_give(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
-                     const struct weir_charge *charge, uint64_t granted_at_ns, uint64_t now_ns)
+                     const struct weir_charge *charge, uint64_t granted_at_ns, uint64_t now_ns,
+                     const struct weir_limit_epoch *epoch)
 {
     if (charge->units == 0) {
         return false;
@@ -170,7 +181,7 @@ bool weir_limit_give(const struct weir_shm_limit_row *row, struct weir_shm_limit
     if (charge->kind == WEIR_LIMIT_FIXED_WINDOW) {
         bool changed = false;
         for (uint32_t w = 0; w < charge->windows; w++) {
-            changed |= window_give(word, charge->window + w, charge->units);
+            changed |= window_give(word, charge->window + w, charge->units, epoch);
         }
         return changed;
     }

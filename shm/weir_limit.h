@@ -21,8 +21,17 @@ enum weir_limit_verdict {
     WEIR_LIMIT_YES = 0,
     WEIR_LIMIT_NO = 1,      /* full: `earliest_ns` says until when */
     WEIR_LIMIT_AGAIN = 2,   /* the word is ahead of our clock reading: read the clock again */
-    WEIR_LIMIT_DAMAGED = 3, /* outside the legal range */
+    WEIR_LIMIT_DAMAGED = 3, /* outside the legal range, however often the clock was read */
     WEIR_LIMIT_NEVER = 4,   /* the cost is above what this class may ever take */
+};
+
+/*
+ * The timeline that a charge's window ids belong to. They are given back, or overwritten, only while `*now` is still `seen`: an id of the
+ * timeline before may be that of a window now, full of others' charges.
+ */
+struct weir_limit_epoch {
+    const uint64_t *now; /* the provider's clock_epoch */
+    uint64_t seen;
 };
 
 /* What the clock says, read once per attempt. */
@@ -30,6 +39,7 @@ struct weir_limit_time {
     uint64_t now_ns;
     uint64_t error_ns;                      /* of the server clock, at now */
     const struct weir_server_clock *server; /* NULL where no limit of the route counts by windows */
+    struct weir_limit_epoch epoch;          /* set where `server` is, for pass 2 */
 };
 
 struct weir_limit_plan {
@@ -55,9 +65,10 @@ enum weir_limit_verdict weir_limit_plan(struct weir_limit_plan *plan,
 enum weir_limit_verdict weir_limit_take(struct weir_limit_plan *plan,
                                         const struct weir_limit_time *time);
 
-/* Give a charge back at `now_ns`, by the kind's rule. Returns whether anything changed. */
+/* Give a charge back at `now_ns`, by the kind's rule. Returns whether anything changed; a window's charge stays once its timeline is over. */
 bool weir_limit_give(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
-                     const struct weir_charge *charge, uint64_t granted_at_ns, uint64_t now_ns);
+                     const struct weir_charge *charge, uint64_t granted_at_ns, uint64_t now_ns,
+                     const struct weir_limit_epoch *epoch);
 
 /* For monitors and weir_limit_get: the state of one limit word at one instant. */
 struct weir_limit_state {

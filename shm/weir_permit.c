@@ -97,6 +97,9 @@ static int time_read(struct weir_permit_view *view, const struct weir_shm_route_
 {
     a->time = (struct weir_limit_time){.now_ns = weir_clock_now(&view->time)};
     if ((route->flags & WEIR_ROUTE_NEEDS_CLOCK) != 0) {
+        /* The epoch first: it is raised after CLOSED is published, so a new one never goes with the old clock. (pair:epoch A) */
+        a->time.epoch.now = &view->provider[route->provider].clock_epoch;
+        a->time.epoch.seen = weir_load_acquire_u64(a->time.epoch.now);
         a->time.server = weir_permit_server_clock(view, route->provider, &a->clock_seq);
         if (WEIR_UNLIKELY(a->time.server == NULL || a->time.server->state == WEIR_CLOCK_CLOSED)) {
             return deny(permit, WEIR_REASON_CLOCK_MOVING, UINT32_MAX,
@@ -181,14 +184,15 @@ static struct weir_charge charge_of(const struct attempt *a, uint32_t i)
                                 .kind = (uint8_t)p->row->kind};
 }
 
-/* Undo what pass 2 has taken so far: bit i of `taken`. */
+/* Undo what pass 2 has taken so far: bit i of `taken`. Windows of a timeline that has ended stay charged. */
 static void roll_back(struct weir_permit_view *view, struct attempt *a, uint32_t taken)
 {
     uint64_t now_ns = weir_clock_now(&view->time);
     for (uint32_t i = 0; i < a->cnt; i++) {
         if ((taken >> i & 1U) != 0) {
             struct weir_charge c = charge_of(a, i);
-            (void)weir_limit_give(a->plan[i].row, a->plan[i].word, &c, a->time.now_ns, now_ns);
+            (void)weir_limit_give(a->plan[i].row, a->plan[i].word, &c, a->time.now_ns, now_ns,
+                                  &a->time.epoch);
             WEIR_WEAVE("permit:rolled_back_one");
         }
     }
@@ -233,6 +237,8 @@ static void permit_fill(struct weir_permit_view *view, weir_route_id id,
     permit->state = WEIR_PERMIT_GRANTED;
     permit->priority = (uint8_t)priority;
     permit->charge_cnt = (uint16_t)a->cnt;
+    permit->tables_generation = (uint16_t)(view->tables.word >> 32);
+    permit->clock_epoch = (uint16_t)a->time.epoch.seen;
     for (uint32_t i = 0; i < a->cnt; i++) {
         permit->charge[i] = charge_of(a, i);
     }
@@ -284,6 +290,7 @@ static int enter(struct weir_permit_view *view, weir_route_id route, weir_scope_
                  struct weir_permit *permit)
 {
     struct attempt a;
+    permit->state = WEIR_PERMIT_NONE; /* whatever comes: an older grant in this memory is over */
     int rc = weir_permit_refresh(view);
     if (WEIR_UNLIKELY(rc != WEIR_OK)) {
         return rc;
@@ -323,6 +330,9 @@ int weir_permit_give(struct weir_permit_view *view, struct weir_permit *permit)
         return rc;
     }
     permit->state = WEIR_PERMIT_SETTLED;
+    if (permit->tables_generation != (uint16_t)(view->tables.word >> 32)) {
+        return WEIR_OK; /* the rows it was charged by are gone, their units may mean something else: the charge stays */
+    }
     uint64_t now_ns = weir_clock_now(&view->time);
     for (uint32_t i = 0; i < permit->charge_cnt; i++) {
         const struct weir_charge *c = &permit->charge[i];
@@ -330,7 +340,12 @@ int weir_permit_give(struct weir_permit_view *view, struct weir_permit *permit)
             return WEIR_E_ARGUMENT;
         }
         const struct weir_shm_limit_row *row = &view->tables.limit[c->limit];
-        if (weir_limit_give(row, &view->word[c->word], c, permit->granted_at_ns, now_ns)) {
+        struct weir_limit_epoch epoch = {.now = &view->provider[row->provider].clock_epoch};
+        epoch.seen = weir_load_acquire_u64(epoch.now); /* pair:epoch A */
+        if (c->kind == WEIR_LIMIT_FIXED_WINDOW && (uint16_t)epoch.seen != permit->clock_epoch) {
+            continue; /* re-aligned since: its ids are another timeline's */
+        }
+        if (weir_limit_give(row, &view->word[c->word], c, permit->granted_at_ns, now_ns, &epoch)) {
             weir_permit_bell(&view->pause[row->provider]);
         }
     }
