@@ -32,8 +32,8 @@ work=$(mktemp -d)
 echo "demo: logs and sockets of this run are in $work"
 echo
 rc=0
-"$build/examples/demo/weir-demo" --sim "$build/tests/sim/weir-sim" --weird "$build/broker/weird" \
-    --config examples/demo --work "$work" "$@" </dev/null || rc=$?
+"$build/tests/demo/weir-demo" --sim "$build/tests/sim/weir-sim" --weird "$build/broker/weird" \
+    --config tests/demo --work "$work" "$@" </dev/null || rc=$?
 if [ $rc = 0 ]; then
     rm -rf "$work"
 else
@@ -47,7 +47,7 @@ What to try next
     $build/monitor/weir limits --watch        each limit: used, left, when it starts anew, refusals
     $build/monitor/weir stat                  calls, latencies, clients
     $build/monitor/weir call binance.depth symbol=BTCUSDT
-  edit examples/demo/weir.yaml                set a quota to 250, or headroom to 0%, and see what changes
+  edit tests/demo/weir.yaml                set a quota to 250, or headroom to 0%, and see what changes
   examples/*.c                                three strategies to copy, each a page long
   $build/bench/weir-bench permit              what a permit costs, against its floor
   examples/weir.yaml                          Binance's real limits: copy it, then weird --check --config FILE

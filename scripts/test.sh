@@ -27,13 +27,18 @@ calm='lint unit model sim fuzz'
 
 say() { printf '== %4d s  %s\n' $((SECONDS - started)) "$*"; }
 
-# build FOLDER MESON-OPTIONS...: a failure counts as one failed test, and the rest goes on
+# build FOLDER TARGETS MESON-OPTIONS...: a failure counts as one failed test, and the rest goes on. TARGETS is a pattern, '' for all.
 build() {
-    local folder=$1 log
-    shift
+    local folder=$1 pattern=$2 log
+    shift 2
     log=$folder.log
+    compile() {
+        local -a targets=()
+        [ -z "$pattern" ] || mapfile -t targets < <(ninja -C "$folder" -t targets all | grep -oP "^$pattern(?=:)")
+        ninja -C "$folder" "${targets[@]}"
+    }
     say "$folder: building"
-    if { { [ -f "$folder/build.ninja" ] || meson setup "$folder" "$@"; } && ninja -C "$folder"; } >"$log" 2>&1 </dev/null; then
+    if { { [ -f "$folder/build.ninja" ] || meson setup "$folder" "$@"; } && compile; } >"$log" 2>&1 </dev/null; then
         rm -f "$log"
         return 0
     fi
@@ -90,15 +95,16 @@ run_all() {
     suites "$folder" alone -t "$factor" --num-processes 1 "${alone[@]}" "$@"
 }
 
-plain() { build build -Dbuildtype=debugoptimized && run_all build 1; }
-asan() { build build-asan -Db_sanitize=address,undefined -Db_lundef=false && run_all build-asan 3; }
+plain() { build build '' -Dbuildtype=debugoptimized && run_all build 1; }
+asan() { build build-asan '' -Db_sanitize=address,undefined -Db_lundef=false && run_all build-asan 3; }
 tsan() {
-    build build-tsan -Dchecked=true -Db_sanitize=thread -Db_lundef=false || return 0
+    build build-tsan '' -Dchecked=true -Db_sanitize=thread -Db_lundef=false || return 0
     say 'build-tsan: tests with threads'
     suites build-tsan tsan -t 4 --num-processes 1 --suite unit --suite torture
 }
 fuzz() {
-    CC=clang build build-fuzz -Dfuzz=true -Db_lundef=false || return 0
+    # Only the targets: clang 14 cannot assemble some of ck's header, which the rest of the tree includes.
+    CC=clang build build-fuzz 'tests/fuzz/fuzz_[a-z]+' -Dfuzz=true -Db_lundef=false || return 0
     say 'build-fuzz: fuzzing'
     suites build-fuzz fuzz --suite fuzz
 }
