@@ -34,6 +34,7 @@ build() {
     log=$folder.log
     compile() {
         local -a targets=()
+        ninja -C "$folder" build.ninja # configured anew where meson's files changed, so that the list below is right
         [ -z "$pattern" ] || mapfile -t targets < <(ninja -C "$folder" -t targets all | grep -oP "^$pattern(?=:)")
         ninja -C "$folder" "${targets[@]}"
     }
