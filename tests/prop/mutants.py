@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 
-# name, file, the line as it stands, the line as it would be wrong
+# name, then once or twice: file, the line as it stands, the line as it would be wrong
 MUTANTS = [
     ("plain TAT refund", "weir_bucket.h", "n_ns > elapsed ? n_ns - elapsed : 0", "n_ns > elapsed ? n_ns : n_ns"),
     ("no straddle", "weir_window.h", ">= limit->window_ns ? 2 : 1", ">= limit->window_ns ? 1 : 1"),
@@ -21,10 +21,11 @@ MUTANTS = [
     ("no reserve", "weir_window.h", "if (limit->release_q64[priority] == 0 &&", "if (limit->release_q64[priority] < UINT64_MAX ||"),
     ("reserve without floor", "weir_window.h", ": limit->reserve_min[priority];", ": 0;"),
     ("refund on another timeline", "weir_permit.c", "(uint16_t)epoch.seen != permit->clock_epoch", "false"),
-    ("no look at the clock after the charges", "weir_permit.c", "a->clock_seq)) {", "a->clock_seq) && a == NULL) {"),
+    ("no look at the clock once the word has moved", "weir_limit.c", "if (time->epoch.now != NULL &&", "if (time->epoch.now == NULL &&",
+     "weir_permit.c", "a->clock_seq)) {", "a->clock_seq) && a == NULL) {"),
     ("re-alignment forgets slack", "weir_limit_repair.c", "(__int128)window_ns + slack_ns", "(__int128)window_ns + 0 * slack_ns"),
     ("re-alignment forgets the window before", "weir_limit_repair.c", "? row->window_ns : 0;", "? 0 : 0;"),
-    ("shrinking error without re-alignment", "weir_limit_repair.c", "return apart || weir_window_cap", "return apart || 0 * weir_window_cap"),
+    ("shrinking error without re-alignment", "weir_limit_repair.c", "return apart || weir_window_cap", "return apart || (0 > 1) && weir_window_cap"),
     ("charge of what is left", "weir_limit.c", "used + p->units + reserve > span.cap", "used + reserve >= span.cap"),
     ("charges nothing", "weir_limit.c", "own + p->units);", "own);"),
 ]
@@ -34,22 +35,21 @@ def main():
     root = pathlib.Path(sys.argv[1])
     cc = sys.argv[2] if len(sys.argv) > 2 else "cc"
     survivors = 0
-    for name, file, old, new in MUTANTS:
+    for name, *edits in MUTANTS:
         with tempfile.TemporaryDirectory(prefix="weir-mutant.") as tmp:
             shm = pathlib.Path(tmp) / "shm"
             shutil.copytree(root / "shm", shm)
-            text = (shm / file).read_text()
-            if text.count(old) != 1:
-                print(f"mutants: '{name}' applies {text.count(old)} times to {file}: write it anew", file=sys.stderr)
-                survivors += 1
-                continue
-            (shm / file).write_text(text.replace(old, new))
+            for file, old, new in zip(edits[0::3], edits[1::3], edits[2::3]):
+                text = (shm / file).read_text()
+                if text.count(old) != 1:
+                    sys.exit(f"mutants: '{name}' applies {text.count(old)} times to {file}: write it anew")
+                (shm / file).write_text(text.replace(old, new))
             exe = f"{tmp}/prop"
             sources = [str(root / "tests/prop/prop_permit.c"), str(root / "tests/support/fixture.c")]
             sources += [str(shm / f"weir_{n}.c") for n in ("limit", "limit_repair", "permit", "tables", "clock")]
             subprocess.run([cc, "-std=gnu11", "-O1", "-w", "-D_GNU_SOURCE", "-DWEIR_WEAVE_HOOKS", "-fno-strict-aliasing",
                             f"-I{shm}", f"-I{root}/tests/support", *sources, "-lxxhash", "-o", exe], check=True)
-            run = subprocess.run([exe, "--seconds", "6"], capture_output=True, text=True, check=False)
+            run = subprocess.run([exe, "--seconds", "10"], capture_output=True, text=True, check=False)
             last = run.stdout.strip().splitlines()[1].split(": repeat")[0]
             print(f"{'caught  ' if run.returncode == 1 else 'SURVIVED'}  {name}: {last}", flush=True)
             survivors += run.returncode != 1

@@ -98,7 +98,7 @@ static struct weir_server_clock clock_draw(void)
     c.error_ns = s.widest_ns / 100 * percents[below(WEIR_ARRAY_CNT(percents))];
     c.drift_ppb = one_in(3) ? below(200 * 1000 * 1000) : 0;
     c.offset_ns = truth_now() + (int64_t)below(2 * c.error_ns + 1) - (int64_t)c.error_ns;
-    if (one_in(12)) {
+    if (one_in(6)) {
         c.state = WEIR_CLOCK_UNKNOWN;
         c.offset_ns = truth_now() + (int64_t)below(10 * WEIR_NS_PER_S) - 5000000000;
     }
