@@ -369,7 +369,8 @@ void dispatch_cancel_flags(struct worker *w, struct client *cl)
 {
     for (uint32_t s = 0; s < cl->info.slot_cnt && cl->in_flight > 0; s++) {
         if (cl->call[s] != NULL &&
-            weir_load_relaxed_u32(&cl->slot[s].cancel) != 0) { /* relaxed: a request to stop */
+            weir_load_relaxed_u32(&cl->slot[s].cancel) !=
+                0) { /* relaxed: a request to stop, and nothing else is read with it (pair:cancel A) */
             cancel(w, cl->call[s]);
         }
     }

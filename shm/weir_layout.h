@@ -265,7 +265,7 @@ enum weir_client_state {
     WEIR_CLIENT_GONE = 2, /* dead or closed, with calls still in flight */
 };
 
-/* Writer: worker. `state` is stored last with release (pair:client). */
+/* Writer: worker. `state` is stored last with release. */
 struct weir_shm_client {
     uint32_t state;
     uint32_t pid;

@@ -123,20 +123,6 @@ bool weir_limit_realign_needed(const struct weir_shm_limit_row *row,
                         weir_window_cap(row, to, to->jitter_ns + 2 * to_error_ns);
 }
 
-/*
- * Can a call that was charged to old window `old` (timeline `from`) be counted in new window `new` (timeline `to`)? `slack_ns` is what lies
- * between a charge and its count on either side: the jitter and both errors. `back_ns` lets the new window begin earlier.
- */
-static bool windows_overlap(int64_t from_offset_ns, int64_t to_offset_ns, uint64_t slack_ns,
-                            uint64_t window_ns, uint64_t old_k, uint64_t new_k, uint64_t back_ns)
-{
-    /* Instants in weir time; signed, because a window may have begun before the machine. */
-    __int128 old_start = (__int128)old_k * window_ns - from_offset_ns;
-    __int128 new_start = (__int128)new_k * window_ns - to_offset_ns;
-    __int128 reach = (__int128)window_ns + slack_ns;
-    return old_start < new_start + reach && new_start - back_ns < old_start + reach;
-}
-
 /* The window of the earliest arrival of a call granted now, as weir_window_span_at has it. */
 static uint64_t window_first(const struct weir_shm_limit_row *row,
                              const struct weir_server_clock *clock, uint64_t now_ns)
@@ -154,6 +140,18 @@ static uint64_t slack_of(const struct weir_server_clock *clock, uint64_t now_ns)
     return clock->state == WEIR_CLOCK_UNKNOWN ? 0 : weir_server_clock_error_ns(clock, now_ns);
 }
 
+/* The last window that a call granted now may be counted in, and at least the one after the first: a straddle may have touched it. */
+static uint64_t window_latest(const struct weir_shm_limit_row *row,
+                              const struct weir_server_clock *clock, uint64_t first,
+                              uint64_t now_ns)
+{
+    uint64_t into_ns;
+    uint64_t reach_ns = slack_of(clock, now_ns) + clock->jitter_ns;
+    uint64_t latest = weir_window_at(now_ns + (uint64_t)clock->offset_ns + reach_ns, row->window_ns,
+                                     row->window_inverse, &into_ns);
+    return weir_max_u64(latest, first + 1);
+}
+
 void weir_limit_spend(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
                       const struct weir_server_clock *to, uint64_t now_ns)
 {
@@ -163,13 +161,44 @@ void weir_limit_spend(const struct weir_shm_limit_row *row, struct weir_shm_limi
         } /* pair:limit R */
         return;
     }
-    uint64_t first = window_first(row, to, now_ns);
-    for (uint32_t w = 0; w < 2; w++) {
-        uint64_t *at = &word->word[(first + w) & 1];
+    /* Any window between the earliest and the latest arrival may be current. Two words hold the last two; a permit for an earlier one is refused. */
+    uint64_t last = window_latest(row, to, window_first(row, to, now_ns), now_ns);
+    for (uint64_t k = last - 1; k <= last; k++) {
+        uint64_t *at = &word->word[k & 1];
         uint64_t seen = weir_load_acquire_u64(at); /* pair:limit A */
-        while (!weir_cas_u64(at, &seen, weir_window_word((uint32_t)(first + w), row->quota))) {
+        while (!weir_cas_u64(at, &seen, weir_window_word((uint32_t)k, row->quota))) {
         } /* pair:limit R */
     }
+}
+
+/*
+ * What of the old words may have been counted in a window that is current now: the units of all windows that can still matter, or the whole
+ * quota where a word that mattered may have been overwritten.
+ *
+ * Calls granted before now - W - J are over. KNOWN and narrow: whatever the server's current window counted was charged to that
+ * window, and its word stands. UNKNOWN: charged by the grid of a convention, so up to W + J back; the window before the last shares
+ * its word with the current one, and matters only within J after a boundary. KNOWN and wide: charged by earliest arrivals under several
+ * offsets, so anything may have been overwritten.
+ */
+static uint64_t carry_of(const struct weir_shm_limit_row *row, const uint64_t old[2],
+                         const struct weir_server_clock *from, uint64_t now_ns)
+{
+    uint64_t error_ns =
+        from->state == WEIR_CLOCK_UNKNOWN ? 0 : weir_server_clock_error_ns(from, now_ns);
+    uint64_t width_ns = from->jitter_ns + 2 * error_ns;
+    uint64_t into_ns;
+    uint64_t k = weir_window_at(now_ns + (uint64_t)from->offset_ns - error_ns, row->window_ns,
+                                row->window_inverse, &into_ns);
+    bool wide = width_ns > row->window_ns;
+    int32_t back = wide ? 3 + (int32_t)weir_min_u64(width_ns / row->window_ns, 1000) : 1;
+    uint64_t units = 0;
+    for (uint32_t i = 0; i < 2; i++) {
+        if (weir_window_diff(weir_window_id(old[i]), (uint32_t)k) >= -back && old[i] != 0) {
+            units += (uint32_t)old[i];
+        }
+    }
+    bool overwritten = wide || (from->state == WEIR_CLOCK_UNKNOWN && into_ns < from->jitter_ns);
+    return overwritten && units > 0 ? row->quota : units;
 }
 
 void weir_limit_realign(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
@@ -177,16 +206,6 @@ void weir_limit_realign(const struct weir_shm_limit_row *row, struct weir_shm_li
                         uint64_t now_ns)
 {
     if (row->kind != WEIR_LIMIT_FIXED_WINDOW) {
-        return;
-    }
-    uint64_t into_ns;
-    uint64_t old_now = weir_window_at(now_ns + (uint64_t)from->offset_ns, row->window_ns,
-                                      row->window_inverse, &into_ns);
-    uint64_t new_first = window_first(row, to, now_ns);
-    uint64_t slack_ns = weir_max_u64(from->jitter_ns, to->jitter_ns) + slack_of(from, now_ns) +
-                        slack_of(to, now_ns);
-    if (slack_ns >= row->window_ns) {
-        weir_limit_spend(row, word, to, now_ns); /* two words do not reach back far enough */
         return;
     }
     /* Empty both words, keeping what they held. A trader that charges meanwhile fails its CAS and then sees CLOSED. */
@@ -197,25 +216,15 @@ void weir_limit_realign(const struct weir_shm_limit_row *row, struct weir_shm_li
         }
         WEIR_WEAVE("realign:emptied");
     }
-    for (uint32_t w = 0; w < 2; w++) {
-        uint64_t new_k = new_first + w;
-        uint64_t units = 0;
-        /* A grid that is a convention may begin in the middle of the server's window: what that one counted must not be lost. */
-        uint64_t back_ns = w == 0 && to->state == WEIR_CLOCK_UNKNOWN ? row->window_ns : 0;
-        for (uint32_t i = 0; i < 2; i++) {
-            uint64_t old_k = old_now + (uint64_t)(int64_t)weir_window_diff(weir_window_id(old[i]),
-                                                                           (uint32_t)old_now);
-            if (windows_overlap(from->offset_ns, to->offset_ns, slack_ns, row->window_ns, old_k,
-                                new_k, back_ns)) {
-                units += (uint32_t)old[i];
-            }
-        }
+    uint64_t carry = carry_of(row, old, from, now_ns);
+    uint64_t last = window_latest(row, to, window_first(row, to, now_ns), now_ns);
+    for (uint64_t k = last - 1; k <= last; k++) {
         /* A trader that lost its CAS above may have planned again on the empty word before it sees CLOSED: count that too. */
-        uint64_t seen = weir_load_acquire_u64(&word->word[new_k & 1]); /* pair:limit A */
+        uint64_t seen = weir_load_acquire_u64(&word->word[k & 1]); /* pair:limit A */
         uint64_t next;
         do {
-            uint64_t sum = units + (uint32_t)seen;
-            next = weir_window_word((uint32_t)new_k, sum > row->quota ? row->quota : (uint32_t)sum);
-        } while (!weir_cas_u64(&word->word[new_k & 1], &seen, next)); /* pair:limit R */
+            uint64_t sum = weir_min_u64(carry + (uint32_t)seen, row->quota);
+            next = weir_window_word((uint32_t)k, (uint32_t)sum);
+        } while (!weir_cas_u64(&word->word[k & 1], &seen, next)); /* pair:limit R */
     }
 }

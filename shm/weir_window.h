@@ -93,7 +93,9 @@ static inline uint64_t weir_server_clock_error_ns(const struct weir_server_clock
                                                   uint64_t now_ns)
 {
     uint64_t age = now_ns > clock->sampled_at_ns ? now_ns - clock->sampled_at_ns : 0;
-    return clock->error_ns + weir_muldiv_u64(age, clock->drift_ppb, WEIR_NS_PER_S);
+    /* age * ppb / 1e9 without a division: ppb as a Q64 fraction, rounded up; right for ppb < 1e9 */
+    return clock->error_ns + weir_mulhi_u64(age, clock->drift_ppb * UINT64_C(18446744074)) +
+           (clock->drift_ppb != 0);
 }
 
 /* Units that one window may hold for calls whose arrival is known within `width_ns` = J + 2E. */

@@ -21,7 +21,7 @@ MUTANTS = [
     ("no reserve", "weir_window.h", "if (limit->release_q64[priority] == 0 &&", "if (limit->release_q64[priority] < UINT64_MAX ||"),
     ("reserve without floor", "weir_window.h", ": limit->reserve_min[priority];", ": 0;"),
     ("refund on another timeline", "weir_permit.c", "(uint16_t)epoch.seen != permit->clock_epoch", "false"),
-    ("no look at the clock once the word has moved", "weir_limit.c", "if (time->epoch.now != NULL &&", "if (time->epoch.now == NULL &&",
+    ("no look at the clock once the word has moved", "weir_limit.c", "if (time->epoch.now != NULL &&", "if (0 > 1 && time->epoch.now != NULL &&",
      "weir_permit.c", "a->clock_seq)) {", "a->clock_seq) && a == NULL) {"),
     ("re-alignment forgets slack", "weir_limit_repair.c", "(__int128)window_ns + slack_ns", "(__int128)window_ns + 0 * slack_ns"),
     ("re-alignment forgets the window before", "weir_limit_repair.c", "? row->window_ns : 0;", "? 0 : 0;"),
@@ -50,7 +50,7 @@ def main():
             subprocess.run([cc, "-std=gnu11", "-O1", "-w", "-D_GNU_SOURCE", "-DWEIR_WEAVE_HOOKS", "-fno-strict-aliasing",
                             f"-I{shm}", f"-I{root}/tests/support", *sources, "-lxxhash", "-o", exe], check=True)
             run = subprocess.run([exe, "--seconds", "10"], capture_output=True, text=True, check=False)
-            last = run.stdout.strip().splitlines()[1].split(": repeat")[0]
+            last = run.stdout.strip().splitlines()[-1].split(": repeat")[0]
             print(f"{'caught  ' if run.returncode == 1 else 'SURVIVED'}  {name}: {last}", flush=True)
             survivors += run.returncode != 1
     print(f"{len(MUTANTS)} mutants, {survivors} survived")
