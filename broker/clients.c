@@ -75,7 +75,8 @@ static void client_board(struct worker *w, const struct client *c, enum weir_cli
         b->attached_ns = c->info.attached_ns;
         memcpy(b->name, c->info.name, sizeof b->name);
     }
-    weir_store_release_u32(&b->state, state); /* pair:client R */
+    weir_store_release_u32(&b->state,
+                           state); /* no partner: monitors copy rows, and one may be a look old */
 }
 
 /* Room that a former worker had given out, and requests that it had taken. */

@@ -242,8 +242,9 @@ void call_end(struct worker *w, struct call *c, enum weir_result result, int err
 static void give_back(struct worker *w, struct call *c)
 {
     if (c->permit.state == WEIR_PERMIT_GRANTED) {
+        (void)weir_permit_give(
+            &w->own, &c->own_permit); /* first: the private account never exceeds the shared one */
         (void)weir_permit_give(&w->shared, &c->permit);
-        (void)weir_permit_give(&w->own, &c->own_permit);
     }
 }
 

@@ -296,7 +296,9 @@ void intake_recover(struct worker *w, struct client *c, uint32_t slot)
     if (recover_words(w, c, slot, word)) {
         return;
     }
-    bool sent = sh->state == WEIR_SLOT_SENDING;
+    bool sent =
+        sh->state ==
+        WEIR_SLOT_SENDING; /* pair:shadow A: a successor is forked after the death, which orders all */
     bool again = !sent || sh->idempotent != 0;
     struct call *k = call_make(w);
     k->client = c;

@@ -19,16 +19,10 @@ static void audit(struct worker *w)
     struct region *r = w->region;
     for (uint32_t i = 0; i < w->shared.tables.limit_cnt; i++) {
         const struct weir_shm_limit_row *l = &w->shared.tables.limit[i];
-        uint64_t seq;
-        struct weir_limit_time time = {.now_ns = worker_now(w),
-                                       .server =
-                                           weir_permit_server_clock(&w->shared, l->provider, &seq)};
-        if (time.server == NULL) {
-            continue; /* this thread writes the latch: cannot happen, and the next round looks again */
-        }
-        time.error_ns = weir_server_clock_error_ns(time.server, time.now_ns);
+        const struct weir_server_clock *server = &w->provider[l->provider].published;
         for (uint32_t k = l->word_first; k < l->word_first + l->word_cnt; k++) {
-            enum weir_limit_damage d = weir_limit_audit(l, &r->word[k], &r->own_word[k], &time);
+            enum weir_limit_damage d =
+                weir_limit_audit(l, &r->word[k], &r->own_word[k], server, &w->shared.time);
             if (d != WEIR_LIMIT_SOUND) {
                 board_add(&r->worker->limit_damaged, 1);
                 board_add(&r->limit_stats[i].damaged, 1);

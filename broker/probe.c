@@ -10,41 +10,50 @@
 #define PROBE_TIMEOUT_NS (2 * WEIR_NS_PER_S)
 #define PROBE_AGAIN_NS   (1 * WEIR_NS_PER_S) /* after a failure, and for the second sample */
 
-static void clock_write(struct worker *w, uint32_t provider, const struct weir_server_clock *value)
+/* Does any limit of the provider ask that its charges be carried over? */
+static bool realign_needed(struct worker *w, uint32_t provider,
+                           const struct weir_server_clock *next, uint64_t now_ns)
 {
-    uint64_t words[WEIR_SERVER_CLOCK_WORDS];
-    struct weir_shm_provider *board = &w->region->provider[provider];
-    memcpy(words, value, sizeof words);
-    weir_latch_write(&board->clock_seq, board->clock, words, WEIR_SERVER_CLOCK_WORDS);
+    const struct weir_shm_provider_row *row = &w->shared.tables.provider[provider];
+    for (uint32_t i = 0; i < row->limit_cnt; i++) {
+        if (weir_limit_realign_needed(&w->shared.tables.limit[row->limit_first + i],
+                                      &w->provider[provider].published, next, now_ns)) {
+            return true;
+        }
+    }
+    return false;
 }
 
-void probe_publish(struct worker *w, uint32_t provider, const struct weir_server_clock *next,
-                   bool realign)
+/* Close, carry the charges over, and let the caller open: every permit that is under way is either counted or undoes itself. */
+static void realign(struct worker *w, uint32_t provider, const struct weir_server_clock *next)
+{
+    const struct weir_shm_provider_row *row = &w->shared.tables.provider[provider];
+    const struct weir_server_clock *from = &w->provider[provider].published;
+    struct weir_server_clock closed = *from;
+    closed.state = WEIR_CLOCK_CLOSED;
+    weir_server_clock_publish(&w->region->provider[provider], &closed);
+    weir_fence_full(); /* CLOSED is visible before the words are read */
+    uint64_t now_ns = worker_now(w);
+    for (uint32_t i = 0; i < row->limit_cnt; i++) {
+        const struct weir_shm_limit_row *l = &w->shared.tables.limit[row->limit_first + i];
+        for (uint32_t k = l->word_first; k < l->word_first + l->word_cnt; k++) {
+            weir_limit_realign(l, &w->region->word[k], from, next, now_ns);
+            weir_limit_realign(l, &w->region->own_word[k], from, next, now_ns);
+        }
+    }
+    board_add(&w->region->provider[provider].clock_realigned, 1);
+    log_info("clock_realigned", "s:s, s:I, s:I, s:I", "provider",
+             w->provider[provider].config->name, "offset_before_ns", (long long)from->offset_ns,
+             "offset_ns", (long long)next->offset_ns, "error_ns", (long long)next->error_ns);
+}
+
+void probe_publish(struct worker *w, uint32_t provider, const struct weir_server_clock *next)
 {
     struct provider *p = &w->provider[provider];
-    const struct weir_shm_provider_row *row = &w->shared.tables.provider[provider];
-    if (realign) {
-        /* Close, carry the charges over, open: every permit that is under way is either counted or undoes itself. */
-        struct weir_server_clock closed = p->published;
-        closed.state = WEIR_CLOCK_CLOSED;
-        clock_write(w, provider, &closed);
-        weir_fence_full(); /* CLOSED is visible before the words are read */
-        uint64_t now_ns = worker_now(w);
-        for (uint32_t i = 0; i < row->limit_cnt; i++) {
-            const struct weir_shm_limit_row *l = &w->shared.tables.limit[row->limit_first + i];
-            for (uint32_t k = 0; k < l->word_cnt; k++) {
-                weir_limit_realign(l, &w->region->word[l->word_first + k], &p->published, next,
-                                   now_ns);
-                weir_limit_realign(l, &w->region->own_word[l->word_first + k], &p->published, next,
-                                   now_ns);
-            }
-        }
-        board_add(&w->region->provider[provider].clock_realigned, 1);
-        log_info("clock_realigned", "s:s, s:I, s:I, s:I", "provider", p->config->name,
-                 "offset_before_ns", (long long)p->published.offset_ns, "offset_ns",
-                 (long long)next->offset_ns, "error_ns", (long long)next->error_ns);
+    if (realign_needed(w, provider, next, worker_now(w))) {
+        realign(w, provider, next);
     }
-    clock_write(w, provider, next);
+    weir_server_clock_publish(&w->region->provider[provider], next);
     p->published = *next;
 }
 
@@ -106,7 +115,7 @@ static void sample(struct worker *w, uint32_t provider, const struct call *c)
     }
     struct weir_server_clock next = server_clock_value(&p->clock, p->config->clock.max_jitter_ns);
     board_add(&w->region->provider[provider].clock_samples, 1);
-    probe_publish(w, provider, &next, step == SERVER_CLOCK_REALIGNED);
+    probe_publish(w, provider, &next);
 }
 
 static void on_probe_done(struct worker *w, struct call *c, enum weir_result result)
@@ -154,9 +163,8 @@ static void host_clock(struct worker *w, uint32_t provider)
                           p->config->clock.max_jitter_ns);
     int64_t moved = next.offset_ns - p->published.offset_ns;
     uint64_t distance = (uint64_t)(moved < 0 ? -moved : moved);
-    bool first = p->published.state != WEIR_CLOCK_KNOWN;
-    if (first || distance > WEIR_NS_PER_MS / 10) {
-        probe_publish(w, provider, &next, first || distance > p->config->clock.error_ns);
+    if (p->published.state != WEIR_CLOCK_KNOWN || distance > WEIR_NS_PER_MS / 10) {
+        probe_publish(w, provider, &next);
     }
     p->probe_at_ns = w->now_ns + WEIR_NS_PER_S;
 }

@@ -28,11 +28,29 @@ static void on_terminate(int signal)
 
 /* ---------------------------------------------------------------------------------------------- start */
 
+/* A worker died in the middle of a re-alignment: what the words hold is anyone's guess, so they count as spent. */
+static void clock_interrupted(struct worker *w, uint32_t provider,
+                              const struct weir_server_clock *last,
+                              const struct weir_server_clock *first, uint64_t now_ns)
+{
+    const struct weir_shm_provider_row *row = &w->shared.tables.provider[provider];
+    struct weir_server_clock closed = last != NULL ? *last : *first;
+    closed.state = WEIR_CLOCK_CLOSED;
+    weir_server_clock_publish(&w->region->provider[provider], &closed);
+    for (uint32_t i = 0; i < row->limit_cnt; i++) {
+        const struct weir_shm_limit_row *l = &w->shared.tables.limit[row->limit_first + i];
+        for (uint32_t k = 0; k < l->word_cnt && l->kind == WEIR_LIMIT_FIXED_WINDOW; k++) {
+            weir_limit_spend(l, &w->region->word[l->word_first + k], first, now_ns);
+            weir_limit_spend(l, &w->region->own_word[l->word_first + k], first, now_ns);
+        }
+    }
+    log_warn("realignment_interrupted", "s:s", "provider", w->provider[provider].config->name);
+}
+
 /* What a worker before us, or the broker before this one, knew of the provider's clock; else nothing. */
 static void clock_take_over(struct worker *w, uint32_t provider, uint64_t now_ns)
 {
     struct provider *p = &w->provider[provider];
-    const struct weir_shm_provider_row *row = &w->shared.tables.provider[provider];
     uint64_t seq = 0;
     const struct weir_server_clock *last = weir_permit_server_clock(&w->shared, provider, &seq);
     if (last != NULL && seq != 0 && last->state != WEIR_CLOCK_CLOSED) {
@@ -49,16 +67,11 @@ static void clock_take_over(struct worker *w, uint32_t provider, uint64_t now_ns
     struct weir_server_clock first =
         server_clock_unknown(now_ns, weir_clock_realtime_ns(), p->config->clock.max_jitter_ns);
     if (seq != 0) {
-        /* It died in the middle of a re-alignment: what the words hold is anyone's guess. */
-        for (uint32_t i = 0; i < row->limit_cnt; i++) {
-            const struct weir_shm_limit_row *l = &w->shared.tables.limit[row->limit_first + i];
-            for (uint32_t k = 0; k < l->word_cnt && l->kind == WEIR_LIMIT_FIXED_WINDOW; k++) {
-                weir_limit_spend(l, &w->region->word[l->word_first + k], &first, now_ns);
-            }
-        }
-        log_warn("realignment_interrupted", "s:s", "provider", p->config->name);
+        clock_interrupted(w, provider, last, &first, now_ns);
     }
-    probe_publish(w, provider, &first, false);
+    p->published =
+        first; /* nothing is charged on any timeline yet, or everything is spent on this one */
+    weir_server_clock_publish(&w->region->provider[provider], &first);
 }
 
 static bool providers_open(struct worker *w)

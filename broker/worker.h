@@ -266,8 +266,8 @@ bool answer_data(struct worker *w, struct call *c, const char *bytes, size_t cnt
 
 /* probe.c */
 void probe_turn(struct worker *w);
-void probe_publish(struct worker *w, uint32_t provider, const struct weir_server_clock *next,
-                   bool realign);
+/* Publish a provider's clock, carrying charges over to its windows where that is needed. */
+void probe_publish(struct worker *w, uint32_t provider, const struct weir_server_clock *next);
 
 /* keeper.c */
 void keeper_turn(struct worker *w);

@@ -217,7 +217,7 @@ static void slot_fill(const struct weir *w, uint32_t index, const struct draft *
 void weir_doorbell(struct weir *w, bool always)
 {
     const uint64_t one = 1;
-    weir_fence_after_rmw(); /* the CAS that published, then the look at NEED_WAKEUP (pair:wakeup, the worker's half: set, then look) */
+    weir_fence_after_rmw(); /* the CAS that published, then the look at NEED_WAKEUP (pair:wakeup A, the worker's half: set, then look) */
     uint32_t need =
         weir_load_relaxed_u32(&w->at->need_wakeup->word); /* relaxed: behind the fence */
     if (always || ((need & 1U) != 0 && need != w->last_rung)) {

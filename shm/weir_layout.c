@@ -116,6 +116,7 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_provider, clock_seq),
     F(weir_shm_provider, clock),
     F(weir_shm_provider, pause),
+    F(weir_shm_provider, clock_epoch),
     F(weir_shm_provider, reserved),
     F(weir_shm_provider, throttled),
     F(weir_shm_provider, paused_ns),

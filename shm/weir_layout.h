@@ -192,7 +192,9 @@ struct weir_shm_provider {
     uint64_t clock[2 * WEIR_SERVER_CLOCK_WORDS];
     uint64_t
         pause; /* the worker's own pause (weir_pause.h): may be long. Partner of permits' pause word */
-    uint64_t reserved[2];
+    uint64_t
+        clock_epoch; /* of the timeline: goes up after each CLOSED, so that window ids of two never mix (pair:epoch) */
+    uint64_t reserved[1];
     /* line 1: for monitors */
     uint64_t throttled; /* answers that said stop: 429, 418, 403 */
     uint64_t paused_ns; /* sum of all pauses set */
@@ -263,7 +265,7 @@ enum weir_client_state {
     WEIR_CLIENT_GONE = 2, /* dead or closed, with calls still in flight */
 };
 
-/* Writer: worker. `state` is stored last with release (pair:client). */
+/* Writer: worker. `state` is stored last with release. */
 struct weir_shm_client {
     uint32_t state;
     uint32_t pid;
@@ -328,7 +330,7 @@ struct weir_shm_limit_row {
     uint32_t reserve_min
         [WEIR_PRIORITY_CNT]; /* window: what stays free for the classes above, to the end */
     uint32_t
-        quota_unaligned; /* window: floor(N / (2 + ceil(J/W))), when the clock is unknown or J > W/4 */
+        quota_unaligned; /* window: floor(N / (2 + ceil(J/W))), when the clock is unknown or J > W */
     uint64_t reserved[13];
     /* line 2 */
     char name[WEIR_NAME_BYTES];

@@ -1,101 +1,19 @@
 #include "weir_limit.h"
 
-#include "weir_atomic.h"
-#include "weir_weave.h"
-
 #include <string.h>
 
-/* ---------------------------------------------------------------------------------------------- token_bucket */
-
-static enum weir_limit_verdict bucket_plan(struct weir_limit_plan *p,
-                                           const struct weir_limit_time *time, uint64_t tat)
-{
-    const struct weir_shm_limit_row *row = p->row;
-    uint64_t tolerance_ns = row->tolerance_ns[p->priority];
-    uint64_t n_ns = (uint64_t)p->units * row->unit_ns;
-    p->windows = 1;
-    p->word_at[0] = 0;
-    p->seen[0] = tat;
-    if (WEIR_UNLIKELY(!weir_bucket_legal(tat, time->now_ns, (uint64_t)row->quota * row->unit_ns))) {
-        return WEIR_LIMIT_DAMAGED;
-    }
-    if (!weir_bucket_test(tat, time->now_ns, n_ns, tolerance_ns, &p->next[0], &p->earliest_ns)) {
-        return p->earliest_ns == UINT64_MAX ? WEIR_LIMIT_NEVER : WEIR_LIMIT_NO;
-    }
-    p->calls_left = (double)(tolerance_ns - (p->next[0] - time->now_ns)) / (double)(n_ns + 1);
-    return WEIR_LIMIT_YES;
-}
-
-/* ---------------------------------------------------------------------------------------------- fixed_window */
-
-/* When would the first window of the span have room, if nobody else came? Rare path: only after a refusal. */
-static uint64_t window_earliest(const struct weir_limit_plan *p,
-                                const struct weir_window_span *span, uint64_t used, uint64_t now_ns)
-{
-    const struct weir_shm_limit_row *row = p->row;
-    uint64_t need = used + p->units;
-    if (need <= span->cap && span->cap - need >= row->reserve_min[p->priority] &&
-        row->release_q64[p->priority] != 0) {
-        /* The headroom is released before the window ends: reserve(left) <= room, solved for left. */
-        unsigned __int128 room = (unsigned __int128)(span->cap - need) << 64;
-        uint64_t left_ns = (uint64_t)(room / row->release_q64[p->priority]);
-        if (left_ns < span->left_ns) {
-            return now_ns + (span->left_ns - left_ns) + 1;
-        }
-    }
-    return span->end_ns;
-}
-
-static enum weir_limit_verdict window_plan(struct weir_limit_plan *p,
-                                           const struct weir_limit_time *time,
-                                           const uint64_t word[2])
-{
-    const struct weir_shm_limit_row *row = p->row;
-    struct weir_window_span span;
-    weir_window_span_at(&span, row, time->server, time->error_ns, time->now_ns);
-    uint64_t foreign = weir_load_relaxed_u64(
-        &p->foreign->word); /* relaxed: an estimate, newer is better, older is legal */
-    p->windows = span.windows;
-    p->window = span.first;
-    p->calls_left = 0;
-    for (uint32_t w = 0; w < span.windows; w++) {
-        uint32_t k = span.first + w;
-        bool ahead;
-        uint32_t own = weir_window_units(word[k & 1], k, &ahead);
-        if (WEIR_UNLIKELY(ahead)) {
-            return WEIR_LIMIT_AGAIN;
-        }
-        uint64_t used = own;
-        if (weir_window_id(foreign) == k) {
-            used += (uint32_t)foreign;
-        }
-        uint32_t reserve =
-            weir_window_reserve(row, p->priority, w == 0 ? span.left_ns : row->window_ns);
-        if (used + p->units + reserve > span.cap) {
-            if ((uint64_t)p->units + row->reserve_min[p->priority] > row->quota) {
-                return WEIR_LIMIT_NEVER;
-            }
-            p->earliest_ns = w == 0 ? window_earliest(p, &span, used, time->now_ns)
-                                    : span.end_ns + row->window_ns;
-            return WEIR_LIMIT_NO;
-        }
-        p->word_at[w] = k & 1;
-        p->seen[w] = word[k & 1];
-        p->next[w] = weir_window_word(k, own + p->units);
-        if (w == 0) {
-            p->calls_left = (double)(span.cap - used - p->units - reserve) / (double)p->units;
-        }
-    }
-    return WEIR_LIMIT_YES;
-}
-
 /* Take back `units` from window `k`, only while the word still bears it, and never below zero. */
-static bool window_give(struct weir_shm_limit_word *word, uint32_t k, uint32_t units)
+static bool window_give(struct weir_shm_limit_word *word, uint32_t k, uint32_t units,
+                        const struct weir_limit_epoch *epoch)
 {
     uint64_t *at = &word->word[k & 1];
     uint64_t seen = weir_load_acquire_u64(at); /* pair:limit A */
     for (;;) { /* lock-free: each failed CAS is somebody's progress */
         if (weir_window_id(seen) != k || (uint32_t)seen == 0) {
+            return false;
+        }
+        /* Between the load and the CAS: what was loaded is of the timeline that `seen` names, or the CAS fails. (pair:epoch A) */
+        if (weir_load_acquire_u64(epoch->now) != epoch->seen) {
             return false;
         }
         uint32_t have = (uint32_t)seen;
@@ -106,63 +24,56 @@ static bool window_give(struct weir_shm_limit_word *word, uint32_t k, uint32_t u
     }
 }
 
-/* ---------------------------------------------------------------------------------------------- the four steps */
-
-enum weir_limit_verdict weir_limit_plan(struct weir_limit_plan *plan,
-                                        const struct weir_limit_time *time)
-{
-    /* A cost of zero takes nothing and asks nothing. */
-    if (WEIR_UNLIKELY(plan->units == 0)) {
-        plan->windows = 0;
-        plan->window = 0;
-        plan->calls_left = 1e300;
-        return WEIR_LIMIT_YES;
-    }
-    if (WEIR_UNLIKELY(plan->units > plan->row->quota)) {
-        return WEIR_LIMIT_NEVER; /* also keeps units * unit_ns inside 64 bits */
-    }
-    uint64_t word[2];
-    word[0] = weir_load_acquire_u64(&plan->word->word[0]); /* pair:limit A */
-    if (plan->row->kind == WEIR_LIMIT_TOKEN_BUCKET) {
-        return bucket_plan(plan, time, word[0]);
-    }
-    word[1] = weir_load_acquire_u64(&plan->word->word[1]); /* pair:limit A */
-    return window_plan(plan, time, word);
-}
-
 /* How often one limit is planned again because its word moved, before the whole permit starts over. */
 #define TAKE_TRIES 16
 
-enum weir_limit_verdict weir_limit_take(struct weir_limit_plan *plan,
-                                        const struct weir_limit_time *time)
+/* One try of what is planned. `*half`: the first window of a straddle is charged, the second was not to be had. */
+static bool take_once(struct weir_limit_plan *plan, bool *half)
 {
-    for (int i = 0; i < TAKE_TRIES && plan->windows > 0; i++) {
-        WEIR_WEAVE("limit:planned");
-        uint64_t seen = plan->seen[0];
-        if (WEIR_LIKELY(weir_cas_u64(&plan->word->word[plan->word_at[0]], &seen,
-                                     plan->next[0]))) { /* pair:limit R */
-            WEIR_WEAVE("limit:charged");
-            if (WEIR_LIKELY(plan->windows == 1)) {
-                return WEIR_LIMIT_YES;
-            }
-            seen = plan->seen[1];
-            if (weir_cas_u64(&plan->word->word[plan->word_at[1]], &seen,
-                             plan->next[1])) { /* pair:limit R */
-                WEIR_WEAVE("limit:charged_both");
-                return WEIR_LIMIT_YES;
-            }
-            (void)window_give(plan->word, plan->window, plan->units);
+    uint64_t seen = plan->seen[0];
+    *half = false;
+    if (!weir_cas_u64(&plan->word->word[plan->word_at[0]], &seen,
+                      plan->next[0])) { /* pair:limit R */
+        return false;
+    }
+    WEIR_WEAVE("limit:charged");
+    seen = plan->seen[1];
+    if (plan->windows == 1 || weir_cas_u64(&plan->word->word[plan->word_at[1]], &seen,
+                                           plan->next[1])) { /* pair:limit R */
+        return true;
+    }
+    *half = true;
+    return false;
+}
+
+enum weir_limit_verdict weir_limit_take_again(struct weir_limit_plan *plan,
+                                              const struct weir_limit_time *time, bool half)
+{
+    for (int i = 0; i < TAKE_TRIES; i++) {
+        if (half) {
+            (void)window_give(plan->word, plan->window, plan->units, &time->epoch);
         }
         enum weir_limit_verdict v = weir_limit_plan(plan, time);
         if (v != WEIR_LIMIT_YES) {
             return v;
         }
+        /* The word may have been re-aligned: ids of the old timeline must not overwrite the new one's. (pair:epoch A) */
+        if (time->epoch.now != NULL && weir_load_acquire_u64(time->epoch.now) != time->epoch.seen) {
+            return WEIR_LIMIT_AGAIN;
+        }
+        if (take_once(plan, &half)) {
+            return WEIR_LIMIT_YES;
+        }
     }
-    return plan->windows == 0 ? WEIR_LIMIT_YES : WEIR_LIMIT_AGAIN;
+    if (half) {
+        (void)window_give(plan->word, plan->window, plan->units, &time->epoch);
+    }
+    return WEIR_LIMIT_AGAIN;
 }
 
 bool weir_limit_give(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
-                     const struct weir_charge *charge, uint64_t granted_at_ns, uint64_t now_ns)
+                     const struct weir_charge *charge, uint64_t granted_at_ns, uint64_t now_ns,
+                     const struct weir_limit_epoch *epoch)
 {
     if (charge->units == 0) {
         return false;
@@ -170,7 +81,7 @@ bool weir_limit_give(const struct weir_shm_limit_row *row, struct weir_shm_limit
     if (charge->kind == WEIR_LIMIT_FIXED_WINDOW) {
         bool changed = false;
         for (uint32_t w = 0; w < charge->windows; w++) {
-            changed |= window_give(word, charge->window + w, charge->units);
+            changed |= window_give(word, charge->window + w, charge->units, epoch);
         }
         return changed;
     }

@@ -14,15 +14,26 @@
 #ifndef WEIR_LIMIT_H
 #define WEIR_LIMIT_H
 
+#include "weir_atomic.h"
 #include "weir_bucket.h"
+#include "weir_weave.h"
 #include "weir_window.h"
 
 enum weir_limit_verdict {
     WEIR_LIMIT_YES = 0,
     WEIR_LIMIT_NO = 1,      /* full: `earliest_ns` says until when */
     WEIR_LIMIT_AGAIN = 2,   /* the word is ahead of our clock reading: read the clock again */
-    WEIR_LIMIT_DAMAGED = 3, /* outside the legal range */
+    WEIR_LIMIT_DAMAGED = 3, /* outside the legal range, however often the clock was read */
     WEIR_LIMIT_NEVER = 4,   /* the cost is above what this class may ever take */
+};
+
+/*
+ * The timeline that a charge's window ids belong to. They are given back, or overwritten, only while `*now` is still `seen`: an id of the
+ * timeline before may be that of a window now, full of others' charges.
+ */
+struct weir_limit_epoch {
+    const uint64_t *now; /* the provider's clock_epoch */
+    uint64_t seen;
 };
 
 /* What the clock says, read once per attempt. */
@@ -30,12 +41,14 @@ struct weir_limit_time {
     uint64_t now_ns;
     uint64_t error_ns;                      /* of the server clock, at now */
     const struct weir_server_clock *server; /* NULL where no limit of the route counts by windows */
+    struct weir_limit_epoch epoch;          /* set where `server` is, for pass 2 */
 };
 
 struct weir_limit_plan {
     const struct weir_shm_limit_row *row;
     struct weir_shm_limit_word *word;
     const struct weir_shm_foreign *foreign;
+    uint32_t word_index; /* of `word`, for the charge */
     uint32_t units;
     uint32_t priority;
     /* filled by plan */
@@ -45,19 +58,155 @@ struct weir_limit_plan {
     uint64_t seen[2];
     uint64_t next[2];
     uint64_t earliest_ns;
-    double calls_left; /* how many such calls still fit: the scarcest is taken first */
+    uint64_t room; /* what is left after this call, in units or ns */
+    uint64_t
+        price; /* what such a call takes, in the same measure: the smallest room / price is the scarcest */
 };
 
-enum weir_limit_verdict weir_limit_plan(struct weir_limit_plan *plan,
-                                        const struct weir_limit_time *time);
+/* ---------------------------------------------------------------------------------------------- token_bucket */
+
+static inline enum weir_limit_verdict weir_bucket_plan(struct weir_limit_plan *p,
+                                                       const struct weir_limit_time *time,
+                                                       uint64_t tat)
+{
+    const struct weir_shm_limit_row *row = p->row;
+    uint64_t tolerance_ns = row->tolerance_ns[p->priority];
+    uint64_t n_ns = (uint64_t)p->units * row->unit_ns;
+    p->windows = 1;
+    p->word_at[0] = 0;
+    p->seen[0] = tat;
+    if (WEIR_UNLIKELY(!weir_bucket_legal(tat, time->now_ns, (uint64_t)row->quota * row->unit_ns))) {
+        return WEIR_LIMIT_AGAIN; /* or this thread slept since it read the clock */
+    }
+    if (!weir_bucket_test(tat, time->now_ns, n_ns, tolerance_ns, &p->next[0], &p->earliest_ns)) {
+        return p->earliest_ns == UINT64_MAX ? WEIR_LIMIT_NEVER : WEIR_LIMIT_NO;
+    }
+    p->room = tolerance_ns - (p->next[0] - time->now_ns);
+    p->price = n_ns;
+    return WEIR_LIMIT_YES;
+}
+
+/* ---------------------------------------------------------------------------------------------- fixed_window */
+
+/*
+ * When would a window that ends at `end_ns` and holds `used` have room for this call alone, if nobody else came? Its headroom is released
+ * before it ends: reserve(left) <= room, solved for left. Rare path: only after a refusal.
+ */
+static inline uint64_t weir_window_earliest(const struct weir_limit_plan *p, uint32_t cap,
+                                            uint64_t used, uint64_t end_ns)
+{
+    const struct weir_shm_limit_row *row = p->row;
+    uint64_t need = used + p->units;
+    if (need > cap || cap - need < row->reserve_min[p->priority] ||
+        row->release_q64[p->priority] == 0) {
+        return end_ns;
+    }
+    unsigned __int128 room = (unsigned __int128)(cap - need) << 64;
+    uint64_t left_ns = (uint64_t)(room / row->release_q64[p->priority]);
+    return end_ns - weir_min_u64(left_ns, row->window_ns) +
+           (left_ns > 0 && left_ns < row->window_ns);
+}
+
+static inline enum weir_limit_verdict weir_window_plan(struct weir_limit_plan *p,
+                                                       const struct weir_limit_time *time,
+                                                       const uint64_t word[2])
+{
+    const struct weir_shm_limit_row *row = p->row;
+    struct weir_window_span span;
+    weir_window_span_at(&span, row, time->server, time->error_ns, time->now_ns);
+    uint64_t foreign = weir_load_relaxed_u64(
+        &p->foreign->word); /* relaxed: an estimate, newer is better, older is legal */
+    p->windows = span.windows;
+    p->window = span.first;
+    for (uint32_t w = 0; w < span.windows; w++) {
+        uint32_t k = span.first + w;
+        bool ahead;
+        uint32_t own = weir_window_units(word[k & 1], k, &ahead);
+        if (WEIR_UNLIKELY(ahead)) {
+            return WEIR_LIMIT_AGAIN;
+        }
+        uint64_t used = own;
+        if (weir_window_id(foreign) == k) {
+            used += (uint32_t)foreign;
+        }
+        uint32_t reserve =
+            weir_window_reserve(row, p->priority, w == 0 ? span.left_ns : row->window_ns);
+        if (used + p->units + reserve > span.cap) {
+            if ((uint64_t)p->units + row->reserve_min[p->priority] > row->quota) {
+                return WEIR_LIMIT_NEVER;
+            }
+            p->earliest_ns = weir_window_earliest(p, span.cap, used,
+                                                  span.end_ns + (w == 0 ? 0 : row->window_ns));
+            return WEIR_LIMIT_NO;
+        }
+        p->word_at[w] = k & 1;
+        p->seen[w] = word[k & 1];
+        p->next[w] = weir_window_word(k, own + p->units);
+        p->room =
+            span.cap - used - p->units - reserve; /* of the later window, where there are two */
+        p->price = p->units;
+    }
+    return WEIR_LIMIT_YES;
+}
+
+/* Pass 1. Pure but for the loads of the words; in a header so that the permit path keeps it in registers. */
+static inline enum weir_limit_verdict weir_limit_plan(struct weir_limit_plan *plan,
+                                                      const struct weir_limit_time *time)
+{
+    /* A cost of zero takes nothing and asks nothing. */
+    if (WEIR_UNLIKELY(plan->units == 0)) {
+        plan->windows = 0;
+        plan->window = 0;
+        plan->room = UINT64_MAX;
+        plan->price = 1;
+        return WEIR_LIMIT_YES;
+    }
+    if (WEIR_UNLIKELY(plan->units > plan->row->quota)) {
+        return WEIR_LIMIT_NEVER; /* also keeps units * unit_ns inside 64 bits */
+    }
+    uint64_t word[2];
+    word[0] = weir_load_acquire_u64(&plan->word->word[0]); /* pair:limit A */
+    if (plan->row->kind == WEIR_LIMIT_TOKEN_BUCKET) {
+        return weir_bucket_plan(plan, time, word[0]);
+    }
+    word[1] = weir_load_acquire_u64(&plan->word->word[1]); /* pair:limit A */
+    return weir_window_plan(plan, time, word);
+}
+
+/* Pass 2 where somebody was faster: undoes a half-taken straddle, plans again, tries again. */
+enum weir_limit_verdict weir_limit_take_again(struct weir_limit_plan *plan,
+                                              const struct weir_limit_time *time, bool half);
 
 /* Pass 2. YES: charged. Anything else: nothing of this limit is charged. */
-enum weir_limit_verdict weir_limit_take(struct weir_limit_plan *plan,
-                                        const struct weir_limit_time *time);
+static inline enum weir_limit_verdict weir_limit_take(struct weir_limit_plan *plan,
+                                                      const struct weir_limit_time *time)
+{
+    if (WEIR_UNLIKELY(plan->windows == 0)) {
+        return WEIR_LIMIT_YES;
+    }
+    WEIR_WEAVE("limit:planned");
+    uint64_t seen = plan->seen[0];
+    if (WEIR_UNLIKELY(!weir_cas_u64(&plan->word->word[plan->word_at[0]], &seen,
+                                    plan->next[0]))) { /* pair:limit R */
+        return weir_limit_take_again(plan, time, false);
+    }
+    WEIR_WEAVE("limit:charged");
+    if (WEIR_LIKELY(plan->windows == 1)) {
+        return WEIR_LIMIT_YES;
+    }
+    seen = plan->seen[1];
+    if (weir_cas_u64(&plan->word->word[plan->word_at[1]], &seen,
+                     plan->next[1])) { /* pair:limit R */
+        WEIR_WEAVE("limit:charged_both");
+        return WEIR_LIMIT_YES;
+    }
+    return weir_limit_take_again(plan, time, true);
+}
 
-/* Give a charge back at `now_ns`, by the kind's rule. Returns whether anything changed. */
+/* Give a charge back at `now_ns`, by the kind's rule. Returns whether anything changed; a window's charge stays once its timeline is over. */
 bool weir_limit_give(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
-                     const struct weir_charge *charge, uint64_t granted_at_ns, uint64_t now_ns);
+                     const struct weir_charge *charge, uint64_t granted_at_ns, uint64_t now_ns,
+                     const struct weir_limit_epoch *epoch);
 
 /* For monitors and weir_limit_get: the state of one limit word at one instant. */
 struct weir_limit_state {

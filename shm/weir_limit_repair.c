@@ -3,13 +3,17 @@
 #include "weir_atomic.h"
 #include "weir_weave.h"
 
+#include <string.h>
+
 static enum weir_limit_damage bucket_audit(const struct weir_shm_limit_row *row,
                                            struct weir_shm_limit_word *word,
-                                           const struct weir_shm_limit_word *own, uint64_t now_ns)
+                                           const struct weir_shm_limit_word *own,
+                                           struct weir_clock *clock)
 {
     uint64_t full_ns = (uint64_t)row->quota * row->unit_ns;
     uint64_t tat = weir_load_acquire_u64(&word->word[0]);    /* pair:limit A */
     uint64_t own_tat = weir_load_relaxed_u64(&own->word[0]); /* relaxed: this thread wrote it */
+    uint64_t now_ns = weir_clock_now(clock);                 /* after the word */
     enum weir_limit_damage damage = WEIR_LIMIT_SOUND;
     if (!weir_bucket_legal(tat, now_ns, full_ns)) {
         damage = WEIR_LIMIT_AHEAD;
@@ -23,34 +27,57 @@ static enum weir_limit_damage bucket_audit(const struct weir_shm_limit_row *row,
     return damage;
 }
 
+/* The last window that an honest word can bear now: the one after that of the latest arrival, because a re-alignment fills two. */
+static uint32_t window_last(const struct weir_shm_limit_row *row,
+                            const struct weir_server_clock *server, uint64_t error_ns,
+                            uint64_t now_ns)
+{
+    uint64_t into_ns;
+    uint64_t reach_ns = server->state == WEIR_CLOCK_KNOWN ? server->jitter_ns + error_ns : 0;
+    uint64_t high_ns = now_ns + (uint64_t)server->offset_ns + reach_ns + WEIR_LIMIT_AHEAD_NS;
+    return (uint32_t)weir_window_at(high_ns, row->window_ns, row->window_inverse, &into_ns) + 1;
+}
+
 static enum weir_limit_damage window_audit(const struct weir_shm_limit_row *row,
                                            struct weir_shm_limit_word *word,
                                            const struct weir_shm_limit_word *own,
-                                           const struct weir_limit_time *time)
+                                           const struct weir_server_clock *server,
+                                           struct weir_clock *clock)
 {
+    uint64_t seen[2];
+    seen[0] = weir_load_acquire_u64(&word->word[0]); /* pair:limit A */
+    seen[1] = weir_load_acquire_u64(&word->word[1]); /* pair:limit A */
+    uint64_t now_ns = weir_clock_now(clock);         /* after the words */
+    uint64_t error_ns = weir_server_clock_error_ns(server, now_ns);
+    uint32_t last = window_last(row, server, error_ns, now_ns);
     struct weir_window_span span;
-    weir_window_span_at(&span, row, time->server, time->error_ns, time->now_ns);
+    weir_window_span_at(&span, row, server, error_ns, now_ns);
     enum weir_limit_damage worst = WEIR_LIMIT_SOUND;
     for (uint32_t w = 0; w < 2; w++) {
         uint32_t k = span.first + w;
-        uint64_t *at = &word->word[k & 1];
-        uint64_t seen = weir_load_acquire_u64(at); /* pair:limit A */
         uint64_t mine =
             weir_load_relaxed_u64(&own->word[k & 1]); /* relaxed: this thread wrote it */
         bool ahead;
-        uint32_t units = weir_window_units(seen, k, &ahead);
         bool own_ahead;
+        uint32_t units = weir_window_units(seen[k & 1], k, &ahead);
         uint32_t own_units = weir_window_units(mine, k, &own_ahead);
+        bool current = weir_window_diff(weir_window_id(seen[k & 1]), last) <= 0;
         enum weir_limit_damage damage = WEIR_LIMIT_SOUND;
-        if (ahead) {
+        if (ahead && (!current || (weir_window_id(seen[k & 1]) & 1) != (k & 1))) {
             damage = WEIR_LIMIT_AHEAD;
         } else if (units > row->quota) {
             damage = WEIR_LIMIT_ABOVE;
-        } else if (units < own_units) {
+        } else if (!ahead && units < own_units) {
             damage = WEIR_LIMIT_FORGOTTEN;
         }
+        if (damage == WEIR_LIMIT_AHEAD) {
+            /* Nobody knows which window it stood for: every one that may be current counts as spent. */
+            weir_limit_spend(row, word, server, now_ns);
+            return damage;
+        }
         if (damage != WEIR_LIMIT_SOUND) {
-            (void)weir_cas_u64(at, &seen, weir_window_word(k, row->quota)); /* pair:limit R */
+            (void)weir_cas_u64(&word->word[k & 1], &seen[k & 1],
+                               weir_window_word(k, row->quota)); /* pair:limit R */
             worst = damage;
         }
     }
@@ -60,23 +87,126 @@ static enum weir_limit_damage window_audit(const struct weir_shm_limit_row *row,
 enum weir_limit_damage weir_limit_audit(const struct weir_shm_limit_row *row,
                                         struct weir_shm_limit_word *word,
                                         const struct weir_shm_limit_word *own,
-                                        const struct weir_limit_time *time)
+                                        const struct weir_server_clock *server,
+                                        struct weir_clock *clock)
 {
     if (row->kind == WEIR_LIMIT_TOKEN_BUCKET) {
-        return bucket_audit(row, word, own, time->now_ns);
+        return bucket_audit(row, word, own, clock);
     }
-    return window_audit(row, word, own, time);
+    return window_audit(row, word, own, server, clock);
 }
 
-/* Do old window `old` (timeline `from`) and new window `new` (timeline `to`) share an instant, give or take the jitter? */
-static bool windows_overlap(int64_t from_offset_ns, int64_t to_offset_ns, uint64_t jitter_ns,
-                            uint64_t window_ns, uint64_t old_k, uint64_t new_k)
+void weir_server_clock_publish(struct weir_shm_provider *provider,
+                               const struct weir_server_clock *clock)
 {
-    /* Instants in weir time; signed, because a window may have begun before the machine. */
-    __int128 old_start = (__int128)old_k * window_ns - from_offset_ns;
-    __int128 new_start = (__int128)new_k * window_ns - to_offset_ns;
-    return old_start < new_start + (__int128)window_ns &&
-           new_start < old_start + (__int128)(window_ns + jitter_ns);
+    uint64_t value[WEIR_SERVER_CLOCK_WORDS];
+    memcpy(value, clock, sizeof value);
+    weir_latch_write(&provider->clock_seq, provider->clock, value, WEIR_SERVER_CLOCK_WORDS);
+    if (clock->state == WEIR_CLOCK_CLOSED) {
+        WEIR_WEAVE("realign:closed");
+        (void)weir_fetch_add_u64(&provider->clock_epoch, 1); /* pair:epoch R */
+    }
+}
+
+bool weir_limit_realign_needed(const struct weir_shm_limit_row *row,
+                               const struct weir_server_clock *from,
+                               const struct weir_server_clock *to, uint64_t now_ns)
+{
+    if (row->kind != WEIR_LIMIT_FIXED_WINDOW ||
+        (from->state == WEIR_CLOCK_UNKNOWN && to->state == WEIR_CLOCK_UNKNOWN &&
+         from->offset_ns == to->offset_ns)) {
+        return false;
+    }
+    if (from->state != WEIR_CLOCK_KNOWN || to->state != WEIR_CLOCK_KNOWN) {
+        return true;
+    }
+    uint64_t from_error_ns = weir_server_clock_error_ns(from, now_ns);
+    uint64_t to_error_ns = weir_server_clock_error_ns(to, now_ns);
+    __int128 moved = (__int128)to->offset_ns - from->offset_ns;
+    bool apart = (moved < 0 ? -moved : moved) > (__int128)from_error_ns + to_error_ns;
+    return apart || weir_window_cap(row, from, from->jitter_ns + 2 * from_error_ns) <
+                        weir_window_cap(row, to, to->jitter_ns + 2 * to_error_ns);
+}
+
+/* The window of the earliest arrival of a call granted now, as weir_window_span_at has it. */
+static uint64_t window_first(const struct weir_shm_limit_row *row,
+                             const struct weir_server_clock *clock, uint64_t now_ns)
+{
+    uint64_t into_ns;
+    uint64_t error_ns =
+        clock->state == WEIR_CLOCK_KNOWN ? weir_server_clock_error_ns(clock, now_ns) : 0;
+    return weir_window_at(now_ns + (uint64_t)clock->offset_ns - error_ns, row->window_ns,
+                          row->window_inverse, &into_ns);
+}
+
+/* What lies between a charge under `clock` and its count; 0 error while the offset is a convention. */
+static uint64_t slack_of(const struct weir_server_clock *clock, uint64_t now_ns)
+{
+    return clock->state == WEIR_CLOCK_UNKNOWN ? 0 : weir_server_clock_error_ns(clock, now_ns);
+}
+
+/* The last window that a call granted now may be counted in, and at least the one after the first: a straddle may have touched it. */
+static uint64_t window_latest(const struct weir_shm_limit_row *row,
+                              const struct weir_server_clock *clock, uint64_t first,
+                              uint64_t now_ns)
+{
+    uint64_t into_ns;
+    uint64_t reach_ns = slack_of(clock, now_ns) + clock->jitter_ns;
+    uint64_t latest = weir_window_at(now_ns + (uint64_t)clock->offset_ns + reach_ns, row->window_ns,
+                                     row->window_inverse, &into_ns);
+    return weir_max_u64(latest, first + 1);
+}
+
+void weir_limit_spend(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
+                      const struct weir_server_clock *to, uint64_t now_ns)
+{
+    if (row->kind == WEIR_LIMIT_TOKEN_BUCKET) {
+        uint64_t seen = weir_load_acquire_u64(&word->word[0]); /* pair:limit A */
+        while (!weir_cas_u64(&word->word[0], &seen, now_ns + (uint64_t)row->quota * row->unit_ns)) {
+        } /* pair:limit R */
+        return;
+    }
+    /* Any window between the earliest and the latest arrival may be current. Two words hold the last two; a permit for an earlier one is refused. */
+    uint64_t last = window_latest(row, to, window_first(row, to, now_ns), now_ns);
+    for (uint64_t k = last - 1; k <= last; k++) {
+        uint64_t *at = &word->word[k & 1];
+        uint64_t seen = weir_load_acquire_u64(at); /* pair:limit A */
+        while (!weir_cas_u64(at, &seen, weir_window_word((uint32_t)k, row->quota))) {
+        } /* pair:limit R */
+    }
+}
+
+/*
+ * What of the old words may have been counted in a window that is current now: the units of all windows that can still matter, or the whole
+ * quota where a word that mattered may have been overwritten.
+ *
+ * Calls granted before now - W - J are over. KNOWN and narrow: whatever the server's current window counted was charged to that
+ * window, and its word stands. UNKNOWN: charged by the grid of a convention, so up to W + J back; the window before the last shares
+ * its word with the current one, and matters only within J after a boundary. KNOWN and wide: charged by earliest arrivals under several
+ * offsets, so anything may have been overwritten.
+ */
+static uint64_t carry_of(const struct weir_shm_limit_row *row, const uint64_t old[2],
+                         const struct weir_server_clock *from, uint64_t now_ns)
+{
+    uint64_t error_ns =
+        from->state == WEIR_CLOCK_UNKNOWN ? 0 : weir_server_clock_error_ns(from, now_ns);
+    uint64_t width_ns = from->jitter_ns + 2 * error_ns;
+    uint64_t into_ns;
+    uint64_t k = weir_window_at(now_ns + (uint64_t)from->offset_ns - error_ns, row->window_ns,
+                                row->window_inverse, &into_ns);
+    bool wide = width_ns > row->window_ns;
+    int32_t back = wide ? 3 + (int32_t)weir_min_u64(width_ns / row->window_ns, 1000) : 1;
+    uint64_t units = 0;
+    bool recent = false;
+    for (uint32_t i = 0; i < 2; i++) {
+        if (weir_window_diff(weir_window_id(old[i]), (uint32_t)k) >= -back && old[i] != 0) {
+            units += (uint32_t)old[i];
+            recent =
+                true; /* even with no units left: it may have overwritten a word that had some */
+        }
+    }
+    bool overwritten = wide || (from->state == WEIR_CLOCK_UNKNOWN && into_ns < from->jitter_ns);
+    return overwritten && recent ? row->quota : units;
 }
 
 void weir_limit_realign(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
@@ -86,12 +216,6 @@ void weir_limit_realign(const struct weir_shm_limit_row *row, struct weir_shm_li
     if (row->kind != WEIR_LIMIT_FIXED_WINDOW) {
         return;
     }
-    uint64_t into_ns;
-    uint64_t old_now = weir_window_at(now_ns + (uint64_t)from->offset_ns, row->window_ns,
-                                      row->window_inverse, &into_ns);
-    uint64_t error_ns = weir_server_clock_error_ns(to, now_ns);
-    uint64_t new_first = weir_window_at(now_ns + (uint64_t)to->offset_ns - error_ns, row->window_ns,
-                                        row->window_inverse, &into_ns);
     /* Empty both words, keeping what they held. A trader that charges meanwhile fails its CAS and then sees CLOSED. */
     uint64_t old[2];
     for (uint32_t i = 0; i < 2; i++) {
@@ -100,46 +224,15 @@ void weir_limit_realign(const struct weir_shm_limit_row *row, struct weir_shm_li
         }
         WEIR_WEAVE("realign:emptied");
     }
-    for (uint32_t w = 0; w < 2; w++) {
-        uint64_t new_k = new_first + w;
-        uint64_t units = 0;
-        for (uint32_t i = 0; i < 2; i++) {
-            uint64_t old_k = old_now + (uint64_t)(int64_t)weir_window_diff(weir_window_id(old[i]),
-                                                                           (uint32_t)old_now);
-            if (windows_overlap(from->offset_ns, to->offset_ns, to->jitter_ns + 2 * error_ns,
-                                row->window_ns, old_k, new_k)) {
-                units += (uint32_t)old[i];
-            }
-        }
+    uint64_t carry = carry_of(row, old, from, now_ns);
+    uint64_t last = window_latest(row, to, window_first(row, to, now_ns), now_ns);
+    for (uint64_t k = last - 1; k <= last; k++) {
         /* A trader that lost its CAS above may have planned again on the empty word before it sees CLOSED: count that too. */
-        uint64_t seen = weir_load_acquire_u64(&word->word[new_k & 1]); /* pair:limit A */
+        uint64_t seen = weir_load_acquire_u64(&word->word[k & 1]); /* pair:limit A */
         uint64_t next;
         do {
-            uint64_t sum = units + (uint32_t)seen;
-            next = weir_window_word((uint32_t)new_k, sum > row->quota ? row->quota : (uint32_t)sum);
-        } while (!weir_cas_u64(&word->word[new_k & 1], &seen, next)); /* pair:limit R */
-    }
-}
-
-static void word_set(uint64_t *at, uint64_t value)
-{
-    uint64_t seen = weir_load_acquire_u64(at); /* pair:limit A */
-    while (!weir_cas_u64(at, &seen, value)) {  /* pair:limit R */
-    }
-}
-
-void weir_limit_spend(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
-                      const struct weir_server_clock *clock, uint64_t now_ns)
-{
-    if (row->kind == WEIR_LIMIT_TOKEN_BUCKET) {
-        word_set(&word->word[0], now_ns + (uint64_t)row->quota * row->unit_ns);
-        return;
-    }
-    uint64_t into_ns;
-    uint64_t error_ns = weir_server_clock_error_ns(clock, now_ns);
-    uint64_t k = weir_window_at(now_ns + (uint64_t)clock->offset_ns - error_ns, row->window_ns,
-                                row->window_inverse, &into_ns);
-    for (uint32_t w = 0; w < 2; w++) {
-        word_set(&word->word[(k + w) & 1], weir_window_word((uint32_t)(k + w), row->quota));
+            uint64_t sum = weir_min_u64(carry + (uint32_t)seen, row->quota);
+            next = weir_window_word((uint32_t)k, (uint32_t)sum);
+        } while (!weir_cas_u64(&word->word[k & 1], &seen, next)); /* pair:limit R */
     }
 }

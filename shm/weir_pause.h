@@ -24,6 +24,7 @@
 #define WEIR_PAUSE_GENERATION_BITS 20U
 #define WEIR_PAUSE_GENERATION_MASK ((UINT64_C(1) << WEIR_PAUSE_GENERATION_BITS) - 1)
 #define WEIR_PAUSE_UNTIL_SHIFT     24U
+#define WEIR_PAUSE_UNTIL_MAX_NS    (((UINT64_C(1) << 40) - 1) << WEIR_PAUSE_TICK_BITS)
 
 /* What a trader alone reports holds so long at most: one liar or one confused proxy must not stop everybody for hours. */
 #define WEIR_PAUSE_TRADER_MAX_NS (60 * WEIR_NS_PER_S)
@@ -35,8 +36,10 @@ enum weir_pause_cause {
     WEIR_PAUSE_OPERATOR = 3,
 };
 
+/* `until_ns` beyond WEIR_PAUSE_UNTIL_MAX_NS (36 years: "for ever") means that. */
 static inline uint64_t weir_pause_make(uint64_t until_ns, uint32_t cause, uint32_t generation)
 {
+    until_ns = weir_min_u64(until_ns, WEIR_PAUSE_UNTIL_MAX_NS);
     uint64_t ticks = (until_ns + (UINT64_C(1) << WEIR_PAUSE_TICK_BITS) - 1) >> WEIR_PAUSE_TICK_BITS;
     return ticks << WEIR_PAUSE_UNTIL_SHIFT | (uint64_t)(cause & 15U) << WEIR_PAUSE_GENERATION_BITS |
            (generation & WEIR_PAUSE_GENERATION_MASK);
@@ -70,6 +73,7 @@ static inline bool weir_pause_holds(uint64_t word, uint64_t now_ns)
 static inline bool weir_pause_extend(uint64_t *word, uint64_t until_ns, uint32_t cause,
                                      uint32_t generation)
 {
+    until_ns = weir_min_u64(until_ns, WEIR_PAUSE_UNTIL_MAX_NS);
     uint64_t seen = weir_load_acquire_u64(word); /* pair:pause A */
     for (;;) { /* bounded: each failed CAS means that another one extended or resumed */
         if (weir_pause_generation(seen) != (generation & WEIR_PAUSE_GENERATION_MASK)) {

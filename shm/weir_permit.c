@@ -11,9 +11,6 @@ struct attempt {
     struct weir_limit_time time;
     uint64_t clock_seq;
     uint64_t pause_word;
-    uint32_t cnt;
-    uint32_t limit[WEIR_PERMIT_LIMITS_MAX];
-    uint32_t word_index[WEIR_PERMIT_LIMITS_MAX];
     struct weir_limit_plan plan[WEIR_PERMIT_LIMITS_MAX];
 };
 
@@ -67,8 +64,9 @@ static int deny(struct weir_permit *permit, uint32_t reason, uint32_t limit, uin
 }
 
 /* What stands before any limit: lease, block, pauses. */
-static int gate_check(const struct weir_permit_view *view, const struct weir_shm_route_row *route,
-                      struct attempt *a, struct weir_permit *permit)
+static inline int gate_check(const struct weir_permit_view *view,
+                             const struct weir_shm_route_row *route, struct attempt *a,
+                             struct weir_permit *permit)
 {
     uint64_t now_ns = a->time.now_ns;
     /* relaxed: an older lease ends earlier, so staleness is on the safe side */
@@ -92,11 +90,14 @@ static int gate_check(const struct weir_permit_view *view, const struct weir_shm
 }
 
 /* Read the clock of this attempt. */
-static int time_read(struct weir_permit_view *view, const struct weir_shm_route_row *route,
-                     struct attempt *a, struct weir_permit *permit)
+static inline int time_read(struct weir_permit_view *view, const struct weir_shm_route_row *route,
+                            struct attempt *a, struct weir_permit *permit)
 {
     a->time = (struct weir_limit_time){.now_ns = weir_clock_now(&view->time)};
     if ((route->flags & WEIR_ROUTE_NEEDS_CLOCK) != 0) {
+        /* The epoch first: it is raised after CLOSED is published, so a new one never goes with the old clock. (pair:epoch A) */
+        a->time.epoch.now = &view->provider[route->provider].clock_epoch;
+        a->time.epoch.seen = weir_load_acquire_u64(a->time.epoch.now);
         a->time.server = weir_permit_server_clock(view, route->provider, &a->clock_seq);
         if (WEIR_UNLIKELY(a->time.server == NULL || a->time.server->state == WEIR_CLOCK_CLOSED)) {
             return deny(permit, WEIR_REASON_CLOCK_MOVING, UINT32_MAX,
@@ -107,10 +108,10 @@ static int time_read(struct weir_permit_view *view, const struct weir_shm_route_
     return WEIR_OK;
 }
 
-/* Which words, how many units: filled once per call, before the attempts. */
-static int attempt_prepare(const struct weir_permit_view *view,
-                           const struct weir_shm_route_row *route, weir_scope_id scope,
-                           const struct weir_cost *units, unsigned priority, struct attempt *a)
+/* Is the call one that this route can have? Looked at once, before the attempts. */
+static inline int call_check(const struct weir_permit_view *view,
+                             const struct weir_shm_route_row *route, weir_scope_id scope,
+                             const struct weir_cost *units, unsigned priority)
 {
     if (WEIR_UNLIKELY(priority >= WEIR_PRIORITY_CNT)) {
         return WEIR_E_PRIORITY;
@@ -118,77 +119,104 @@ static int attempt_prepare(const struct weir_permit_view *view,
     if (WEIR_UNLIKELY(units != NULL && units->cnt != route->limit_cnt)) {
         return WEIR_E_ARGUMENT;
     }
-    a->cnt = route->limit_cnt;
-    for (uint32_t i = 0; i < a->cnt; i++) {
-        struct weir_limit_plan *p = &a->plan[i];
-        a->limit[i] = route->limit[i];
-        p->row = &view->tables.limit[route->limit[i]];
-        p->word = weir_permit_word(view, route->limit[i], scope, &a->word_index[i]);
-        if (WEIR_UNLIKELY(p->word == NULL)) {
-            return WEIR_E_SCOPE_UNKNOWN;
+    if (WEIR_UNLIKELY(scope !=
+                      WEIR_SCOPE_DEFAULT)) { /* the first value of each kind always exists */
+        for (uint32_t i = 0; i < route->limit_cnt; i++) {
+            uint32_t index;
+            if (weir_permit_word(view, route->limit[i], scope, &index) == NULL) {
+                return WEIR_E_SCOPE_UNKNOWN;
+            }
         }
-        p->foreign = &view->foreign[a->word_index[i]];
-        p->units = units != NULL ? units->units[i] : route->cost[i];
-        p->priority = priority;
     }
     return WEIR_OK;
 }
 
-static int refuse(const struct weir_permit_view *view, const struct attempt *a, uint32_t i,
-                  enum weir_limit_verdict verdict, bool count, struct weir_permit *permit)
+static int refuse(const struct weir_permit_view *view, const struct weir_shm_route_row *route,
+                  const struct attempt *a, uint32_t i, enum weir_limit_verdict verdict, bool count,
+                  struct weir_permit *permit)
 {
+    uint32_t limit = route->limit[i];
     if (verdict == WEIR_LIMIT_NEVER) {
-        permit->denial.limit = a->limit[i];
+        permit->denial.limit = limit;
         return WEIR_E_COST;
     }
     if (count && view->meter.refused != NULL) {
-        uint32_t *n = &view->meter.refused[a->limit[i] * WEIR_PRIORITY_CNT + a->plan[i].priority];
+        uint32_t *n = &view->meter.refused[limit * WEIR_PRIORITY_CNT + a->plan[i].priority];
         weir_store_relaxed_u32(n, weir_load_relaxed_u32(n) + 1); /* relaxed: own line, statistics */
     }
     if (verdict == WEIR_LIMIT_NO) {
-        return deny(permit, WEIR_REASON_LIMIT_FULL, a->limit[i], a->plan[i].earliest_ns);
+        return deny(permit, WEIR_REASON_LIMIT_FULL, limit, a->plan[i].earliest_ns);
     }
-    return deny(permit, WEIR_REASON_LIMIT_DAMAGED, a->limit[i],
-                a->time.now_ns + 10 * WEIR_NS_PER_MS);
+    return deny(permit, WEIR_REASON_LIMIT_DAMAGED, limit, a->time.now_ns + 10 * WEIR_NS_PER_MS);
 }
 
+/* What one permit asks: the arguments of the call, once they are checked. */
+struct ask {
+    const struct weir_shm_route_row *route;
+    weir_scope_id scope;
+    const struct weir_cost *units;
+    unsigned priority;
+};
+
 /* Pass 1. `*worst` is the limit that refused; `*scarcest` the one to take first. */
-static enum weir_limit_verdict pass_one(struct attempt *a, uint32_t *worst, uint32_t *scarcest)
+static inline enum weir_limit_verdict pass_one(const struct weir_permit_view *view,
+                                               const struct ask *ask, struct attempt *a,
+                                               uint32_t *worst, uint32_t *scarcest)
 {
-    double least = 1e301;
-    for (uint32_t i = 0; i < a->cnt; i++) {
-        enum weir_limit_verdict v = weir_limit_plan(&a->plan[i], &a->time);
+    uint32_t cnt = ask->route->limit_cnt;
+    *scarcest = 0;
+    for (uint32_t i = 0; i < cnt; i++) {
+        struct weir_limit_plan *p = &a->plan[i];
+        uint32_t limit = ask->route->limit[i];
+        p->row = &view->tables.limit[limit];
+        p->word_index =
+            p->row->word_first + ((uint32_t)(ask->scope >> p->row->scope_shift) & 0xffffU);
+        p->word = &view->word[p->word_index];
+        p->foreign = &view->foreign[p->word_index];
+        p->units = ask->units != NULL ? ask->units->units[i] : ask->route->cost[i];
+        p->priority = ask->priority;
+        enum weir_limit_verdict v = weir_limit_plan(p, &a->time);
         if (WEIR_UNLIKELY(v != WEIR_LIMIT_YES)) {
             *worst = i;
             return v;
         }
-        if (a->plan[i].calls_left < least) {
-            least = a->plan[i].calls_left;
+        /* room / price compared without dividing */
+        const struct weir_limit_plan *best = &a->plan[*scarcest];
+        if (i > 0 &&
+            (unsigned __int128)p->room * best->price < (unsigned __int128)best->room * p->price) {
             *scarcest = i;
         }
     }
     return WEIR_LIMIT_YES;
 }
 
-static struct weir_charge charge_of(const struct attempt *a, uint32_t i)
+/* Two whole words into place: built narrow on the stack and copied, a charge would wait for its own stores. */
+static inline void charge_fill(struct weir_charge *c, const struct weir_limit_plan *p,
+                               uint32_t limit)
 {
-    const struct weir_limit_plan *p = &a->plan[i];
-    return (struct weir_charge){.word = a->word_index[i],
-                                .units = p->units,
-                                .window = p->window,
-                                .limit = (uint16_t)a->limit[i],
-                                .windows = (uint8_t)p->windows,
-                                .kind = (uint8_t)p->row->kind};
+    const uint64_t take = (uint64_t)p->units << 32 | p->word_index;
+    const uint64_t where = (uint64_t)p->row->kind << 56 | (uint64_t)p->windows << 48 |
+                           (uint64_t)limit << 32 | p->window;
+    _Static_assert(
+        offsetof(struct weir_charge, units) == 4 && offsetof(struct weir_charge, window) == 8 &&
+            offsetof(struct weir_charge, limit) == 12 &&
+            offsetof(struct weir_charge, windows) == 14 && offsetof(struct weir_charge, kind) == 15,
+        "as composed above, little endian");
+    memcpy(c, &take, sizeof take);
+    memcpy((char *)c + sizeof take, &where, sizeof where);
 }
 
-/* Undo what pass 2 has taken so far: bit i of `taken`. */
-static void roll_back(struct weir_permit_view *view, struct attempt *a, uint32_t taken)
+/* Undo what pass 2 has taken so far: bit i of `taken`. Windows of a timeline that has ended stay charged. */
+static void roll_back(struct weir_permit_view *view, const struct weir_shm_route_row *route,
+                      struct attempt *a, uint32_t taken)
 {
     uint64_t now_ns = weir_clock_now(&view->time);
-    for (uint32_t i = 0; i < a->cnt; i++) {
+    for (uint32_t i = 0; i < route->limit_cnt; i++) {
         if ((taken >> i & 1U) != 0) {
-            struct weir_charge c = charge_of(a, i);
-            (void)weir_limit_give(a->plan[i].row, a->plan[i].word, &c, a->time.now_ns, now_ns);
+            struct weir_charge c;
+            charge_fill(&c, &a->plan[i], route->limit[i]);
+            (void)weir_limit_give(a->plan[i].row, a->plan[i].word, &c, a->time.now_ns, now_ns,
+                                  &a->time.epoch);
             WEIR_WEAVE("permit:rolled_back_one");
         }
     }
@@ -199,14 +227,14 @@ static void roll_back(struct weir_permit_view *view, struct attempt *a, uint32_t
 }
 
 /* Pass 2: all charged, or nothing. */
-static bool pass_two(struct weir_permit_view *view, const struct weir_shm_route_row *route,
-                     struct attempt *a, uint32_t scarcest)
+static inline bool pass_two(struct weir_permit_view *view, const struct weir_shm_route_row *route,
+                            struct attempt *a, uint32_t scarcest)
 {
     uint32_t taken = 0;
-    for (uint32_t step = 0; step < a->cnt; step++) {
+    for (uint32_t step = 0; step < route->limit_cnt; step++) {
         uint32_t i = step == 0 ? scarcest : (step <= scarcest ? step - 1 : step);
         if (WEIR_UNLIKELY(weir_limit_take(&a->plan[i], &a->time) != WEIR_LIMIT_YES)) {
-            roll_back(view, a, taken);
+            roll_back(view, route, a, taken);
             return false;
         }
         taken |= 1U << i;
@@ -216,15 +244,15 @@ static bool pass_two(struct weir_permit_view *view, const struct weir_shm_route_
     if ((route->flags & WEIR_ROUTE_NEEDS_CLOCK) != 0 &&
         WEIR_UNLIKELY(weir_load_acquire_u64(&view->provider[route->provider].clock_seq) !=
                       a->clock_seq)) {
-        roll_back(view, a, taken);
+        roll_back(view, route, a, taken);
         return false;
     }
     return true;
 }
 
-static void permit_fill(struct weir_permit_view *view, weir_route_id id,
-                        const struct weir_shm_route_row *route, const struct attempt *a,
-                        unsigned priority, struct weir_permit *permit)
+static inline void permit_fill(struct weir_permit_view *view, weir_route_id id,
+                               const struct weir_shm_route_row *route, const struct attempt *a,
+                               unsigned priority, struct weir_permit *permit)
 {
     permit->granted_at_ns = a->time.now_ns;
     permit->use_by_ns = a->time.now_ns + view->tables.provider[route->provider].slack_ns;
@@ -232,9 +260,11 @@ static void permit_fill(struct weir_permit_view *view, weir_route_id id,
     permit->pause_generation = weir_pause_generation(a->pause_word);
     permit->state = WEIR_PERMIT_GRANTED;
     permit->priority = (uint8_t)priority;
-    permit->charge_cnt = (uint16_t)a->cnt;
-    for (uint32_t i = 0; i < a->cnt; i++) {
-        permit->charge[i] = charge_of(a, i);
+    permit->charge_cnt = (uint16_t)route->limit_cnt;
+    permit->tables_generation = (uint16_t)(view->tables.word >> 32);
+    permit->clock_epoch = (uint16_t)a->time.epoch.seen;
+    for (uint32_t i = 0; i < route->limit_cnt; i++) {
+        charge_fill(&permit->charge[i], &a->plan[i], route->limit[i]);
     }
     if (view->meter.granted != NULL) {
         uint32_t *n = &view->meter.granted[id * WEIR_PRIORITY_CNT + priority];
@@ -243,34 +273,34 @@ static void permit_fill(struct weir_permit_view *view, weir_route_id id,
 }
 
 /* The attempts of one call; with `look` only pass 1, and nothing is counted. */
-static int attempts(struct weir_permit_view *view, weir_route_id id, struct attempt *a,
-                    unsigned priority, bool look, struct weir_permit *permit)
+static inline int attempts(struct weir_permit_view *view, weir_route_id id, const struct ask *ask,
+                           bool look, struct weir_permit *permit)
 {
-    const struct weir_shm_route_row *route = &view->tables.route[id];
+    struct attempt a;
     enum weir_limit_verdict verdict = WEIR_LIMIT_YES;
     uint32_t worst = 0;
     for (int n = 0; n < WEIR_PERMIT_ATTEMPTS; n++) {
-        uint32_t scarcest = 0;
-        int rc = time_read(view, route, a, permit);
-        rc = rc != WEIR_OK ? rc : gate_check(view, route, a, permit);
+        uint32_t scarcest;
+        int rc = time_read(view, ask->route, &a, permit);
+        rc = rc != WEIR_OK ? rc : gate_check(view, ask->route, &a, permit);
         if (WEIR_UNLIKELY(rc != WEIR_OK)) {
             return rc;
         }
-        verdict = pass_one(a, &worst, &scarcest);
+        verdict = pass_one(view, ask, &a, &worst, &scarcest);
         if (WEIR_UNLIKELY(verdict != WEIR_LIMIT_YES && verdict != WEIR_LIMIT_AGAIN)) {
-            return refuse(view, a, worst, verdict, !look, permit);
+            return refuse(view, ask->route, &a, worst, verdict, !look, permit);
         }
         if (look && verdict == WEIR_LIMIT_YES) {
             return WEIR_OK;
         }
-        if (WEIR_LIKELY(verdict == WEIR_LIMIT_YES && pass_two(view, route, a, scarcest))) {
-            permit_fill(view, id, route, a, priority, permit);
+        if (WEIR_LIKELY(verdict == WEIR_LIMIT_YES && pass_two(view, ask->route, &a, scarcest))) {
+            permit_fill(view, id, ask->route, &a, ask->priority, permit);
             return WEIR_OK;
         }
     }
     if (verdict == WEIR_LIMIT_AGAIN) {
         /* Four clock readings, and the word still bears a window that has not come: nobody honest wrote that. */
-        return refuse(view, a, worst, WEIR_LIMIT_DAMAGED, !look, permit);
+        return refuse(view, ask->route, &a, worst, WEIR_LIMIT_DAMAGED, !look, permit);
     }
     if (view->meter.head != NULL) {
         uint32_t *c = &view->meter.head->contended;
@@ -279,11 +309,11 @@ static int attempts(struct weir_permit_view *view, weir_route_id id, struct atte
     return WEIR_CONTENDED;
 }
 
-static int enter(struct weir_permit_view *view, weir_route_id route, weir_scope_id scope,
-                 const struct weir_cost *units, unsigned priority, bool look,
-                 struct weir_permit *permit)
+static inline int enter(struct weir_permit_view *view, weir_route_id route, weir_scope_id scope,
+                        const struct weir_cost *units, unsigned priority, bool look,
+                        struct weir_permit *permit)
 {
-    struct attempt a;
+    permit->state = WEIR_PERMIT_NONE; /* whatever comes: an older grant in this memory is over */
     int rc = weir_permit_refresh(view);
     if (WEIR_UNLIKELY(rc != WEIR_OK)) {
         return rc;
@@ -291,11 +321,10 @@ static int enter(struct weir_permit_view *view, weir_route_id route, weir_scope_
     if (WEIR_UNLIKELY(route >= view->tables.route_cnt)) {
         return WEIR_E_ROUTE_UNKNOWN;
     }
-    rc = attempt_prepare(view, &view->tables.route[route], scope, units, priority, &a);
-    if (WEIR_UNLIKELY(rc != WEIR_OK)) {
-        return rc;
-    }
-    return attempts(view, route, &a, priority, look, permit);
+    const struct ask ask = {
+        .route = &view->tables.route[route], .scope = scope, .units = units, .priority = priority};
+    rc = call_check(view, ask.route, scope, units, priority);
+    return rc != WEIR_OK ? rc : attempts(view, route, &ask, look, permit);
 }
 
 int weir_permit_take(struct weir_permit_view *view, weir_route_id route, weir_scope_id scope,
@@ -323,6 +352,9 @@ int weir_permit_give(struct weir_permit_view *view, struct weir_permit *permit)
         return rc;
     }
     permit->state = WEIR_PERMIT_SETTLED;
+    if (permit->tables_generation != (uint16_t)(view->tables.word >> 32)) {
+        return WEIR_OK; /* the rows it was charged by are gone, their units may mean something else: the charge stays */
+    }
     uint64_t now_ns = weir_clock_now(&view->time);
     for (uint32_t i = 0; i < permit->charge_cnt; i++) {
         const struct weir_charge *c = &permit->charge[i];
@@ -330,7 +362,12 @@ int weir_permit_give(struct weir_permit_view *view, struct weir_permit *permit)
             return WEIR_E_ARGUMENT;
         }
         const struct weir_shm_limit_row *row = &view->tables.limit[c->limit];
-        if (weir_limit_give(row, &view->word[c->word], c, permit->granted_at_ns, now_ns)) {
+        struct weir_limit_epoch epoch = {.now = &view->provider[row->provider].clock_epoch};
+        epoch.seen = weir_load_acquire_u64(epoch.now); /* pair:epoch A */
+        if (c->kind == WEIR_LIMIT_FIXED_WINDOW && (uint16_t)epoch.seen != permit->clock_epoch) {
+            continue; /* re-aligned since: its ids are another timeline's */
+        }
+        if (weir_limit_give(row, &view->word[c->word], c, permit->granted_at_ns, now_ns, &epoch)) {
             weir_permit_bell(&view->pause[row->provider]);
         }
     }

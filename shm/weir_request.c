@@ -57,12 +57,26 @@ static bool is_dot_segment(const char *segment, size_t bytes)
     return dots == 1 || dots == 2;
 }
 
+/* An encoded '/', '\\' or control byte: servers that decode before they split would see another path than the one checked here. */
+static bool hides_structure(const char *path, size_t bytes)
+{
+    for (size_t i = 0; i + 2 < bytes; i++) {
+        unsigned char high = (unsigned char)path[i + 1];
+        unsigned char low = (unsigned char)path[i + 2] | 32U;
+        if (path[i] == '%' && ((high == '2' && low == 'f') || (high == '5' && low == 'c') ||
+                               high == '0' || high == '1' || (high == '7' && low == 'f'))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int weir_request_path_check(const char *path, size_t bytes)
 {
     if (bytes == 0) {
         return WEIR_OK;
     }
-    if (path[0] == '/' || !chars_ok(path, bytes, "/")) {
+    if (path[0] == '/' || !chars_ok(path, bytes, "/") || hides_structure(path, bytes)) {
         return WEIR_E_PATH_INVALID;
     }
     for (size_t start = 0; start <= bytes;) {

@@ -7,7 +7,8 @@
  * A client never gives a URL, a host or a method string. It names a route; what it may add is a path rest (only on routes whose configured
  * path ends in a slash and a star), a query, headers from the route's list, and a body.
  *
- *   path rest   RFC 3986 pchar and '/', percent-encoded where needed; no "//", no "." or ".." segment, not starting with '/'
+ *   path rest   RFC 3986 pchar and '/', percent-encoded where needed; no "//", no "." or ".." segment, not starting with '/', and
+ *               no encoded slash, backslash or control byte, by which a ".." could hide
  *   query       RFC 3986 query characters
  *   headers     RFC 9110 token names; values without control characters but TAB; never those that frame or route a message
  *

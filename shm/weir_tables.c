@@ -1,5 +1,7 @@
 #include "weir_tables.h"
 
+#include "weir_window.h"
+
 #include <string.h>
 #include <xxhash.h>
 
@@ -9,28 +11,47 @@ uint64_t weir_tables_checksum(const struct weir_shm_tables *block)
     return XXH3_64bits(from, block->used_bytes - sizeof block->checksum);
 }
 
-/* Does [off, off + cnt * size) lie inside the used bytes, behind the block's own header, where such rows may begin? */
+/* Does [off, off + cnt * size) lie inside the used bytes, behind the block's own header, on the type's alignment? */
 static bool rows_fit(uint32_t used, uint32_t off, uint32_t cnt, size_t size, size_t align)
 {
     return off >= sizeof(struct weir_shm_tables) && off <= used && off % align == 0 &&
            cnt <= (used - off) / size;
 }
-#define ROWS_FIT(used, off, cnt, type) rows_fit(used, off, cnt, sizeof(type), _Alignof(type))
+#define ROWS_FIT(used, off, cnt, type) \
+    rows_fit(used, off, cnt, sizeof(struct type), _Alignof(struct type))
 
 static bool name_ok(const char *name)
 {
     return memchr(name, '\0', WEIR_NAME_BYTES) != NULL;
 }
 
+/* What the arithmetic of the kinds leans on: exact inverse (its loop is bounded by it), no class above the one before it. */
+static bool limit_kind_ok(const struct weir_shm_limit_row *l)
+{
+    if (l->kind == WEIR_LIMIT_FIXED_WINDOW) {
+        return l->window_inverse == weir_window_inverse(l->window_ns) &&
+               l->quota_unaligned <= l->quota && l->window_ns <= (UINT64_C(1) << 61);
+    }
+    if (l->kind != WEIR_LIMIT_TOKEN_BUCKET || l->unit_ns == 0 ||
+        l->unit_ns > (UINT64_C(1) << 61) / l->quota) {
+        return false;
+    }
+    uint64_t above_ns = l->quota * l->unit_ns;
+    for (unsigned c = 0; c < WEIR_PRIORITY_CNT; c++) {
+        if (l->tolerance_ns[c] > above_ns) {
+            return false;
+        }
+        above_ns = l->tolerance_ns[c];
+    }
+    return true;
+}
+
 static bool limit_ok(const struct weir_shm_limit_row *l, const struct weir_tables *t,
                      uint32_t word_cnt)
 {
-    return (l->kind == WEIR_LIMIT_TOKEN_BUCKET || l->kind == WEIR_LIMIT_FIXED_WINDOW) &&
-           l->provider < t->provider_cnt && l->word_cnt > 0 && l->word_first < word_cnt &&
+    return l->provider < t->provider_cnt && l->word_cnt > 0 && l->word_first < word_cnt &&
            l->word_cnt <= word_cnt - l->word_first && l->quota > 0 && l->window_ns > 1 &&
-           (l->kind != WEIR_LIMIT_TOKEN_BUCKET ||
-            (l->unit_ns > 0 && l->unit_ns <= (UINT64_C(1) << 61) / l->quota)) &&
-           l->scope_shift <= 48 && l->scope_shift % 16 == 0 && name_ok(l->name);
+           limit_kind_ok(l) && l->scope_shift <= 48 && l->scope_shift % 16 == 0 && name_ok(l->name);
 }
 
 static bool route_ok(const struct weir_shm_route_row *r, const struct weir_tables *t)
@@ -42,6 +63,10 @@ static bool route_ok(const struct weir_shm_route_row *r, const struct weir_table
     for (uint32_t i = 0; i < r->limit_cnt; i++) {
         if (r->limit[i] >= t->limit_cnt || t->limit[r->limit[i]].provider != r->provider) {
             return false;
+        }
+        if (t->limit[r->limit[i]].kind == WEIR_LIMIT_FIXED_WINDOW &&
+            (r->flags & WEIR_ROUTE_NEEDS_CLOCK) == 0) {
+            return false; /* a permit would look for a clock that it has not read */
         }
     }
     return r->priority < WEIR_PRIORITY_CNT;
@@ -97,11 +122,11 @@ int weir_tables_resolve(struct weir_tables *tables, uint64_t gate_word, const vo
     if (used < sizeof *b || used > stride_bytes || b->provider_cnt > bounds->provider_cnt ||
         b->limit_cnt > bounds->limit_cnt || b->route_cnt > bounds->route_cnt ||
         b->endpoint_cnt > bounds->endpoint_cnt ||
-        !ROWS_FIT(used, b->provider_off_bytes, b->provider_cnt, struct weir_shm_provider_row) ||
-        !ROWS_FIT(used, b->limit_off_bytes, b->limit_cnt, struct weir_shm_limit_row) ||
-        !ROWS_FIT(used, b->route_off_bytes, b->route_cnt, struct weir_shm_route_row) ||
-        !ROWS_FIT(used, b->endpoint_off_bytes, b->endpoint_cnt, struct weir_shm_endpoint_row) ||
-        !ROWS_FIT(used, b->scope_off_bytes, b->scope_cnt, struct weir_shm_scope_row) ||
+        !ROWS_FIT(used, b->provider_off_bytes, b->provider_cnt, weir_shm_provider_row) ||
+        !ROWS_FIT(used, b->limit_off_bytes, b->limit_cnt, weir_shm_limit_row) ||
+        !ROWS_FIT(used, b->route_off_bytes, b->route_cnt, weir_shm_route_row) ||
+        !ROWS_FIT(used, b->endpoint_off_bytes, b->endpoint_cnt, weir_shm_endpoint_row) ||
+        !ROWS_FIT(used, b->scope_off_bytes, b->scope_cnt, weir_shm_scope_row) ||
         weir_tables_checksum(b) != b->checksum) {
         return WEIR_E_CORRUPT;
     }

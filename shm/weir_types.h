@@ -194,7 +194,8 @@ struct weir_permit {
     uint8_t state;             /* 0 none, 1 granted, 2 settled */
     uint8_t priority;
     uint16_t charge_cnt;
-    uint32_t reserved;
+    uint16_t tables_generation; /* under which tables it was granted */
+    uint16_t clock_epoch;       /* on which timeline its windows lie */
     struct weir_charge charge[WEIR_PERMIT_LIMITS_MAX];
 };
 

@@ -9,14 +9,23 @@
  * otherwise to both ("straddle", research/rate_limits.md 3.4).
  *
  * Theorem. If every call arrives within J of its permit's clock read and |offset error| <= E, the server counts at most N units per
- * window. Proof: whatever the server counts in window k was charged to k, and charges of k are at most N by the CAS. Condition: J + 2E <= W/4, so
- * that a call touches at most two windows. Otherwise, and while the offset is unknown, only one local window is charged and the quota is
- * floor(N / (2 + ceil((J+2E)/W))): a server window overlaps at most that many local ones.
+ * window. Proof: whatever the server counts in window k was charged to k, and charges of k are at most N by the CAS. Condition: J + 2E <= W, so
+ * that a call touches at most two windows.
+ *
+ * Beyond it ("wide") a call granted in window k may fall into k .. k + m, m = floor((J+2E)/W) + 1. It is charged to k and k + 1 all the same, and the
+ * cap is floor(N / g): calls that may fall into one window come from m + 1 windows, and each two neighbours among these share a charged
+ * word, so g = ceil((m+1)/2) groups of at most the cap make at most N. (The code takes one window more, for the instant at which m grows.)
+ * The cap may shrink at any time, by the age of a sample or by a worse one: windows that were charged more stay closed, and a
+ * grant never falls behind a window that bears a later id. Where it would grow, charges are carried over (weir_limit_realign_needed).
+ *
+ * While the offset is unknown, windows are cut by a convention, one is charged, and the cap is floor(N / (2 + ceil(J/W))): a window
+ * of the server overlaps at most that many.
  *
  * Giving back: only while the word still bears the window's id, and never below zero.
  *
  * A concurrent reader sees whole words. A writer that dies between the two words of a straddle leaves one charge too many, never one too
- * few. Legal range: id <= current + 1; beyond it the word is damaged.
+ * few. Legal range: id <= current + 1; beyond it the word is damaged. A word that is 0 was never used and counts as empty
+ * for every window: half of all ids lie "behind" 0.
  *
  * Source: Binance spot API, "Rate limits are accounted by intervals" (windows aligned to the clock, reset to zero).
  */
@@ -45,7 +54,7 @@ static inline int32_t weir_window_diff(uint32_t a, uint32_t b)
 static inline uint32_t weir_window_units(uint64_t word, uint32_t k, bool *ahead)
 {
     int32_t diff = weir_window_diff(weir_window_id(word), k);
-    *ahead = diff > 0;
+    *ahead = diff > 0 && word != 0;
     return diff == 0 ? (uint32_t)word : 0;
 }
 
@@ -84,7 +93,23 @@ static inline uint64_t weir_server_clock_error_ns(const struct weir_server_clock
                                                   uint64_t now_ns)
 {
     uint64_t age = now_ns > clock->sampled_at_ns ? now_ns - clock->sampled_at_ns : 0;
-    return clock->error_ns + weir_muldiv_u64(age, clock->drift_ppb, WEIR_NS_PER_S);
+    /* age * ppb / 1e9 without a division: ppb as a Q64 fraction, rounded up; right for ppb < 1e9 */
+    return clock->error_ns + weir_mulhi_u64(age, clock->drift_ppb * UINT64_C(18446744074)) +
+           (clock->drift_ppb != 0);
+}
+
+/* Units that one window may hold for calls whose arrival is known within `width_ns` = J + 2E. */
+static inline uint32_t weir_window_cap(const struct weir_shm_limit_row *limit,
+                                       const struct weir_server_clock *clock, uint64_t width_ns)
+{
+    if (WEIR_UNLIKELY(clock->state != WEIR_CLOCK_KNOWN)) {
+        return limit->quota_unaligned;
+    }
+    if (WEIR_LIKELY(width_ns <= limit->window_ns)) {
+        return limit->quota;
+    }
+    uint64_t from = 2 + (width_ns + limit->window_ns - 1) / limit->window_ns;
+    return (uint32_t)(limit->quota / ((from + 1) / 2));
 }
 
 /*
@@ -95,27 +120,16 @@ static inline void weir_window_span_at(struct weir_window_span *span,
                                        const struct weir_server_clock *clock, uint64_t error_ns,
                                        uint64_t now_ns)
 {
+    bool known = clock->state == WEIR_CLOCK_KNOWN;
     uint64_t width_ns = clock->jitter_ns + 2 * error_ns;
     uint64_t server_ns = now_ns + (uint64_t)clock->offset_ns;
+    uint64_t low_ns = known ? server_ns - error_ns : server_ns;
     uint64_t into_ns;
-    if (WEIR_LIKELY(clock->state == WEIR_CLOCK_KNOWN && width_ns <= limit->window_ns / 4)) {
-        uint64_t low_ns = server_ns - error_ns;
-        uint64_t k = weir_window_at(low_ns, limit->window_ns, limit->window_inverse, &into_ns);
-        span->first = (uint32_t)k;
-        span->windows = into_ns + width_ns >= limit->window_ns ? 2 : 1;
-        span->cap = limit->quota;
-        span->left_ns = limit->window_ns - into_ns;
-    } else {
-        uint64_t k = weir_window_at(server_ns, limit->window_ns, limit->window_inverse, &into_ns);
-        span->first = (uint32_t)k;
-        span->windows = 1;
-        span->left_ns = limit->window_ns - into_ns;
-        span->cap = limit->quota_unaligned;
-        if (clock->state == WEIR_CLOCK_KNOWN) {
-            uint64_t overlaps = 2 + (width_ns + limit->window_ns - 1) / limit->window_ns;
-            span->cap = (uint32_t)(limit->quota / overlaps);
-        }
-    }
+    uint64_t k = weir_window_at(low_ns, limit->window_ns, limit->window_inverse, &into_ns);
+    span->first = (uint32_t)k;
+    span->windows = known && into_ns + width_ns >= limit->window_ns ? 2 : 1;
+    span->cap = weir_window_cap(limit, clock, width_ns);
+    span->left_ns = limit->window_ns - into_ns;
     span->end_ns = now_ns + span->left_ns;
 }
 
@@ -134,7 +148,8 @@ static inline uint32_t weir_window_reserve(const struct weir_shm_limit_row *limi
 /* Is the word in its legal range when the window `now` is current? */
 static inline bool weir_window_legal(uint64_t word, uint32_t now, uint32_t quota)
 {
-    return weir_window_diff(weir_window_id(word), now) <= 1 && (uint32_t)word <= quota;
+    return (weir_window_diff(weir_window_id(word), now) <= 1 || word == 0) &&
+           (uint32_t)word <= quota;
 }
 
 #endif

@@ -1,0 +1,62 @@
+#!/usr/bin/python3
+"""Does prop_permit see a broken permit path? Each mutant is one change to shm/; the property test must fail on every one.
+
+mutants.py SOURCE_ROOT [CC]      exit 1: a mutant survived, or no longer applies
+"""
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+# name, then once or twice: file, the line as it stands, the line as it would be wrong
+MUTANTS = [
+    ("plain TAT refund", "weir_bucket.h", "n_ns > elapsed ? n_ns - elapsed : 0", "n_ns > elapsed ? n_ns : n_ns"),
+    ("no straddle", "weir_window.h", ">= limit->window_ns ? 2 : 1", ">= limit->window_ns ? 1 : 1"),
+    ("estimate instead of earliest arrival", "weir_window.h", "known ? server_ns - error_ns", "known ? server_ns"),
+    ("full quota however wide", "weir_window.h", "if (WEIR_LIKELY(width_ns <= limit->window_ns))", "if (width_ns < UINT64_MAX)"),
+    ("refund regardless of window", "weir_limit.c", "weir_window_id(seen) != k ||", ""),
+    ("half a straddle stays", "weir_limit.c", "        if (half) {\n            (void)window_give", "        if (false) {\n            (void)window_give"),
+    ("no roll-back", "weir_permit.c", "if ((taken >> i & 1U) != 0)", "if ((taken >> i & 1U) == 8)"),
+    ("no reserve", "weir_window.h", "if (limit->release_q64[priority] == 0 &&", "if (limit->release_q64[priority] < UINT64_MAX ||"),
+    ("reserve without floor", "weir_window.h", ": limit->reserve_min[priority];", ": 0;"),
+    ("refund on another timeline", "weir_permit.c", "(uint16_t)epoch.seen != permit->clock_epoch", "false"),
+    ("no look at the clock once the word has moved", "weir_limit.c", "if (time->epoch.now != NULL &&", "if (0 > 1 && time->epoch.now != NULL &&",
+     "weir_permit.c", "a->clock_seq)) {", "a->clock_seq) && a == NULL) {"),
+    ("re-alignment carries nothing", "weir_limit_repair.c", "return overwritten && recent ? row->quota : units;", "return 0;"),
+    ("re-alignment forgets what was overwritten", "weir_limit_repair.c", "return overwritten && recent ?", "return false ?"),
+    ("re-alignment marks the earliest windows", "weir_limit_repair.c", "return weir_max_u64(latest, first + 1);", "return first + 1;"),
+    ("shrinking error without re-alignment", "weir_limit_repair.c", "return apart || weir_window_cap", "return apart || (0 > 1) && weir_window_cap"),
+    ("charge of what is left", "weir_limit.h", "used + p->units + reserve > span.cap", "used + reserve >= span.cap"),
+    ("charges nothing", "weir_limit.h", "own + p->units);", "own);"),
+]
+
+
+def main():
+    root = pathlib.Path(sys.argv[1])
+    cc = sys.argv[2] if len(sys.argv) > 2 else "cc"
+    survivors = 0
+    for name, *edits in MUTANTS:
+        with tempfile.TemporaryDirectory(prefix="weir-mutant.") as tmp:
+            shm = pathlib.Path(tmp) / "shm"
+            shutil.copytree(root / "shm", shm)
+            for file, old, new in zip(edits[0::3], edits[1::3], edits[2::3]):
+                text = (shm / file).read_text()
+                if text.count(old) != 1:
+                    sys.exit(f"mutants: '{name}' applies {text.count(old)} times to {file}: write it anew")
+                (shm / file).write_text(text.replace(old, new))
+            exe = f"{tmp}/prop"
+            sources = [str(root / "tests/prop/prop_permit.c"), str(root / "tests/support/fixture.c")]
+            sources += [str(shm / f"weir_{n}.c") for n in ("limit", "limit_repair", "permit", "tables", "clock")]
+            subprocess.run([cc, "-std=gnu11", "-O1", "-w", "-D_GNU_SOURCE", "-DWEIR_WEAVE_HOOKS", "-fno-strict-aliasing",
+                            f"-I{shm}", f"-I{root}/tests/support", *sources, "-lxxhash", "-o", exe], check=True)
+            run = subprocess.run([exe, "--seconds", "10"], capture_output=True, text=True, check=False)
+            last = run.stdout.strip().splitlines()[-1].split(": repeat")[0]
+            print(f"{'caught  ' if run.returncode == 1 else 'SURVIVED'}  {name}: {last}", flush=True)
+            survivors += run.returncode != 1
+    print(f"{len(MUTANTS)} mutants, {survivors} survived")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

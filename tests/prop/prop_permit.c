@@ -1,0 +1,496 @@
+/*
+ * prop_permit.c: random schedules of permits against a simulated exchange.
+ *
+ * Each schedule draws limits, routes, jitter, clock error, headroom; then permits of all classes, refunds late and early, samples that
+ * shrink or widen the clock's error, steps of the server's clock. At the places that WEIR_WEAVE names, another thread's permit, a
+ * sample or a re-alignment happens in the middle of a permit, and time goes on.
+ *
+ * Oracle, in plain arithmetic, knowing the true offset that the code under test does not know:
+ *   window    the server counts at most N units in each of its windows; each call arrives within J of its permit's clock read
+ *   bucket    a server's bucket of B units and r = N/W never overflows (the same as B + r*t over all intervals)
+ *   sum       a word holds exactly the units that were granted and not given back (schedules without re-alignment)
+ *   classes   where a lower class was granted, a critical call passes before and after (routes of windows with headroom)
+ *   earliest  before the instant that a refusal promises, the same call is refused, if nobody gave back in between
+ *   audit     finds every word sound (after a re-alignment a late CAS may stand ahead; nobody is granted over it)
+ *
+ * prop_permit [--seed N] [--schedules N] [--seconds N]
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "fixture.h"
+#include "weir_weave.h"
+
+#define CALLS_MAX 4096
+#define STEPS_MAX 64
+#define VIEWS     4
+
+struct call {
+    struct weir_permit permit;
+    uint64_t arrives_ns; /* weir time; 0 = was never sent */
+    bool settled;
+};
+
+static struct {
+    struct fixture f;
+    struct weir_permit_view
+        view[VIEWS]; /* one per thread: a permit in the middle of another is another's */
+    uint64_t now_ns;
+    uint64_t random;
+    uint64_t seed;
+    struct weir_server_clock clock; /* as published */
+    int64_t truth_ns[STEPS_MAX];    /* true offsets, and since when */
+    uint64_t since_ns[STEPS_MAX];
+    uint32_t step_cnt;
+    struct call call[CALLS_MAX];
+    uint32_t call_cnt;
+    uint32_t depth; /* inside a hook */
+    bool moving;    /* the worker is at it: it is one thread */
+    bool moved;     /* the windows were re-aligned in this schedule */
+    uint64_t widest_ns;
+    bool headroom;
+} s;
+
+static struct {
+    uint64_t schedules, granted, refused, contended, refunds, straddles, realigns, woven;
+    double used, room;
+} total;
+
+static uint64_t below(uint64_t n)
+{
+    return n == 0 ? 0 : fixture_random_below(&s.random, n);
+}
+
+static bool one_in(uint64_t n)
+{
+    return below(n) == 0;
+}
+
+static void violated(const char *what)
+{
+    printf("VIOLATED: %s: repeat with --seed %" PRIu64 " --schedules 1\n", what, s.seed);
+    exit(1);
+}
+
+static int64_t truth_now(void)
+{
+    return s.truth_ns[s.step_cnt - 1];
+}
+
+static void time_pass(uint64_t ns)
+{
+    s.now_ns += ns;
+    for (uint32_t i = 0; i < VIEWS; i++) {
+        fixture_time_set(&s.view[i], s.now_ns);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------ the worker */
+
+static struct weir_server_clock clock_draw(void)
+{
+    static const uint64_t percents[] = {0, 2, 5, 12, 30, 60, 150};
+    struct weir_server_clock c = {
+        .sampled_at_ns = s.now_ns, .jitter_ns = s.f.spec.jitter_ns, .state = WEIR_CLOCK_KNOWN};
+    c.error_ns = s.widest_ns / 100 * percents[below(WEIR_ARRAY_CNT(percents))];
+    c.drift_ppb = one_in(3) ? below(200 * 1000 * 1000) : 0;
+    c.offset_ns = truth_now() + (int64_t)below(2 * c.error_ns + 1) - (int64_t)c.error_ns;
+    if (one_in(6)) {
+        c.state = WEIR_CLOCK_UNKNOWN;
+        c.offset_ns = truth_now() + (int64_t)below(10 * WEIR_NS_PER_S) - 5000000000;
+    }
+    return c;
+}
+
+static void clock_move(const struct weir_server_clock *next)
+{
+    const struct weir_tables *t = &s.view[0].tables;
+    struct weir_server_clock to = *next;
+    bool any = false;
+    if (s.moving) {
+        return;
+    }
+    s.moving = true;
+    for (uint32_t i = 0; i < t->limit_cnt; i++) {
+        any |= weir_limit_realign_needed(&t->limit[i], &s.clock, &to, s.now_ns);
+    }
+    if (any) {
+        struct weir_server_clock closed = s.clock;
+        closed.state = WEIR_CLOCK_CLOSED;
+        fixture_server_clock(&s.f, &closed);
+        for (uint32_t i = 0; i < t->limit_cnt; i++) {
+            weir_limit_realign(&t->limit[i], &s.f.memory->word[t->limit[i].word_first], &s.clock,
+                               &to, s.now_ns);
+        }
+        s.moved = true;
+        total.realigns++;
+    }
+    s.clock = to;
+    fixture_server_clock(&s.f, &to);
+    s.moving = false;
+}
+
+/* The server's clock jumps, and the worker learns it at once. */
+static void server_step(void)
+{
+    if (s.step_cnt == STEPS_MAX) {
+        return;
+    }
+    int64_t by = (int64_t)(2 * s.widest_ns + below(one_in(2) ? s.widest_ns : 12 * s.widest_ns));
+    s.truth_ns[s.step_cnt] = truth_now() + (one_in(2) ? by : -by);
+    s.since_ns[s.step_cnt++] = s.now_ns;
+    struct weir_server_clock next = clock_draw();
+    uint64_t both_ns = next.error_ns + weir_server_clock_error_ns(&s.clock, s.now_ns);
+    if (next.state == WEIR_CLOCK_KNOWN && 2 * both_ns >= (uint64_t)by) {
+        s.step_cnt--; /* nobody could tell such a step from a bad sample */
+        return;
+    }
+    clock_move(&next);
+}
+
+static void audit(void)
+{
+    const struct weir_tables *t = &s.view[0].tables;
+    for (uint32_t i = 0; i < t->limit_cnt; i++) {
+        uint32_t w = t->limit[i].word_first;
+        enum weir_limit_damage damage = weir_limit_audit(
+            &t->limit[i], &s.f.memory->word[w], &s.f.memory->own[w], &s.clock, &s.view[0].time);
+        /* A permit that stood before its CAS through a whole re-alignment may meet the value that it expected, and write its old window. */
+        if (damage != WEIR_LIMIT_SOUND && !(s.moved && damage == WEIR_LIMIT_AHEAD)) {
+            violated("the audit found damage where there was none");
+        }
+    }
+}
+
+/* ------------------------------------------------------------------------------------------ the traders */
+
+static bool windows_only(uint32_t route)
+{
+    const struct weir_shm_route_row *r = &s.view[0].tables.route[route];
+    for (uint32_t i = 0; i < r->limit_cnt; i++) {
+        if (s.view[0].tables.limit[r->limit[i]].kind != WEIR_LIMIT_FIXED_WINDOW) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void earliest_check(struct weir_permit_view *view, uint32_t route, unsigned priority,
+                           const struct weir_denial *d)
+{
+    if (d->reason != WEIR_REASON_LIMIT_FULL || s.clock.drift_ppb != 0 || s.depth != 0) {
+        return;
+    }
+    if (d->earliest_ns <= s.now_ns) {
+        violated("a refusal promises an instant that is over");
+    }
+    struct weir_permit p;
+    fixture_time_set(view, s.now_ns + below(d->earliest_ns - s.now_ns));
+    int rc = weir_permit_look(view, route, 0, NULL, priority, &p);
+    fixture_time_set(view, s.now_ns);
+    if (rc == WEIR_OK) {
+        violated("a refusal promised an instant that is too late");
+    }
+}
+
+static void take(struct weir_permit_view *view)
+{
+    struct weir_permit p;
+    struct weir_permit look;
+    uint32_t route = (uint32_t)below(s.f.spec.route_cnt);
+    unsigned priority = (unsigned)below(WEIR_PRIORITY_CNT);
+    bool alone = s.depth == 0 && s.headroom && priority > 0 && windows_only(route);
+    int before = alone ? weir_permit_look(view, route, 0, NULL, 0, &look) : WEIR_OK;
+    s.depth += alone ? 8 : 0; /* the class oracle wants nobody in between */
+    int rc = weir_permit_take(view, route, 0, NULL, priority, &p);
+    s.depth -= alone ? 8 : 0;
+    if (rc == WEIR_DENIED) {
+        total.refused++;
+        earliest_check(view, route, priority, &p.denial);
+        return;
+    }
+    if (rc == WEIR_CONTENDED || rc == WEIR_E_COST) {
+        total.contended += rc == WEIR_CONTENDED;
+        return;
+    }
+    if (rc != WEIR_OK || s.call_cnt == CALLS_MAX) {
+        violated("a permit ended with an error");
+    }
+    if (alone &&
+        (before != WEIR_OK || weir_permit_look(view, route, 0, NULL, 0, &look) != WEIR_OK)) {
+        violated("a lower class passed where a critical call does not");
+    }
+    struct call *c = &s.call[s.call_cnt++];
+    *c = (struct call){.permit = p};
+    if (!one_in(5)) {
+        uint64_t j = s.f.spec.jitter_ns;
+        uint64_t delay = one_in(3) ? j : below(j + 1);
+        c->arrives_ns = p.granted_at_ns + delay;
+        c->settled = true;
+    }
+    total.granted++;
+    total.straddles += p.charge[0].windows == 2;
+}
+
+static void settle_one(struct weir_permit_view *view)
+{
+    for (uint32_t tries = 0; tries < 4 && s.call_cnt > 0; tries++) {
+        uint32_t back = (uint32_t)below(weir_min_u64(s.call_cnt, one_in(3) ? 400 : 40));
+        struct call *c = &s.call[s.call_cnt - 1 - back];
+        if (!c->settled) {
+            c->settled = true;
+            if (weir_permit_give(view, &c->permit) != WEIR_OK ||
+                weir_permit_give(view, &c->permit) != WEIR_E_SETTLED) {
+                violated("a settle");
+            }
+            total.refunds++;
+            return;
+        }
+    }
+}
+
+void weir_weave_hook(const char *name)
+{
+    (void)name;
+    if (s.depth > 2 || !one_in(6)) {
+        return;
+    }
+    s.depth++;
+    total.woven++;
+    if (one_in(4)) {
+        time_pass(below(s.f.spec.jitter_ns / 4 + 1));
+    }
+    if (one_in(10)) {
+        struct weir_server_clock next = clock_draw();
+        clock_move(&next);
+    } else if (one_in(3)) {
+        settle_one(&s.view[s.depth]);
+    } else if (s.call_cnt < CALLS_MAX - 8) {
+        take(&s.view[s.depth]);
+    }
+    s.depth--;
+}
+
+/* ------------------------------------------------------------------------------------------ the oracle */
+
+struct arrival {
+    uint64_t at_ns;
+    uint64_t window; /* the server's, with the number of steps before it in the high bits */
+    uint64_t units;
+};
+
+static int arrival_order(const void *a, const void *b)
+{
+    const struct arrival *x = a;
+    const struct arrival *y = b;
+    return x->at_ns < y->at_ns ? -1 : x->at_ns > y->at_ns;
+}
+
+static int window_order(const void *a, const void *b)
+{
+    const struct arrival *x = a;
+    const struct arrival *y = b;
+    return x->window < y->window ? -1 : x->window > y->window;
+}
+
+static uint32_t arrivals_of(uint32_t limit, struct arrival *out)
+{
+    uint32_t cnt = 0;
+    uint64_t window_ns = s.f.spec.limit[limit].window_ns;
+    for (uint32_t i = 0; i < s.call_cnt; i++) {
+        const struct call *c = &s.call[i];
+        for (uint32_t k = 0; c->arrives_ns != 0 && k < c->permit.charge_cnt; k++) {
+            if (c->permit.charge[k].limit == limit) {
+                uint32_t step = s.step_cnt - 1;
+                while (step > 0 && s.since_ns[step] > c->arrives_ns) {
+                    step--;
+                }
+                out[cnt].at_ns = c->arrives_ns;
+                out[cnt].window =
+                    (uint64_t)step << 48 | (c->arrives_ns + (uint64_t)s.truth_ns[step]) / window_ns;
+                out[cnt++].units = c->permit.charge[k].units;
+            }
+        }
+    }
+    return cnt;
+}
+
+static void server_judges(uint32_t limit)
+{
+    static struct arrival a[CALLS_MAX * 2];
+    const struct fixture_limit *l = &s.f.spec.limit[limit];
+    uint32_t cnt = arrivals_of(limit, a);
+    if (l->kind == WEIR_LIMIT_FIXED_WINDOW) {
+        qsort(a, cnt, sizeof a[0], window_order);
+        uint64_t sum = 0;
+        for (uint32_t i = 0; i < cnt; i++) {
+            sum = (i > 0 && a[i].window == a[i - 1].window ? sum : 0) + a[i].units;
+            if (sum > l->quota) {
+                violated("the server counted more than N in one window");
+            }
+        }
+        return;
+    }
+    qsort(a, cnt, sizeof a[0], arrival_order);
+    unsigned __int128 tat = 0;
+    for (uint32_t i = 0; i < cnt; i++) {
+        unsigned __int128 now = (unsigned __int128)a[i].at_ns * l->quota;
+        tat = (tat > now ? tat : now) + (unsigned __int128)a[i].units * l->window_ns;
+        if (tat - now > (unsigned __int128)l->window_ns * l->quota) {
+            violated("the server's bucket overflowed");
+        }
+    }
+}
+
+/* Each word holds what was granted in its window and not given back. */
+static void sums_check(void)
+{
+    for (uint32_t l = 0; l < s.f.spec.limit_cnt && !s.moved; l++) {
+        for (uint32_t w = 0; w < 2 && s.f.spec.limit[l].kind == WEIR_LIMIT_FIXED_WINDOW; w++) {
+            uint64_t word = s.f.memory->word[l].word[w];
+            uint64_t sum = 0;
+            for (uint32_t i = 0; i < s.call_cnt; i++) {
+                const struct weir_permit *p = &s.call[i].permit;
+                for (uint32_t k = 0; k < p->charge_cnt && p->state == WEIR_PERMIT_GRANTED; k++) {
+                    uint32_t first = p->charge[k].window;
+                    uint32_t off = weir_window_id(word) - first;
+                    sum += p->charge[k].limit == l && off < p->charge[k].windows
+                               ? p->charge[k].units
+                               : 0;
+                }
+            }
+            if (sum != (uint32_t)word) {
+                violated("a word is not the sum of its charges");
+            }
+        }
+    }
+}
+
+/* ------------------------------------------------------------------------------------------ a schedule */
+
+static void spec_draw(struct fixture_spec *spec)
+{
+    static const uint64_t widths[] = {50, 100, 500, 1000};
+    memset(spec, 0, sizeof *spec);
+    spec->limit_cnt = 1 + (uint32_t)below(3);
+    spec->route_cnt = 1 + (uint32_t)below(3);
+    spec->jitter_ns = one_in(6) ? 0 : below(60 * WEIR_NS_PER_MS);
+    spec->slack_ns = spec->jitter_ns / 2;
+    s.widest_ns = 0;
+    s.headroom = one_in(2);
+    for (uint32_t i = 0; i < spec->limit_cnt; i++) {
+        struct fixture_limit *l = &spec->limit[i];
+        l->kind = one_in(3) ? WEIR_LIMIT_TOKEN_BUCKET : WEIR_LIMIT_FIXED_WINDOW;
+        l->quota = 8 + (uint32_t)below(one_in(3) ? 10 : 60);
+        l->window_ns = widths[below(WEIR_ARRAY_CNT(widths))] * WEIR_NS_PER_MS + below(7);
+        l->dearest = 3;
+        s.widest_ns = weir_max_u64(s.widest_ns, l->window_ns);
+        for (uint32_t p = 0; p + 1 < WEIR_PRIORITY_CNT && s.headroom; p++) {
+            l->headroom_ppm[p] = (uint32_t)below(150000);
+        }
+        l->headroom_ppm[0] += s.headroom;
+    }
+    for (uint32_t i = 0; i < spec->route_cnt; i++) {
+        struct fixture_route *r = &spec->route[i];
+        uint32_t from = (uint32_t)below(spec->limit_cnt);
+        r->limit_cnt = 1 + (uint32_t)below(spec->limit_cnt);
+        for (uint32_t k = 0; k < r->limit_cnt; k++) {
+            r->limit[k] = (from + k) % spec->limit_cnt;
+            r->cost[k] = 1 + (uint32_t)below(3);
+        }
+    }
+}
+
+static void utilisation_add(uint64_t from_ns)
+{
+    for (uint32_t l = 0; l < s.f.spec.limit_cnt && s.f.spec.limit_cnt == 1; l++) {
+        for (uint32_t i = 0; i < s.call_cnt; i++) {
+            total.used += s.call[i].arrives_ns != 0 ? s.call[i].permit.charge[0].units : 0;
+        }
+        total.room += (double)s.f.spec.limit[l].quota * (double)(s.now_ns - from_ns) /
+                      (double)s.f.spec.limit[l].window_ns;
+    }
+}
+
+static void schedule(uint64_t seed)
+{
+    struct fixture_spec spec;
+    memset(&s, 0, offsetof(__typeof__(s), call));
+    s.seed = seed;
+    s.random = seed;
+    s.call_cnt = 0;
+    s.depth = 0;
+    s.moving = false;
+    s.moved = false;
+    spec_draw(&spec);
+    fixture_open(&s.f, &spec);
+    s.now_ns = UINT64_C(1000000000000) + below(WEIR_NS_PER_S);
+    uint64_t from_ns = s.now_ns;
+    for (uint32_t i = 0; i < VIEWS; i++) {
+        fixture_view(&s.f, &s.view[i], s.now_ns);
+    }
+    s.truth_ns[0] = (int64_t)(UINT64_C(1700000000000000000) + below(UINT64_C(1) << 58));
+    s.step_cnt = 1;
+    s.clock = clock_draw();
+    fixture_server_clock(&s.f, &s.clock);
+    bool calm = one_in(2); /* no steps and few samples */
+    uint64_t pace_ns = weir_max_u64(s.widest_ns / (4 + below(60)), 1);
+    for (uint32_t i = 0; i < 500 && s.call_cnt < CALLS_MAX - 16; i++) {
+        if (one_in(3)) {
+            time_pass(below(pace_ns));
+        }
+        uint64_t what = below(100);
+        if (what < 80) {
+            take(&s.view[0]);
+        } else if (what < 95) {
+            settle_one(&s.view[0]);
+        } else if (what < 97) {
+            audit();
+        } else if (!calm || one_in(8)) {
+            struct weir_server_clock next = clock_draw();
+            clock_move(&next);
+            if (!calm && one_in(3)) {
+                server_step();
+            }
+        }
+        if (one_in(16)) {
+            sums_check();
+        }
+    }
+    for (uint32_t l = 0; l < spec.limit_cnt; l++) {
+        server_judges(l);
+    }
+    utilisation_add(from_ns);
+    fixture_close(&s.f);
+    total.schedules++;
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t seed = 1;
+    uint64_t schedules = UINT64_MAX;
+    uint64_t seconds = 5;
+    for (int i = 1; i + 1 < argc; i += 2) {
+        uint64_t v = strtoull(argv[i + 1], NULL, 10);
+        seed = strcmp(argv[i], "--seed") == 0 ? v : seed;
+        schedules = strcmp(argv[i], "--schedules") == 0 ? v : schedules;
+        seconds = strcmp(argv[i], "--seconds") == 0 ? v : seconds;
+    }
+    printf("seed %" PRIu64 "\n", seed);
+    (void)fflush(stdout);
+    uint64_t until_ns = weir_clock_monotonic_ns() + seconds * WEIR_NS_PER_S;
+    for (uint64_t i = 0; i < schedules && weir_clock_monotonic_ns() < until_ns; i++) {
+        schedule(seed + i);
+    }
+    printf("%" PRIu64 " schedules, %" PRIu64 " granted (%" PRIu64 " straddled), %" PRIu64
+           " refused, %" PRIu64 " contended, %" PRIu64 " given back, %" PRIu64
+           " re-alignments, %" PRIu64 " woven in, 0 violations\n",
+           total.schedules, total.granted, total.straddles, total.refused, total.contended,
+           total.refunds, total.realigns, total.woven);
+    printf("utilisation of single limits at this load: %.1f %%\n",
+           total.room > 0 ? 100.0 * total.used / total.room : 0.0);
+    return 0;
+}

@@ -1,0 +1,187 @@
+#include "fixture.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+static void window_row(struct weir_shm_limit_row *row, const struct fixture_limit *limit,
+                       const uint64_t reserve[WEIR_PRIORITY_CNT], uint64_t jitter_ns)
+{
+    uint64_t w = limit->window_ns;
+    uint32_t dearest = limit->dearest != 0 ? limit->dearest : 1;
+    row->window_inverse = weir_window_inverse(w);
+    row->quota_unaligned = (uint32_t)(limit->quota / (2 + (jitter_ns + w - 1) / w));
+    for (unsigned p = 1; p < WEIR_PRIORITY_CNT && reserve[WEIR_PRIORITY_CNT - 1] != 0; p++) {
+        row->reserve_min[p] = dearest + p - 1;
+        row->release_q64[p] = (uint64_t)((((unsigned __int128)reserve[p] << 64) + w - 1) / w);
+    }
+}
+
+static void bucket_row(struct weir_shm_limit_row *row, const struct fixture_limit *limit,
+                       const uint64_t reserve[WEIR_PRIORITY_CNT], uint64_t jitter_ns)
+{
+    row->unit_ns = weir_bucket_unit_ns(limit->window_ns, limit->quota);
+    for (unsigned p = 0; p < WEIR_PRIORITY_CNT; p++) {
+        uint64_t all_ns = limit->quota * row->unit_ns;
+        uint64_t kept_ns = reserve[p] * row->unit_ns + jitter_ns;
+        row->tolerance_ns[p] = all_ns > kept_ns ? all_ns - kept_ns : 0;
+    }
+}
+
+void fixture_limit_row(struct weir_shm_limit_row *row, const struct fixture_limit *limit,
+                       uint64_t jitter_ns)
+{
+    uint64_t reserve[WEIR_PRIORITY_CNT] = {0};
+    bool any = false;
+    for (unsigned p = 1; p < WEIR_PRIORITY_CNT; p++) {
+        any |= limit->headroom_ppm[p - 1] != 0;
+        uint64_t more = ((uint64_t)limit->headroom_ppm[p - 1] * limit->quota + 999999) / 1000000;
+        reserve[p] = reserve[p - 1] + (more == 0 && any ? 1 : more);
+    }
+    *row = (struct weir_shm_limit_row){
+        .kind = limit->kind,
+        .word_cnt = limit->scopes != 0 ? limit->scopes : 1,
+        .scope_shift = 16 * WEIR_SCOPE_INSTRUMENT,
+        .quota = limit->quota,
+        .window_ns = limit->window_ns,
+        .rate_window_ns = limit->window_ns,
+        .rate_quota = limit->quota,
+    };
+    if (limit->kind == WEIR_LIMIT_FIXED_WINDOW) {
+        window_row(row, limit, reserve, jitter_ns);
+    } else {
+        bucket_row(row, limit, reserve, jitter_ns);
+    }
+}
+
+static void route_row(struct weir_shm_route_row *row, const struct fixture_route *route,
+                      const struct fixture_spec *spec, uint32_t index)
+{
+    *row = (struct weir_shm_route_row){.limit_cnt = route->limit_cnt};
+    for (uint32_t i = 0; i < route->limit_cnt; i++) {
+        row->limit[i] = (uint16_t)route->limit[i];
+        row->cost[i] = route->cost[i];
+        if (spec->limit[route->limit[i]].kind == WEIR_LIMIT_FIXED_WINDOW) {
+            row->flags |= WEIR_ROUTE_NEEDS_CLOCK;
+        }
+    }
+    (void)snprintf(row->name, sizeof row->name, "route_%u", index);
+}
+
+void fixture_tables_publish(struct fixture *f, uint32_t generation)
+{
+    const struct fixture_spec *spec = &f->spec;
+    uint8_t *at = f->memory->tables;
+    memset(at, 0, sizeof f->memory->tables);
+    struct weir_shm_tables *block = (void *)at;
+    uint32_t off = sizeof *block;
+    block->generation = generation;
+    block->provider_cnt = 1;
+    block->provider_off_bytes = off;
+    struct weir_shm_provider_row *provider = (void *)(at + off);
+    off += sizeof *provider;
+    *provider = (struct weir_shm_provider_row){.name = "venue",
+                                               .limit_cnt = spec->limit_cnt,
+                                               .route_cnt = spec->route_cnt,
+                                               .jitter_ns = spec->jitter_ns,
+                                               .slack_ns = spec->slack_ns};
+    block->limit_cnt = spec->limit_cnt;
+    block->limit_off_bytes = off;
+    uint32_t word = 0;
+    for (uint32_t i = 0; i < spec->limit_cnt; i++) {
+        struct weir_shm_limit_row *row = (void *)(at + off);
+        fixture_limit_row(row, &spec->limit[i], spec->jitter_ns);
+        row->word_first = word;
+        word += row->word_cnt;
+        (void)snprintf(row->name, sizeof row->name, "limit_%u", i);
+        off += sizeof *row;
+    }
+    block->route_cnt = spec->route_cnt;
+    block->route_off_bytes = off;
+    for (uint32_t i = 0; i < spec->route_cnt; i++) {
+        route_row((void *)(at + off), &spec->route[i], spec, i);
+        off += sizeof(struct weir_shm_route_row);
+    }
+    block->endpoint_off_bytes = off;
+    block->scope_off_bytes = off;
+    block->scope_cnt = 1;
+    struct weir_shm_scope_row *scope = (void *)(at + off);
+    *scope = (struct weir_shm_scope_row){.name = "BTC-USDT", .kind = WEIR_SCOPE_INSTRUMENT};
+    off += sizeof *scope;
+    block->used_bytes = off;
+    block->checksum = weir_tables_checksum(block);
+    f->memory->gate.tables = (uint64_t)generation << 32;
+}
+
+void fixture_open(struct fixture *f, const struct fixture_spec *spec)
+{
+    void *base =
+        mmap(NULL, sizeof *f->memory, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (base == MAP_FAILED) {
+        perror("broken harness: mmap");
+        exit(99);
+    }
+    *f = (struct fixture){.memory = base, .spec = *spec};
+    f->memory->gate.lease_until_ns = UINT64_MAX;
+    fixture_tables_publish(f, 1);
+    fixture_server_clock(
+        f, &(struct weir_server_clock){.state = WEIR_CLOCK_KNOWN, .jitter_ns = spec->jitter_ns});
+}
+
+void fixture_close(struct fixture *f)
+{
+    (void)munmap(f->memory, sizeof *f->memory);
+    f->memory = NULL;
+}
+
+void fixture_view(const struct fixture *f, struct weir_permit_view *view, uint64_t now_ns)
+{
+    struct fixture_memory *m = f->memory;
+    memset(view, 0, sizeof *view);
+    view->gate = &m->gate;
+    view->block = &m->block.client[0];
+    view->provider = &m->provider;
+    view->foreign = m->foreign;
+    view->word = m->word;
+    view->pause = &m->pause;
+    view->tables_base = m->tables;
+    view->tables_cnt = 1;
+    view->tables_stride_bytes = sizeof m->tables;
+    view->bounds = (struct weir_tables_bounds){.provider_cnt = 1,
+                                               .limit_cnt = FIXTURE_LIMITS,
+                                               .route_cnt = FIXTURE_ROUTES,
+                                               .endpoint_cnt = 1,
+                                               .word_cnt = FIXTURE_WORDS};
+    weir_clock_init(&view->time, &m->clock, 0);
+    fixture_time_set(view, now_ns);
+    if (weir_permit_refresh(view) != WEIR_OK) {
+        fprintf(stderr, "broken harness: the fixture's tables do not resolve\n");
+        exit(99);
+    }
+}
+
+void fixture_time_set(struct weir_permit_view *view, uint64_t now_ns)
+{
+    view->time.anchor = (struct weir_clock_anchor){.ns = now_ns};
+    view->time.anchor_ticks_max = UINT64_MAX;
+    view->time.seq = 0; /* the fixture's clock line is never published */
+}
+
+void fixture_server_clock(const struct fixture *f, const struct weir_server_clock *clock)
+{
+    weir_server_clock_publish(&f->memory->provider, clock);
+}
+
+uint64_t fixture_random(uint64_t *state)
+{
+    uint64_t z = (*state += UINT64_C(0x9e3779b97f4a7c15));
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return z ^ (z >> 31);
+}
+
+uint64_t fixture_random_below(uint64_t *state, uint64_t n)
+{
+    return fixture_random(state) % n;
+}
