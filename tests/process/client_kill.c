@@ -20,7 +20,7 @@ static int victim(struct rig *r, int arg)
     weir_route_id order = rig_route(w, "sim.order");
     weir_route_id own = rig_route(w, "sim.own");
     uint32_t number_of[4096] = {0};
-    while (atomic_load(&r->shared->stop) == 0) { /* it is killed before */
+    while (weir_load_acquire_u32(&r->shared->stop) == 0) { /* it is killed before */
         weir_ticket t;
         uint32_t n;
         struct weir_permit p;
@@ -47,7 +47,7 @@ static int survivor(struct rig *r, int arg)
     struct weir *w = rig_attach(r, WEIR_ROLE_CALLER);
     weir_route_id order = rig_route(w, "sim.order");
     int bad = 0;
-    while (atomic_load(&r->shared->stop) == 0) {
+    while (weir_load_acquire_u32(&r->shared->stop) == 0) {
         weir_ticket t[FLIGHT];
         uint32_t n[FLIGHT];
         unsigned cnt = 0;
@@ -62,7 +62,7 @@ static int survivor(struct rig *r, int arg)
                 continue;
             }
             rig_order_ended(r, n[i], &a);
-            atomic_fetch_add(&r->shared->count[a.result == WEIR_RESULT_DONE ? 0 : 1], 1);
+            weir_fetch_add_u32(&r->shared->count[a.result == WEIR_RESULT_DONE ? 0 : 1], 1);
             (void)weir_release(w, t[i]);
         }
     }
@@ -115,7 +115,7 @@ static void run(struct rig *r)
         (void)kill(victims[i], SIGKILL);
         (void)rig_wait(victims[i], 2000);
     }
-    atomic_store(&r->shared->stop, 1);
+    weir_store_release_u32(&r->shared->stop, 1);
     CHECK_INT(r, rig_wait(other, 8000), 0);
     for (int i = 0; i < 400 && live_clients(look) > 0; i++) {
         rig_sleep_ms(10); /* what is in flight is followed to its end */

@@ -69,7 +69,7 @@ static int honest(struct rig *r, int arg)
     struct weir *w = rig_attach_opts(r, &opts, NULL, &rc);
     weir_route_id order = w != NULL ? rig_route(w, "sim.order") : 0;
     int bad = w == NULL;
-    while (w != NULL && atomic_load(&r->shared->stop) == 0) {
+    while (w != NULL && weir_load_acquire_u32(&r->shared->stop) == 0) {
         weir_ticket t;
         uint32_t n;
         struct weir_response a;
@@ -79,8 +79,8 @@ static int honest(struct rig *r, int arg)
             break;
         }
         rig_order_ended(r, n, &a);
-        atomic_fetch_add(&r->shared->count[a.result == WEIR_RESULT_DONE && a.status == 200 ? 0 : 1],
-                         1);
+        weir_fetch_add_u32(
+            &r->shared->count[a.result == WEIR_RESULT_DONE && a.status == 200 ? 0 : 1], 1);
         (void)weir_release(w, t);
         rig_sleep_ms(5);
     }
@@ -109,8 +109,8 @@ static int header_wrecker(struct rig *r, int arg)
         return 1;
     }
     memset(w->at->arena.base, 0xff, 4096);
-    atomic_store(&r->shared->count[2], 1);
-    while (atomic_load(&r->shared->count[3]) == 0) {
+    weir_store_release_u32(&r->shared->count[2], 1);
+    while (weir_load_acquire_u32(&r->shared->count[3]) == 0) {
         rig_sleep_ms(5);
     }
     return 0;
@@ -119,7 +119,7 @@ static int header_wrecker(struct rig *r, int arg)
 static void wrecked_header(struct rig *r, const struct weir *look)
 {
     pid_t pid = rig_fork(r, header_wrecker, 0);
-    for (int i = 0; i < 500 && atomic_load(&r->shared->count[2]) == 0; i++) {
+    for (int i = 0; i < 500 && weir_load_acquire_u32(&r->shared->count[2]) == 0; i++) {
         rig_sleep_ms(5);
     }
     pid_t worker = rig_process(r, "weird-worker");
@@ -127,7 +127,7 @@ static void wrecked_header(struct rig *r, const struct weir *look)
     CHECK(r, rig_process_next(r, "weird-worker", worker, 3000) > 0, "a worker again");
     rig_sleep_ms(50);
     CHECK_INT(r, live_clients(look), 1);
-    atomic_store(&r->shared->count[3], 1);
+    weir_store_release_u32(&r->shared->count[3], 1);
     CHECK_INT(r, rig_wait(pid, 3000), 0);
     for (int i = 0; i < 200 && live_clients(look) > 0; i++) {
         rig_sleep_ms(10);
@@ -152,7 +152,7 @@ int main(int argc, char **argv)
     pid[2] = rig_fork(&r, scribbler, 2); /* a caller */
     CHECK_INT(&r, rig_wait(pid[1], RUN_MS + 3000), 0);
     CHECK_INT(&r, rig_wait(pid[2], RUN_MS + 3000), 0);
-    atomic_store(&r.shared->stop, 1);
+    weir_store_release_u32(&r.shared->stop, 1);
     CHECK_INT(&r, rig_wait(pid[0], 6000), 0);
     CHECK_INT(&r, rig_process(&r, "weird-worker"), worker);
     for (int i = 0; i < 400 && live_clients(look) > 0; i++) {

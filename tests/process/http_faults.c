@@ -1,10 +1,13 @@
 /* What an exchange can do to a call, by weir-sim's faults: each ends by its own name, in time, and is charged for every time it was sent. */
 #include "rig.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static struct weir_response call(struct rig *r, struct weir *w, const char *route, const char *rest,
                                  uint64_t limit_ms, uint64_t *took_ms)
@@ -183,11 +186,39 @@ static void scopes(struct rig *r)
     CHECK_INT(r, rig_weird_stop(r, 5000), 0);
 }
 
+/* The log goes into a pipe that nobody reads: it fills, and calls go on. */
+static void stuck_log(struct rig *r)
+{
+    char real[sizeof r->log];
+    uint64_t took_ms;
+    memcpy(real, r->log, sizeof real);
+    (void)snprintf(r->log, sizeof r->log, "%s/pipe", r->dir);
+    (void)mkfifo(r->log, 0600);
+    int fd = open(r->log, O_RDWR | O_CLOEXEC);
+    rig_config_limits(r, "log: debug", 100000, "1m");
+    rig_weird_start(r);
+    struct weir *w = rig_attach(r, WEIR_ROLE_CALLER);
+    for (int i = 0; i < 600; i++) {
+        struct weir_response a = call(r, w, "sim.echo", NULL, 2000, &took_ms);
+        if (a.result != WEIR_RESULT_DONE) {
+            CHECK_INT(r, a.result, WEIR_RESULT_DONE);
+            break;
+        }
+    }
+    weir_close(w);
+    CHECK_INT(r, rig_weird_stop(r, 5000), 0);
+    (void)close(fd);
+    memcpy(r->log, real, sizeof real);
+}
+
 /* Submit to done in each way of waiting; what an idle worker costs is printed, not judged. */
 static void wakes(struct rig *r)
 {
     static const char *const mode[] = {"wake: spin", "wake: sleep", "wake: adaptive"};
+    char state[160];
     for (int m = 0; m < 3; m++) {
+        (void)snprintf(state, sizeof state, "%s/rig/state", r->dir);
+        (void)unlink(state); /* what was used of another window's length would count as spent */
         rig_config_usual(r, mode[m]);
         rig_weird_start(r);
         struct weir *w = rig_attach(r, WEIR_ROLE_CALLER);
@@ -233,6 +264,7 @@ int main(int argc, char **argv)
     weir_close(w);
     CHECK_INT(&r, rig_weird_stop(&r, 5000), 0);
     scopes(&r);
+    stuck_log(&r);
     wakes(&r);
     return rig_close(&r);
 }

@@ -24,7 +24,7 @@ static int by_wait(struct rig *r, int arg)
     weir_ticket ticket[FLIGHT];
     uint32_t number[FLIGHT];
     int bad = 0;
-    while (atomic_load(&r->shared->stop) == 0) {
+    while (weir_load_acquire_u32(&r->shared->stop) == 0) {
         unsigned cnt = 0;
         for (; cnt < FLIGHT; cnt++) {
             if (rig_order_submit(r, w, route, weir_now_ns(w) + WEIR_NS_PER_S, &ticket[cnt],
@@ -41,10 +41,10 @@ static int by_wait(struct rig *r, int arg)
                 continue;
             }
             rig_order_ended(r, number[i], &a);
-            atomic_fetch_add(&r->shared->count[a.result == WEIR_RESULT_DONE              ? ENDED
-                                               : a.result == WEIR_RESULT_OUTCOME_UNKNOWN ? UNKNOWN
-                                                                                         : OTHER],
-                             1);
+            weir_fetch_add_u32(&r->shared->count[a.result == WEIR_RESULT_DONE              ? ENDED
+                                                 : a.result == WEIR_RESULT_OUTCOME_UNKNOWN ? UNKNOWN
+                                                                                           : OTHER],
+                               1);
             (void)weir_release(w, ticket[i]);
         }
     }
@@ -61,8 +61,8 @@ static int by_fd(struct rig *r, int arg)
     uint32_t number_of[4096] = {0};
     unsigned out = 0;
     uint64_t last_ns = rig_now_ns();
-    while (atomic_load(&r->shared->stop) == 0 || out > 0) {
-        while (out < FLIGHT && atomic_load(&r->shared->stop) == 0) {
+    while (weir_load_acquire_u32(&r->shared->stop) == 0 || out > 0) {
+        while (out < FLIGHT && weir_load_acquire_u32(&r->shared->stop) == 0) {
             weir_ticket t;
             uint32_t n;
             if (rig_order_submit(r, w, route, weir_now_ns(w) + WEIR_NS_PER_S, &t, &n) != 0) {
@@ -97,7 +97,7 @@ static int reads(struct rig *r, int arg)
     const struct weir_request_spec spec = {.struct_bytes = sizeof spec,
                                            .route = rig_route(w, "sim.ping")};
     int bad = 0;
-    while (atomic_load(&r->shared->stop) == 0) {
+    while (weir_load_acquire_u32(&r->shared->stop) == 0) {
         struct weir_response a;
         int rc = weir_call(w, &spec, weir_now_ns(w) + 2 * WEIR_NS_PER_S, &a);
         if (rc != 0 || a.result == WEIR_RESULT_UNSET || a.result == WEIR_RESULT_OUTCOME_UNKNOWN) {
@@ -105,9 +105,9 @@ static int reads(struct rig *r, int arg)
                          rc == 0 ? weir_result_text(a.result) : weir_strerror(rc));
             bad = 1;
         }
-        atomic_fetch_add(&r->shared->count[rc == 0 && a.result == WEIR_RESULT_DONE ? 20 : 21], 1);
+        weir_fetch_add_u32(&r->shared->count[rc == 0 && a.result == WEIR_RESULT_DONE ? 20 : 21], 1);
         if (rc == 0 && a.sends > 1) {
-            atomic_fetch_add(&r->shared->count[22], 1);
+            weir_fetch_add_u32(&r->shared->count[22], 1);
         }
         (void)weir_release(w, a.ticket);
     }
@@ -121,13 +121,13 @@ static int permits(struct rig *r, int arg)
     (void)arg;
     struct weir *w = rig_attach(r, WEIR_ROLE_TRADER);
     weir_route_id route = rig_route(w, "sim.own");
-    while (atomic_load(&r->shared->stop) == 0) {
+    while (weir_load_acquire_u32(&r->shared->stop) == 0) {
         struct weir_permit p;
         int rc = weir_permit_try(w, route, 0, NULL, WEIR_PRIORITY_LOW, &p);
         unsigned at = rc == 0                                                           ? GRANTED
                       : rc == WEIR_DENIED && p.denial.reason == WEIR_REASON_LEASE_ENDED ? LEASE
                                                                                         : DENIED;
-        atomic_fetch_add(&r->shared->count[at], 1);
+        weir_fetch_add_u32(&r->shared->count[at], 1);
         rig_sleep_ms(5);
     }
     weir_close(w);
@@ -193,11 +193,11 @@ int main(int argc, char **argv)
     }
     rig_sleep_ms(300);
     kills(&r);
-    atomic_store(&r.shared->stop, 1);
+    weir_store_release_u32(&r.shared->stop, 1);
     for (int i = 0; i < 4; i++) {
         CHECK_INT(&r, rig_wait(pid[i], 8000), 0);
     }
-    _Atomic uint64_t *c = r.shared->count;
+    uint32_t *c = r.shared->count;
     (void)printf(
         "orders waited for: %llu done, %llu unknown, %llu otherwise; reads: %llu done, %llu "
         "otherwise, %llu sent again; permits: %llu, denied %llu\n",
