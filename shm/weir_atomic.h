@@ -180,6 +180,15 @@ WEIR_ATOMIC_DEFINE(64, uint64_t)
 WEIR_ATOMIC_DEFINE_BITS(32, uint32_t)
 WEIR_ATOMIC_DEFINE_BITS(64, uint64_t)
 
+/*
+ * Ask for a line that will be read and then changed by CAS, in one transaction between the cores instead of two. Only a hint (PREFETCHW; a
+ * no-op where the CPU does not know it).
+ */
+static inline void weir_prefetch_write(const void *p)
+{
+    __asm__ volatile("prefetchw %0" : : "m"(*(const char *)p));
+}
+
 /* One step of a spin loop: tells the core that a wait is on. */
 static inline void weir_cpu_relax(void)
 {

@@ -51,7 +51,7 @@ static enum weir_limit_damage window_audit(const struct weir_shm_limit_row *row,
     uint64_t error_ns = weir_server_clock_error_ns(server, now_ns);
     uint32_t last = window_last(row, server, error_ns, now_ns);
     struct weir_window_span span;
-    weir_window_span_at(&span, row, server, error_ns, now_ns);
+    weir_window_span_at(&span, &(struct weir_window_cache){0}, row, server, error_ns, now_ns);
     enum weir_limit_damage worst = WEIR_LIMIT_SOUND;
     for (uint32_t w = 0; w < 2; w++) {
         uint32_t k = span.first + w;

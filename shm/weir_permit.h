@@ -42,6 +42,7 @@ struct weir_meter {
 /* A provider's clock as last copied from its latch. */
 struct weir_permit_clock {
     uint64_t seq;
+    uint64_t epoch; /* of the timeline that `clock` belongs to */
     struct weir_server_clock clock;
 };
 
@@ -61,6 +62,7 @@ struct weir_permit_view {
     struct weir_clock time;
     struct weir_meter meter;
     struct weir_permit_clock clock[WEIR_PROVIDERS_MAX];
+    struct weir_window_cache window[WEIR_LIMITS_MAX];
 };
 
 /*
