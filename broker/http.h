@@ -32,8 +32,7 @@ struct http_target {
     char base[320];                /* "https://host:port/base" */
     struct curl_slist *connect_to; /* "host:port:address:port"; NULL where the host is numeric */
     const char *ca_file;           /* NULL: the system's store */
-    char address
-        [48]; /* the only address that a socket for this target may go to; "" = not known yet */
+    char address[48]; /* the only one that a socket for this target may go to; "" = not known yet */
     uint32_t connections;   /* open sockets */
     uint64_t connects;      /* opened since start */
     struct http_easy *idle; /* handles kept for this target, linked */
