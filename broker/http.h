@@ -13,7 +13,7 @@
  * shutdown before close where a poll is armed; numeric CONNECT_TO; no redirects, proxies, cookies, netrc or environment; HTTP/1.1 only; admission is
  * the caller's job, so curl never queues; finished transfers are collected after every action, before the worker may sleep.
  *
- * libcurl is used here and nowhere else in broker/.
+ * curl's handles stay behind this header; callers see only its lists (curl_slist) and codes (CURLcode).
  */
 #ifndef WEIR_BROKER_HTTP_H
 #define WEIR_BROKER_HTTP_H

@@ -17,7 +17,6 @@
 #define WEIR_ALIGN_LINE   __attribute__((aligned(WEIR_LINE_BYTES)))
 #define WEIR_LIKELY(x)    __builtin_expect(!!(x), 1)
 #define WEIR_UNLIKELY(x)  __builtin_expect(!!(x), 0)
-#define WEIR_UNUSED       __attribute__((unused))
 #define WEIR_PRINTF(f, a) __attribute__((format(printf, f, a)))
 #define WEIR_ARRAY_CNT(a) (sizeof(a) / sizeof((a)[0]))
 

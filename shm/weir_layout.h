@@ -1,12 +1,12 @@
 /*
  * weir_layout.h: every byte that processes share.
  *
- * Five segments, each a sealed memfd that starts with struct weir_shm_header. Sections are found by the header's table, never by
+ * Six kinds of segments, each a sealed memfd that starts with struct weir_shm_header. Sections are found by the header's table, never by
  * adding sizes; an absent section has cnt 0.
  *
  *   board    writer: worker (one line: supervisor)     readers: everyone, read-only for ever
- *     header | gate | supervisor | worker | clock | need_wakeup | block[256] | provider[] | limit_word[] | limit[] | route[] |
- *     endpoint[] | ring_head[domain][5] | client[256] | tables[] | limit_view[]
+ *     header | gate | supervisor | worker | clock | need_wakeup | block | provider[] | foreign[limit word] | limit[] | route[] |
+ *     endpoint[] | ring_head[domain][5] | client[255] | tables[] | limit_view[limit word]
  *   permits  writers: traders, worker                  readers: the same
  *     header | limit_word[] | pause[provider]
  *   ring d   writers: clients of domain d, worker      readers: the same
@@ -14,10 +14,12 @@
  *   arena i  writers: client i, worker                 readers: the same
  *     header | wake | meter[thread] | slot[] | request bytes[] | response pool
  *   ledger   writer and reader: worker                 survives it, never leaves the broker
- *     header | limit_word[] (its own charges) | counters;  and one shadow segment per client: header | shadow[slot]
+ *     header | counters | limit_word[] (its own charges)
+ *   shadow i writer and reader: worker                 as the ledger, one per client
+ *     header | shadow[slot]
  *
- * Rules: a 128-byte line has one stated writer. Nothing in permits, ring or arena is trusted by the worker. Every offset is
- * asserted in weir_layout.c and pinned by tests/abi/layout_v1.txt; the layout hash is computed from the same table. A field is
+ * Rules: a 128-byte line has one stated writer. Nothing in permits, ring or arena is trusted by the worker. weir_layout.c
+ * asserts what starts a line; tests/abi/layout_v1.txt pins every offset; the layout hash is computed from the same table. A field is
  * never reused: growth goes into `reserved` or into a new section.
  *
  * Who dies: a client in the middle of writing leaves only its own arena odd (the worker copies and checks) and at most one charge
@@ -329,7 +331,7 @@ struct weir_shm_limit_row {
     uint64_t release_q64[WEIR_PRIORITY_CNT];  /* window: headroom per ns left, Q64 */
     /* window: what stays free for the classes above, to the end */
     uint32_t reserve_min[WEIR_PRIORITY_CNT];
-    /* window: floor(N / (2 + ceil(J/W))), when the clock is unknown or J > W */
+    /* window: floor(N / (2 + ceil(J/W))), while the clock is not known */
     uint32_t quota_unaligned;
     uint64_t reserved[13];
     /* line 2 */
