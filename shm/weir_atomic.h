@@ -91,8 +91,8 @@ static inline void weir_fence_after_rmw(void)
 /* Orders earlier loads with later loads; used where a relaxed load must not sink below another one. */
 static inline void weir_fence_acquire(void)
 {
-#if !defined( \
-    __SANITIZE_THREAD__) /* gcc's TSan refuses fences; the acquire loads around it carry the order there */
+#if !defined(__SANITIZE_THREAD__)
+    /* gcc's TSan refuses fences; the acquire loads around it carry the order there. */
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
 #endif
 }

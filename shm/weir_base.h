@@ -19,7 +19,6 @@
 #define WEIR_UNLIKELY(x) __builtin_expect(!!(x), 0)
 /* For the permit path: a call per limit, and structs that stay in registers, are a third of its time. */
 #define WEIR_INLINE       static inline __attribute__((always_inline))
-#define WEIR_UNUSED       __attribute__((unused))
 #define WEIR_PRINTF(f, a) __attribute__((format(printf, f, a)))
 #define WEIR_ARRAY_CNT(a) (sizeof(a) / sizeof((a)[0]))
 

@@ -110,8 +110,8 @@ struct weir_window_span {
     uint32_t windows; /* 1 or 2 */
     uint32_t cap;     /* units that may be charged in all, before headroom */
     uint64_t left_ns; /* until the first window ends */
-    uint64_t
-        end_ns; /* weir time at which the span's first window is surely over, for a denial's earliest_ns */
+    /* weir time at which the span's first window is surely over, for a denial's earliest_ns */
+    uint64_t end_ns;
 };
 
 /* Error of the server clock at `now_ns`: grows with age, so it keeps growing while the worker is dead. */

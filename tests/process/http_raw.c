@@ -149,7 +149,7 @@ static void failover(struct rig *r, const struct raw *raw)
     config(r, endpoints, raw_port_closed());
     rig_weird_start(r);
     struct weir *w = rig_attach(r, WEIR_ROLE_TRADER);
-    uint32_t before = atomic_load(raw->requests);
+    uint32_t before = weir_load_acquire_u32(raw->requests);
     for (int i = 0; i < 20; i++) {
         struct weir_response a = call(r, w, i % 2 == 0 ? "raw.get" : "raw.post", "fine");
         CHECK_INT(r, a.result, WEIR_RESULT_DONE);
@@ -157,7 +157,7 @@ static void failover(struct rig *r, const struct raw *raw)
         CHECK_INT(r, a.endpoint, 0);
         (void)weir_release(w, a.ticket);
     }
-    CHECK_INT(r, atomic_load(raw->requests) - before, 20);
+    CHECK_INT(r, weir_load_acquire_u32(raw->requests) - before, 20);
     weir_close(w);
     CHECK_INT(r, rig_weird_stop(r, 5000), 0);
 

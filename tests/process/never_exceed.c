@@ -51,15 +51,15 @@ static void own_step(struct rig *r, struct weir *w, CURL *e, const weir_route_id
         return;
     }
     if (kind == 2) {
-        n = atomic_fetch_add(&r->shared->order_next, 1);
+        n = weir_fetch_add_u32(&r->shared->order_next, 1);
         (void)snprintf(body, sizeof body, "symbol=BTCUSDT&newClientOrderId=o-%u", n);
-        atomic_store(&r->shared->order[n], RIG_ORDER_OUT);
+        weir_store_release_u8(&r->shared->order[n], RIG_ORDER_OUT);
     }
     if (weir_now_ns(w) > p.use_by_ns) {
         const struct weir_outcome late = {.kind = WEIR_OUTCOME_NOT_SENT};
         (void)weir_permit_settle(w, &p, &late);
         if (kind == 2) {
-            atomic_store(&r->shared->order[n], WEIR_RESULT_REFUSED);
+            weir_store_release_u8(&r->shared->order[n], WEIR_RESULT_REFUSED);
         }
         return;
     }
@@ -74,7 +74,7 @@ static void own_step(struct rig *r, struct weir *w, CURL *e, const weir_route_id
                                            .status = status > 0 ? (uint32_t)status : 0};
         rig_order_ended(r, n, &done);
     }
-    atomic_fetch_add(&r->shared->count[status == 200 ? 0 : 1], 1);
+    (void)weir_fetch_add_u64(&r->shared->count[status == 200 ? 0 : 1], 1);
 }
 
 static int by_permit(struct rig *r, int arg)
@@ -88,7 +88,7 @@ static int by_permit(struct rig *r, int arg)
     (void)curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
     (void)curl_easy_setopt(e, CURLOPT_TIMEOUT, 3L);
     (void)curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, nothing);
-    while (atomic_load(&r->shared->stop) == 0) {
+    while (weir_load_acquire_u32(&r->shared->stop) == 0) {
         own_step(r, w, e, route, (int)rig_random(r, 3));
     }
     curl_easy_cleanup(e);
@@ -130,7 +130,7 @@ static void call_end(struct rig *r, struct weir *w, struct flight *f)
     }
     bool good = a.result == WEIR_RESULT_DONE && a.status == 200;
     bool refused = a.result == WEIR_RESULT_REFUSED || a.result == WEIR_RESULT_EXPIRED;
-    atomic_fetch_add(&r->shared->count[good ? 2 : refused ? 3 : 4], 1);
+    (void)weir_fetch_add_u64(&r->shared->count[good ? 2 : refused ? 3 : 4], 1);
     if (f->order) {
         rig_order_ended(r, f->number, &a);
     }
@@ -144,7 +144,7 @@ static int by_call(struct rig *r, int arg)
     struct weir *w = rig_attach(r, arg % 2 == 0 ? WEIR_ROLE_CALLER : WEIR_ROLE_TRADER);
     const weir_route_id route[] = {rig_route(w, "sim.ping"), rig_route(w, "sim.depth"),
                                    rig_route(w, "sim.order")};
-    for (unsigned i = 0; atomic_load(&r->shared->stop) == 0; i = (i + 1) % FLIGHT) {
+    for (unsigned i = 0; weir_load_acquire_u32(&r->shared->stop) == 0; i = (i + 1) % FLIGHT) {
         call_end(r, w, &flight[i]);
         call_start(r, w, route, &flight[i]);
     }
@@ -217,11 +217,11 @@ static void run(struct rig *r, int offset_ms)
         pid[i] = rig_fork(r, i < CLIENTS / 2 ? by_permit : by_call, i);
     }
     rig_sleep_ms(RUN_MS);
-    atomic_store(&r->shared->stop, 1);
+    weir_store_release_u32(&r->shared->stop, 1);
     for (int i = 0; i < CLIENTS; i++) {
         CHECK_INT(r, rig_wait(pid[i], 8000), 0);
     }
-    _Atomic uint64_t *c = r->shared->count;
+    const uint64_t *c = r->shared->count; /* plain: everybody has ended */
     (void)printf("by permit: %llu answered, %llu not 200; by call: %llu answered, %llu refused, "
                  "%llu otherwise\n",
                  (unsigned long long)c[0], (unsigned long long)c[1], (unsigned long long)c[2],

@@ -69,12 +69,12 @@ static bool read_path(int fd, char *path, size_t bytes)
     return false;
 }
 
-static void connection(int fd, _Atomic uint32_t *requests, bool (*answer)(int fd, const char *path))
+static void connection(int fd, uint32_t *requests, bool (*answer)(int fd, const char *path))
 {
     char path[512];
     bool open = true;
     while (open && read_path(fd, path, sizeof path)) {
-        atomic_fetch_add(requests, 1);
+        (void)weir_fetch_add_u32(requests, 1);
         open = answer(fd, path);
     }
     (void)close(fd);

@@ -10,9 +10,9 @@
 
 #include "libclient/handle.h"
 #include "libclient/weir.h"
+#include "shm/weir_atomic.h"
 
 #include <jansson.h>
-#include <stdatomic.h>
 #include <sys/types.h>
 
 #define RIG_CHILDREN_MAX 64
@@ -30,14 +30,14 @@ struct rig {
     struct rig_shared *shared;
 };
 
-/* What strategies tell the test: one row per order, found again by the number in its client order id "o-N". */
+/* What strategies tell the test: one row per order, found again by the number in its client order id "o-N". Shared: by weir_atomic.h only. */
 enum { RIG_ORDER_NONE = 0, RIG_ORDER_OUT = 100 }; /* else enum weir_result */
 struct rig_shared {
-    _Atomic uint32_t order_next;
-    _Atomic uint32_t stop;
-    _Atomic uint64_t count[64]; /* for the test's own use */
-    _Atomic uint8_t order[RIG_ORDERS_MAX];
-    _Atomic uint16_t order_status[RIG_ORDERS_MAX];
+    uint32_t order_next;
+    uint32_t stop;
+    uint64_t count[64]; /* for the test's own use */
+    uint8_t order[RIG_ORDERS_MAX];
+    uint32_t order_status[RIG_ORDERS_MAX];
 };
 
 /* argv: path of weir-sim, path of weird, [seed]. Never returns on failure. */

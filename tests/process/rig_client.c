@@ -154,7 +154,7 @@ int rig_order_submit(struct rig *r, struct weir *w, weir_route_id route, uint64_
                      weir_ticket *ticket, uint32_t *number)
 {
     char body[96];
-    uint32_t n = atomic_fetch_add(&r->shared->order_next, 1);
+    uint32_t n = weir_fetch_add_u32(&r->shared->order_next, 1);
     if (n >= RIG_ORDERS_MAX) {
         return WEIR_E_MEMORY;
     }
@@ -165,22 +165,23 @@ int rig_order_submit(struct rig *r, struct weir *w, weir_route_id route, uint64_
                                            .body_bytes = (size_t)bytes,
                                            .deadline_ns = deadline_ns};
     *number = n;
-    atomic_store(&r->shared->order[n], RIG_ORDER_OUT); /* before: it may be killed behind it */
+    weir_store_release_u8(&r->shared->order[n],
+                          RIG_ORDER_OUT); /* before: it may be killed behind it */
     int rc = weir_submit(w, &spec, ticket);
     if (rc != 0) {
-        atomic_store(&r->shared->order[n], RIG_ORDER_NONE);
+        weir_store_release_u8(&r->shared->order[n], RIG_ORDER_NONE);
     }
     return rc;
 }
 
 void rig_order_ended(struct rig *r, uint32_t number, const struct weir_response *response)
 {
-    uint8_t before = atomic_exchange(&r->shared->order[number], (uint8_t)response->result);
-    atomic_store(&r->shared->order_status[number], (uint16_t)response->status);
+    uint8_t before = weir_xchg_u8(&r->shared->order[number], (uint8_t)response->result);
+    weir_store_release_u32(&r->shared->order_status[number], response->status);
     if (before != RIG_ORDER_OUT) {
         (void)printf("FAILED: order o-%u ended twice: %s, then %s\n", number,
                      weir_result_text(before), weir_result_text(response->result));
-        atomic_fetch_add(&r->shared->count[63], 1);
+        (void)weir_fetch_add_u64(&r->shared->count[63], 1);
     }
 }
 
@@ -217,7 +218,7 @@ static uint8_t *orders_seen(struct rig *r, uint32_t cnt, unsigned *total)
 
 void rig_orders_check(struct rig *r, bool orphans)
 {
-    uint32_t cnt = atomic_load(&r->shared->order_next);
+    uint32_t cnt = weir_load_acquire_u32(&r->shared->order_next);
     unsigned total;
     unsigned by_result[256] = {0};
     unsigned lost = 0;
@@ -225,10 +226,10 @@ void rig_orders_check(struct rig *r, bool orphans)
     unsigned open = 0;
     uint8_t *seen = orders_seen(r, cnt, &total);
     for (uint32_t n = 0; n < cnt; n++) {
-        unsigned result = atomic_load(&r->shared->order[n]);
+        unsigned result = weir_load_acquire_u8(&r->shared->order[n]);
         by_result[result]++;
-        lost += result == WEIR_RESULT_DONE && atomic_load(&r->shared->order_status[n]) == 200 &&
-                seen[n] == 0;
+        lost += result == WEIR_RESULT_DONE &&
+                weir_load_acquire_u32(&r->shared->order_status[n]) == 200 && seen[n] == 0;
         ghosts += seen[n] != 0 && !may_be_at_exchange(result, orphans);
         open += result == RIG_ORDER_OUT;
     }
@@ -241,6 +242,6 @@ void rig_orders_check(struct rig *r, bool orphans)
     CHECK_INT(r, lost, 0);
     CHECK_INT(r, ghosts, 0);
     CHECK_INT(r, orphans ? 0 : open, 0);
-    CHECK_INT(r, atomic_load(&r->shared->count[63]), 0);
+    CHECK_INT(r, weir_load_acquire_u64(&r->shared->count[63]), 0);
     CHECK_INT(r, rig_report(r, "orders.duplicates"), 0);
 }
