@@ -23,7 +23,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define LEASE_NS       (5 * WEIR_NS_PER_S)
 #define BEAT_MS        200
 #define BACKOFF_MIN_NS (1 * WEIR_NS_PER_S)
 #define BACKOFF_MAX_NS (60 * WEIR_NS_PER_S)

@@ -137,8 +137,8 @@ struct endpoint {
     uint32_t bit; /* index within the provider */
     uint32_t in_flight;
     bool numeric;
-    bool asked; /* a question to the resolver is out */
-    uint64_t asked_at_ns;
+    uint64_t asked_at_ns; /* when the resolver was last asked; 0: never */
+    int resolver_error;   /* what it answered last; 0: an address */
     uint64_t resolved_at_ns;
     uint64_t down_until_ns; /* could not connect: others first */
 };

@@ -126,7 +126,7 @@ static void window_state(struct weir_limit_state *s, const struct weir_shm_limit
     s->used = (uint32_t)weir_min_u64(used, UINT32_MAX);
     s->reset_ns = span.end_ns;
     for (unsigned c = 0; c < WEIR_PRIORITY_CNT; c++) {
-        uint64_t taken = used + weir_window_reserve(row, c, span.left_ns);
+        uint64_t taken = used + weir_window_reserve(row, c, span.left_ns, span.cap);
         s->left[c] = taken < span.cap ? (uint32_t)(span.cap - taken) : 0;
     }
 }

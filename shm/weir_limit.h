@@ -103,7 +103,11 @@ static inline uint64_t weir_window_earliest(const struct weir_limit_plan *p, uin
         row->release_q64[p->priority] == 0) {
         return end_ns;
     }
-    unsigned __int128 room = (unsigned __int128)(cap - need) << 64;
+    uint64_t units = cap - need;
+    if (cap < row->quota) {
+        units = (units + 1) * row->quota / cap; /* weir_window_reserve, the other way round */
+    }
+    unsigned __int128 room = (unsigned __int128)units << 64;
     uint64_t left_ns = (uint64_t)(room / row->release_q64[p->priority]);
     return end_ns - weir_min_u64(left_ns, row->window_ns) +
            (left_ns > 0 && left_ns < row->window_ns);
@@ -130,7 +134,7 @@ WEIR_INLINE enum weir_limit_verdict weir_window_fit(struct weir_limit_plan *p,
     if (WEIR_UNLIKELY(weir_window_id(foreign) == k)) {
         used += (uint32_t)foreign;
     }
-    uint64_t wanted = used + p->units + weir_window_reserve(row, p->priority, left_ns);
+    uint64_t wanted = used + p->units + weir_window_reserve(row, p->priority, left_ns, span->cap);
     if (WEIR_UNLIKELY(wanted > span->cap)) {
         if ((uint64_t)p->units + row->reserve_min[p->priority] > row->quota) {
             return WEIR_LIMIT_NEVER;

@@ -161,14 +161,20 @@ static inline void weir_window_span_at(struct weir_window_span *span,
     span->end_ns = now_ns + span->left_ns;
 }
 
-/* What stays free for the classes above `priority` with `left_ns` of the window to go: released linearly, never below the floor. */
+/*
+ * What stays free for the classes above `priority` with `left_ns` of the window to go: released linearly, never below the floor. Where the cap
+ * is below the quota (an unknown or wide clock), the headroom shrinks with it: its share stays what was configured.
+ */
 static inline uint32_t weir_window_reserve(const struct weir_shm_limit_row *limit,
-                                           unsigned priority, uint64_t left_ns)
+                                           unsigned priority, uint64_t left_ns, uint32_t cap)
 {
     if (limit->release_q64[priority] == 0 && limit->reserve_min[priority] == 0) {
         return 0;
     }
     uint64_t reserve = weir_mulhi_u64(left_ns, limit->release_q64[priority]) + 1;
+    if (WEIR_UNLIKELY(cap < limit->quota)) {
+        reserve = reserve * cap / limit->quota;
+    }
     return reserve > limit->reserve_min[priority] ? (uint32_t)reserve
                                                   : limit->reserve_min[priority];
 }

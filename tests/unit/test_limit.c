@@ -147,14 +147,15 @@ static void test_headroom(void **state)
     for (unsigned p = 0; p < WEIR_PRIORITY_CNT; p++) {
         uint32_t last = UINT32_MAX;
         for (uint64_t left = WEIR_NS_PER_S; left > 0; left -= WEIR_NS_PER_S / 1000) {
-            uint32_t reserve = weir_window_reserve(&row, p, left);
+            uint32_t reserve = weir_window_reserve(&row, p, left, row.quota);
             assert_true(reserve <= last);
             assert_true(reserve >= row.reserve_min[p]);
-            assert_true(p == 0 || reserve >= weir_window_reserve(&row, p - 1, left));
+            assert_true(p == 0 || reserve >= weir_window_reserve(&row, p - 1, left, row.quota));
             last = reserve;
         }
-        assert_in_range(weir_window_reserve(&row, p, WEIR_NS_PER_S), whole[p], whole[p] + (p > 0));
-        assert_int_equal(weir_window_reserve(&row, p, 0), p == 0 ? 0 : 10 + p - 1);
+        assert_in_range(weir_window_reserve(&row, p, WEIR_NS_PER_S, row.quota), whole[p],
+                        whole[p] + (p > 0));
+        assert_int_equal(weir_window_reserve(&row, p, 0, row.quota), p == 0 ? 0 : 10 + p - 1);
     }
 }
 
