@@ -115,9 +115,39 @@ static void facts_each(const struct region *region, const struct weir_tables *t,
 }
 
 struct record_list {
+    const struct weir_tables *tables;
     struct state_record *record;
     uint32_t cnt;
 };
+
+/* The limit that owns a word; NULL if none does. */
+static const struct weir_shm_limit_row *limit_of(const struct weir_tables *t, uint32_t word)
+{
+    for (uint32_t i = 0; i < t->limit_cnt; i++) {
+        const struct weir_shm_limit_row *l = &t->limit[i];
+        if (word >= l->word_first && word < l->word_first + l->word_cnt) {
+            return l;
+        }
+    }
+    return NULL;
+}
+
+/* What the numbers in a word mean: the kind and the window's length. A word of another shape says nothing. */
+static uint64_t limit_shape(const struct weir_tables *t, uint32_t word)
+{
+    const struct weir_shm_limit_row *l = limit_of(t, word);
+    return l != NULL ? l->rate_window_ns << 4 | l->kind : 0;
+}
+
+static void limit_spend(const struct region *region, const struct weir_tables *t, uint32_t word)
+{
+    const struct weir_shm_limit_row *l = limit_of(t, word);
+    uint64_t now_ns = weir_clock_monotonic_ns();
+    struct weir_server_clock utc = server_clock_unknown(now_ns, weir_clock_realtime_ns(), 0);
+    if (l != NULL) {
+        weir_limit_spend(l, &region->word[word], &utc, now_ns);
+    }
+}
 
 static void fact_save(const struct region *region, struct state_record *r, uint32_t index,
                       void *arg)
@@ -129,6 +159,7 @@ static void fact_save(const struct region *region, struct state_record *r, uint3
         r->value[1] = weir_load_acquire_u64(&region->word[index].word[1]);     /* pair:limit A */
         r->value[2] = weir_load_acquire_u64(&region->own_word[index].word[0]); /* pair:limit A */
         r->value[3] = weir_load_acquire_u64(&region->own_word[index].word[1]); /* pair:limit A */
+        r->value[4] = limit_shape(list->tables, index);
     } else if (r->kind == RECORD_PAUSE) {
         r->value[0] = weir_load_acquire_u64(&region->pause[index].word);     /* pair:pause A */
         r->value[1] = weir_load_acquire_u64(&region->provider[index].pause); /* pair:pause A */
@@ -150,7 +181,9 @@ static void fact_restore(const struct region *region, struct state_record *r, ui
             memcmp(s->limit, r->limit, sizeof r->limit) != 0) {
             continue;
         }
-        if (r->kind == RECORD_LIMIT) {
+        if (r->kind == RECORD_LIMIT && s->value[4] != limit_shape(list->tables, index)) {
+            limit_spend(region, list->tables, index); /* the configuration gave it another window */
+        } else if (r->kind == RECORD_LIMIT) {
             region->word[index].word[0] = s->value[0]; /* nobody else has this memory yet */
             region->word[index].word[1] = s->value[1];
             region->own_word[index].word[0] = s->value[2];
@@ -172,14 +205,7 @@ static void fact_spend(const struct region *region, struct state_record *r, uint
     if (r->kind != RECORD_LIMIT) {
         return;
     }
-    uint64_t now_ns = weir_clock_monotonic_ns();
-    struct weir_server_clock utc = server_clock_unknown(now_ns, weir_clock_realtime_ns(), 0);
-    for (uint32_t i = 0; i < t->limit_cnt; i++) {
-        const struct weir_shm_limit_row *l = &t->limit[i];
-        if (index >= l->word_first && index < l->word_first + l->word_cnt) {
-            weir_limit_spend(l, &region->word[index], &utc, now_ns);
-        }
-    }
+    limit_spend(region, t, index);
 }
 
 /* ---------------------------------------------------------------------------------------------- the files */
@@ -263,6 +289,7 @@ int aftermath_enter(const char *dir, struct region *region, enum aftermath *foun
     bool unclean = access(running, F_OK) == 0;
     bool had_state = access(state, F_OK) == 0;
     struct record_list list = state_take(dir);
+    list.tables = &view.tables;
     *found = AFTERMATH_FRESH;
     if (!unclean && list.cnt > 0) {
         facts_each(region, &view.tables, fact_restore, &list);
@@ -296,6 +323,7 @@ int aftermath_leave(const char *dir, const struct region *region)
         return -1;
     }
     struct record_list list = {
+        .tables = &view.tables,
         .record = calloc(region->word_cnt + 2UL * region->provider_cnt + 1, sizeof *list.record)};
     if (list.record == NULL) {
         return -1;

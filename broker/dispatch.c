@@ -43,15 +43,28 @@ static void queue_mark(struct worker *w, uint32_t route, uint32_t priority)
     w->queue_busy[priority][route / 64] |= UINT64_C(1) << (route % 64);
 }
 
+/* Was this scope refused at the last look? Then a newcomer of it has to wait as well. */
+static bool is_refused(const struct queue *q, uint64_t scope)
+{
+    for (uint32_t i = 0; i < q->refused_cnt; i++) {
+        if (q->refused[i] == scope) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void queue_push(struct worker *w, struct call *c)
 {
     struct queue *q = queue_of(w, c);
     c->stage = CALL_QUEUED;
     c->next = NULL;
+    if (q->first == NULL || !is_refused(q, c->request.scope)) {
+        q->not_before_ns = 0;
+    }
     if (q->first == NULL) {
         q->first = c;
         q->deadline_min_ns = c->deadline_ns;
-        q->not_before_ns = 0;
     } else {
         q->last->next = c;
         q->deadline_min_ns = weir_min_u64(q->deadline_min_ns, c->deadline_ns);
@@ -70,6 +83,7 @@ void dispatch_again(struct worker *w, struct call *c)
     q->deadline_min_ns =
         q->first == NULL ? c->deadline_ns : weir_min_u64(q->deadline_min_ns, c->deadline_ns);
     q->first = c;
+    q->not_before_ns = 0;
     if (q->last == NULL || c->next == NULL) {
         q->last = c;
     }
@@ -92,7 +106,7 @@ static bool room_hold(struct worker *w, struct call *c)
     c->room_bytes = bytes;
     struct weir_shm_shadow *sh = &c->client->shadow[c->slot];
     sh->pool_off_bytes = c->room_off_bytes;
-    sh->pool_bytes = bytes;
+    weir_store_release_u32(&sh->pool_bytes, bytes); /* last: it says that there is room to free */
     return true;
 }
 
@@ -153,9 +167,11 @@ int dispatch_permit(struct worker *w, struct call *c)
     return WEIR_OK;
 }
 
-static void count_refusal(struct worker *w, const struct call *c)
+/* Once for a call, however often it is looked at, as with a trader who waits. */
+static void count_refusal(struct worker *w, struct call *c)
 {
-    if (c->denial.limit < w->region->limit_cnt) {
+    if (!c->refused && c->denial.limit < w->region->limit_cnt) {
+        c->refused = true;
         board_add(&w->region->limit_stats[c->denial.limit].refused[c->priority], 1);
     }
 }
@@ -167,9 +183,34 @@ static bool hopeless(const struct call *c, const struct weir_denial *d)
            (d->reason == WEIR_REASON_LIMIT_FULL || d->reason == WEIR_REASON_PAUSED);
 }
 
-enum start { STARTED, ENDED, WAITS };
+enum start {
+    STARTED,
+    ENDED,
+    WAITS,  /* for a connection or an address: so do all behind it */
+    DENIED, /* by a limit of its scope: those of other scopes may pass */
+};
 
-/* Try to start the first call of a queue. It has been taken out of it; WAITS puts it back. */
+/* A call that was to be sent has no permit. */
+static enum start start_denied(struct worker *w, struct queue *q, struct call *c, int rc)
+{
+    if (rc == WEIR_CONTENDED) {
+        q->not_before_ns = 0;
+        worker_due(w, w->now_ns);
+        return WAITS;
+    }
+    if (rc != WEIR_DENIED) {
+        call_end(w, c, WEIR_RESULT_REJECTED, rc);
+        return ENDED;
+    }
+    count_refusal(w, c);
+    if (hopeless(c, &c->denial)) {
+        call_end(w, c, WEIR_RESULT_REFUSED, 0);
+        return ENDED;
+    }
+    return DENIED;
+}
+
+/* Try to start a call that has been taken out of its queue. WAITS and DENIED: it goes back. */
 static enum start start(struct worker *w, struct queue *q, struct call *c)
 {
     bool busy = false;
@@ -179,28 +220,13 @@ static enum start start(struct worker *w, struct queue *q, struct call *c)
             call_end(w, c, WEIR_RESULT_NOT_SENT, (int)c->transfer.code);
             return ENDED;
         }
-        q->not_before_ns =
-            busy ? 0
-                 : w->now_ns + WEIR_NS_PER_MS; /* a transfer's end, or an address, will free it */
+        /* a transfer's end, or an address, will free it */
+        q->not_before_ns = busy ? 0 : w->now_ns + WEIR_NS_PER_MS;
         return WAITS;
     }
     int rc = dispatch_permit(w, c);
-    if (rc == WEIR_DENIED) {
-        count_refusal(w, c);
-        if (hopeless(c, &c->denial)) {
-            call_end(w, c, WEIR_RESULT_REFUSED, 0);
-            return ENDED;
-        }
-        q->not_before_ns = weir_min_u64(c->denial.earliest_ns, w->now_ns + RETRY_MAX_NS);
-        return WAITS;
-    }
-    if (rc == WEIR_CONTENDED) {
-        q->not_before_ns = 0;
-        return WAITS;
-    }
     if (rc != WEIR_OK) {
-        call_end(w, c, WEIR_RESULT_REJECTED, rc);
-        return ENDED;
+        return start_denied(w, q, c, rc);
     }
     if (!exchange_start(w, c, e)) {
         (void)weir_permit_give(&w->own, &c->own_permit);
@@ -211,34 +237,106 @@ static enum start start(struct worker *w, struct queue *q, struct call *c)
     return STARTED;
 }
 
-/* End every call of the queue that `keep` does not want, with `result`. */
-static void queue_filter(struct worker *w, struct queue *q, uint64_t now_ns,
-                         const struct weir_denial *denial)
+/* Does what `denied` was told hold for `c` too: the same words, the same cost? */
+static bool same_demand(const struct call *c, const struct call *denied)
+{
+    return c->request.scope == denied->request.scope && c->units.cnt == denied->units.cnt &&
+           memcmp(c->units.units, denied->units.units, c->units.cnt * sizeof c->units.units[0]) ==
+               0;
+}
+
+static void queue_append(struct queue *q, struct call *c)
+{
+    c->next = NULL;
+    if (q->first == NULL) {
+        q->first = c;
+    } else {
+        q->last->next = c;
+    }
+    q->last = c;
+    q->deadline_min_ns = weir_min_u64(q->deadline_min_ns, c->deadline_ns);
+}
+
+/* End what has expired, and (`denied` given) what cannot make it either; it learns so now. The rest stays, in its order. */
+static void queue_filter(struct worker *w, struct queue *q, const struct call *denied)
 {
     struct call *c = q->first;
+    const struct weir_denial d = denied != NULL ? denied->denial : (struct weir_denial){0};
     q->first = NULL;
     q->last = NULL;
     q->deadline_min_ns = UINT64_MAX;
     while (c != NULL) {
         struct call *next = c->next;
-        bool expired = now_ns >= c->deadline_ns;
-        bool late = denial != NULL && hopeless(c, denial);
-        if (expired || late) {
-            if (late) {
-                c->denial = *denial;
-            }
-            call_end(w, c, expired && !late ? WEIR_RESULT_EXPIRED : WEIR_RESULT_REFUSED, 0);
+        bool late = denied != NULL && c != denied && same_demand(c, denied) && hopeless(c, &d);
+        if (late) {
+            c->denial = d;
+            call_end(w, c, WEIR_RESULT_REFUSED, 0);
+        } else if (w->now_ns >= c->deadline_ns && c != denied) {
+            call_end(w, c, WEIR_RESULT_EXPIRED, 0);
         } else {
-            c->next = NULL;
-            if (q->first == NULL) {
-                q->first = c;
-            } else {
-                q->last->next = c;
-            }
-            q->last = c;
-            q->deadline_min_ns = weir_min_u64(q->deadline_min_ns, c->deadline_ns);
+            queue_append(q, c);
         }
         c = next;
+    }
+}
+
+static void queue_take_out(struct queue *q, struct call *before, const struct call *c)
+{
+    if (before == NULL) {
+        q->first = c->next;
+    } else {
+        before->next = c->next;
+    }
+    q->last = q->last == c ? before : q->last;
+}
+
+static void queue_put_back(struct queue *q, struct call *before, struct call *c)
+{
+    c->next = before == NULL ? q->first : before->next;
+    if (before == NULL) {
+        q->first = c;
+    } else {
+        before->next = c;
+    }
+    q->last = c->next == NULL ? c : q->last;
+}
+
+/* Remember a refused scope and when to ask again. Returns whether the walk may go on behind it. */
+static bool queue_refuse(struct worker *w, struct queue *q, const struct call *c)
+{
+    uint64_t again_ns = weir_min_u64(c->denial.earliest_ns, w->now_ns + RETRY_MAX_NS);
+    q->not_before_ns = weir_min_u64(q->not_before_ns, again_ns);
+    q->refused[q->refused_cnt++] = c->request.scope;
+    return q->refused_cnt < WEIR_ARRAY_CNT(q->refused);
+}
+
+/* Try the calls in their order. One that a limit of its scope refuses holds up its own scope, not the others. */
+static void queue_walk(struct worker *w, struct queue *q)
+{
+    struct call *before = NULL;
+    struct call *denied = NULL;
+    struct call *c = q->first;
+    bool on = true;
+    q->refused_cnt = 0;
+    q->not_before_ns = UINT64_MAX;
+    while (on && c != NULL) {
+        if (is_refused(q, c->request.scope)) {
+            before = c;
+            c = c->next;
+            continue;
+        }
+        queue_take_out(q, before, c);
+        enum start s = start(w, q, c);
+        if (s == DENIED || s == WAITS) {
+            queue_put_back(q, before, c);
+            on = s == DENIED && queue_refuse(w, q, c);
+            denied = s == DENIED && c->denial.earliest_ns > q->deadline_min_ns ? c : denied;
+            before = c;
+        }
+        c = before == NULL ? q->first : before->next;
+    }
+    if (denied != NULL) {
+        queue_filter(w, q, denied);
     }
 }
 
@@ -246,32 +344,16 @@ static void queue_filter(struct worker *w, struct queue *q, uint64_t now_ns,
 static void queue_turn(struct worker *w, struct queue *q)
 {
     if (q->first != NULL && w->now_ns >= q->deadline_min_ns) {
-        queue_filter(w, q, w->now_ns, NULL);
+        queue_filter(w, q, NULL);
     }
-    while (q->first != NULL && w->now_ns >= q->not_before_ns) {
-        struct call *c = q->first;
-        q->first = c->next;
-        if (q->first == NULL) {
-            q->last = NULL;
-        }
-        if (start(w, q, c) == WAITS) {
-            uint64_t not_before_ns = q->not_before_ns;
-            c->next = q->first;
-            q->first = c;
-            q->last = q->last == NULL ? c : q->last;
-            if (not_before_ns > 0 && c->denial.earliest_ns > q->deadline_min_ns) {
-                struct weir_denial d = c->denial;
-                queue_filter(w, q, w->now_ns,
-                             &d); /* those behind it that cannot make it either learn so now */
-            }
-            if (not_before_ns > 0) {
-                worker_due(w, not_before_ns);
-            }
-            break;
-        }
+    if (q->first != NULL && w->now_ns >= q->not_before_ns) {
+        queue_walk(w, q);
     }
     if (q->first != NULL) {
         worker_due(w, q->deadline_min_ns);
+        if (q->not_before_ns > 0) { /* 0: it waits for the end of a transfer, not for a time */
+            worker_due(w, q->not_before_ns);
+        }
     }
 }
 

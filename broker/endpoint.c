@@ -3,6 +3,7 @@
 #include "broker/worker.h"
 #include "shm/weir_atomic.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,19 @@
 #define ASK_AGAIN_NS   (2 * WEIR_NS_PER_S)
 #define DOWN_NS \
     (1 * WEIR_NS_PER_S) /* after a connection that failed; others are tried first meanwhile */
+
+/* A transfer under way still reads the old list: it is freed once none is. */
+static void retire(struct endpoint *e)
+{
+    struct curl_slist *last = e->target.connect_to;
+    while (last != NULL && last->next != NULL) {
+        last = last->next;
+    }
+    if (last != NULL) {
+        last->next = e->retired; /* behind the entry that curl takes: the first match */
+        e->retired = e->target.connect_to;
+    }
+}
 
 static void address_set(struct worker *w, struct endpoint *e, const char *address)
 {
@@ -32,7 +46,8 @@ static void address_set(struct worker *w, struct endpoint *e, const char *addres
                        address, v6 ? "]" : "", u->port);
         struct curl_slist *list = curl_slist_append(NULL, entry);
         if (list != NULL) {
-            /* Idle handles still hold the old list; every start sets the new one before curl looks. */
+            /* Idle handles still name the old list; every start sets the new one before curl looks. */
+            retire(e);
             e->target.connect_to = list;
         }
     }
@@ -83,10 +98,25 @@ void endpoint_turn(struct worker *w)
         if (e->numeric) {
             continue;
         }
+        if (e->in_flight == 0) {
+            curl_slist_free_all(e->retired);
+            e->retired = NULL;
+        }
         bool old = e->target.address[0] == '\0' || w->now_ns - e->resolved_at_ns > ADDRESS_TTL_NS;
         if (old && (e->asked_at_ns == 0 || w->now_ns - e->asked_at_ns > ASK_AGAIN_NS)) {
             ask(w, e);
         }
+    }
+}
+
+/* An address as inet_ntop writes it: sockets are compared with that text. "0:0:0:0:0:0:0:1" is "::1". */
+static void numeric_canonical(const char *host, char out[RESOLVER_ADDRESS_BYTES])
+{
+    unsigned char address[sizeof(struct in6_addr)];
+    int family = strchr(host, ':') != NULL ? AF_INET6 : AF_INET;
+    if (inet_pton(family, host, address) != 1 ||
+        inet_ntop(family, address, out, RESOLVER_ADDRESS_BYTES) == NULL) {
+        (void)snprintf(out, RESOLVER_ADDRESS_BYTES, "%s", host);
     }
 }
 
@@ -128,7 +158,9 @@ bool endpoint_open(struct worker *w)
                            u->tls ? "https" : "http", u->ipv6 ? "[" : "", u->host,
                            u->ipv6 ? "]" : "", u->port, u->base_path);
             if (e->numeric) {
-                address_set(w, e, u->host);
+                char address[RESOLVER_ADDRESS_BYTES];
+                numeric_canonical(u->host, address);
+                address_set(w, e, address);
             }
         }
     }

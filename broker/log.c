@@ -1,6 +1,7 @@
 #include "broker/log.h"
 
 #include <jansson.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -49,6 +50,32 @@ static json_t *line_make(enum weir_config_log level, const char *event, const ch
     return line;
 }
 
+/*
+ * A log that cannot be written must not stop the broker: a pipe whose reader hangs takes no more, and a write would wait for it. Such a pipe is
+ * writable only while a whole line (PIPE_BUF) fits. What is lost is counted, and told by the next line that fits.
+ */
+static void line_write(const char *text, size_t bytes)
+{
+    static unsigned lost;
+    struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
+    char note[96];
+    if (poll(&p, 1, 0) <= 0 || (p.revents & POLLOUT) == 0) {
+        lost++;
+        return;
+    }
+    if (lost > 0) {
+        int n = snprintf(note, sizeof note,
+                         "{\"level\":\"warn\",\"event\":\"log_lines_lost\",\"lines\":%u}\n", lost);
+        lost = 0;
+        (void)!write(STDERR_FILENO, note, (size_t)n);
+        if (poll(&p, 1, 0) <= 0) {
+            lost++;
+            return;
+        }
+    }
+    (void)!write(STDERR_FILENO, text, bytes);
+}
+
 void log_event(enum weir_config_log level, const char *event, const char *fields, ...)
 {
     if (level < log_level) {
@@ -65,7 +92,6 @@ void log_event(enum weir_config_log level, const char *event, const char *fields
                              "{\"level\":\"error\",\"event\":\"log_line_lost\"}");
     }
     text[n] = '\n';
-    (void)!write(STDERR_FILENO, text,
-                 n + 1); /* a log that cannot be written must not stop the broker */
+    line_write(text, n + 1);
     json_decref(line);
 }

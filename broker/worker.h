@@ -132,7 +132,8 @@ struct queue {
 struct endpoint {
     const struct weir_config_endpoint *config;
     struct http_target target;
-    uint32_t index; /* in the tables */
+    struct curl_slist *retired; /* former connect_to lists */
+    uint32_t index;             /* in the tables */
     uint32_t provider;
     uint32_t bit; /* index within the provider */
     uint32_t in_flight;

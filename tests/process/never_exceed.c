@@ -53,13 +53,13 @@ static void own_step(struct rig *r, struct weir *w, CURL *e, const weir_route_id
     if (kind == 2) {
         n = weir_fetch_add_u32(&r->shared->order_next, 1);
         (void)snprintf(body, sizeof body, "symbol=BTCUSDT&newClientOrderId=o-%u", n);
-        weir_store_release_u8(&r->shared->order[n], RIG_ORDER_OUT);
+        weir_store_release_u32(&r->shared->order[n], RIG_ORDER_OUT);
     }
     if (weir_now_ns(w) > p.use_by_ns) {
         const struct weir_outcome late = {.kind = WEIR_OUTCOME_NOT_SENT};
         (void)weir_permit_settle(w, &p, &late);
         if (kind == 2) {
-            weir_store_release_u8(&r->shared->order[n], WEIR_RESULT_REFUSED);
+            weir_store_release_u32(&r->shared->order[n], WEIR_RESULT_REFUSED);
         }
         return;
     }
@@ -74,7 +74,7 @@ static void own_step(struct rig *r, struct weir *w, CURL *e, const weir_route_id
                                            .status = status > 0 ? (uint32_t)status : 0};
         rig_order_ended(r, n, &done);
     }
-    (void)weir_fetch_add_u64(&r->shared->count[status == 200 ? 0 : 1], 1);
+    weir_fetch_add_u32(&r->shared->count[status == 200 ? 0 : 1], 1);
 }
 
 static int by_permit(struct rig *r, int arg)
@@ -130,7 +130,7 @@ static void call_end(struct rig *r, struct weir *w, struct flight *f)
     }
     bool good = a.result == WEIR_RESULT_DONE && a.status == 200;
     bool refused = a.result == WEIR_RESULT_REFUSED || a.result == WEIR_RESULT_EXPIRED;
-    (void)weir_fetch_add_u64(&r->shared->count[good ? 2 : refused ? 3 : 4], 1);
+    weir_fetch_add_u32(&r->shared->count[good ? 2 : refused ? 3 : 4], 1);
     if (f->order) {
         rig_order_ended(r, f->number, &a);
     }
@@ -221,7 +221,7 @@ static void run(struct rig *r, int offset_ms)
     for (int i = 0; i < CLIENTS; i++) {
         CHECK_INT(r, rig_wait(pid[i], 8000), 0);
     }
-    const uint64_t *c = r->shared->count; /* plain: everybody has ended */
+    uint32_t *c = r->shared->count;
     (void)printf("by permit: %llu answered, %llu not 200; by call: %llu answered, %llu refused, "
                  "%llu otherwise\n",
                  (unsigned long long)c[0], (unsigned long long)c[1], (unsigned long long)c[2],

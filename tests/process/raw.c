@@ -74,7 +74,7 @@ static void connection(int fd, uint32_t *requests, bool (*answer)(int fd, const 
     char path[512];
     bool open = true;
     while (open && read_path(fd, path, sizeof path)) {
-        (void)weir_fetch_add_u32(requests, 1);
+        weir_fetch_add_u32(requests, 1);
         open = answer(fd, path);
     }
     (void)close(fd);

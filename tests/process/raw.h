@@ -7,7 +7,7 @@
 struct raw {
     pid_t pid;
     uint16_t port;
-    uint32_t *requests; /* whole requests read so far; shared with the child */
+    uint32_t *requests; /* whole requests read so far */
 };
 
 /*

@@ -30,13 +30,13 @@ struct rig {
     struct rig_shared *shared;
 };
 
-/* What strategies tell the test: one row per order, found again by the number in its client order id "o-N". Shared: by weir_atomic.h only. */
+/* What strategies tell the test: one row per order, found again by the number in its client order id "o-N". */
 enum { RIG_ORDER_NONE = 0, RIG_ORDER_OUT = 100 }; /* else enum weir_result */
 struct rig_shared {
     uint32_t order_next;
     uint32_t stop;
-    uint64_t count[64]; /* for the test's own use */
-    uint8_t order[RIG_ORDERS_MAX];
+    uint32_t count[64]; /* for the test's own use */
+    uint32_t order[RIG_ORDERS_MAX];
     uint32_t order_status[RIG_ORDERS_MAX];
 };
 

@@ -1,0 +1,214 @@
+/*
+ * kill -9 of the worker at random moments, many times, and SIGSTOP for a while: strategies go on without doing anything, each request ends exactly
+ * once with a named outcome, no order is doubled, permits flow meanwhile, no violation.
+ */
+#include "rig.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define KILLS  25U
+#define FLIGHT 8U
+
+enum { ENDED = 0, UNKNOWN = 1, OTHER = 2, GRANTED = 10, DENIED = 11, LEASE = 12, LATE_MAX_MS = 20 };
+
+/* Orders by wait. Every one must end by itself within its time. */
+static int by_wait(struct rig *r, int arg)
+{
+    (void)arg;
+    struct weir *w = rig_attach(r, WEIR_ROLE_CALLER);
+    weir_route_id route = rig_route(w, "sim.order");
+    weir_ticket ticket[FLIGHT];
+    uint32_t number[FLIGHT];
+    int bad = 0;
+    while (weir_load_acquire_u32(&r->shared->stop) == 0) {
+        unsigned cnt = 0;
+        for (; cnt < FLIGHT; cnt++) {
+            if (rig_order_submit(r, w, route, weir_now_ns(w) + WEIR_NS_PER_S, &ticket[cnt],
+                                 &number[cnt]) != 0) {
+                break;
+            }
+        }
+        for (unsigned i = 0; i < cnt; i++) {
+            struct weir_response a;
+            int rc = weir_wait(w, ticket[i], weir_now_ns(w) + 4 * WEIR_NS_PER_S, &a);
+            if (rc != 0) {
+                (void)printf("FAILED: wait: %s\n", weir_strerror(rc));
+                bad = 1;
+                continue;
+            }
+            rig_order_ended(r, number[i], &a);
+            weir_fetch_add_u32(&r->shared->count[a.result == WEIR_RESULT_DONE              ? ENDED
+                                                 : a.result == WEIR_RESULT_OUTCOME_UNKNOWN ? UNKNOWN
+                                                                                           : OTHER],
+                               1);
+            (void)weir_release(w, ticket[i]);
+        }
+    }
+    weir_close(w);
+    return bad;
+}
+
+/* Orders by descriptor and poll: an answer whose bell died with the worker must still come. */
+static int by_fd(struct rig *r, int arg)
+{
+    (void)arg;
+    struct weir *w = rig_attach(r, WEIR_ROLE_CALLER);
+    weir_route_id route = rig_route(w, "sim.order");
+    uint32_t number_of[4096] = {0};
+    unsigned out = 0;
+    uint64_t last_ns = rig_now_ns();
+    while (weir_load_acquire_u32(&r->shared->stop) == 0 || out > 0) {
+        while (out < FLIGHT && weir_load_acquire_u32(&r->shared->stop) == 0) {
+            weir_ticket t;
+            uint32_t n;
+            if (rig_order_submit(r, w, route, weir_now_ns(w) + WEIR_NS_PER_S, &t, &n) != 0) {
+                break;
+            }
+            number_of[(uint32_t)t & 4095U] = n;
+            out++;
+        }
+        struct pollfd p = {.fd = weir_fd(w), .events = POLLIN};
+        struct weir_response a;
+        while (weir_poll(w, &a) == 0) {
+            rig_order_ended(r, number_of[(uint32_t)a.ticket & 4095U], &a);
+            (void)weir_release(w, a.ticket);
+            last_ns = rig_now_ns();
+            out--;
+        }
+        (void)poll(&p, 1, 4000);
+        if (rig_now_ns() - last_ns > 6 * WEIR_NS_PER_S) {
+            (void)printf("FAILED: %u requests never ended\n", out);
+            return 1;
+        }
+    }
+    weir_close(w);
+    return 0;
+}
+
+/* GETs: sent again by a new worker, with a permit of their own. */
+static int reads(struct rig *r, int arg)
+{
+    (void)arg;
+    struct weir *w = rig_attach(r, WEIR_ROLE_CALLER);
+    const struct weir_request_spec spec = {.struct_bytes = sizeof spec,
+                                           .route = rig_route(w, "sim.ping")};
+    int bad = 0;
+    while (weir_load_acquire_u32(&r->shared->stop) == 0) {
+        struct weir_response a;
+        int rc = weir_call(w, &spec, weir_now_ns(w) + 2 * WEIR_NS_PER_S, &a);
+        if (rc != 0 || a.result == WEIR_RESULT_UNSET || a.result == WEIR_RESULT_OUTCOME_UNKNOWN) {
+            (void)printf("FAILED: read: %d %s\n", rc,
+                         rc == 0 ? weir_result_text(a.result) : weir_strerror(rc));
+            bad = 1;
+        }
+        weir_fetch_add_u32(&r->shared->count[rc == 0 && a.result == WEIR_RESULT_DONE ? 20 : 21], 1);
+        if (rc == 0 && a.sends > 1) {
+            weir_fetch_add_u32(&r->shared->count[22], 1);
+        }
+        (void)weir_release(w, a.ticket);
+    }
+    weir_close(w);
+    return bad;
+}
+
+/* Permits for a route without calls: the lease must never end. */
+static int permits(struct rig *r, int arg)
+{
+    (void)arg;
+    struct weir *w = rig_attach(r, WEIR_ROLE_TRADER);
+    weir_route_id route = rig_route(w, "sim.own");
+    while (weir_load_acquire_u32(&r->shared->stop) == 0) {
+        struct weir_permit p;
+        int rc = weir_permit_try(w, route, 0, NULL, WEIR_PRIORITY_LOW, &p);
+        unsigned at = rc == 0                                                           ? GRANTED
+                      : rc == WEIR_DENIED && p.denial.reason == WEIR_REASON_LEASE_ENDED ? LEASE
+                                                                                        : DENIED;
+        weir_fetch_add_u32(&r->shared->count[at], 1);
+        rig_sleep_ms(5);
+    }
+    weir_close(w);
+    return 0;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a;
+    uint64_t y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Kill and time the rebirth: from the kill to the first answer of the built-in route. */
+static void kills(struct rig *r)
+{
+    uint64_t took_ns[KILLS];
+    struct weir *w = rig_attach(r, WEIR_ROLE_CALLER);
+    const struct weir_request_spec nop = {.struct_bytes = sizeof nop,
+                                          .route = rig_route(w, "weir.nop")};
+    pid_t worker = rig_process(r, "weird-worker");
+    for (unsigned i = 0; i < KILLS; i++) {
+        struct weir_response a;
+        rig_sleep_ms(20 + rig_random(r, 230));
+        (void)kill(worker, SIGKILL);
+        uint64_t at_ns = rig_now_ns();
+        int rc = weir_call(w, &nop, weir_now_ns(w) + 3 * WEIR_NS_PER_S, &a);
+        took_ns[i] = rig_now_ns() - at_ns;
+        CHECK_INT(r, rc, 0);
+        (void)weir_release(w, a.ticket);
+        worker = rig_process_next(r, "weird-worker", worker, 3000);
+        CHECK(r, worker > 0, "a worker again");
+    }
+    qsort(took_ns, KILLS, sizeof took_ns[0], by_size);
+    (void)printf("kill to next answer: median %.1f ms, worst %.1f ms of %u\n",
+                 (double)took_ns[KILLS / 2] / 1e6, (double)took_ns[KILLS - 1] / 1e6, KILLS);
+    CHECK(r, took_ns[KILLS / 2] < 200 * WEIR_NS_PER_MS, "back in time");
+    for (unsigned i = 0; i < 2; i++) {
+        (void)kill(worker, SIGSTOP);
+        rig_sleep_ms(1000 + 500 * i);
+        (void)kill(worker, SIGCONT);
+        rig_sleep_ms(300);
+    }
+    CHECK_INT(r, rig_process(r, "weird-worker"), worker);
+    weir_close(w);
+}
+
+int main(int argc, char **argv)
+{
+    static int (*const role[])(struct rig *, int) = {by_wait, by_fd, reads, permits};
+    struct rig r;
+    pid_t pid[4];
+    rig_open(&r, "worker_kill", argc, argv, 45);
+    rig_sim_start(&r, "{\"latency_ms\": 3, \"jitter_ms\": 10, \"ban_after\": 3, \"limits\": ["
+                      "{\"name\": \"weight\", \"kind\": \"fixed_window\", \"quota\": 2000, "
+                      "\"window_ms\": 2000}, {\"name\": \"orders\", \"kind\": \"fixed_window\", "
+                      "\"quota\": 500, \"window_ms\": 2000, \"scope\": \"key\", \"counts\": "
+                      "\"orders\"}]}");
+    rig_config_limits(&r, "wake: adaptive", 2000, "2s");
+    rig_weird_start(&r);
+    for (int i = 0; i < 4; i++) {
+        pid[i] = rig_fork(&r, role[i], i);
+    }
+    rig_sleep_ms(300);
+    kills(&r);
+    weir_store_release_u32(&r.shared->stop, 1);
+    for (int i = 0; i < 4; i++) {
+        CHECK_INT(&r, rig_wait(pid[i], 8000), 0);
+    }
+    uint32_t *c = r.shared->count;
+    (void)printf(
+        "orders waited for: %llu done, %llu unknown, %llu otherwise; reads: %llu done, %llu "
+        "otherwise, %llu sent again; permits: %llu, denied %llu\n",
+        (unsigned long long)c[ENDED], (unsigned long long)c[UNKNOWN], (unsigned long long)c[OTHER],
+        (unsigned long long)c[20], (unsigned long long)c[21], (unsigned long long)c[22],
+        (unsigned long long)c[GRANTED], (unsigned long long)c[DENIED]);
+    CHECK_INT(&r, c[LEASE], 0);
+    CHECK(&r, c[ENDED] > 100 && c[20] > 100 && c[GRANTED] > 100, "all took part");
+    rig_orders_check(&r, false);
+    CHECK_INT(&r, rig_report(&r, "violations"), 0);
+    CHECK_INT(&r, rig_report(&r, "by_status.429"), -1);
+    CHECK_INT(&r, rig_weird_stop(&r, 15000), 0);
+    return rig_close(&r);
+}
