@@ -190,8 +190,9 @@ static int arena_check(const struct admission *a, struct asked *q,
     s->slot_cnt = q->hello.slot_cnt != 0
                       ? q->hello.slot_cnt
                       : (uint32_t)weir_min_u64(SLOTS_DEFAULT, q->domain->slot_max);
-    s->request_bytes = (uint32_t)weir_round_up(
-        q->hello.request_bytes != 0 ? q->hello.request_bytes : REQUEST_DEFAULT, 64);
+    uint64_t request_bytes =
+        weir_round_up(q->hello.request_bytes != 0 ? q->hello.request_bytes : REQUEST_DEFAULT, 64);
+    s->request_bytes = (uint32_t)weir_min_u64(request_bytes, UINT32_MAX - 63U);
     s->response_bytes = q->hello.response_bytes;
     if (s->slot_cnt > q->domain->slot_max ||
         s->request_bytes > weir_round_up(q->domain->request_max_bytes, 64) ||
@@ -350,7 +351,9 @@ static int client_admit(struct admission *a, struct asked *q, struct peer *p, in
     if (rc != WEIR_OK) {
         return rc;
     }
-    if (!tell_worker(&info, worker)) {
+    /* The first worker sets clocks, then the lease: before that a client could do nothing with what it gets. */
+    bool ready = weir_load_acquire_u64(&a->region->gate->lease_until_ns) != 0; /* no partner */
+    if (!ready || !tell_worker(&info, worker)) {
         const int all[] = {info.arena_fd, info.shadow_fd, info.doorbell_fd,
                            info.bell_fd,  info.pidfd,     *bell_client};
         close_all(all, WEIR_ARRAY_CNT(all));

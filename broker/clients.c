@@ -5,26 +5,44 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+/*
+ * Map the arena without a look at its header: the client can write that, and may have done so to keep us from serving or reaping it. The
+ * supervisor made the segment by the spec in `info` and sealed its size.
+ */
+static bool arena_map_blind(struct worker *w, struct client *c)
+{
+    const struct arena_spec spec = {.slot_cnt = c->info.slot_cnt,
+                                    .request_bytes = c->info.request_bytes,
+                                    .response_bytes = c->info.response_bytes};
+    uint64_t bytes = arena_bytes(w->region, &spec);
+    struct stat st;
+    if (fstat(c->info.arena_fd, &st) != 0 || (uint64_t)st.st_size < bytes) {
+        return false;
+    }
+    void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, c->info.arena_fd, 0);
+    if (base == MAP_FAILED) {
+        return false;
+    }
+    c->arena = (struct weir_segment){.base = base, .bytes = bytes, .fd = c->info.arena_fd};
+    return true;
+}
 
 static bool arena_map(struct worker *w, struct client *c)
 {
     const struct client_info *i = &c->info;
-    uint64_t id = w->region->broker_id;
-    /* The descriptors stay the worker's; mapping keeps the memory. */
-    if (weir_segment_map(&c->arena, i->arena_fd, WEIR_SEGMENT_ARENA, id, WEIR_MAP_WRITE) !=
-        WEIR_OK) {
+    if (!arena_map_blind(w, c)) {
         return false;
     }
-    if (weir_segment_map(&c->shadow_segment, i->shadow_fd, WEIR_SEGMENT_SHADOW, id,
-                         WEIR_MAP_WRITE) != WEIR_OK) {
-        weir_segment_unmap(&c->arena);
+    if (weir_segment_map(&c->shadow_segment, i->shadow_fd, WEIR_SEGMENT_SHADOW,
+                         w->region->broker_id, WEIR_MAP_WRITE) != WEIR_OK) {
+        (void)munmap(c->arena.base, c->arena.bytes);
         return false;
     }
-    /*
-     * The client can write the arena's header too, and may have done so. The supervisor made it with the spec in `info`, so its sections
-     * are recomputed from that and from nothing else.
-     */
+    /* Sections are computed from the spec and from nothing else. */
     uint64_t off = sizeof(struct weir_shm_header);
     char *base = c->arena.base;
     c->wake = (void *)(base + off);
@@ -79,13 +97,15 @@ bool client_attach(struct worker *w, const struct client_info *info, bool recove
 {
     struct client *c = &w->client[info->index];
     *c = (struct client){.info = *info};
+    w->client_life[info->index]++;
+    uint32_t life = w->client_life[info->index];
     uint64_t counts = WEIR_THREADS_MAX * meter_stride_bytes(w->region) / sizeof(uint32_t);
     c->call = calloc(info->slot_cnt, sizeof *c->call);
     c->meter_seen = calloc(counts, sizeof *c->meter_seen);
     if (c->call == NULL || c->meter_seen == NULL || !pool_init(&c->pool, info->response_bytes) ||
         !arena_map(w, c)) {
         log_error("client_not_mapped", "s:i", "client", (int)info->index);
-        return false;
+        return false; /* its requests are not served; client_gone gives the index back */
     }
     c->live = true;
     if (recovered) {
@@ -97,8 +117,8 @@ bool client_attach(struct worker *w, const struct client_info *info, bool recove
     } else {
         client_board(w, c, WEIR_CLIENT_LIVE);
     }
-    loop_poll(&w->loop, LOOP_DOORBELL, 0, info->index, info->doorbell_fd, POLLIN, true);
-    loop_poll(&w->loop, LOOP_PIDFD, 0, info->index, info->pidfd, POLLIN, false);
+    loop_poll(&w->loop, LOOP_DOORBELL, life, info->index, info->doorbell_fd, POLLIN, true);
+    loop_poll(&w->loop, LOOP_PIDFD, life, info->index, info->pidfd, POLLIN, false);
     if (recovered) {
         recover(w, c);
     }
@@ -112,10 +132,34 @@ bool client_attach(struct worker *w, const struct client_info *info, bool recove
     return true;
 }
 
+/* Free what is left of it, and tell the supervisor that its index may be used again. */
+static void client_forget(struct worker *w, struct client *c)
+{
+    const struct control_message m = {.kind = CONTROL_REAPED, .client = {.index = c->info.index}};
+    pool_free(&c->pool);
+    free(c->call);
+    free(c->meter_seen);
+    *c = (struct client){0};
+    if (w->control >= 0) {
+        (void)control_send(w->control, &m, sizeof m, NULL, 0);
+    }
+}
+
 void client_gone(struct worker *w, uint32_t index)
 {
     struct client *c = index < WEIR_CLIENTS_MAX ? &w->client[index] : NULL;
-    if (c == NULL || !c->live || c->gone) {
+    if (c == NULL || c->gone) {
+        return;
+    }
+    if (!c->live) {
+        if (c->info.slot_cnt > 0) { /* it came, and could not be mapped */
+            const int fds[] = {c->info.arena_fd, c->info.shadow_fd, c->info.doorbell_fd,
+                               c->info.bell_fd, c->info.pidfd};
+            for (size_t i = 0; i < WEIR_ARRAY_CNT(fds); i++) {
+                (void)close(fds[i]);
+            }
+            client_forget(w, c);
+        }
         return;
     }
     c->gone = true;
@@ -145,8 +189,9 @@ void client_reap_if_idle(struct worker *w, struct client *c)
     }
     uint32_t dropped = drop_submitted(c);
     client_fold_meters(w, c);
-    loop_poll_cancel(&w->loop, LOOP_DOORBELL, 0, c->info.index);
-    loop_poll_cancel(&w->loop, LOOP_PIDFD, 0, c->info.index);
+    uint32_t life = w->client_life[c->info.index];
+    loop_poll_cancel(&w->loop, LOOP_DOORBELL, life, c->info.index);
+    loop_poll_cancel(&w->loop, LOOP_PIDFD, life, c->info.index);
     loop_pump(&w->loop);
     board_add(&w->region->worker->client_reaped, 1);
     board_add(&w->region->worker->slot_reaped, dropped);
@@ -159,16 +204,9 @@ void client_reap_if_idle(struct worker *w, struct client *c)
     for (size_t i = 0; i < WEIR_ARRAY_CNT(rest); i++) {
         (void)close(rest[i]);
     }
-    pool_free(&c->pool);
-    free(c->call);
-    free(c->meter_seen);
     log_info("client_reaped", "s:i, s:s, s:i", "client", (int)c->info.index, "name", c->info.name,
              "requests_dropped", (int)dropped);
-    const struct control_message m = {.kind = CONTROL_REAPED, .client = {.index = c->info.index}};
-    *c = (struct client){0};
-    if (w->control >= 0) {
-        (void)control_send(w->control, &m, sizeof m, NULL, 0);
-    }
+    client_forget(w, c);
 }
 
 void client_room_release(struct client *c, uint32_t slot)

@@ -146,6 +146,8 @@ int dispatch_permit(struct worker *w, struct call *c)
         (void)weir_permit_give(&w->own, &c->own_permit);
         return rc;
     }
+    /* One instant for both, so that what is given back later is the same in both accounts and the private one stays below. */
+    c->permit.granted_at_ns = c->own_permit.granted_at_ns;
     board_add(&w->region->route_stats[c->route].granted[c->priority], 1);
     c->permitted_ns = c->permit.granted_at_ns;
     return WEIR_OK;
@@ -201,8 +203,8 @@ static enum start start(struct worker *w, struct queue *q, struct call *c)
         return ENDED;
     }
     if (!exchange_start(w, c, e)) {
-        (void)weir_permit_give(&w->shared, &c->permit);
         (void)weir_permit_give(&w->own, &c->own_permit);
+        (void)weir_permit_give(&w->shared, &c->permit);
         call_end(w, c, WEIR_RESULT_NOT_SENT, WEIR_E_MEMORY);
         return ENDED;
     }

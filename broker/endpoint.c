@@ -3,6 +3,7 @@
 #include "broker/worker.h"
 #include "shm/weir_atomic.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,11 +49,13 @@ static void ask(struct worker *w, struct endpoint *e)
     }
 }
 
-void endpoint_answer(struct worker *w)
+bool endpoint_answer(struct worker *w)
 {
     struct resolver_answer a;
-    while (recv(w->resolver, &a, sizeof a, MSG_DONTWAIT) == (ssize_t)sizeof a) {
-        if (a.id >= w->region->endpoint_cnt || memchr(a.address, '\0', sizeof a.address) == NULL) {
+    ssize_t n;
+    while ((n = recv(w->resolver, &a, sizeof a, MSG_DONTWAIT)) > 0) {
+        if (n != (ssize_t)sizeof a || a.id >= w->region->endpoint_cnt ||
+            memchr(a.address, '\0', sizeof a.address) == NULL) {
             continue;
         }
         struct endpoint *e = NULL;
@@ -70,6 +73,7 @@ void endpoint_answer(struct worker *w)
                      "resolver_error", a.error, "kept_last", (int)(e->target.address[0] != '\0'));
         }
     }
+    return n < 0 && (errno == EAGAIN || errno == EINTR);
 }
 
 void endpoint_turn(struct worker *w)

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 /* A connection that does not stand after so long counts as failed: another endpoint may do better. */
 #define CONNECT_MAX_NS (3 * WEIR_NS_PER_S)
@@ -22,14 +21,11 @@ static struct call *call_of(struct http_transfer *t)
 
 /* ---------------------------------------------------------------------------------------------- how a call ends */
 
-void exchange_deliver(struct worker *w, struct client *c, uint32_t slot, uint64_t word)
+void exchange_ring(struct worker *w, struct client *c, uint32_t slot)
 {
     struct weir_shm_slot *s = &c->slot[slot];
     uint64_t *done = &c->wake->done[slot / 64];
     uint64_t bit = UINT64_C(1) << (slot % 64);
-    (void)weir_xchg_u64(&s->state, weir_slot_with(word, WEIR_SLOT_DONE)); /* pair:slot R */
-    /* What was stored, then the look at bits and bells; the client announces or clears, and then looks at the state. (pair:slot-waiter) */
-    weir_fence_after_rmw();
     if ((weir_load_relaxed_u64(done) & bit) ==
         0) { /* relaxed: behind the fence; a bit that is still set need not move its line */
         weir_or_u64(done, bit); /* pair:done R */
@@ -39,9 +35,22 @@ void exchange_deliver(struct worker *w, struct client *c, uint32_t slot, uint64_
                         1); /* the low half on little endian: state and thread */
     }
     if (!c->bell) {
+        if (w->bell_cnt == WEIR_ARRAY_CNT(w->bell)) {
+            exchange_bells(
+                w); /* an index that was reaped and used again within one turn stands here twice */
+        }
         c->bell = true;
         w->bell[w->bell_cnt++] = c;
     }
+}
+
+void exchange_deliver(struct worker *w, struct client *c, uint32_t slot, uint64_t word)
+{
+    (void)weir_xchg_u64(&c->slot[slot].state,
+                        weir_slot_with(word, WEIR_SLOT_DONE)); /* pair:slot R */
+    /* What was stored, then the look at bits and bells; the client announces or clears, and then looks at the state. (pair:slot-waiter) */
+    weir_fence_after_rmw();
+    exchange_ring(w, c, slot);
 }
 
 /* Once a turn, however many answers it brought: a system call each would cost more than the answer. */
@@ -166,9 +175,37 @@ static void call_free(struct worker *w, struct call *c)
     w->call_cnt--;
 }
 
+/*
+ * A call that was written to a connection and comes back to the queue (curl sent it a second time, or a worker died) may end there by words that
+ * promise "not sent". They would be a lie.
+ */
+static enum weir_result truthful(const struct call *c, enum weir_result result)
+{
+    switch (result) {
+    case WEIR_RESULT_REFUSED:
+    case WEIR_RESULT_EXPIRED:
+    case WEIR_RESULT_CANCELLED:
+    case WEIR_RESULT_REJECTED:
+    case WEIR_RESULT_NOT_SENT:
+    case WEIR_RESULT_NO_ROOM:
+        break;
+    default:
+        return result;
+    }
+    if (c->sends == 0) {
+        return result;
+    }
+    if (!c->idempotent) {
+        return WEIR_RESULT_OUTCOME_UNKNOWN;
+    }
+    return result == WEIR_RESULT_EXPIRED || result == WEIR_RESULT_REFUSED ? WEIR_RESULT_TIMEOUT
+                                                                          : WEIR_RESULT_FAILED;
+}
+
 void call_end(struct worker *w, struct call *c, enum weir_result result, int error)
 {
     struct client *cl = c->client;
+    result = truthful(c, result);
     count_end(w, c, result);
     log_end(w, c, result, error);
     if (cl == NULL) {
@@ -205,8 +242,9 @@ void call_end(struct worker *w, struct call *c, enum weir_result result, int err
 static void give_back(struct worker *w, struct call *c)
 {
     if (c->permit.state == WEIR_PERMIT_GRANTED) {
+        (void)weir_permit_give(
+            &w->own, &c->own_permit); /* first: the private account never exceeds the shared one */
         (void)weir_permit_give(&w->shared, &c->permit);
-        (void)weir_permit_give(&w->own, &c->own_permit);
     }
 }
 
@@ -255,6 +293,7 @@ static bool on_gate(struct http_transfer *t)
     c->own_permit.state = WEIR_PERMIT_SETTLED;
     c->sends++;
     c->sent_ns = now_ns;
+    c->head = CALL_HEAD_NONE;
     c->head_bytes = 0;
     c->body_bytes = 0;
     c->first_byte_ns = 0;
@@ -271,118 +310,20 @@ static bool on_gate(struct http_transfer *t)
 
 /* ---------------------------------------------------------------------------------------------- the answer */
 
-/* Retry-After: seconds or an HTTP date, RFC 9110 10.2.3; or milliseconds where the provider is configured so. */
-static uint64_t retry_after_ns(const struct weir_config_throttle *config, const char *value,
-                               size_t bytes)
-{
-    char text[64];
-    if (config->retry_after == WEIR_CONFIG_RETRY_AFTER_NONE || bytes >= sizeof text) {
-        return 0;
-    }
-    memcpy(text, value, bytes);
-    text[bytes] = '\0';
-    char *end;
-    unsigned long long n = strtoull(text, &end, 10);
-    uint64_t unit_ns =
-        config->retry_after == WEIR_CONFIG_RETRY_AFTER_MS ? WEIR_NS_PER_MS : WEIR_NS_PER_S;
-    uint64_t cap_ns = UINT64_C(366) * 86400 * WEIR_NS_PER_S;
-    if (end != text && *end == '\0' && text[0] != '-') {
-        return n > cap_ns / unit_ns ? cap_ns : (uint64_t)n * unit_ns;
-    }
-    time_t at = curl_getdate(text, NULL);
-    time_t now = time(NULL);
-    return at > now ? weir_min_u64((uint64_t)(at - now) * WEIR_NS_PER_S, cap_ns) : 0;
-}
-
-static void head_look(struct worker *w, struct call *c, const char *line, size_t bytes)
-{
-    static const char name[] = "retry-after:";
-    if (bytes > sizeof name - 1 && strncasecmp(line, name, sizeof name - 1) == 0) {
-        const char *at = line + sizeof name - 1;
-        size_t left = bytes - (sizeof name - 1);
-        while (left > 0 && (*at == ' ' || *at == '\t')) {
-            at++;
-            left--;
-        }
-        while (left > 0 && (at[left - 1] == '\r' || at[left - 1] == '\n' || at[left - 1] == ' ')) {
-            left--;
-        }
-        c->retry_after_ns =
-            retry_after_ns(&w->provider[w->route[c->route].provider].config->throttle, at, left);
-    }
-}
-
 static bool on_head(struct http_transfer *t, const char *line, size_t bytes)
 {
-    struct worker *w = the_worker;
     struct call *c = call_of(t);
-    if (c->first_byte_ns == 0) {
-        c->first_byte_ns = worker_now(w);
-    }
-    if (bytes > 5 && memcmp(line, "HTTP/", 5) == 0) {
-        c->head_bytes = 0; /* the head that counts is the last one: 1xx come before it */
-        c->retry_after_ns = 0;
-    }
-    if (c->head_bytes + bytes > CALL_HEAD_MAX_BYTES) {
-        return stop(c, CALL_STOP_LARGE);
-    }
-    memcpy(c->room + c->head_bytes, line, bytes);
-    c->head_bytes += (uint32_t)bytes;
-    head_look(w, c, line, bytes);
-    return true;
+    return answer_head(the_worker, c, line, bytes) || stop(c, CALL_STOP_LARGE);
 }
 
 static size_t on_data(struct http_transfer *t, const char *bytes, size_t cnt)
 {
-    struct worker *w = the_worker;
     struct call *c = call_of(t);
-    /* Counted before it is copied. The room is the cap and the head's, so what passes the first test fits. */
-    if (c->body_bytes + cnt > w->shared.tables.route[c->route].response_max_bytes) {
+    if (!answer_data(the_worker, c, bytes, cnt)) {
         (void)stop(c, CALL_STOP_LARGE);
         return 0;
     }
-    memcpy(c->room + c->head_bytes + c->body_bytes, bytes, cnt);
-    c->body_bytes += (uint32_t)cnt;
     return cnt;
-}
-
-/* Did this status say "stop"? */
-static bool is_throttle(const struct weir_config_throttle *config, uint32_t status)
-{
-    for (size_t i = 0; i < config->status.cnt; i++) {
-        if (config->status.number[i] == status) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* One 429 stops everybody, before the next permit of anyone. */
-static void pause_by_answer(struct worker *w, const struct call *c)
-{
-    uint32_t p = w->route[c->route].provider;
-    const struct weir_config_throttle *config = &w->provider[p].config->throttle;
-    if (!is_throttle(config, c->transfer.status)) {
-        return;
-    }
-    struct weir_shm_provider *board = &w->region->provider[p];
-    uint64_t word = weir_load_acquire_u64(&w->region->pause[p].word); /* pair:pause A */
-    board_add(&board->throttled, 1);
-    if (weir_pause_generation(word) != c->permit.pause_generation) {
-        return; /* an operator has resumed since this call was permitted */
-    }
-    uint64_t for_ns = c->retry_after_ns > 0 ? c->retry_after_ns : config->default_ns;
-    uint64_t until_ns = worker_now(w) + for_ns;
-    uint32_t cause = c->transfer.status == 429 ? WEIR_PAUSE_THROTTLED : WEIR_PAUSE_BANNED;
-    uint64_t old = weir_load_relaxed_u64(&board->pause); /* relaxed: this thread wrote it */
-    if (weir_pause_until_ns(old) < until_ns) {
-        weir_store_release_u64(
-            &board->pause,
-            weir_pause_make(until_ns, cause, weir_pause_generation(word))); /* pair:pause R */
-        board_add(&board->paused_ns, for_ns);
-        log_warn("provider_paused", "s:s, s:i, s:I", "provider", w->provider[p].config->name,
-                 "status", (int)c->transfer.status, "for_ms", (long long)(for_ns / WEIR_NS_PER_MS));
-    }
 }
 
 /* ---------------------------------------------------------------------------------------------- start and end of a transfer */
@@ -403,7 +344,8 @@ static void not_sent(struct worker *w, struct call *c)
     endpoint_failed(w, e);
     board_add(&w->region->endpoint[e->index].failures, 1);
     c->tried |= 1U << e->bit;
-    if (w->now_ns < c->deadline_ns && endpoint_choose(w, e->provider, c->tried, &busy) != NULL) {
+    if (w->now_ns < c->deadline_ns &&
+        (endpoint_choose(w, e->provider, c->tried, &busy) != NULL || busy)) {
         dispatch_again(w, c);
     } else {
         call_end(w, c, w->now_ns >= c->deadline_ns ? WEIR_RESULT_EXPIRED : WEIR_RESULT_NOT_SENT,
@@ -443,7 +385,6 @@ static void on_done(struct http_transfer *t)
     w->now_ns = worker_now(w);
     transfer_left(c);
     if (t->code == CURLE_OK) {
-        pause_by_answer(w, c);
         call_end(w, c, WEIR_RESULT_DONE, 0);
     } else if (c->stop != CALL_STOP_NONE) {
         stopped(w, c);
@@ -451,8 +392,9 @@ static void on_done(struct http_transfer *t)
         not_sent(w, c);
     } else {
         board_add(&w->region->endpoint[c->endpoint->index].failures, 1);
-        enum weir_result late =
-            w->now_ns >= c->deadline_ns ? WEIR_RESULT_TIMEOUT : WEIR_RESULT_FAILED;
+        /* curl rounds to milliseconds: its own word for "late" counts too. */
+        bool is_late = w->now_ns >= c->deadline_ns || t->code == CURLE_OPERATION_TIMEDOUT;
+        enum weir_result late = is_late ? WEIR_RESULT_TIMEOUT : WEIR_RESULT_FAILED;
         call_end(w, c, c->idempotent ? late : WEIR_RESULT_OUTCOME_UNKNOWN, (int)t->code);
     }
 }
@@ -534,6 +476,7 @@ bool exchange_start(struct worker *w, struct call *c, struct endpoint *e)
     the_worker = w;
     c->stop = CALL_STOP_NONE;
     c->endpoint = e;
+    c->head = CALL_HEAD_NONE;
     c->head_bytes = 0;
     c->body_bytes = 0;
     c->transfer = (struct http_transfer){

@@ -36,7 +36,7 @@ struct http_target {
         [48]; /* the only address that a socket for this target may go to; "" = not known yet */
     uint32_t connections;   /* open sockets */
     uint64_t connects;      /* opened since start */
-    struct http_easy *idle;        /* handles kept for this target, linked */
+    struct http_easy *idle; /* handles kept for this target, linked */
     uint32_t idle_cnt;
 };
 

@@ -142,11 +142,17 @@ static void claim(struct worker *w, struct client *cl, uint32_t slot, uint64_t w
     c->taken_ns = worker_now(w);
     request_copy(&c->request, &cl->slot[slot].request);
     c->request.correlation = w->region->own->correlation_next++;
-    *sh = (struct weir_shm_shadow){.generation = weir_slot_gen(word),
-                                   .state = WEIR_SLOT_CLAIMED,
-                                   .route = c->request.route,
-                                   .taken_ns = c->taken_ns,
-                                   .correlation = c->request.correlation};
+    /* FREE first, CLAIMED last: killed between them, nothing of the slot's former life is taken for this one. */
+    weir_store_release_u32(&sh->state, WEIR_SLOT_FREE); /* pair:shadow R */
+    sh->generation = weir_slot_gen(word);
+    sh->route = c->request.route;
+    sh->sends = 0;
+    sh->deadline_ns = 0;
+    sh->taken_ns = c->taken_ns;
+    sh->sent_ns = 0;
+    sh->correlation = c->request.correlation;
+    sh->idempotent = 0;
+    weir_store_release_u32(&sh->state, WEIR_SLOT_CLAIMED); /* pair:shadow R */
     cl->call[slot] = c;
     cl->in_flight++;
     board_add(&w->region->client[cl->info.index].submitted, 1);
@@ -270,6 +276,10 @@ static bool recover_words(struct worker *w, struct client *c, uint32_t slot, uin
         exchange_deliver(w, c, slot, word); /* the answer lies there, only the word was missing */
         return true;
     }
+    if (state == WEIR_SLOT_DONE && same) {
+        exchange_ring(w, c, slot); /* it may have died between the word and the bells */
+        return true;
+    }
     if (held && (!same || sh->state == WEIR_SLOT_FREE)) {
         /* Claimed, and the worker died before it wrote the shadow: surely not sent. The sweep takes it again. */
         (void)weir_cas_u64(&c->slot[slot].state, &word,
@@ -311,7 +321,9 @@ void intake_recover(struct worker *w, struct client *c, uint32_t slot)
     } else if (worker_now(w) >= sh->deadline_ns && sh->deadline_ns != 0) {
         call_end(w, k, sent ? WEIR_RESULT_TIMEOUT : WEIR_RESULT_EXPIRED, 0);
     } else {
-        k->request.deadline_ns = sh->deadline_ns;
+        if (sh->deadline_ns != 0) { /* 0: it died before it had looked at the request's own */
+            k->request.deadline_ns = sh->deadline_ns;
+        }
         weir_store_release_u32(&sh->state, WEIR_SLOT_CLAIMED); /* pair:shadow R */
         admit(w, k);
     }

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <limits.h>
 #include <netdb.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -40,6 +41,13 @@ _Noreturn void resolver_run(int socket)
 {
     (void)prctl(PR_SET_NAME, "weird-resolver");
     (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+    (void)signal(SIGINT, SIG_IGN); /* a terminal's; the supervisor ends us */
+    (void)signal(SIGHUP, SIG_IGN);
+    /* It parses what the network says, and a copy of a client's descriptor would outlive the client: keep the socket and stderr. */
+    if (socket > STDERR_FILENO + 1) {
+        (void)close_range(STDERR_FILENO + 1, (unsigned)socket - 1, 0);
+    }
+    (void)close_range((unsigned)socket + 1, UINT_MAX, 0);
     for (;;) {
         struct resolver_question q;
         struct resolver_answer a;

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,8 +40,9 @@ struct supervisor {
         resolver_theirs; /* the worker's end and the resolver's: kept, so that either may be started again */
     pid_t resolver_pid, worker_pid;
     int worker_control; /* -1: no worker */
-    bool stopping;
-    uint64_t restart_at_ns; /* when to start a worker; 0 = one runs */
+    bool stopping, drain_told;
+    bool untold[WEIR_CLIENTS_MAX]; /* gone, and the worker does not know it yet */
+    uint64_t restart_at_ns;        /* when to start a worker; 0 = one runs */
     uint64_t backoff_ns;
     uint64_t worker_started_ns;
     uint32_t restarts;
@@ -81,11 +83,8 @@ static void resolver_start(struct supervisor *s)
     if (pid == 0) {
         int fd = s->resolver_theirs;
         child_forget(s, false);
-        (void)close(s->resolver_ours);
-        if (s->worker_control >= 0) {
-            (void)close(s->worker_control);
-        }
-        resolver_run(fd);
+        region_destroy(&s->region); /* it has no business in shared memory */
+        resolver_run(fd);           /* closes every other descriptor */
     }
     s->resolver_pid = pid;
 }
@@ -182,14 +181,32 @@ static void children_reap(struct supervisor *s)
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         if (pid == s->worker_pid) {
             worker_died(s, status);
-        } else if (pid == s->resolver_pid && !s->stopping) {
-            log_warn("resolver_died", "");
-            resolver_start(s);
+        } else if (pid == s->resolver_pid) {
+            s->resolver_pid = 0;
+            if (!s->stopping) {
+                log_warn("resolver_died", "");
+                resolver_start(s);
+            }
         }
     }
 }
 
 /* ---------------------------------------------------------------------------------------------- events */
+
+/* Tell the worker what it has to know. What finds no room (it may be stopped) is said again with the next beat. */
+static void tell(struct supervisor *s)
+{
+    const struct control_message drain = {.kind = CONTROL_DRAIN};
+    for (uint32_t i = 0; i < WEIR_CLIENTS_MAX && s->worker_control >= 0; i++) {
+        const struct control_message m = {.kind = CONTROL_GONE, .client = {.index = i}};
+        if (s->untold[i]) {
+            s->untold[i] = control_send(s->worker_control, &m, sizeof m, NULL, 0) != 0;
+        }
+    }
+    if (s->stopping && !s->drain_told && s->worker_control >= 0) {
+        s->drain_told = control_send(s->worker_control, &drain, sizeof drain, NULL, 0) == 0;
+    }
+}
 
 static void client_left(struct supervisor *s, uint32_t index)
 {
@@ -197,10 +214,8 @@ static void client_left(struct supervisor *s, uint32_t index)
         return;
     }
     s->admission.client[index].gone = 1; /* a new worker must know it too */
-    const struct control_message m = {.kind = CONTROL_GONE, .client = {.index = index}};
-    if (s->worker_control >= 0) {
-        (void)control_send(s->worker_control, &m, sizeof m, NULL, 0);
-    }
+    s->untold[index] = true;
+    tell(s);
 }
 
 static void on_peer(struct supervisor *s, uint32_t index)
@@ -229,7 +244,12 @@ static void on_worker(struct supervisor *s)
     struct control_message m;
     while (s->worker_control >= 0 &&
            control_receive(s->worker_control, &m, sizeof m, NULL, NULL) == (ssize_t)sizeof m) {
-        if (m.kind == CONTROL_REAPED) {
+        if (m.kind == CONTROL_REAPED && m.client.index < WEIR_CLIENTS_MAX &&
+            s->admission.used[m.client.index]) {
+            /* Named, not left to close: while a child of ours holds a copy, epoll would go on reporting it. */
+            (void)epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, s->admission.client[m.client.index].pidfd,
+                            NULL);
+            s->untold[m.client.index] = false;
             admission_reaped(&s->admission, m.client.index);
         }
     }
@@ -238,15 +258,12 @@ static void on_worker(struct supervisor *s)
 
 static void stop_begin(struct supervisor *s)
 {
-    const struct control_message m = {.kind = CONTROL_DRAIN};
     if (s->stopping) {
         return;
     }
     s->stopping = true;
     log_info("stopping", "");
-    if (s->worker_control >= 0) {
-        (void)control_send(s->worker_control, &m, sizeof m, NULL, 0);
-    }
+    tell(s);
 }
 
 static void on_signal(struct supervisor *s)
@@ -259,6 +276,13 @@ static void on_signal(struct supervisor *s)
             stop_begin(s);
         }
     }
+}
+
+/* An event of this batch may belong to the index's former client: the descriptor of today has the last word. */
+static bool is_readable(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    return poll(&p, 1, 0) > 0;
 }
 
 static void on_event(struct supervisor *s, const struct epoll_event *e)
@@ -279,8 +303,8 @@ static void on_event(struct supervisor *s, const struct epoll_event *e)
         on_peer(s, index);
         break;
     case WATCH_CLIENT:
-        client_left(s, index);
-        if (s->admission.used[index]) {
+        if (s->admission.used[index] && is_readable(s->admission.client[index].pidfd)) {
+            client_left(s, index);
             (void)epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, s->admission.client[index].pidfd,
                             NULL); /* it stays readable */
         }
@@ -304,6 +328,7 @@ static void beat(struct supervisor *s)
             worker_start(s);
         }
     }
+    tell(s);
     admission_idle(&s->admission, now_ns);
 }
 
@@ -389,8 +414,10 @@ static int stop_end(struct supervisor *s)
 {
     int status = 0;
     admission_close(&s->admission);
-    (void)kill(s->resolver_pid, SIGTERM);
-    (void)waitpid(s->resolver_pid, &status, 0);
+    if (s->resolver_pid > 0) { /* 0 would be all of our process group */
+        (void)kill(s->resolver_pid, SIGTERM);
+        (void)waitpid(s->resolver_pid, &status, 0);
+    }
     weir_store_release_u64(&s->region.gate->lease_until_ns, 0); /* no partner: compared with time */
     (void)usleep(1000); /* a permit between its look at the lease and its charge is done by now */
     if (aftermath_leave(s->dir, &s->region) != 0) {

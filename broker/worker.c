@@ -17,6 +17,15 @@
 #define EVENTS_MAX   256U
 #define TAKE_MAX     256U
 
+/* SIGTERM, for a worker whose supervisor is gone; else it is the supervisor's to say. */
+static volatile sig_atomic_t terminate;
+
+static void on_terminate(int signal)
+{
+    (void)signal;
+    terminate = 1;
+}
+
 /* ---------------------------------------------------------------------------------------------- start */
 
 /* A worker died in the middle of a re-alignment: what the words hold is anyone's guess, so they count as spent. */
@@ -32,6 +41,7 @@ static void clock_interrupted(struct worker *w, uint32_t provider,
         const struct weir_shm_limit_row *l = &w->shared.tables.limit[row->limit_first + i];
         for (uint32_t k = 0; k < l->word_cnt && l->kind == WEIR_LIMIT_FIXED_WINDOW; k++) {
             weir_limit_spend(l, &w->region->word[l->word_first + k], first, now_ns);
+            weir_limit_spend(l, &w->region->own_word[l->word_first + k], first, now_ns);
         }
     }
     log_warn("realignment_interrupted", "s:s", "provider", w->provider[provider].config->name);
@@ -151,11 +161,21 @@ static void board_open(struct worker *w)
     weir_store_relaxed_u64(&b->started_ns, now_ns);
     weir_store_relaxed_u64(&b->heartbeat_ns, now_ns);
     weir_store_relaxed_u32(&w->region->gate->incarnation, w->region->gate->incarnation + 1);
-    w->sleep_epoch = weir_load_relaxed_u32(&w->region->need_wakeup->word) >>
-                     1; /* relaxed: written by workers only */
+    /* Relaxed: written by workers only. The next epoch: for this one a client may have rung already, and would not ring again. */
+    w->sleep_epoch =
+        ((weir_load_relaxed_u32(&w->region->need_wakeup->word) >> 1) + 1) & 0x7fffffffU;
 }
 
 /* ---------------------------------------------------------------------------------------------- events */
+
+static void drain(struct worker *w)
+{
+    if (!w->draining) {
+        w->draining = true;
+        w->drain_until_ns = w->now_ns + w->config->broker.drain_ns;
+        log_info("draining", "s:i", "in_flight", (int)w->call_cnt);
+    }
+}
 
 static void control_event(struct worker *w)
 {
@@ -166,7 +186,8 @@ static void control_event(struct worker *w)
         ssize_t n = control_receive(w->control, &m, sizeof m, fds, &fd_cnt);
         if (n == 0) {
             log_warn("supervisor_gone", "s:s", "meaning",
-                     "nobody can attach; calls and permits go on");
+                     "nobody can attach; calls and permits go on until the last client leaves or "
+                     "this process gets SIGTERM");
             (void)close(w->control);
             w->control = -1;
             return;
@@ -184,12 +205,16 @@ static void control_event(struct worker *w)
         } else if (m.kind == CONTROL_GONE) {
             client_gone(w, m.client.index);
         } else if (m.kind == CONTROL_DRAIN) {
-            w->draining = true;
-            w->drain_until_ns = w->now_ns + w->config->broker.drain_ns;
-            log_info("draining", "s:i", "in_flight", (int)w->call_cnt);
+            drain(w);
         }
     }
     loop_poll(&w->loop, LOOP_CONTROL, 0, 0, w->control, POLLIN, false);
+}
+
+/* An event may be older than the client that has its index now. */
+static bool is_of_today(const struct worker *w, const struct loop_event *e)
+{
+    return (w->client_life[e->index] & 0xffffffU) == e->generation;
 }
 
 static void event(struct worker *w, const struct loop_event *e)
@@ -202,12 +227,13 @@ static void event(struct worker *w, const struct loop_event *e)
     case LOOP_DOORBELL:
         /* The ring says what there is; the bell only woke us. A multishot poll that ended (overflow) is armed again. */
         c = &w->client[e->index];
-        if (!e->more && e->result >= 0 && c->live) {
-            loop_poll(&w->loop, LOOP_DOORBELL, 0, e->index, c->info.doorbell_fd, POLLIN, true);
+        if (!e->more && e->result >= 0 && c->live && is_of_today(w, e)) {
+            loop_poll(&w->loop, LOOP_DOORBELL, w->client_life[e->index], e->index,
+                      c->info.doorbell_fd, POLLIN, true);
         }
         break;
     case LOOP_PIDFD:
-        if (e->result > 0) {
+        if (e->result > 0 && is_of_today(w, e)) {
             client_gone(w, e->index);
         }
         break;
@@ -217,8 +243,10 @@ static void event(struct worker *w, const struct loop_event *e)
         }
         break;
     case LOOP_RESOLVER:
-        endpoint_answer(w);
-        loop_poll(&w->loop, LOOP_RESOLVER, 0, 0, w->resolver, POLLIN, false);
+        if (endpoint_answer(
+                w)) { /* else supervisor and resolver are gone: names keep their last address */
+            loop_poll(&w->loop, LOOP_RESOLVER, 0, 0, w->resolver, POLLIN, false);
+        }
         break;
     default:
         break;
@@ -248,6 +276,9 @@ static void sleep_until(struct worker *w, uint64_t at_ns)
     if (!intake_ready(w) && now_ns < at_ns) {
         loop_wait(&w->loop, at_ns - now_ns);
         board_add(&w->region->worker->wakes, 1);
+    } else {
+        loop_pump(
+            &w->loop); /* something is due again and again: completions are still to be fetched */
     }
     w->sleep_epoch = (w->sleep_epoch + 1) & 0x7fffffffU;
     weir_store_release_u32(need, w->sleep_epoch << 1); /* pair:wakeup R */
@@ -288,6 +319,9 @@ static bool turn(struct worker *w)
     uint64_t started_ns = w->now_ns;
     uint32_t calls = w->call_cnt;
     unsigned busy = events_turn(w);
+    if (terminate != 0 && w->control < 0) {
+        drain(w);
+    }
     busy += intake_rings(w, TAKE_MAX);
     exchange_bells(w); /* what ended at once should not wait for the rest of the turn */
     keeper_turn(w);
@@ -324,7 +358,7 @@ static void abandon(struct worker *w)
             http_stop(w->http, &c->transfer);
         }
         call_end(w, c,
-                 !sent           ? WEIR_RESULT_CANCELLED
+                 !sent           ? WEIR_RESULT_REJECTED
                  : c->idempotent ? WEIR_RESULT_FAILED
                                  : WEIR_RESULT_OUTCOME_UNKNOWN,
                  WEIR_E_STALE);
@@ -353,7 +387,9 @@ int worker_run(const struct weir_config *config, struct region *region,
     (void)prctl(PR_SET_NAME, "weird-worker");
     (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGINT, SIG_IGN); /* the supervisor hears it and tells us to drain */
-    (void)signal(SIGTERM, SIG_IGN);
+    (void)signal(SIGHUP, SIG_IGN);
+    (void)signal(SIGTERM, on_terminate);
+    (void)unsetenv("SSLKEYLOGFILE"); /* curl would write session keys there */
     w->config = config;
     w->region = region;
     w->control = control;

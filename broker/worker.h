@@ -5,7 +5,8 @@
  *   clients.c   attached clients: mapping, reaping, room for answers
  *   intake.c    ring entry or sweep -> a private, checked call
  *   dispatch.c  a checked call -> permit, endpoint, transfer
- *   exchange.c  the transfer's callbacks: send gate, answer, pause; how a call ends
+ *   exchange.c  the transfer's callbacks and the send gate; how a call ends
+ *   answer.c    the head and body of an answer; what a status says to everybody
  *   probe.c     the worker's own calls: the time of each provider's clock
  *   keeper.c    what is due by time: lease, anchors, audits, meters
  *   endpoint.c  addresses and which endpoint serves
@@ -69,6 +70,14 @@ enum call_stop {
     CALL_STOP_EXPIRED = 5, /* the deadline passed while it connected */
 };
 
+/* How much of the answer's head has come. */
+enum call_head {
+    CALL_HEAD_NONE = 0,
+    CALL_HEAD_INTERIM = 1, /* inside a 1xx: another one follows */
+    CALL_HEAD_FINAL = 2,
+    CALL_HEAD_WHOLE = 3, /* its blank line was seen */
+};
+
 /*
  * One request on its way. Private; the part that must survive the worker is in the client's shadow. call_make clears what stands before
  * `permit`; the rest is large and always written before it is read.
@@ -86,6 +95,7 @@ struct call {
     uint32_t route;
     uint32_t priority;
     bool idempotent;
+    bool refused; /* counted as refused, once */
     uint64_t deadline_ns;
     uint64_t due_ns; /* running: the deadline, or the end of patience with its connection */
     struct endpoint *endpoint;
@@ -94,6 +104,8 @@ struct call {
     uint32_t tried; /* endpoints tried, one bit each (index within the provider, the first 32) */
     char *room;     /* where the answer goes: head, then body */
     uint32_t room_off_bytes, room_bytes;
+    enum call_head head;
+    uint32_t head_status; /* as the head says */
     uint32_t head_bytes, body_bytes;
     uint64_t retry_after_ns;
     uint64_t taken_ns, permitted_ns, sent_ns, first_byte_ns;
@@ -107,11 +119,13 @@ struct call {
     struct weir_request_parts parts;
 };
 
-/* Calls of one route and class that wait, in order of arrival. */
+/* Calls of one route and class that wait, in order of arrival within each scope. */
 struct queue {
     struct call *first, *last;
-    uint64_t not_before_ns;   /* the head was refused until then */
+    uint64_t not_before_ns;   /* nothing in it can start earlier */
     uint64_t deadline_min_ns; /* no call in it expires earlier */
+    uint64_t refused[8];      /* scopes that a limit refused at the last look */
+    uint32_t refused_cnt;
 };
 
 /* One endpoint as it runs. */
@@ -158,6 +172,8 @@ struct worker {
     struct endpoint *endpoint;
     struct route *route;
     struct client client[WEIR_CLIENTS_MAX];
+    uint32_t client_life
+        [WEIR_CLIENTS_MAX]; /* goes up with each attach: events of a former client are dropped */
     struct weir_ring_consumer ring[WEIR_DOMAINS_MAX][WEIR_PRIORITY_CNT];
     struct queue *queue;                     /* [route * 5 + priority] */
     uint64_t *queue_busy[WEIR_PRIORITY_CNT]; /* bit per route: the queue is not empty */
@@ -238,9 +254,15 @@ void exchange_stop(struct worker *w, struct call *c); /* end a running transfer 
 void call_end(struct worker *w, struct call *c, enum weir_result result, int error);
 /* Say DONE to the client and wake it; the response line must be whole. */
 void exchange_deliver(struct worker *w, struct client *c, uint32_t slot, uint64_t word);
+/* The bells alone: for an answer whose worker died between DONE and them. */
+void exchange_ring(struct worker *w, struct client *c, uint32_t slot);
 void exchange_bells(
     struct worker *w); /* wake whoever sleeps on what was delivered since the last call */
 void exchange_due(struct worker *w); /* end running calls whose time is over */
+
+/* answer.c: take one line of the head, or a piece of the body; false = more than its cap */
+bool answer_head(struct worker *w, struct call *c, const char *line, size_t bytes);
+bool answer_data(struct worker *w, struct call *c, const char *bytes, size_t cnt);
 
 /* probe.c */
 void probe_turn(struct worker *w);
@@ -256,7 +278,7 @@ bool endpoint_open(struct worker *w);
 /* The endpoint to use now, by role, leaving out those in `tried`; NULL when none is usable; `*busy` says that one is, but full. */
 struct endpoint *endpoint_choose(struct worker *w, uint32_t provider, uint32_t tried, bool *busy);
 void endpoint_turn(struct worker *w);
-void endpoint_answer(struct worker *w);
+bool endpoint_answer(struct worker *w); /* false: the resolver's socket has ended */
 void endpoint_failed(struct worker *w, struct endpoint *e);
 
 #endif

@@ -12,6 +12,7 @@
  *   - The library never prints, never exits, starts no thread, installs no signal handler. weir_open and weir_dup allocate; nothing else does.
  *   - fork: a handle belongs to the process that opened it; in a child every function that can answer an error answers WEIR_E_FORKED, before it
  *     touches anything shared. There weir_close only frees the child's copy. Open again in the child.
+ *   - Functions that read the broker's tables (names, limits, permits, submit) answer WEIR_E_CORRUPT when these are not what their header says.
  *   - Any process may be killed at any instruction; nobody else waits for it.
  */
 #ifndef WEIR_H
@@ -62,8 +63,8 @@ WEIR_API int weir_open(struct weir **out, const char *name, const struct weir_op
                        struct weir_diag *diag);
 
 /*
- * A handle on the same attachment for another thread; at most 8 in all. Returns 0, WEIR_E_HANDLES, _MEMORY, _CORRUPT, _FORKED. May be called by any
- * thread while `w` stays open. A closed handle's place comes back once its last request has ended.
+ * A handle on the same attachment for another thread; at most 8 in all. Returns 0, WEIR_E_HANDLES, _MEMORY, _CORRUPT, _ARGUMENT (NULL),
+ * _FORKED. May be called by any thread while `w` stays open. A closed handle's place comes back once its last request has ended.
  */
 WEIR_API int weir_dup(struct weir *w, struct weir **out);
 
@@ -81,10 +82,12 @@ WEIR_API int weir_check(struct weir *w);
 
 /* ------------------------------------------------------------------------------------------- names, once at start-up */
 
-/* "provider.route" → id. 0 or WEIR_E_ROUTE_UNKNOWN. "weir.nop" is answered by the worker at once: for measuring. */
+/* "provider.route" → id. 0 or WEIR_E_ROUTE_UNKNOWN. "weir.nop" is answered by the worker at once: for measuring.
+ * It costs nothing, so it has no permit: weir_submit and weir_call take it, weir_permit_try does not. */
 WEIR_API int weir_route_find(struct weir *w, const char *name, weir_route_id *out);
 
-/* "account=a,instrument=BTC-USDT" → id; kinds left out take their first value. 0, WEIR_E_SCOPE_UNKNOWN, WEIR_E_ARGUMENT. */
+/* "account=a,instrument=BTC-USDT" → id; kinds left out take their first value. 0, WEIR_E_SCOPE_UNKNOWN (no such value, or no such provider),
+ * WEIR_E_ARGUMENT (not of the form kind=value,...; NULL). */
 WEIR_API int weir_scope_find(struct weir *w, const char *provider, const char *scope,
                              weir_scope_id *out);
 
@@ -105,6 +108,7 @@ struct weir_route_info {
     uint64_t timeout_ns;
     uint32_t response_max_bytes;
 };
+/* 0 or WEIR_E_ROUTE_UNKNOWN. */
 WEIR_API int weir_route_get(struct weir *w, weir_route_id route, struct weir_route_info *out);
 
 /* The state of a limit now. 0, WEIR_CONTENDED (ask again), WEIR_E_LIMIT_UNKNOWN, _SCOPE_UNKNOWN, _NOT_TRADER (callers and monitors ask `weir limits`). */
@@ -125,7 +129,8 @@ WEIR_API int weir_limit_get(struct weir *w, uint32_t limit, weir_scope_id scope,
 /* Now, on weir's timeline: the broker's CLOCK_MONOTONIC in ns. The only source of deadlines. Works in a forked child too. Cost: about 10 ns. */
 WEIR_API uint64_t weir_now_ns(struct weir *w);
 
-/* The provider's UTC now, true within `*error_ns`: for timestamps in signed calls. 0; WEIR_DENIED while it is unknown; WEIR_E_SCOPE_UNKNOWN. */
+/* The provider's UTC now, true within `*error_ns`: for timestamps in signed calls. 0; WEIR_DENIED while it is unknown; WEIR_E_SCOPE_UNKNOWN (no
+ * such provider). */
 WEIR_API int weir_server_time(struct weir *w, const char *provider, uint64_t *utc_ns,
                               uint64_t *error_ns);
 
@@ -160,8 +165,11 @@ WEIR_API int weir_permit_peek(struct weir *w, weir_route_id route, weir_scope_id
 
 /*
  * Say what became of the call. WEIR_OUTCOME_NOT_SENT gives the permit back; WEIR_OUTCOME_ANSWERED with status 429, 418 or 403 pauses the provider for
- * everyone, for `retry_after_ns` (1 s where it is 0; at most 60 s on a trader's word), unless the permit is older than the last resume.
- * Returns 0, WEIR_E_SETTLED the second time, WEIR_E_ARGUMENT for a permit that was never granted.
+ * everyone, for `retry_after_ns` (1 s where it is 0; at most 60 s on a trader's word), unless the permit is older than the last resume. These three
+ * are fixed: the provider's `throttle` in the configuration is for calls that the broker makes. A permit that was granted before a re-alignment of
+ * the provider's clock keeps its charges.
+ * Returns 0, WEIR_E_SETTLED the second time, WEIR_E_ARGUMENT for a permit that was never granted or an outcome that does not exist, _NOT_TRADER,
+ * _CORRUPT, _FORKED.
  */
 WEIR_API int weir_permit_settle(struct weir *w, struct weir_permit *permit,
                                 const struct weir_outcome *outcome);
@@ -217,28 +225,28 @@ struct weir_response {
 /*
  * Hand one request over and go on. Returns 0 and the ticket, or WEIR_E_NO_SLOT, _RING_FULL, _BODY_TOO_LARGE, _PATH_INVALID, _HEADER_INVALID,
  * _HEADER_FORBIDDEN, _ROUTE_UNKNOWN, _SCOPE_UNKNOWN, _COST, _TRANSPORT, _PRIORITY, _DEADLINE, _NOT_CALLER, _STALE, _LEASE, _BLOCKED, _ARGUMENT, _UNSUPPORTED,
- * _FORKED: then nothing was handed over.
+ * _CORRUPT, _FORKED: then nothing was handed over.
  * Cost: a copy and two CAS; a system call only if the worker sleeps.
  */
 WEIR_API int weir_submit(struct weir *w, const struct weir_request_spec *spec, weir_ticket *out);
 
 /*
  * Take one request of this handle that has ended, in no promised order. 0 and `*out`; WEIR_EMPTY; WEIR_E_STALE when nothing is left and weir_fd's other
- * end is closed; WEIR_E_CORRUPT for an answer that makes no sense (out->ticket is to be released all the same). Each is given once, by poll or by
- * wait. No system call unless weir_fd is in use.
+ * end is closed; WEIR_E_CORRUPT for an answer that makes no sense (out->ticket is to be released all the same); WEIR_E_NOT_CALLER, _FORKED. Each
+ * is given once by poll, and not by poll once wait has given it. No system call unless weir_fd is in use.
  */
 WEIR_API int weir_poll(struct weir *w, struct weir_response *out);
 
 /*
  * Wait for one request until `deadline_ns`: spins, then sleeps. 0 and `*out`; WEIR_PENDING at the deadline (the request goes on);
- * WEIR_E_TICKET; WEIR_E_STALE when the supervisor is gone and no answer came within its time.
+ * WEIR_E_TICKET; WEIR_E_STALE when the supervisor is gone and no answer came within its time; WEIR_E_CORRUPT as weir_poll; WEIR_E_NOT_CALLER, _FORKED.
  */
 WEIR_API int weir_wait(struct weir *w, weir_ticket ticket, uint64_t deadline_ns,
                        struct weir_response *out);
 
 /*
  * Take a request back. 0: it was not sent and never will be (the ticket is gone). WEIR_E_CANCEL_LATE: the worker has it; it will stop it
- * if no byte was written, and the request ends with its own outcome, which is still to be waited for.
+ * if no byte was written, and the request ends with its own outcome, which is still to be waited for; the same when it has ended already. WEIR_E_TICKET.
  */
 WEIR_API int weir_cancel(struct weir *w, weir_ticket ticket);
 

@@ -70,6 +70,11 @@ static enum weir_limit_damage window_audit(const struct weir_shm_limit_row *row,
         } else if (!ahead && units < own_units) {
             damage = WEIR_LIMIT_FORGOTTEN;
         }
+        if (damage == WEIR_LIMIT_AHEAD) {
+            /* Nobody knows which window it stood for: every one that may be current counts as spent. */
+            weir_limit_spend(row, word, server, now_ns);
+            return damage;
+        }
         if (damage != WEIR_LIMIT_SOUND) {
             (void)weir_cas_u64(&word->word[k & 1], &seen[k & 1],
                                weir_window_word(k, row->quota)); /* pair:limit R */
@@ -192,13 +197,16 @@ static uint64_t carry_of(const struct weir_shm_limit_row *row, const uint64_t ol
     bool wide = width_ns > row->window_ns;
     int32_t back = wide ? 3 + (int32_t)weir_min_u64(width_ns / row->window_ns, 1000) : 1;
     uint64_t units = 0;
+    bool recent = false;
     for (uint32_t i = 0; i < 2; i++) {
         if (weir_window_diff(weir_window_id(old[i]), (uint32_t)k) >= -back && old[i] != 0) {
             units += (uint32_t)old[i];
+            recent =
+                true; /* even with no units left: it may have overwritten a word that had some */
         }
     }
     bool overwritten = wide || (from->state == WEIR_CLOCK_UNKNOWN && into_ns < from->jitter_ns);
-    return overwritten && units > 0 ? row->quota : units;
+    return overwritten && recent ? row->quota : units;
 }
 
 void weir_limit_realign(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,

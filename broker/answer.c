@@ -1,0 +1,144 @@
+#include "broker/log.h"
+#include "broker/worker.h"
+#include "shm/weir_atomic.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* Retry-After: seconds or an HTTP date, RFC 9110 10.2.3; or milliseconds where the provider is configured so. */
+static uint64_t retry_after_ns(const struct weir_config_throttle *config, const char *value,
+                               size_t bytes)
+{
+    char text[64];
+    if (config->retry_after == WEIR_CONFIG_RETRY_AFTER_NONE || bytes >= sizeof text) {
+        return 0;
+    }
+    memcpy(text, value, bytes);
+    text[bytes] = '\0';
+    char *end;
+    unsigned long long n = strtoull(text, &end, 10);
+    uint64_t unit_ns =
+        config->retry_after == WEIR_CONFIG_RETRY_AFTER_MS ? WEIR_NS_PER_MS : WEIR_NS_PER_S;
+    uint64_t cap_ns = UINT64_C(366) * 86400 * WEIR_NS_PER_S;
+    if (end != text && *end == '\0' && text[0] != '-') {
+        return n > cap_ns / unit_ns ? cap_ns : (uint64_t)n * unit_ns;
+    }
+    time_t at = curl_getdate(text, NULL);
+    time_t now = time(NULL);
+    return at > now ? weir_min_u64((uint64_t)(at - now) * WEIR_NS_PER_S, cap_ns) : 0;
+}
+
+static void head_look(struct worker *w, struct call *c, const char *line, size_t bytes)
+{
+    static const char name[] = "retry-after:";
+    if (bytes > sizeof name - 1 && strncasecmp(line, name, sizeof name - 1) == 0) {
+        const char *at = line + sizeof name - 1;
+        size_t left = bytes - (sizeof name - 1);
+        while (left > 0 && (*at == ' ' || *at == '\t')) {
+            at++;
+            left--;
+        }
+        while (left > 0 && (at[left - 1] == '\r' || at[left - 1] == '\n' || at[left - 1] == ' ')) {
+            left--;
+        }
+        c->retry_after_ns =
+            retry_after_ns(&w->provider[w->route[c->route].provider].config->throttle, at, left);
+    }
+}
+
+/* Did this status say "stop"? */
+static bool is_throttle(const struct weir_config_throttle *config, uint32_t status)
+{
+    for (size_t i = 0; i < config->status.cnt; i++) {
+        if (config->status.number[i] == status) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* One 429 stops everybody, before the next permit of anyone; what becomes of its body does not matter. */
+static void pause_by_status(struct worker *w, const struct call *c)
+{
+    uint32_t p = w->route[c->route].provider;
+    const struct weir_config_throttle *config = &w->provider[p].config->throttle;
+    if (!is_throttle(config, c->head_status)) {
+        return;
+    }
+    struct weir_shm_provider *board = &w->region->provider[p];
+    uint64_t word = weir_load_acquire_u64(&w->region->pause[p].word); /* pair:pause A */
+    board_add(&board->throttled, 1);
+    if (weir_pause_generation(word) != c->permit.pause_generation) {
+        return; /* an operator has resumed since this call was permitted */
+    }
+    uint64_t for_ns = c->retry_after_ns > 0 ? c->retry_after_ns : config->default_ns;
+    uint64_t until_ns = worker_now(w) + for_ns;
+    uint32_t cause = c->head_status == 429 ? WEIR_PAUSE_THROTTLED : WEIR_PAUSE_BANNED;
+    uint64_t old = weir_load_relaxed_u64(&board->pause); /* relaxed: this thread wrote it */
+    if (weir_pause_until_ns(old) < until_ns) {
+        weir_store_release_u64(
+            &board->pause,
+            weir_pause_make(until_ns, cause, weir_pause_generation(word))); /* pair:pause R */
+        board_add(&board->paused_ns, for_ns);
+        log_warn("provider_paused", "s:s, s:i, s:I", "provider", w->provider[p].config->name,
+                 "status", (int)c->head_status, "for_ms", (long long)(for_ns / WEIR_NS_PER_MS));
+    }
+}
+
+/* The number in "HTTP/1.1 429 Too Many Requests"; 0 if there is none. */
+static uint32_t status_of(const char *line, size_t bytes)
+{
+    const char *at = memchr(line, ' ', bytes);
+    size_t left = at != NULL ? bytes - (size_t)(at + 1 - line) : 0;
+    uint32_t status = 0;
+    for (size_t i = 0; i < left && i < 3 && at[i + 1] >= '0' && at[i + 1] <= '9'; i++) {
+        status = 10 * status + (uint32_t)(at[i + 1] - '0');
+    }
+    return status;
+}
+
+/*
+ * The head that counts is the last one: interim answers (1xx) come before it, and trailers behind the body, which lies where a longer head
+ * would go. Trailers are dropped: curl vouches for the whole answer, and nobody asked for them.
+ */
+bool answer_head(struct worker *w, struct call *c, const char *line, size_t bytes)
+{
+    bool status_line = bytes > 9 && memcmp(line, "HTTP/", 5) == 0;
+    if (c->head == CALL_HEAD_WHOLE) {
+        return true;
+    }
+    if (c->first_byte_ns == 0) {
+        c->first_byte_ns = worker_now(w);
+    }
+    if (c->head == CALL_HEAD_NONE && status_line) {
+        c->head_status = status_of(line, bytes);
+        c->head = c->head_status / 100 == 1 ? CALL_HEAD_INTERIM : CALL_HEAD_FINAL;
+        c->head_bytes = 0;
+        c->retry_after_ns = 0;
+    }
+    if (c->head_bytes + bytes > CALL_HEAD_MAX_BYTES) {
+        return false;
+    }
+    memcpy(c->room + c->head_bytes, line, bytes);
+    c->head_bytes += (uint32_t)bytes;
+    head_look(w, c, line, bytes);
+    if (line[0] == '\r' || line[0] == '\n') {
+        c->head = c->head == CALL_HEAD_INTERIM ? CALL_HEAD_NONE : CALL_HEAD_WHOLE;
+    }
+    if (c->head == CALL_HEAD_WHOLE) {
+        pause_by_status(w, c);
+    }
+    return true;
+}
+
+bool answer_data(struct worker *w, struct call *c, const char *bytes, size_t cnt)
+{
+    /* Counted before it is copied. The room is the cap and the head's, so what passes the first test fits. */
+    if (c->body_bytes + cnt > w->shared.tables.route[c->route].response_max_bytes) {
+        return false;
+    }
+    memcpy(c->room + c->head_bytes + c->body_bytes, bytes, cnt);
+    c->body_bytes += (uint32_t)cnt;
+    return true;
+}
