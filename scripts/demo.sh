@@ -49,7 +49,7 @@ What to try next
     $build/monitor/weir call binance.depth symbol=BTCUSDT
   tests/demo/weir.yaml              set a quota to 250, or headroom to 0%, and see what changes
   examples/*.c                      three strategies to copy, each a page long
-  $build/bench/weir-bench permit      what a permit costs, against its floor
+  $build/bench/weir-bench permit    what a permit costs, against its floor
   examples/weir.yaml                Binance's limits: copy it, then weird --check --config FILE
 END
 exit $rc
