@@ -20,6 +20,10 @@
 #define SO_PEERPIDFD 77 /* Linux 6.5; not in glibc 2.36 */
 #endif
 
+#ifndef SO_PEERGROUPS
+#define SO_PEERGROUPS 59
+#endif
+
 #define HELLO_MAX_NS        (1 * WEIR_NS_PER_S)
 #define SLOTS_DEFAULT       64U
 #define REQUEST_DEFAULT     2048U
@@ -129,12 +133,32 @@ static bool listed(const struct weir_config_numbers *list, uint64_t id)
     return false;
 }
 
-static bool user_allowed(const struct asked *q)
+/* Is the peer a member of a listed group, by its effective or its supplementary groups (SO_PEERGROUPS, Linux 4.13)? */
+static bool group_listed(const struct asked *q, int socket)
+{
+    gid_t groups[256];
+    socklen_t bytes = sizeof groups;
+    if (listed(&q->domain->gids, q->cred.gid)) {
+        return true;
+    }
+    if (q->domain->gids.cnt == 0 ||
+        getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, groups, &bytes) != 0) {
+        return false;
+    }
+    for (size_t i = 0; i < bytes / sizeof groups[0]; i++) {
+        if (listed(&q->domain->gids, groups[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool user_allowed(const struct asked *q, int socket)
 {
     if (q->domain->uids.cnt == 0 && q->domain->gids.cnt == 0) {
         return q->cred.uid == geteuid();
     }
-    return listed(&q->domain->uids, q->cred.uid) || listed(&q->domain->gids, q->cred.gid);
+    return listed(&q->domain->uids, q->cred.uid) || group_listed(q, socket);
 }
 
 static int say(struct weir_attach_welcome *welcome, int error, const char *cause)
@@ -164,10 +188,10 @@ static int versions_check(const struct weir_attach_hello *h, struct weir_attach_
     return WEIR_OK;
 }
 
-static int role_check(const struct asked *q, struct weir_attach_welcome *welcome)
+static int role_check(const struct asked *q, int socket, struct weir_attach_welcome *welcome)
 {
     char text[160];
-    if (!user_allowed(q)) {
+    if (!user_allowed(q, socket)) {
         (void)snprintf(text, sizeof text, "uid %u gid %u is not in domain %s", q->cred.uid,
                        q->cred.gid, q->domain->name);
         return say(welcome, WEIR_E_PERMISSION, text);
@@ -380,7 +404,7 @@ static int admit(struct admission *a, struct asked *q, struct peer *p, int worke
                  struct weir_attach_welcome *welcome, int *fds, size_t *fd_cnt, int *bell_client)
 {
     int rc = versions_check(&q->hello, welcome);
-    rc = rc != WEIR_OK ? rc : role_check(q, welcome);
+    rc = rc != WEIR_OK ? rc : role_check(q, p->socket, welcome);
     if (rc != WEIR_OK) {
         return rc;
     }

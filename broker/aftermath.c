@@ -15,7 +15,6 @@
 #include <xxhash.h>
 
 #define STATE_MAGIC UINT64_C(0x3165746174537257) /* "WrState1" */
-#define LEASE_NS    (5 * WEIR_NS_PER_S)
 
 /* The file: this header, then `cnt` records. */
 struct state_header {

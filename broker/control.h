@@ -12,8 +12,8 @@
 #include <sys/types.h>
 
 enum control_kind {
-    CONTROL_ATTACH =
-        1, /* supervisor: a client came; with 5 descriptors: arena, shadow, doorbell, bell, pidfd */
+    /* supervisor: a client came; with 5 descriptors: arena, shadow, doorbell, bell, pidfd */
+    CONTROL_ATTACH = 1,
     CONTROL_GONE = 2,    /* supervisor: it left or died */
     CONTROL_REAPED = 3,  /* worker: nothing of it is left; the index may be used again */
     CONTROL_DRAIN = 4,   /* supervisor: end what is in flight, take nothing new */

@@ -59,7 +59,6 @@ static void ask(struct worker *w, struct endpoint *e)
     struct resolver_question q = {.id = e->index};
     (void)snprintf(q.host, sizeof q.host, "%s", e->config->url.host);
     if (send(w->resolver, &q, sizeof q, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)sizeof q) {
-        e->asked = true;
         e->asked_at_ns = w->now_ns;
     }
 }
@@ -80,10 +79,11 @@ bool endpoint_answer(struct worker *w)
         if (e == NULL || strcmp(a.host, e->config->url.host) != 0) {
             continue;
         }
-        e->asked = false;
         if (a.error == 0 && resolver_is_numeric(a.address)) {
+            e->resolver_error = 0;
             address_set(w, e, a.address);
-        } else {
+        } else if (a.error != e->resolver_error) { /* once for each change, not every two seconds */
+            e->resolver_error = a.error;
             log_warn("endpoint_not_resolved", "s:s, s:i, s:b", "endpoint", e->config->name,
                      "resolver_error", a.error, "kept_last", (int)(e->target.address[0] != '\0'));
         }
@@ -103,7 +103,7 @@ void endpoint_turn(struct worker *w)
             e->retired = NULL;
         }
         bool old = e->target.address[0] == '\0' || w->now_ns - e->resolved_at_ns > ADDRESS_TTL_NS;
-        if (old && (!e->asked || w->now_ns - e->asked_at_ns > ASK_AGAIN_NS)) {
+        if (old && (e->asked_at_ns == 0 || w->now_ns - e->asked_at_ns > ASK_AGAIN_NS)) {
             ask(w, e);
         }
     }

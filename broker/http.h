@@ -13,7 +13,7 @@
  * shutdown before close where a poll is armed; numeric CONNECT_TO; no redirects, proxies, cookies, netrc or environment; HTTP/1.1 only; admission is
  * the caller's job, so curl never queues; finished transfers are collected after every action, before the worker may sleep.
  *
- * libcurl is used here and nowhere else in broker/.
+ * curl's handles stay behind this header; callers see only its lists (curl_slist) and codes (CURLcode).
  */
 #ifndef WEIR_BROKER_HTTP_H
 #define WEIR_BROKER_HTTP_H
@@ -32,8 +32,7 @@ struct http_target {
     char base[320];                /* "https://host:port/base" */
     struct curl_slist *connect_to; /* "host:port:address:port"; NULL where the host is numeric */
     const char *ca_file;           /* NULL: the system's store */
-    char address
-        [48]; /* the only address that a socket for this target may go to; "" = not known yet */
+    char address[48]; /* the only one that a socket for this target may go to; "" = not known yet */
     uint32_t connections;   /* open sockets */
     uint64_t connects;      /* opened since start */
     struct http_easy *idle; /* handles kept for this target, linked */

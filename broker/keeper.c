@@ -3,9 +3,8 @@
 #include "shm/weir_atomic.h"
 #include "shm/weir_limit_repair.h"
 
-#define TICK_NS  (10 * WEIR_NS_PER_MS) /* audits, views, sweeps */
-#define FOLD_NS  (250 * WEIR_NS_PER_MS)
-#define LEASE_NS (5 * WEIR_NS_PER_S)
+#define TICK_NS (10 * WEIR_NS_PER_MS) /* audits, views, sweeps */
+#define FOLD_NS (250 * WEIR_NS_PER_MS)
 
 void keeper_lease(struct worker *w, uint64_t until_ns)
 {

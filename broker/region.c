@@ -99,7 +99,7 @@ static int permits_create(struct region *r, const struct weir_segment_spec *base
 static int ledger_create(struct region *r, const struct weir_segment_spec *base)
 {
     const struct weir_segment_part parts[] = {
-        {WEIR_SECTION_WORKER, 1, sizeof(struct weir_shm_ledger)},
+        {WEIR_SECTION_LEDGER, 1, sizeof(struct weir_shm_ledger)},
         {WEIR_SECTION_LIMIT_WORD, r->word_cnt, sizeof(struct weir_shm_limit_word)},
     };
     struct weir_segment_spec spec = *base;
@@ -108,7 +108,7 @@ static int ledger_create(struct region *r, const struct weir_segment_spec *base)
     spec.part_cnt = WEIR_ARRAY_CNT(parts);
     int rc = weir_segment_create(&r->ledger, &spec);
     if (rc == WEIR_OK) {
-        r->own = weir_segment_section(&r->ledger, WEIR_SECTION_WORKER, sizeof *r->own, NULL, NULL);
+        r->own = weir_segment_section(&r->ledger, WEIR_SECTION_LEDGER, sizeof *r->own, NULL, NULL);
         r->own_word = weir_segment_section(&r->ledger, WEIR_SECTION_LIMIT_WORD, sizeof *r->own_word,
                                            NULL, NULL);
     }

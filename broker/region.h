@@ -12,6 +12,9 @@
 #include "shm/weir_ring.h"
 #include "shm/weir_segment.h"
 
+/* How far ahead the lease is written. A broker that dies stops granting so much later, and its successor waits so long. */
+#define LEASE_NS (5 * WEIR_NS_PER_S)
+
 struct region {
     uint64_t broker_id;
     uint32_t ring_order;

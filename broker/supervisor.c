@@ -3,6 +3,7 @@
 #include "broker/admission.h"
 #include "broker/aftermath.h"
 #include "broker/log.h"
+#include "broker/loop.h"
 #include "broker/resolver.h"
 #include "broker/worker.h"
 #include "shm/weir_atomic.h"
@@ -22,7 +23,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define LEASE_NS       (5 * WEIR_NS_PER_S)
 #define BEAT_MS        200
 #define BACKOFF_MIN_NS (1 * WEIR_NS_PER_S)
 #define BACKOFF_MAX_NS (60 * WEIR_NS_PER_S)
@@ -374,10 +374,24 @@ static int signals_open(struct supervisor *s)
     return 0;
 }
 
+/* Say at the start, and once, what the worker would die of again and again. */
+static int uring_check(char *text, size_t text_bytes)
+{
+    struct loop probe;
+    if (loop_open(&probe, 8, text, text_bytes) != 0) {
+        return -1;
+    }
+    loop_close(&probe);
+    return 0;
+}
+
 static int open_all(struct supervisor *s, const char *runtime_dir, char *text, size_t text_bytes)
 {
     int pair[2];
     enum aftermath found;
+    if (uring_check(text, text_bytes) != 0) {
+        return -1;
+    }
     if (directory_make(s, runtime_dir, text, text_bytes) != 0) {
         return -1;
     }

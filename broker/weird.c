@@ -3,6 +3,7 @@
  */
 #include "broker/config/config.h"
 #include "broker/supervisor.h"
+#include "broker/tables_build.h"
 
 #include <getopt.h>
 #include <limits.h>
@@ -111,6 +112,25 @@ static const char *runtime_dir(const struct options *o, const struct weir_config
     return "/run/weir";
 }
 
+/* Can the limits be built as they are asked for? What the start would refuse, the check must. */
+static bool tables_check(const struct weir_config *config)
+{
+    char text[256];
+    struct tables_size size;
+    tables_measure(config, &size);
+    struct weir_shm_tables *block = aligned_alloc(WEIR_LINE_BYTES, size.bytes);
+    if (block == NULL) {
+        return false;
+    }
+    memset(block, 0, size.bytes);
+    bool ok = tables_build(config, &size, 1, block, text, sizeof text) == WEIR_OK;
+    if (!ok) {
+        (void)fprintf(stderr, "weird: %s\n", text);
+    }
+    free(block);
+    return ok;
+}
+
 int main(int argc, char **argv)
 {
     static struct weir_config_diag diag;
@@ -129,7 +149,9 @@ int main(int argc, char **argv)
     if (config == NULL) {
         return EXIT_CONFIG;
     }
-    if (o.check) {
+    if (o.check && !tables_check(config)) {
+        rc = EXIT_CONFIG;
+    } else if (o.check) {
         (void)printf("%s: ok (%zu warnings)\n", o.config, diag.warning_cnt);
         rc = EXIT_OK;
     } else if (o.print_config) {

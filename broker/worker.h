@@ -138,8 +138,8 @@ struct endpoint {
     uint32_t bit; /* index within the provider */
     uint32_t in_flight;
     bool numeric;
-    bool asked; /* a question to the resolver is out */
-    uint64_t asked_at_ns;
+    uint64_t asked_at_ns; /* when the resolver was last asked; 0: never */
+    int resolver_error;   /* what it answered last; 0: an address */
     uint64_t resolved_at_ns;
     uint64_t down_until_ns; /* could not connect: others first */
 };
@@ -173,8 +173,8 @@ struct worker {
     struct endpoint *endpoint;
     struct route *route;
     struct client client[WEIR_CLIENTS_MAX];
-    uint32_t client_life
-        [WEIR_CLIENTS_MAX]; /* goes up with each attach: events of a former client are dropped */
+    /* goes up with each attach: events of a former client are dropped */
+    uint32_t client_life[WEIR_CLIENTS_MAX];
     struct weir_ring_consumer ring[WEIR_DOMAINS_MAX][WEIR_PRIORITY_CNT];
     struct queue *queue;                     /* [route * 5 + priority] */
     uint64_t *queue_busy[WEIR_PRIORITY_CNT]; /* bit per route: the queue is not empty */
@@ -257,8 +257,8 @@ void call_end(struct worker *w, struct call *c, enum weir_result result, int err
 void exchange_deliver(struct worker *w, struct client *c, uint32_t slot, uint64_t word);
 /* The bells alone: for an answer whose worker died between DONE and them. */
 void exchange_ring(struct worker *w, struct client *c, uint32_t slot);
-void exchange_bells(
-    struct worker *w); /* wake whoever sleeps on what was delivered since the last call */
+/* Wake whoever sleeps on what was delivered since the last call. */
+void exchange_bells(struct worker *w);
 void exchange_due(struct worker *w); /* end running calls whose time is over */
 
 /* answer.c: take one line of the head, or a piece of the body; false = more than its cap */

@@ -72,8 +72,8 @@ struct weir_attachment {
     uint8_t *given;
     uint32_t handles; /* atomic: open handles */
     uint32_t threads; /* atomic: bit per thread index in use */
-    uint32_t
-        retired; /* atomic: subset of `threads`: closed, but a request of it is still in flight */
+    /* atomic: subset of `threads`: closed, but a request of it is still in flight */
+    uint32_t retired;
     uint32_t fd_owner; /* atomic: thread index + 1 of the handle that owns the bell, 0 = nobody */
 };
 
@@ -84,8 +84,8 @@ struct weir {
     uint32_t thread;
     struct weir_attachment *at;
     uint32_t slot_hint; /* the slot that was freed last is the warmest */
-    uint32_t
-        last_rung; /* the NEED_WAKEUP word for which the doorbell was rung: once per sleep of the worker */
+    /* the NEED_WAKEUP word for which the doorbell was rung: once per sleep of the worker */
+    uint32_t last_rung;
     uint32_t poll_from; /* where the next poll starts, so that low slots do not starve high ones */
     bool fd_used;       /* this handle owns the bell */
     bool fd_armed;      /* ... and asked for a byte since it last emptied it */

@@ -41,12 +41,12 @@ struct weir_open_opts {
     size_t struct_bytes; /* sizeof(struct weir_open_opts) */
     enum weir_role role; /* default WEIR_ROLE_TRADER */
     const char *domain;  /* default "default" */
-    const char
-        *runtime_dir; /* default $WEIR_RUNTIME_DIR, else /run/weir, else $XDG_RUNTIME_DIR/weir */
+    /* default $WEIR_RUNTIME_DIR, else /run/weir, else $XDG_RUNTIME_DIR/weir */
+    const char *runtime_dir;
     const char *client_name; /* shown by weir stat; default: the program's name */
     uint32_t slots;          /* requests in flight at once; default 64 */
-    uint32_t
-        request_bytes; /* path, query, headers and body of one request together; default 2048 */
+    /* path, query, headers and body of one request together; default 2048 */
+    uint32_t request_bytes;
     uint64_t response_bytes; /* room for answers; default: what makes the arena 1 MiB */
     uint64_t patience_ns;    /* wait so long for a broker that is absent or starting; default 0 */
     uint64_t spin_ns; /* waits spin so long before they sleep; default 20 us, 1 = hardly at all */
@@ -195,8 +195,8 @@ struct weir_request_spec {
     size_t header_cnt;
     const void *body;
     size_t body_bytes;
-    uint64_t
-        deadline_ns; /* used by weir_submit; weir_call has its own argument. 0 or UINT64_MAX: the route's timeout */
+    /* used by weir_submit; weir_call has its own argument. 0 or UINT64_MAX: the route's timeout */
+    uint64_t deadline_ns;
 };
 
 /* Names one request of this attachment until it is released. */

@@ -40,16 +40,16 @@ else
     echo "demo: failed; the logs are in $work" >&2
 fi
 
-cat <<E2
+cat <<END
 
 What to try next
-  scripts/demo.sh --keep                      leave it running, and from another shell, with what it prints:
-    $build/monitor/weir limits --watch        each limit: used, left, when it starts anew, refusals
-    $build/monitor/weir stat                  calls, latencies, clients
+  scripts/demo.sh --keep            leave it running; from another shell, with what it prints:
+    $build/monitor/weir limits --watch   each limit: used, left, when it starts anew, refusals
+    $build/monitor/weir stat             calls, latencies, clients
     $build/monitor/weir call binance.depth symbol=BTCUSDT
-  edit tests/demo/weir.yaml                set a quota to 250, or headroom to 0%, and see what changes
-  examples/*.c                                three strategies to copy, each a page long
-  $build/bench/weir-bench permit              what a permit costs, against its floor
-  examples/weir.yaml                          Binance's real limits: copy it, then weird --check --config FILE
-E2
+  tests/demo/weir.yaml              set a quota to 250, or headroom to 0%, and see what changes
+  examples/*.c                      three strategies to copy, each a page long
+  $build/bench/weir-bench permit    what a permit costs, against its floor
+  examples/weir.yaml                Binance's limits: copy it, then weird --check --config FILE
+END
 exit $rc

@@ -91,8 +91,8 @@ static inline void weir_fence_after_rmw(void)
 /* Orders earlier loads with later loads; used where a relaxed load must not sink below another one. */
 static inline void weir_fence_acquire(void)
 {
-#if !defined( \
-    __SANITIZE_THREAD__) /* gcc's TSan refuses fences; the acquire loads around it carry the order there */
+#if !defined(__SANITIZE_THREAD__)
+    /* gcc's TSan refuses fences; the acquire loads around it carry the order there. */
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
 #endif
 }
@@ -179,6 +179,15 @@ WEIR_ATOMIC_DEFINE(32, uint32_t)
 WEIR_ATOMIC_DEFINE(64, uint64_t)
 WEIR_ATOMIC_DEFINE_BITS(32, uint32_t)
 WEIR_ATOMIC_DEFINE_BITS(64, uint64_t)
+
+/*
+ * Ask for a line that will be read and then changed by CAS, in one transaction between the cores instead of two. Only a hint (PREFETCHW; a
+ * no-op where the CPU does not know it).
+ */
+static inline void weir_prefetch_write(const void *p)
+{
+    __asm__ volatile("prefetchw %0" : : "m"(*(const char *)p));
+}
 
 /* One step of a spin loop: tells the core that a wait is on. */
 static inline void weir_cpu_relax(void)

@@ -49,8 +49,8 @@ struct weir_attach_welcome {
     uint32_t domain;
     uint32_t fd_cnt;
     uint32_t ring_order;
-    uint64_t
-        monotonic_ns; /* the supervisor's CLOCK_MONOTONIC as it answered: shows a time namespace */
+    /* the supervisor's CLOCK_MONOTONIC as it answered: shows a time namespace */
+    uint64_t monotonic_ns;
     char text[160];
 };
 

@@ -128,6 +128,7 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_foreign, word),
     T(weir_shm_limit_view),
     F(weir_shm_limit_view, word),
+    F(weir_shm_limit_view, reserved),
     T(weir_shm_limit_stats),
     F(weir_shm_limit_stats, refused),
     F(weir_shm_limit_stats, damaged),
@@ -373,10 +374,10 @@ const char *weir_segment_name(uint32_t kind)
 const char *weir_section_name(uint32_t kind)
 {
     static const char *const names[] = {
-        "-",        "gate",       "supervisor", "worker",    "clock",    "need_wakeup", "block",
-        "provider", "foreign",    "limit",      "route",     "endpoint", "ring_head",   "client",
-        "tables",   "limit_word", "pause",      "ring",      "wake",     "meter",       "slot",
-        "request",  "response",   "shadow",     "limit_view"};
+        "-",        "gate",       "supervisor", "worker",     "clock",    "need_wakeup", "block",
+        "provider", "foreign",    "limit",      "route",      "endpoint", "ring_head",   "client",
+        "tables",   "limit_word", "pause",      "ring",       "wake",     "meter",       "slot",
+        "request",  "response",   "shadow",     "limit_view", "ledger"};
     static_assert(WEIR_ARRAY_CNT(names) == WEIR_SECTION_CNT, "one text per kind");
     return kind < WEIR_ARRAY_CNT(names) ? names[kind] : "?";
 }

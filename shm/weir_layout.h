@@ -1,12 +1,12 @@
 /*
  * weir_layout.h: every byte that processes share.
  *
- * Five segments, each a sealed memfd that starts with struct weir_shm_header. Sections are found by the header's table, never by
+ * Six kinds of segments, each a sealed memfd that starts with struct weir_shm_header. Sections are found by the header's table, never by
  * adding sizes; an absent section has cnt 0.
  *
  *   board    writer: worker (one line: supervisor)     readers: everyone, read-only for ever
- *     header | gate | supervisor | worker | clock | need_wakeup | block[256] | provider[] | limit_word[] | limit[] | route[] |
- *     endpoint[] | ring_head[domain][5] | client[256] | tables[] | limit_view[]
+ *     header | gate | supervisor | worker | clock | need_wakeup | block | provider[] | foreign[limit word] | limit[] | route[] |
+ *     endpoint[] | ring_head[domain][5] | client[255] | tables[] | limit_view[limit word]
  *   permits  writers: traders, worker                  readers: the same
  *     header | limit_word[] | pause[provider]
  *   ring d   writers: clients of domain d, worker      readers: the same
@@ -14,10 +14,12 @@
  *   arena i  writers: client i, worker                 readers: the same
  *     header | wake | meter[thread] | slot[] | request bytes[] | response pool
  *   ledger   writer and reader: worker                 survives it, never leaves the broker
- *     header | limit_word[] (its own charges) | counters;  and one shadow segment per client: header | shadow[slot]
+ *     header | counters | limit_word[] (its own charges)
+ *   shadow i writer and reader: worker                 as the ledger, one per client
+ *     header | shadow[slot]
  *
- * Rules: a 128-byte line has one stated writer. Nothing in permits, ring or arena is trusted by the worker. Every offset is
- * asserted in weir_layout.c and pinned by tests/abi/layout_v1.txt; the layout hash is computed from the same table. A field is
+ * Rules: a 128-byte line has one stated writer. Nothing in permits, ring or arena is trusted by the worker. weir_layout.c
+ * asserts what starts a line; tests/abi/layout_v1.txt pins every offset; the layout hash is computed from the same table. A field is
  * never reused: growth goes into `reserved` or into a new section.
  *
  * Who dies: a client in the middle of writing leaves only its own arena odd (the worker copies and checks) and at most one charge
@@ -84,6 +86,7 @@ enum weir_section_kind {
     WEIR_SECTION_RESPONSE = 22,
     WEIR_SECTION_SHADOW = 23,
     WEIR_SECTION_LIMIT_VIEW = 24,
+    WEIR_SECTION_LEDGER = 25,
     WEIR_SECTION_CNT
 };
 
@@ -94,7 +97,7 @@ struct weir_shm_section {
     uint64_t off_bytes;    /* from the start of the segment */
 };
 
-#define WEIR_SECTIONS_MAX 16
+#define WEIR_SECTIONS_MAX 32
 
 /* Written once by the supervisor before the segment is handed out; `magic` last, with release. */
 struct weir_shm_header {
@@ -102,8 +105,8 @@ struct weir_shm_header {
     uint32_t abi_major;
     uint32_t abi_minor;
     uint64_t layout_hash;
-    uint64_t
-        broker_id; /* random; equal in all segments of one broker, so that pieces of two are never mixed */
+    /* random; equal in all segments of one broker, so that pieces of two are never mixed */
+    uint64_t broker_id;
     uint32_t segment_kind;
     uint32_t section_cnt;
     uint64_t segment_bytes;
@@ -117,10 +120,10 @@ struct weir_shm_header {
 
 /* What every permit looks at first. Writer: worker; `lease_until_ns` also the supervisor while no worker lives. */
 struct weir_shm_gate {
-    uint64_t
-        lease_until_ns; /* weir time; a permit after it is refused. Stored with release, loaded relaxed: time alone decides */
-    uint64_t
-        tables; /* generation:32 | block index:32; released after the block is whole (pair:tables) */
+    /* weir time; a permit after it is refused. Stored with release, loaded relaxed: time alone decides */
+    uint64_t lease_until_ns;
+    /* generation:32 | block index:32; released after the block is whole (pair:tables) */
+    uint64_t tables;
     uint32_t block_all;   /* not 0: nobody is granted anything */
     uint32_t incarnation; /* of the worker; goes up at each restart */
     uint64_t reserved[13];
@@ -169,8 +172,8 @@ struct weir_shm_block {
 } WEIR_ALIGN_LINE;
 
 enum weir_clock_state {
-    WEIR_CLOCK_UNKNOWN =
-        0, /* windows are counted by this machine's UTC with the reduced quota of weir_window.h */
+    /* windows are counted by this machine's UTC with the reduced quota of weir_window.h */
+    WEIR_CLOCK_UNKNOWN = 0,
     WEIR_CLOCK_KNOWN = 1,
     WEIR_CLOCK_CLOSED = 2, /* being re-aligned: nothing is granted for some microseconds */
 };
@@ -190,10 +193,10 @@ struct weir_server_clock {
 struct weir_shm_provider {
     uint64_t clock_seq;
     uint64_t clock[2 * WEIR_SERVER_CLOCK_WORDS];
-    uint64_t
-        pause; /* the worker's own pause (weir_pause.h): may be long. Partner of permits' pause word */
-    uint64_t
-        clock_epoch; /* of the timeline: goes up after each CLOSED, so that window ids of two never mix (pair:epoch) */
+    /* the worker's own pause (weir_pause.h): may be long. Partner of permits' pause word */
+    uint64_t pause;
+    /* of the timeline: goes up after each CLOSED, so that window ids of two never mix (pair:epoch) */
+    uint64_t clock_epoch;
     uint64_t reserved[1];
     /* line 1: for monitors */
     uint64_t throttled; /* answers that said stop: 429, 418, 403 */
@@ -214,7 +217,8 @@ struct weir_shm_foreign {
  * 10 ms while it audits; worker.limit_view_ns says when. A dead worker leaves an old copy: permits go on, the view does not.
  */
 struct weir_shm_limit_view {
-    uint64_t word[2]; /* as in struct weir_shm_limit_word */
+    uint64_t word[2];     /* as in struct weir_shm_limit_word */
+    uint64_t reserved[2]; /* kinds with more words */
 };
 
 /* Per limit, for monitors. Writer: worker, which folds in what the traders' meters say. */
@@ -327,10 +331,10 @@ struct weir_shm_limit_row {
     uint64_t unit_ns;        /* bucket: T, the time that one unit takes to come back, rounded up */
     uint64_t tolerance_ns[WEIR_PRIORITY_CNT]; /* bucket: B*T less headroom less jitter, per class */
     uint64_t release_q64[WEIR_PRIORITY_CNT];  /* window: headroom per ns left, Q64 */
-    uint32_t reserve_min
-        [WEIR_PRIORITY_CNT]; /* window: what stays free for the classes above, to the end */
-    uint32_t
-        quota_unaligned; /* window: floor(N / (2 + ceil(J/W))), when the clock is unknown or J > W */
+    /* window: what stays free for the classes above, to the end */
+    uint32_t reserve_min[WEIR_PRIORITY_CNT];
+    /* window: floor(N / (2 + ceil(J/W))), while the clock is not known */
+    uint32_t quota_unaligned;
     uint64_t reserved[13];
     /* line 2 */
     char name[WEIR_NAME_BYTES];
@@ -347,8 +351,8 @@ enum weir_route_flag {
     WEIR_ROUTE_IDEMPOTENT = 1U << 1,
     WEIR_ROUTE_SIGNED = 1U << 2,
     WEIR_ROUTE_NEEDS_CLOCK = 1U << 3, /* has a limit that counts by windows */
-    WEIR_ROUTE_PATH_REST =
-        1U << 4, /* the configured path ends in a slash and star: the client may append */
+    /* the configured path ends in a slash and star: the client may append */
+    WEIR_ROUTE_PATH_REST = 1U << 4,
 };
 
 struct weir_shm_route_row {
@@ -413,9 +417,8 @@ struct weir_shm_pause {
 
 /* The client's bells. Writers: client (waiters, armed), worker (done bits, completed). */
 struct weir_shm_wake {
-    uint64_t done
-        [WEIR_SLOTS_MAX /
-         64]; /* bit per slot: may have ended; the worker sets, a poll clears. A stale bit costs a look (pair:done) */
+    /* bit per slot: may have ended; the worker sets, a poll clears. A stale bit costs a look (pair:done) */
+    uint64_t done[WEIR_SLOTS_MAX / 64];
     uint32_t completed; /* futex: goes up at an end while somebody sleeps on it */
     uint32_t waiters;   /* client: somebody sleeps on `completed` */
     uint32_t fd_armed;  /* client: send a byte to my fd at the next end (pair:armed) */
@@ -452,8 +455,8 @@ struct weir_shm_request {
     uint64_t deadline_ns;
     uint64_t submitted_ns;
     uint64_t correlation;
-    uint32_t
-        path_bytes; /* payload in the request area: path rest | query | headers | body, without gaps */
+    /* payload in the request area: path rest | query | headers | body, without gaps */
+    uint32_t path_bytes;
     uint32_t query_bytes;
     uint32_t headers_bytes; /* each: u16 name bytes | u16 value bytes | name | value */
     uint32_t body_bytes;
@@ -466,8 +469,8 @@ struct weir_shm_request {
 struct weir_shm_response {
     uint32_t result; /* enum weir_result */
     uint32_t status; /* HTTP status, 0 if none */
-    int32_t
-        error; /* enum weir_error, with REJECTED; the CURLcode with NOT_SENT, FAILED, OUTCOME_UNKNOWN */
+    /* enum weir_error, with REJECTED; the CURLcode with NOT_SENT, FAILED, OUTCOME_UNKNOWN */
+    int32_t error;
     uint32_t endpoint;
     uint32_t denial_reason;
     uint32_t denial_limit;
@@ -497,8 +500,8 @@ struct weir_shm_slot {
 /* The worker's own truth about one slot of one client. Never shared with clients; survives the worker. */
 struct weir_shm_shadow {
     uint32_t generation;
-    uint32_t
-        state; /* enum weir_slot_state: what the worker knows, whatever the client's word says */
+    /* enum weir_slot_state: what the worker knows, whatever the client's word says */
+    uint32_t state;
     uint32_t pool_off_bytes; /* room held in the response pool */
     uint32_t pool_bytes;     /* 0 = none */
     uint32_t route;

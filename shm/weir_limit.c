@@ -32,14 +32,12 @@ static bool take_once(struct weir_limit_plan *plan, bool *half)
 {
     uint64_t seen = plan->seen[0];
     *half = false;
-    if (!weir_cas_u64(&plan->word->word[plan->word_at[0]], &seen,
-                      plan->next[0])) { /* pair:limit R */
+    if (!weir_cas_u64(plan->at[0], &seen, plan->next[0])) { /* pair:limit R */
         return false;
     }
     WEIR_WEAVE("limit:charged");
     seen = plan->seen[1];
-    if (plan->windows == 1 || weir_cas_u64(&plan->word->word[plan->word_at[1]], &seen,
-                                           plan->next[1])) { /* pair:limit R */
+    if (plan->windows == 1 || weir_cas_u64(plan->at[1], &seen, plan->next[1])) { /* pair:limit R */
         return true;
     }
     *half = true;
@@ -117,7 +115,8 @@ static void window_state(struct weir_limit_state *s, const struct weir_shm_limit
                          const struct weir_limit_time *time)
 {
     struct weir_window_span span;
-    weir_window_span_at(&span, row, time->server, time->error_ns, time->now_ns);
+    weir_window_span_at(&span, &(struct weir_window_cache){0}, row, time->server, time->error_ns,
+                        time->now_ns);
     bool ahead;
     uint32_t own = weir_window_units(word[span.first & 1], span.first, &ahead);
     s->damaged = ahead || !weir_window_legal(word[(span.first + 1) & 1], span.first, row->quota);
@@ -127,7 +126,7 @@ static void window_state(struct weir_limit_state *s, const struct weir_shm_limit
     s->used = (uint32_t)weir_min_u64(used, UINT32_MAX);
     s->reset_ns = span.end_ns;
     for (unsigned c = 0; c < WEIR_PRIORITY_CNT; c++) {
-        uint64_t taken = used + weir_window_reserve(row, c, span.left_ns);
+        uint64_t taken = used + weir_window_reserve(row, c, span.left_ns, span.cap);
         s->left[c] = taken < span.cap ? (uint32_t)(span.cap - taken) : 0;
     }
 }

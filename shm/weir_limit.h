@@ -48,13 +48,13 @@ struct weir_limit_plan {
     const struct weir_shm_limit_row *row;
     struct weir_shm_limit_word *word;
     const struct weir_shm_foreign *foreign;
-    uint32_t word_index; /* of `word`, for the charge */
+    struct weir_window_cache *cache; /* the thread's, for this limit */
     uint32_t units;
     uint32_t priority;
     /* filled by plan */
     uint32_t windows; /* words to change: 1, or 2 for a straddle */
     uint32_t window;
-    uint32_t word_at[2]; /* index in word->word[] */
+    uint64_t *at[2]; /* the words */
     uint64_t seen[2];
     uint64_t next[2];
     uint64_t earliest_ns;
@@ -65,15 +65,17 @@ struct weir_limit_plan {
 
 /* ---------------------------------------------------------------------------------------------- token_bucket */
 
-static inline enum weir_limit_verdict weir_bucket_plan(struct weir_limit_plan *p,
-                                                       const struct weir_limit_time *time,
-                                                       uint64_t tat)
+WEIR_INLINE enum weir_limit_verdict weir_bucket_plan(struct weir_limit_plan *p,
+                                                     const struct weir_limit_time *time)
 {
     const struct weir_shm_limit_row *row = p->row;
     uint64_t tolerance_ns = row->tolerance_ns[p->priority];
     uint64_t n_ns = (uint64_t)p->units * row->unit_ns;
+    uint64_t tat = weir_load_relaxed_u64(
+        &p->word->word[0]); /* relaxed: the CAS of pass 2 judges what was read here */
     p->windows = 1;
-    p->word_at[0] = 0;
+    p->window = 0;
+    p->at[0] = &p->word->word[0];
     p->seen[0] = tat;
     if (WEIR_UNLIKELY(!weir_bucket_legal(tat, time->now_ns, (uint64_t)row->quota * row->unit_ns))) {
         return WEIR_LIMIT_AGAIN; /* or this thread slept since it read the clock */
@@ -101,62 +103,82 @@ static inline uint64_t weir_window_earliest(const struct weir_limit_plan *p, uin
         row->release_q64[p->priority] == 0) {
         return end_ns;
     }
-    unsigned __int128 room = (unsigned __int128)(cap - need) << 64;
+    uint64_t units = cap - need;
+    if (cap < row->quota) {
+        units = (units + 1) * row->quota / cap; /* weir_window_reserve, the other way round */
+    }
+    unsigned __int128 room = (unsigned __int128)units << 64;
     uint64_t left_ns = (uint64_t)(room / row->release_q64[p->priority]);
     return end_ns - weir_min_u64(left_ns, row->window_ns) +
            (left_ns > 0 && left_ns < row->window_ns);
 }
 
-static inline enum weir_limit_verdict weir_window_plan(struct weir_limit_plan *p,
-                                                       const struct weir_limit_time *time,
-                                                       const uint64_t word[2])
+/* One window of a span: window `k`, of which `left_ns` are left. Fills entry `w` of the plan. */
+WEIR_INLINE enum weir_limit_verdict weir_window_fit(struct weir_limit_plan *p,
+                                                    const struct weir_window_span *span, uint32_t w,
+                                                    uint64_t left_ns)
 {
     const struct weir_shm_limit_row *row = p->row;
-    struct weir_window_span span;
-    weir_window_span_at(&span, row, time->server, time->error_ns, time->now_ns);
+    uint32_t k = span->first + w;
+    uint64_t *at = &p->word->word[k & 1];
+    uint64_t word =
+        weir_load_relaxed_u64(at); /* relaxed: the CAS of pass 2 judges what was read here */
     uint64_t foreign = weir_load_relaxed_u64(
         &p->foreign->word); /* relaxed: an estimate, newer is better, older is legal */
-    p->windows = span.windows;
-    p->window = span.first;
-    for (uint32_t w = 0; w < span.windows; w++) {
-        uint32_t k = span.first + w;
-        bool ahead;
-        uint32_t own = weir_window_units(word[k & 1], k, &ahead);
-        if (WEIR_UNLIKELY(ahead)) {
-            return WEIR_LIMIT_AGAIN;
-        }
-        uint64_t used = own;
-        if (weir_window_id(foreign) == k) {
-            used += (uint32_t)foreign;
-        }
-        uint32_t reserve =
-            weir_window_reserve(row, p->priority, w == 0 ? span.left_ns : row->window_ns);
-        if (used + p->units + reserve > span.cap) {
-            if ((uint64_t)p->units + row->reserve_min[p->priority] > row->quota) {
-                return WEIR_LIMIT_NEVER;
-            }
-            p->earliest_ns = weir_window_earliest(p, span.cap, used,
-                                                  span.end_ns + (w == 0 ? 0 : row->window_ns));
-            return WEIR_LIMIT_NO;
-        }
-        p->word_at[w] = k & 1;
-        p->seen[w] = word[k & 1];
-        p->next[w] = weir_window_word(k, own + p->units);
-        p->room =
-            span.cap - used - p->units - reserve; /* of the later window, where there are two */
-        p->price = p->units;
+    bool ahead;
+    uint32_t own = weir_window_units(word, k, &ahead);
+    if (WEIR_UNLIKELY(ahead)) {
+        return WEIR_LIMIT_AGAIN;
     }
+    uint64_t used = own;
+    if (WEIR_UNLIKELY(weir_window_id(foreign) == k)) {
+        used += (uint32_t)foreign;
+    }
+    uint64_t wanted = used + p->units + weir_window_reserve(row, p->priority, left_ns, span->cap);
+    if (WEIR_UNLIKELY(wanted > span->cap)) {
+        if ((uint64_t)p->units + row->reserve_min[p->priority] > row->quota) {
+            return WEIR_LIMIT_NEVER;
+        }
+        p->earliest_ns =
+            weir_window_earliest(p, span->cap, used, span->end_ns + (w == 0 ? 0 : row->window_ns));
+        return WEIR_LIMIT_NO;
+    }
+    p->at[w] = at;
+    p->seen[w] = word;
+    p->next[w] = weir_window_word(k, own + p->units);
+    p->room = span->cap - wanted; /* of the later window, where there are two */
     return WEIR_LIMIT_YES;
 }
 
+WEIR_INLINE enum weir_limit_verdict weir_window_plan(struct weir_limit_plan *p,
+                                                     const struct weir_limit_time *time)
+{
+    struct weir_window_span span;
+    weir_window_span_at(&span, p->cache, p->row, time->server, time->error_ns, time->now_ns);
+    p->windows = span.windows;
+    p->window = span.first;
+    p->price = p->units;
+    p->at[1] = NULL;
+    p->seen[1] = 0;
+    p->next[1] = 0;
+    enum weir_limit_verdict v = weir_window_fit(p, &span, 0, span.left_ns);
+    if (WEIR_UNLIKELY(span.windows == 2 && v == WEIR_LIMIT_YES)) {
+        return weir_window_fit(p, &span, 1, p->row->window_ns);
+    }
+    return v;
+}
+
 /* Pass 1. Pure but for the loads of the words; in a header so that the permit path keeps it in registers. */
-static inline enum weir_limit_verdict weir_limit_plan(struct weir_limit_plan *plan,
-                                                      const struct weir_limit_time *time)
+WEIR_INLINE enum weir_limit_verdict weir_limit_plan(struct weir_limit_plan *plan,
+                                                    const struct weir_limit_time *time)
 {
     /* A cost of zero takes nothing and asks nothing. */
     if (WEIR_UNLIKELY(plan->units == 0)) {
         plan->windows = 0;
         plan->window = 0;
+        plan->at[0] = &plan->word->word[0];
+        plan->seen[0] = 0;
+        plan->next[0] = 0;
         plan->room = UINT64_MAX;
         plan->price = 1;
         return WEIR_LIMIT_YES;
@@ -164,44 +186,16 @@ static inline enum weir_limit_verdict weir_limit_plan(struct weir_limit_plan *pl
     if (WEIR_UNLIKELY(plan->units > plan->row->quota)) {
         return WEIR_LIMIT_NEVER; /* also keeps units * unit_ns inside 64 bits */
     }
-    uint64_t word[2];
-    word[0] = weir_load_acquire_u64(&plan->word->word[0]); /* pair:limit A */
-    if (plan->row->kind == WEIR_LIMIT_TOKEN_BUCKET) {
-        return weir_bucket_plan(plan, time, word[0]);
-    }
-    word[1] = weir_load_acquire_u64(&plan->word->word[1]); /* pair:limit A */
-    return weir_window_plan(plan, time, word);
+    return plan->row->kind == WEIR_LIMIT_TOKEN_BUCKET ? weir_bucket_plan(plan, time)
+                                                      : weir_window_plan(plan, time);
 }
 
-/* Pass 2 where somebody was faster: undoes a half-taken straddle, plans again, tries again. */
+/*
+ * Pass 2 where somebody was faster: undoes a half-taken straddle (`plan->window` is its first window), plans again, tries again. YES:
+ * charged as the plan now says. Anything else: nothing of this limit is charged. (The first try is in weir_permit.c, for speed.)
+ */
 enum weir_limit_verdict weir_limit_take_again(struct weir_limit_plan *plan,
                                               const struct weir_limit_time *time, bool half);
-
-/* Pass 2. YES: charged. Anything else: nothing of this limit is charged. */
-static inline enum weir_limit_verdict weir_limit_take(struct weir_limit_plan *plan,
-                                                      const struct weir_limit_time *time)
-{
-    if (WEIR_UNLIKELY(plan->windows == 0)) {
-        return WEIR_LIMIT_YES;
-    }
-    WEIR_WEAVE("limit:planned");
-    uint64_t seen = plan->seen[0];
-    if (WEIR_UNLIKELY(!weir_cas_u64(&plan->word->word[plan->word_at[0]], &seen,
-                                    plan->next[0]))) { /* pair:limit R */
-        return weir_limit_take_again(plan, time, false);
-    }
-    WEIR_WEAVE("limit:charged");
-    if (WEIR_LIKELY(plan->windows == 1)) {
-        return WEIR_LIMIT_YES;
-    }
-    seen = plan->seen[1];
-    if (weir_cas_u64(&plan->word->word[plan->word_at[1]], &seen,
-                     plan->next[1])) { /* pair:limit R */
-        WEIR_WEAVE("limit:charged_both");
-        return WEIR_LIMIT_YES;
-    }
-    return weir_limit_take_again(plan, time, true);
-}
 
 /* Give a charge back at `now_ns`, by the kind's rule. Returns whether anything changed; a window's charge stays once its timeline is over. */
 bool weir_limit_give(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,

@@ -51,7 +51,7 @@ static enum weir_limit_damage window_audit(const struct weir_shm_limit_row *row,
     uint64_t error_ns = weir_server_clock_error_ns(server, now_ns);
     uint32_t last = window_last(row, server, error_ns, now_ns);
     struct weir_window_span span;
-    weir_window_span_at(&span, row, server, error_ns, now_ns);
+    weir_window_span_at(&span, &(struct weir_window_cache){0}, row, server, error_ns, now_ns);
     enum weir_limit_damage worst = WEIR_LIMIT_SOUND;
     for (uint32_t w = 0; w < 2; w++) {
         uint32_t k = span.first + w;
@@ -139,8 +139,8 @@ static uint64_t window_first(const struct weir_shm_limit_row *row,
                           row->window_inverse, &into_ns);
 }
 
-/* What lies between a charge under `clock` and its count; 0 error while the offset is a convention. */
-static uint64_t slack_of(const struct weir_server_clock *clock, uint64_t now_ns)
+/* The error of the offset at `now_ns`; 0 while it is a convention, by which windows are cut exactly. */
+static uint64_t offset_error_ns(const struct weir_server_clock *clock, uint64_t now_ns)
 {
     return clock->state == WEIR_CLOCK_UNKNOWN ? 0 : weir_server_clock_error_ns(clock, now_ns);
 }
@@ -151,7 +151,7 @@ static uint64_t window_latest(const struct weir_shm_limit_row *row,
                               uint64_t now_ns)
 {
     uint64_t into_ns;
-    uint64_t reach_ns = slack_of(clock, now_ns) + clock->jitter_ns;
+    uint64_t reach_ns = offset_error_ns(clock, now_ns) + clock->jitter_ns;
     uint64_t latest = weir_window_at(now_ns + (uint64_t)clock->offset_ns + reach_ns, row->window_ns,
                                      row->window_inverse, &into_ns);
     return weir_max_u64(latest, first + 1);
@@ -188,8 +188,7 @@ void weir_limit_spend(const struct weir_shm_limit_row *row, struct weir_shm_limi
 static uint64_t carry_of(const struct weir_shm_limit_row *row, const uint64_t old[2],
                          const struct weir_server_clock *from, uint64_t now_ns)
 {
-    uint64_t error_ns =
-        from->state == WEIR_CLOCK_UNKNOWN ? 0 : weir_server_clock_error_ns(from, now_ns);
+    uint64_t error_ns = offset_error_ns(from, now_ns);
     uint64_t width_ns = from->jitter_ns + 2 * error_ns;
     uint64_t into_ns;
     uint64_t k = weir_window_at(now_ns + (uint64_t)from->offset_ns - error_ns, row->window_ns,

@@ -6,41 +6,92 @@
 
 #include <string.h>
 
+/*
+ * What pass 1 leaves to pass 2 for one limit: as few words as possible, because each locked instruction first waits until all stores before
+ * it have left the core. What a slow path needs besides is worked out again there.
+ */
+struct step {
+    uint64_t *at;
+    uint64_t seen;
+    uint64_t next;
+    uint64_t take;       /* first half of the charge: units:32 | index of the word:32 */
+    uint64_t where;      /* second half: kind:8 | windows:8 | limit:16 | window:32 */
+    uint64_t *at_second; /* of a straddle */
+    uint64_t seen_second;
+    uint64_t next_second;
+};
+
 /* One attempt's private state. */
 struct attempt {
     struct weir_limit_time time;
     uint64_t clock_seq;
     uint64_t pause_word;
-    struct weir_limit_plan plan[WEIR_PERMIT_LIMITS_MAX];
+    uint64_t earliest_ns; /* of the limit that refused */
+    struct step step[WEIR_PERMIT_LIMITS_MAX];
 };
+
+static int tables_refresh(struct weir_permit_view *view)
+{
+    uint64_t word = weir_load_acquire_u64(&view->gate->tables); /* pair:tables A */
+    return weir_tables_resolve(&view->tables, word, view->tables_base, view->tables_cnt,
+                               view->tables_stride_bytes, &view->bounds);
+}
+
+/* relaxed: the rows in use were read behind an acquire; only a change sends us there again */
+WEIR_INLINE int tables_current(struct weir_permit_view *view)
+{
+    return WEIR_LIKELY(weir_load_relaxed_u64(&view->gate->tables) == view->tables.word)
+               ? WEIR_OK
+               : tables_refresh(view);
+}
 
 int weir_permit_refresh(struct weir_permit_view *view)
 {
-    uint64_t word = weir_load_acquire_u64(&view->gate->tables); /* pair:tables A */
-    if (WEIR_LIKELY(word == view->tables.word)) {
-        return WEIR_OK;
+    return tables_current(view);
+}
+
+/*
+ * Copy the provider's clock and the epoch of its timeline. The epoch is raised after CLOSED is published, so one that is the same before
+ * and after the copy belongs to it (or the copy says CLOSED).
+ */
+static const struct weir_permit_clock *clock_refresh(struct weir_permit_view *view,
+                                                     uint32_t provider)
+{
+    const struct weir_shm_provider *p = &view->provider[provider];
+    struct weir_permit_clock *cache = &view->clock[provider];
+    for (int i = 0; i < WEIR_PERMIT_ATTEMPTS; i++) {
+        uint64_t value[WEIR_SERVER_CLOCK_WORDS];
+        uint64_t epoch = weir_load_acquire_u64(&p->clock_epoch); /* pair:epoch A */
+        if (!weir_latch_read(&p->clock_seq, p->clock, value, WEIR_SERVER_CLOCK_WORDS,
+                             &cache->seq)) {
+            break;
+        }
+        memcpy(&cache->clock, value, sizeof cache->clock);
+        cache->epoch = epoch;
+        if (weir_load_acquire_u64(&p->clock_epoch) == epoch) { /* pair:epoch A */
+            return cache;
+        }
     }
-    return weir_tables_resolve(&view->tables, word, view->tables_base, view->tables_cnt,
-                               view->tables_stride_bytes, &view->bounds);
+    cache->seq = UINT64_MAX; /* of no publication: the next permit reads again */
+    return NULL;
+}
+
+/* relaxed: the copy was read behind an acquire; only a change sends us there again */
+WEIR_INLINE const struct weir_permit_clock *clock_current(struct weir_permit_view *view,
+                                                          uint32_t provider)
+{
+    const struct weir_permit_clock *cache = &view->clock[provider];
+    return WEIR_LIKELY(weir_load_relaxed_u64(&view->provider[provider].clock_seq) == cache->seq)
+               ? cache
+               : clock_refresh(view, provider);
 }
 
 const struct weir_server_clock *weir_permit_server_clock(struct weir_permit_view *view,
                                                          uint32_t provider, uint64_t *seq)
 {
-    const struct weir_shm_provider *p = &view->provider[provider];
-    struct weir_permit_clock *cache = &view->clock[provider];
-    uint64_t now_seq = weir_load_acquire_u64(&p->clock_seq); /* pair:latch A */
-    if (WEIR_UNLIKELY(now_seq != cache->seq)) {
-        uint64_t value[WEIR_SERVER_CLOCK_WORDS];
-        if (!weir_latch_read(&p->clock_seq, p->clock, value, WEIR_SERVER_CLOCK_WORDS,
-                             &cache->seq)) {
-            cache->seq = 0;
-            return NULL;
-        }
-        memcpy(&cache->clock, value, sizeof cache->clock);
-    }
-    *seq = cache->seq;
-    return &cache->clock;
+    const struct weir_permit_clock *c = clock_current(view, provider);
+    *seq = c != NULL ? c->seq : 0;
+    return c != NULL ? &c->clock : NULL;
 }
 
 struct weir_shm_limit_word *weir_permit_word(const struct weir_permit_view *view, uint32_t limit,
@@ -64,9 +115,9 @@ static int deny(struct weir_permit *permit, uint32_t reason, uint32_t limit, uin
 }
 
 /* What stands before any limit: lease, block, pauses. */
-static inline int gate_check(const struct weir_permit_view *view,
-                             const struct weir_shm_route_row *route, struct attempt *a,
-                             struct weir_permit *permit)
+WEIR_INLINE int gate_check(const struct weir_permit_view *view,
+                           const struct weir_shm_route_row *route, struct attempt *a,
+                           struct weir_permit *permit)
 {
     uint64_t now_ns = a->time.now_ns;
     /* relaxed: an older lease ends earlier, so staleness is on the safe side */
@@ -78,9 +129,9 @@ static inline int gate_check(const struct weir_permit_view *view,
                        weir_load_relaxed_u32(view->block)) != 0)) {
         return deny(permit, WEIR_REASON_BLOCKED, UINT32_MAX, UINT64_MAX);
     }
-    a->pause_word = weir_load_acquire_u64(&view->pause[route->provider].word); /* pair:pause A */
-    uint64_t board =
-        weir_load_acquire_u64(&view->provider[route->provider].pause); /* pair:pause A */
+    /* relaxed, both: nothing is read behind a pause but the pause */
+    a->pause_word = weir_load_relaxed_u64(&view->pause[route->provider].word);
+    uint64_t board = weir_load_relaxed_u64(&view->provider[route->provider].pause);
     if (weir_pause_holds(a->pause_word, now_ns) || weir_pause_holds(board, now_ns)) {
         uint64_t until_ns =
             weir_max_u64(weir_pause_until_ns(a->pause_word), weir_pause_until_ns(board));
@@ -90,28 +141,33 @@ static inline int gate_check(const struct weir_permit_view *view,
 }
 
 /* Read the clock of this attempt. */
-static inline int time_read(struct weir_permit_view *view, const struct weir_shm_route_row *route,
-                            struct attempt *a, struct weir_permit *permit)
+WEIR_INLINE int time_read(struct weir_permit_view *view, const struct weir_shm_route_row *route,
+                          struct attempt *a, struct weir_permit *permit)
 {
-    a->time = (struct weir_limit_time){.now_ns = weir_clock_now(&view->time)};
+    a->time.now_ns = weir_clock_now(&view->time);
+    a->time.error_ns = 0;
+    a->time.server = NULL;
+    a->time.epoch.now = NULL;
+    a->time.epoch.seen = 0;
     if ((route->flags & WEIR_ROUTE_NEEDS_CLOCK) != 0) {
-        /* The epoch first: it is raised after CLOSED is published, so a new one never goes with the old clock. (pair:epoch A) */
-        a->time.epoch.now = &view->provider[route->provider].clock_epoch;
-        a->time.epoch.seen = weir_load_acquire_u64(a->time.epoch.now);
-        a->time.server = weir_permit_server_clock(view, route->provider, &a->clock_seq);
-        if (WEIR_UNLIKELY(a->time.server == NULL || a->time.server->state == WEIR_CLOCK_CLOSED)) {
+        const struct weir_permit_clock *clock = clock_current(view, route->provider);
+        if (WEIR_UNLIKELY(clock == NULL || clock->clock.state == WEIR_CLOCK_CLOSED)) {
             return deny(permit, WEIR_REASON_CLOCK_MOVING, UINT32_MAX,
                         a->time.now_ns + WEIR_NS_PER_MS);
         }
-        a->time.error_ns = weir_server_clock_error_ns(a->time.server, a->time.now_ns);
+        a->clock_seq = clock->seq;
+        a->time.server = &clock->clock;
+        a->time.epoch.now = &view->provider[route->provider].clock_epoch;
+        a->time.epoch.seen = clock->epoch;
+        a->time.error_ns = weir_server_clock_error_ns(&clock->clock, a->time.now_ns);
     }
     return WEIR_OK;
 }
 
 /* Is the call one that this route can have? Looked at once, before the attempts. */
-static inline int call_check(const struct weir_permit_view *view,
-                             const struct weir_shm_route_row *route, weir_scope_id scope,
-                             const struct weir_cost *units, unsigned priority)
+WEIR_INLINE int call_check(const struct weir_permit_view *view,
+                           const struct weir_shm_route_row *route, weir_scope_id scope,
+                           const struct weir_cost *units, unsigned priority)
 {
     if (WEIR_UNLIKELY(priority >= WEIR_PRIORITY_CNT)) {
         return WEIR_E_PRIORITY;
@@ -132,8 +188,8 @@ static inline int call_check(const struct weir_permit_view *view,
 }
 
 static int refuse(const struct weir_permit_view *view, const struct weir_shm_route_row *route,
-                  const struct attempt *a, uint32_t i, enum weir_limit_verdict verdict, bool count,
-                  struct weir_permit *permit)
+                  const struct attempt *a, uint32_t i, enum weir_limit_verdict verdict,
+                  unsigned priority, bool count, struct weir_permit *permit)
 {
     uint32_t limit = route->limit[i];
     if (verdict == WEIR_LIMIT_NEVER) {
@@ -141,11 +197,11 @@ static int refuse(const struct weir_permit_view *view, const struct weir_shm_rou
         return WEIR_E_COST;
     }
     if (count && view->meter.refused != NULL) {
-        uint32_t *n = &view->meter.refused[limit * WEIR_PRIORITY_CNT + a->plan[i].priority];
+        uint32_t *n = &view->meter.refused[limit * WEIR_PRIORITY_CNT + priority];
         weir_store_relaxed_u32(n, weir_load_relaxed_u32(n) + 1); /* relaxed: own line, statistics */
     }
     if (verdict == WEIR_LIMIT_NO) {
-        return deny(permit, WEIR_REASON_LIMIT_FULL, limit, a->plan[i].earliest_ns);
+        return deny(permit, WEIR_REASON_LIMIT_FULL, limit, a->earliest_ns);
     }
     return deny(permit, WEIR_REASON_LIMIT_DAMAGED, limit, a->time.now_ns + 10 * WEIR_NS_PER_MS);
 }
@@ -158,52 +214,80 @@ struct ask {
     unsigned priority;
 };
 
-/* Pass 1. `*worst` is the limit that refused; `*scarcest` the one to take first. */
-static inline enum weir_limit_verdict pass_one(const struct weir_permit_view *view,
-                                               const struct ask *ask, struct attempt *a,
-                                               uint32_t *worst, uint32_t *scarcest)
+/* What limit `i` of the call is asked, before it is planned. Returns the index of its word. */
+WEIR_INLINE uint32_t plan_ask(struct weir_permit_view *view, const struct ask *ask, uint32_t i,
+                              struct weir_limit_plan *p)
 {
-    uint32_t cnt = ask->route->limit_cnt;
-    *scarcest = 0;
-    for (uint32_t i = 0; i < cnt; i++) {
-        struct weir_limit_plan *p = &a->plan[i];
-        uint32_t limit = ask->route->limit[i];
-        p->row = &view->tables.limit[limit];
-        p->word_index =
-            p->row->word_first + ((uint32_t)(ask->scope >> p->row->scope_shift) & 0xffffU);
-        p->word = &view->word[p->word_index];
-        p->foreign = &view->foreign[p->word_index];
-        p->units = ask->units != NULL ? ask->units->units[i] : ask->route->cost[i];
-        p->priority = ask->priority;
-        enum weir_limit_verdict v = weir_limit_plan(p, &a->time);
-        if (WEIR_UNLIKELY(v != WEIR_LIMIT_YES)) {
-            *worst = i;
-            return v;
-        }
-        /* room / price compared without dividing */
-        const struct weir_limit_plan *best = &a->plan[*scarcest];
-        if (i > 0 &&
-            (unsigned __int128)p->room * best->price < (unsigned __int128)best->room * p->price) {
-            *scarcest = i;
-        }
-    }
-    return WEIR_LIMIT_YES;
+    p->row = &view->tables.limit[ask->route->limit[i]];
+    p->cache = &view->window[ask->route->limit[i]];
+    uint32_t index = p->row->word_first + ((uint32_t)(ask->scope >> p->row->scope_shift) & 0xffffU);
+    p->word = &view->word[index];
+    weir_prefetch_write(p->word);
+    p->foreign = &view->foreign[index];
+    p->units = ask->units != NULL ? ask->units->units[i] : ask->route->cost[i];
+    p->priority = ask->priority;
+    return index;
 }
 
-/* Two whole words into place: built narrow on the stack and copied, a charge would wait for its own stores. */
-static inline void charge_fill(struct weir_charge *c, const struct weir_limit_plan *p,
-                               uint32_t limit)
+/* Keep what pass 2 and the charge need of a plan that says yes. */
+WEIR_INLINE void step_fill(struct step *s, const struct weir_limit_plan *p, uint32_t limit,
+                           uint32_t index)
 {
-    const uint64_t take = (uint64_t)p->units << 32 | p->word_index;
-    const uint64_t where = (uint64_t)p->row->kind << 56 | (uint64_t)p->windows << 48 |
-                           (uint64_t)limit << 32 | p->window;
     _Static_assert(
         offsetof(struct weir_charge, units) == 4 && offsetof(struct weir_charge, window) == 8 &&
             offsetof(struct weir_charge, limit) == 12 &&
             offsetof(struct weir_charge, windows) == 14 && offsetof(struct weir_charge, kind) == 15,
-        "as composed above, little endian");
-    memcpy(c, &take, sizeof take);
-    memcpy((char *)c + sizeof take, &where, sizeof where);
+        "take and where are a charge as it lies in memory, little endian");
+    s->at = p->at[0];
+    s->seen = p->seen[0];
+    s->next = p->next[0];
+    s->take = (uint64_t)p->units << 32 | index;
+    s->where = (uint64_t)p->row->kind << 56 | (uint64_t)p->windows << 48 | (uint64_t)limit << 32 |
+               p->window;
+    if (WEIR_UNLIKELY(p->windows == 2)) {
+        s->at_second = p->at[1];
+        s->seen_second = p->seen[1];
+        s->next_second = p->next[1];
+    }
+}
+
+WEIR_INLINE uint32_t step_windows(const struct step *s)
+{
+    return (uint32_t)(s->where >> 48) & 255U;
+}
+
+WEIR_INLINE void charge_fill(struct weir_charge *c, const struct step *s)
+{
+    memcpy(c, &s->take, sizeof s->take);
+    memcpy((char *)c + sizeof s->take, &s->where, sizeof s->where);
+}
+
+/* Pass 1. `*worst` is the limit that refused; `*scarcest` the one to take first. */
+WEIR_INLINE enum weir_limit_verdict pass_one(struct weir_permit_view *view, const struct ask *ask,
+                                             struct attempt *a, uint32_t *worst, uint32_t *scarcest)
+{
+    uint64_t least_room = 0;
+    uint64_t least_price = 0;
+    *scarcest = 0;
+    for (uint32_t i = 0; i < ask->route->limit_cnt; i++) {
+        struct weir_limit_plan p;
+        uint32_t index = plan_ask(view, ask, i, &p);
+        enum weir_limit_verdict v = weir_limit_plan(&p, &a->time);
+        if (WEIR_UNLIKELY(v != WEIR_LIMIT_YES)) {
+            *worst = i;
+            a->earliest_ns = v == WEIR_LIMIT_NO ? p.earliest_ns : 0;
+            return v;
+        }
+        step_fill(&a->step[i], &p, ask->route->limit[i], index);
+        /* room / price compared without dividing */
+        if (i == 0 ||
+            (unsigned __int128)p.room * least_price < (unsigned __int128)least_room * p.price) {
+            *scarcest = i;
+            least_room = p.room;
+            least_price = p.price;
+        }
+    }
+    return WEIR_LIMIT_YES;
 }
 
 /* Undo what pass 2 has taken so far: bit i of `taken`. Windows of a timeline that has ended stay charged. */
@@ -214,9 +298,9 @@ static void roll_back(struct weir_permit_view *view, const struct weir_shm_route
     for (uint32_t i = 0; i < route->limit_cnt; i++) {
         if ((taken >> i & 1U) != 0) {
             struct weir_charge c;
-            charge_fill(&c, &a->plan[i], route->limit[i]);
-            (void)weir_limit_give(a->plan[i].row, a->plan[i].word, &c, a->time.now_ns, now_ns,
-                                  &a->time.epoch);
+            charge_fill(&c, &a->step[i]);
+            (void)weir_limit_give(&view->tables.limit[route->limit[i]], &view->word[c.word], &c,
+                                  a->time.now_ns, now_ns, &a->time.epoch);
             WEIR_WEAVE("permit:rolled_back_one");
         }
     }
@@ -226,14 +310,55 @@ static void roll_back(struct weir_permit_view *view, const struct weir_shm_route
     }
 }
 
-/* Pass 2: all charged, or nothing. */
-static inline bool pass_two(struct weir_permit_view *view, const struct weir_shm_route_row *route,
-                            struct attempt *a, uint32_t scarcest)
+/* Somebody was faster on limit `i`. `half`: the first window of its straddle is charged. */
+static bool step_again(struct weir_permit_view *view, const struct ask *ask, struct attempt *a,
+                       uint32_t i, bool half)
 {
+    struct weir_limit_plan p;
+    uint32_t index = plan_ask(view, ask, i, &p);
+    p.window = (uint32_t)a->step[i].where;
+    if (weir_limit_take_again(&p, &a->time, half) != WEIR_LIMIT_YES) {
+        return false;
+    }
+    step_fill(&a->step[i], &p, ask->route->limit[i], index);
+    return true;
+}
+
+/* Charge one limit. */
+WEIR_INLINE bool step_take(struct weir_permit_view *view, const struct ask *ask, struct attempt *a,
+                           uint32_t i)
+{
+    const struct step *s = &a->step[i];
+    uint64_t seen = s->seen;
+    uint32_t windows = step_windows(s);
+    if (WEIR_UNLIKELY(windows == 0)) {
+        return true; /* a cost of 0 */
+    }
+    WEIR_WEAVE("limit:planned");
+    if (WEIR_UNLIKELY(!weir_cas_u64(s->at, &seen, s->next))) { /* pair:limit R */
+        return step_again(view, ask, a, i, false);
+    }
+    WEIR_WEAVE("limit:charged");
+    if (WEIR_LIKELY(windows == 1)) {
+        return true;
+    }
+    seen = s->seen_second;
+    if (weir_cas_u64(s->at_second, &seen, s->next_second)) { /* pair:limit R */
+        WEIR_WEAVE("limit:charged_both");
+        return true;
+    }
+    return step_again(view, ask, a, i, true);
+}
+
+/* Pass 2: all charged, or nothing. */
+WEIR_INLINE bool pass_two(struct weir_permit_view *view, const struct ask *ask, struct attempt *a,
+                          uint32_t scarcest)
+{
+    const struct weir_shm_route_row *route = ask->route;
     uint32_t taken = 0;
-    for (uint32_t step = 0; step < route->limit_cnt; step++) {
-        uint32_t i = step == 0 ? scarcest : (step <= scarcest ? step - 1 : step);
-        if (WEIR_UNLIKELY(weir_limit_take(&a->plan[i], &a->time) != WEIR_LIMIT_YES)) {
+    for (uint32_t n = 0; n < route->limit_cnt; n++) {
+        uint32_t i = n == 0 ? scarcest : (n <= scarcest ? n - 1 : n);
+        if (WEIR_UNLIKELY(!step_take(view, ask, a, i))) {
             roll_back(view, route, a, taken);
             return false;
         }
@@ -250,21 +375,28 @@ static inline bool pass_two(struct weir_permit_view *view, const struct weir_shm
     return true;
 }
 
-static inline void permit_fill(struct weir_permit_view *view, weir_route_id id,
-                               const struct weir_shm_route_row *route, const struct attempt *a,
-                               unsigned priority, struct weir_permit *permit)
+WEIR_INLINE void permit_fill(struct weir_permit_view *view, weir_route_id id,
+                             const struct weir_shm_route_row *route, const struct attempt *a,
+                             unsigned priority, struct weir_permit *permit)
 {
+    const uint64_t whose = (uint64_t)weir_pause_generation(a->pause_word) << 32 | id;
+    const uint64_t state =
+        (a->time.epoch.seen & 0xffffU) << 48 | (view->tables.word >> 32 & 0xffffU) << 32 |
+        (uint64_t)route->limit_cnt << 16 | (uint64_t)priority << 8 | WEIR_PERMIT_GRANTED;
+    _Static_assert(
+        offsetof(struct weir_permit, pause_generation) == offsetof(struct weir_permit, route) + 4 &&
+            offsetof(struct weir_permit, priority) == offsetof(struct weir_permit, state) + 1 &&
+            offsetof(struct weir_permit, charge_cnt) == offsetof(struct weir_permit, state) + 2 &&
+            offsetof(struct weir_permit, tables_generation) ==
+                offsetof(struct weir_permit, state) + 4 &&
+            offsetof(struct weir_permit, clock_epoch) == offsetof(struct weir_permit, state) + 6,
+        "as composed above, little endian");
     permit->granted_at_ns = a->time.now_ns;
     permit->use_by_ns = a->time.now_ns + view->tables.provider[route->provider].slack_ns;
-    permit->route = id;
-    permit->pause_generation = weir_pause_generation(a->pause_word);
-    permit->state = WEIR_PERMIT_GRANTED;
-    permit->priority = (uint8_t)priority;
-    permit->charge_cnt = (uint16_t)route->limit_cnt;
-    permit->tables_generation = (uint16_t)(view->tables.word >> 32);
-    permit->clock_epoch = (uint16_t)a->time.epoch.seen;
+    memcpy((char *)permit + offsetof(struct weir_permit, route), &whose, sizeof whose);
+    memcpy((char *)permit + offsetof(struct weir_permit, state), &state, sizeof state);
     for (uint32_t i = 0; i < route->limit_cnt; i++) {
-        charge_fill(&permit->charge[i], &a->plan[i], route->limit[i]);
+        charge_fill(&permit->charge[i], &a->step[i]);
     }
     if (view->meter.granted != NULL) {
         uint32_t *n = &view->meter.granted[id * WEIR_PRIORITY_CNT + priority];
@@ -273,8 +405,8 @@ static inline void permit_fill(struct weir_permit_view *view, weir_route_id id,
 }
 
 /* The attempts of one call; with `look` only pass 1, and nothing is counted. */
-static inline int attempts(struct weir_permit_view *view, weir_route_id id, const struct ask *ask,
-                           bool look, struct weir_permit *permit)
+WEIR_INLINE int attempts(struct weir_permit_view *view, weir_route_id id, const struct ask *ask,
+                         bool look, struct weir_permit *permit)
 {
     struct attempt a;
     enum weir_limit_verdict verdict = WEIR_LIMIT_YES;
@@ -288,19 +420,20 @@ static inline int attempts(struct weir_permit_view *view, weir_route_id id, cons
         }
         verdict = pass_one(view, ask, &a, &worst, &scarcest);
         if (WEIR_UNLIKELY(verdict != WEIR_LIMIT_YES && verdict != WEIR_LIMIT_AGAIN)) {
-            return refuse(view, ask->route, &a, worst, verdict, !look, permit);
+            return refuse(view, ask->route, &a, worst, verdict, ask->priority, !look, permit);
         }
         if (look && verdict == WEIR_LIMIT_YES) {
             return WEIR_OK;
         }
-        if (WEIR_LIKELY(verdict == WEIR_LIMIT_YES && pass_two(view, ask->route, &a, scarcest))) {
+        if (WEIR_LIKELY(verdict == WEIR_LIMIT_YES && pass_two(view, ask, &a, scarcest))) {
             permit_fill(view, id, ask->route, &a, ask->priority, permit);
             return WEIR_OK;
         }
     }
     if (verdict == WEIR_LIMIT_AGAIN) {
         /* Four clock readings, and the word still bears a window that has not come: nobody honest wrote that. */
-        return refuse(view, ask->route, &a, worst, WEIR_LIMIT_DAMAGED, !look, permit);
+        return refuse(view, ask->route, &a, worst, WEIR_LIMIT_DAMAGED, ask->priority, !look,
+                      permit);
     }
     if (view->meter.head != NULL) {
         uint32_t *c = &view->meter.head->contended;
@@ -309,12 +442,12 @@ static inline int attempts(struct weir_permit_view *view, weir_route_id id, cons
     return WEIR_CONTENDED;
 }
 
-static inline int enter(struct weir_permit_view *view, weir_route_id route, weir_scope_id scope,
-                        const struct weir_cost *units, unsigned priority, bool look,
-                        struct weir_permit *permit)
+WEIR_INLINE int enter(struct weir_permit_view *view, weir_route_id route, weir_scope_id scope,
+                      const struct weir_cost *units, unsigned priority, bool look,
+                      struct weir_permit *permit)
 {
     permit->state = WEIR_PERMIT_NONE; /* whatever comes: an older grant in this memory is over */
-    int rc = weir_permit_refresh(view);
+    int rc = tables_current(view);
     if (WEIR_UNLIKELY(rc != WEIR_OK)) {
         return rc;
     }

@@ -10,9 +10,10 @@
  *                            when it finds it (ledger), nobody waits.
  *   dies before settling     the charge stays until its window ends or its bucket refills
  *
- * Promise 1 rests on: charge before send; straddle (weir_window.h); lease and clock epoch looked at after the charges; refunds only by the
- * kinds' rules. After the last CAS the clock's sequence is read again: if the worker began to re-align the windows meanwhile, the permit
- * is refused, and its window charges stay: they may lie in windows that no longer mean what they meant, and the worker carries them over.
+ * Promise 1 rests on: charge before send; straddle (weir_window.h); the clock's sequence looked at after the charges; use_by_ns, which
+ * bounds what a lease that ends meanwhile lets out; refunds only by the kinds' rules. After the last CAS the clock's sequence is read
+ * again: if the worker began to re-align the windows meanwhile, the permit starts over, and its window charges stay: they may lie in
+ * windows that no longer mean what they meant, and the worker carries them over.
  * For the same reason a permit is given back only under the tables and on the timeline of its grant.
  *
  * No lock, no system call, no allocation, no loop without a bound. Cost: one clock reading, two loads and one CAS per limit.
@@ -42,6 +43,7 @@ struct weir_meter {
 /* A provider's clock as last copied from its latch. */
 struct weir_permit_clock {
     uint64_t seq;
+    uint64_t epoch; /* of the timeline that `clock` belongs to */
     struct weir_server_clock clock;
 };
 
@@ -61,6 +63,7 @@ struct weir_permit_view {
     struct weir_clock time;
     struct weir_meter meter;
     struct weir_permit_clock clock[WEIR_PROVIDERS_MAX];
+    struct weir_window_cache window[WEIR_LIMITS_MAX];
 };
 
 /*

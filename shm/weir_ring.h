@@ -77,10 +77,10 @@ enum weir_ring_answer {
     WEIR_RING_OK = 0,
     WEIR_RING_FULL = 1,  /* put: n entries are inside */
     WEIR_RING_EMPTY = 2, /* take: none is inside */
-    WEIR_RING_BUSY =
-        3, /* others were faster each time, or (put) the ring is damaged: nothing was done */
-    WEIR_RING_CORRUPT =
-        4, /* take: so much was repaired that the caller should go and sweep the slots instead */
+    /* others were faster each time, or (put) the ring is damaged: nothing was done */
+    WEIR_RING_BUSY = 3,
+    /* take: so much was repaired that the caller should go and sweep the slots instead */
+    WEIR_RING_CORRUPT = 4,
 };
 
 /*
@@ -123,8 +123,8 @@ struct weir_ring_consumer {
     struct weir_ring ring;
     uint64_t *head;
     uint64_t tail_repaired; /* times a tail outside its legal range was pulled back to head */
-    uint64_t
-        cell_poisoned; /* cells that held no legal entry and were skipped; 0 while every producer is honest */
+    /* cells that held no legal entry and were skipped; 0 while every producer is honest */
+    uint64_t cell_poisoned;
 };
 
 /*

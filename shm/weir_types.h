@@ -95,37 +95,37 @@ enum weir_reason {
     WEIR_REASON_PAUSED = 2,      /* the provider told someone to stop, or an operator did */
     WEIR_REASON_LEASE_ENDED = 3, /* no broker owns the limits any more */
     WEIR_REASON_BLOCKED = 4,     /* an operator stopped this client, or all */
-    WEIR_REASON_LIMIT_DAMAGED =
-        5, /* a limit word is outside its legal range; the broker repairs it within 10 ms */
-    WEIR_REASON_CLOCK_MOVING =
-        6, /* the provider's clock is being re-aligned: a matter of microseconds */
+    /* a limit word is outside its legal range; the broker repairs it within 10 ms */
+    WEIR_REASON_LIMIT_DAMAGED = 5,
+    /* the provider's clock is being re-aligned: a matter of microseconds */
+    WEIR_REASON_CLOCK_MOVING = 6,
 };
 
 /* A refusal: which limit, and the earliest instant at which the same call could pass if nobody else came first. */
 struct weir_denial {
     uint32_t reason; /* enum weir_reason */
-    uint32_t
-        limit; /* index of the limit, for weir_limit_get; UINT32_MAX where no single limit is the cause */
+    /* index of the limit, for weir_limit_get; UINT32_MAX where no single limit is the cause */
+    uint32_t limit;
     uint64_t earliest_ns; /* weir time; UINT64_MAX where it depends on somebody's decision */
 };
 
 /* How a request ended. Every request ends exactly once, with one of these. */
 enum weir_result {
     WEIR_RESULT_UNSET = 0,
-    WEIR_RESULT_DONE =
-        1, /* an HTTP answer arrived whole; its status may still be an error of the exchange */
+    /* an HTTP answer arrived whole; its status may still be an error of the exchange */
+    WEIR_RESULT_DONE = 1,
     WEIR_RESULT_REFUSED = 2,   /* not sent: no permit before the deadline; `denial` says why */
     WEIR_RESULT_EXPIRED = 3,   /* not sent: the deadline passed while it waited */
     WEIR_RESULT_CANCELLED = 4, /* not sent: the client took it back */
     WEIR_RESULT_REJECTED = 5, /* not sent: the broker found the request invalid; `error` says why */
     WEIR_RESULT_NOT_SENT = 6, /* not sent: no connection; nothing reached the exchange */
     WEIR_RESULT_FAILED = 7,   /* sent, an idempotent call, and no whole answer came */
-    WEIR_RESULT_OUTCOME_UNKNOWN =
-        8, /* sent, not idempotent, and no whole answer came: ask the exchange before repeating */
+    /* sent, not idempotent, and no whole answer came: ask the exchange before repeating */
+    WEIR_RESULT_OUTCOME_UNKNOWN = 8,
     WEIR_RESULT_TOO_LARGE = 9, /* sent and answered, but the answer is above the route's cap */
     WEIR_RESULT_NO_ROOM = 10, /* not sent: the arena had no room for an answer of the route's cap */
-    WEIR_RESULT_TIMEOUT =
-        11, /* sent, an idempotent call; the deadline passed before the whole answer came */
+    /* sent, an idempotent call; the deadline passed before the whole answer came */
+    WEIR_RESULT_TIMEOUT = 11,
 };
 
 /* HTTP methods that a route can have. */
@@ -186,8 +186,8 @@ struct weir_charge {
  */
 struct weir_permit {
     uint64_t granted_at_ns; /* weir time of the grant */
-    uint64_t
-        use_by_ns; /* write the request before this instant, or settle with WEIR_OUTCOME_NOT_SENT and ask again */
+    /* write the request before this instant, or settle with WEIR_OUTCOME_NOT_SENT and ask again */
+    uint64_t use_by_ns;
     struct weir_denial denial; /* filled with the answer WEIR_DENIED */
     uint32_t route;
     uint32_t pause_generation; /* a late 429 of this permit does not pause again after a resume */
@@ -197,14 +197,15 @@ struct weir_permit {
     uint16_t tables_generation; /* under which tables it was granted */
     uint16_t clock_epoch;       /* on which timeline its windows lie */
     struct weir_charge charge[WEIR_PERMIT_LIMITS_MAX];
+    uint64_t reserved[2]; /* for kinds to come; not touched today */
 };
 
 /* What became of a call that was made with a permit. */
 enum weir_outcome_kind {
     WEIR_OUTCOME_UNSET = 0,
     WEIR_OUTCOME_NOT_SENT = 1, /* no byte was written: the permit is given back */
-    WEIR_OUTCOME_ANSWERED =
-        2, /* an HTTP answer came; `status` and `retry_after_ns` are looked at */
+    /* an HTTP answer came; `status` and `retry_after_ns` are looked at */
+    WEIR_OUTCOME_ANSWERED = 2,
     WEIR_OUTCOME_NO_ANSWER = 3, /* sent, and nothing is known: the charge stays */
 };
 

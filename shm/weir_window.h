@@ -78,14 +78,40 @@ static inline uint64_t weir_window_at(uint64_t t_ns, uint64_t window_ns, uint64_
     return k;
 }
 
+/*
+ * The window that a thread looked up last. Most permits fall into the same one, and a guess that the CPU predicts right lets it load the
+ * word before the clock reading has come through two multiplications. Absolute server time, so a moved offset needs no care.
+ */
+struct weir_window_cache {
+    uint64_t start_ns;
+    uint64_t window_ns; /* 0: nothing cached */
+    uint64_t k;
+};
+
+/* weir_window_at through the cache. */
+static inline uint64_t weir_window_at_cached(struct weir_window_cache *cache, uint64_t t_ns,
+                                             uint64_t window_ns, uint64_t inverse,
+                                             uint64_t *into_ns)
+{
+    uint64_t into = t_ns - cache->start_ns;
+    if (WEIR_LIKELY(into < window_ns && cache->window_ns == window_ns)) {
+        *into_ns = into;
+        return cache->k;
+    }
+    cache->k = weir_window_at(t_ns, window_ns, inverse, into_ns);
+    cache->start_ns = t_ns - *into_ns;
+    cache->window_ns = window_ns;
+    return cache->k;
+}
+
 /* Where a call granted now falls: what one permit must charge. */
 struct weir_window_span {
     uint32_t first;   /* id of the first window charged */
     uint32_t windows; /* 1 or 2 */
     uint32_t cap;     /* units that may be charged in all, before headroom */
     uint64_t left_ns; /* until the first window ends */
-    uint64_t
-        end_ns; /* weir time at which the span's first window is surely over, for a denial's earliest_ns */
+    /* weir time at which the span's first window is surely over, for a denial's earliest_ns */
+    uint64_t end_ns;
 };
 
 /* Error of the server clock at `now_ns`: grows with age, so it keeps growing while the worker is dead. */
@@ -113,9 +139,10 @@ static inline uint32_t weir_window_cap(const struct weir_shm_limit_row *limit,
 }
 
 /*
- * Fill `span` for a call granted at `now_ns`. `error_ns` from weir_server_clock_error_ns. Cost: two multiplications.
+ * Fill `span` for a call granted at `now_ns`. `error_ns` from weir_server_clock_error_ns; `cache` is the caller's own (zeroed at first).
  */
 static inline void weir_window_span_at(struct weir_window_span *span,
+                                       struct weir_window_cache *cache,
                                        const struct weir_shm_limit_row *limit,
                                        const struct weir_server_clock *clock, uint64_t error_ns,
                                        uint64_t now_ns)
@@ -125,7 +152,8 @@ static inline void weir_window_span_at(struct weir_window_span *span,
     uint64_t server_ns = now_ns + (uint64_t)clock->offset_ns;
     uint64_t low_ns = known ? server_ns - error_ns : server_ns;
     uint64_t into_ns;
-    uint64_t k = weir_window_at(low_ns, limit->window_ns, limit->window_inverse, &into_ns);
+    uint64_t k =
+        weir_window_at_cached(cache, low_ns, limit->window_ns, limit->window_inverse, &into_ns);
     span->first = (uint32_t)k;
     span->windows = known && into_ns + width_ns >= limit->window_ns ? 2 : 1;
     span->cap = weir_window_cap(limit, clock, width_ns);
@@ -133,14 +161,20 @@ static inline void weir_window_span_at(struct weir_window_span *span,
     span->end_ns = now_ns + span->left_ns;
 }
 
-/* What stays free for the classes above `priority` with `left_ns` of the window to go: released linearly, never below the floor. */
+/*
+ * What stays free for the classes above `priority` with `left_ns` of the window to go: released linearly, never below the floor. Where the cap
+ * is below the quota (an unknown or wide clock), the headroom shrinks with it: its share stays what was configured.
+ */
 static inline uint32_t weir_window_reserve(const struct weir_shm_limit_row *limit,
-                                           unsigned priority, uint64_t left_ns)
+                                           unsigned priority, uint64_t left_ns, uint32_t cap)
 {
     if (limit->release_q64[priority] == 0 && limit->reserve_min[priority] == 0) {
         return 0;
     }
     uint64_t reserve = weir_mulhi_u64(left_ns, limit->release_q64[priority]) + 1;
+    if (WEIR_UNLIKELY(cap < limit->quota)) {
+        reserve = reserve * cap / limit->quota;
+    }
     return reserve > limit->reserve_min[priority] ? (uint32_t)reserve
                                                   : limit->reserve_min[priority];
 }

@@ -27,7 +27,7 @@ MUTANTS = [
     ("re-alignment forgets what was overwritten", "weir_limit_repair.c", "return overwritten && recent ?", "return false ?"),
     ("re-alignment marks the earliest windows", "weir_limit_repair.c", "return weir_max_u64(latest, first + 1);", "return first + 1;"),
     ("shrinking error without re-alignment", "weir_limit_repair.c", "return apart || weir_window_cap", "return apart || (0 > 1) && weir_window_cap"),
-    ("charge of what is left", "weir_limit.h", "used + p->units + reserve > span.cap", "used + reserve >= span.cap"),
+    ("charge of what is left", "weir_limit.h", "if (WEIR_UNLIKELY(wanted > span->cap))", "if (WEIR_UNLIKELY(wanted - p->units >= span->cap))"),
     ("charges nothing", "weir_limit.h", "own + p->units);", "own);"),
 ]
 

@@ -93,15 +93,15 @@ static void test_straddle_at_the_boundary(void **state)
     struct weir_window_span span;
     uint64_t end = 7 * WEIR_NS_PER_S;
     /* [now - E, now + J + E] reaches the boundary, or stops one ns before it. */
-    weir_window_span_at(&span, &row, &c, 50, end - 1000 - 50 - 1);
+    weir_window_span_at(&span, &(struct weir_window_cache){0}, &row, &c, 50, end - 1000 - 50 - 1);
     assert_int_equal(span.windows, 1);
     assert_int_equal(span.first, 6);
-    weir_window_span_at(&span, &row, &c, 50, end - 1000 - 50);
+    weir_window_span_at(&span, &(struct weir_window_cache){0}, &row, &c, 50, end - 1000 - 50);
     assert_int_equal(span.windows, 2);
-    weir_window_span_at(&span, &row, &c, 50, end + 49);
+    weir_window_span_at(&span, &(struct weir_window_cache){0}, &row, &c, 50, end + 49);
     assert_int_equal(span.first, 6);
     assert_int_equal(span.windows, 2);
-    weir_window_span_at(&span, &row, &c, 50, end + 50);
+    weir_window_span_at(&span, &(struct weir_window_cache){0}, &row, &c, 50, end + 50);
     assert_int_equal(span.first, 7);
     assert_int_equal(span.windows, 1);
     assert_int_equal(span.left_ns, WEIR_NS_PER_S);
@@ -147,14 +147,15 @@ static void test_headroom(void **state)
     for (unsigned p = 0; p < WEIR_PRIORITY_CNT; p++) {
         uint32_t last = UINT32_MAX;
         for (uint64_t left = WEIR_NS_PER_S; left > 0; left -= WEIR_NS_PER_S / 1000) {
-            uint32_t reserve = weir_window_reserve(&row, p, left);
+            uint32_t reserve = weir_window_reserve(&row, p, left, row.quota);
             assert_true(reserve <= last);
             assert_true(reserve >= row.reserve_min[p]);
-            assert_true(p == 0 || reserve >= weir_window_reserve(&row, p - 1, left));
+            assert_true(p == 0 || reserve >= weir_window_reserve(&row, p - 1, left, row.quota));
             last = reserve;
         }
-        assert_in_range(weir_window_reserve(&row, p, WEIR_NS_PER_S), whole[p], whole[p] + (p > 0));
-        assert_int_equal(weir_window_reserve(&row, p, 0), p == 0 ? 0 : 10 + p - 1);
+        assert_in_range(weir_window_reserve(&row, p, WEIR_NS_PER_S, row.quota), whole[p],
+                        whole[p] + (p > 0));
+        assert_int_equal(weir_window_reserve(&row, p, 0, row.quota), p == 0 ? 0 : 10 + p - 1);
     }
 }
 
@@ -164,11 +165,12 @@ static void test_overflow_extremes(void **state)
     struct weir_shm_limit_row row = window_row(INT32_MAX, 366 * DAY_NS);
     struct weir_shm_limit_word word = {.word = {0}};
     struct weir_shm_foreign foreign = {0};
+    struct weir_window_cache cache = {0};
     struct weir_limit_time time = {.now_ns = UINT64_C(1) << 62, .server = &exact};
     struct weir_limit_plan plan = {
-        .row = &row, .word = &word, .foreign = &foreign, .units = INT32_MAX};
+        .row = &row, .word = &word, .foreign = &foreign, .cache = &cache, .units = INT32_MAX};
     assert_int_equal(weir_limit_plan(&plan, &time), WEIR_LIMIT_YES);
-    assert_int_equal(weir_limit_take(&plan, &time), WEIR_LIMIT_YES);
+    assert_int_equal(weir_limit_take_again(&plan, &time, false), WEIR_LIMIT_YES);
     plan.units = 1;
     assert_int_equal(weir_limit_plan(&plan, &time), WEIR_LIMIT_NO);
     plan.units = 0; /* takes nothing, asks nothing */
@@ -183,7 +185,7 @@ static void test_overflow_extremes(void **state)
     word.word[0] = 0;
     plan.units = INT32_MAX;
     assert_int_equal(weir_limit_plan(&plan, &time), WEIR_LIMIT_YES);
-    assert_int_equal(weir_limit_take(&plan, &time), WEIR_LIMIT_YES);
+    assert_int_equal(weir_limit_take_again(&plan, &time, false), WEIR_LIMIT_YES);
     plan.units = 1;
     assert_int_equal(weir_limit_plan(&plan, &time), WEIR_LIMIT_NO);
     assert_int_equal(plan.earliest_ns, time.now_ns + row.unit_ns);
