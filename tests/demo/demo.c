@@ -286,10 +286,10 @@ int main(int argc, char **argv)
     phase(&o, "(b) The same four through weir", results, &exchange);
     int broken = demo_verdict(results, &exchange);
     if (o.keep) {
-        (void)printf(
-            "\nExchange and broker stay until Ctrl-C. Another shell can look at them with\n"
-            "  WEIR_RUNTIME_DIR=%s WEIR_NAME=demo\n",
-            o.work);
+        (void)printf("\nExchange and broker stay until Ctrl-C. From another shell:\n"
+                     "  export WEIR_RUNTIME_DIR=%s WEIR_NAME=demo\n"
+                     "  weir limits --watch; weir stat; weir call binance.depth symbol=BTCUSDT\n",
+                     o.work);
         (void)fflush(stdout);
         while (!interrupted) {
             (void)pause();
