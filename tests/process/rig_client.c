@@ -176,6 +176,10 @@ int rig_order_submit(struct rig *r, struct weir *w, weir_route_id route, uint64_
 
 void rig_order_ended(struct rig *r, uint32_t number, const struct weir_response *response)
 {
+    if (response->result == WEIR_RESULT_REFUSED) {
+        /* A full window refuses at once what cannot make its deadline; asking again at once is no strategy, and uses up the order numbers. */
+        (void)usleep(1000);
+    }
     uint32_t before = weir_xchg_u32(&r->shared->order[number], (uint32_t)response->result);
     weir_store_release_u32(&r->shared->order_status[number], response->status);
     if (before != RIG_ORDER_OUT) {
