@@ -216,7 +216,8 @@ static void cancel_late(struct rig *r, struct weir *w)
                  "\"count\": 1}");
     CHECK_INT(r, weir_submit(w, &s, &t), 0);
     rig_sleep_ms(60);
-    ERROR_IS(r, weir_cancel(w, t), WEIR_E_CANCEL_LATE, "the request is already on the wire");
+    ERROR_IS(r, weir_cancel(w, t), WEIR_E_CANCEL_LATE,
+             "the broker has the request already: it stops it only if nothing was written");
     CHECK_INT(r, weir_release(w, t), WEIR_PENDING);
     CHECK_INT(r, weir_wait(w, t, UINT64_MAX, &a), 0);
     CHECK_INT(r, a.result, WEIR_RESULT_DONE);
