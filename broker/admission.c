@@ -6,6 +6,7 @@
 #include "shm/weir_error.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,6 +23,10 @@
 
 #ifndef SO_PEERGROUPS
 #define SO_PEERGROUPS 59
+#endif
+
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83 /* Linux 6.16 */
 #endif
 
 #define HELLO_MAX_NS        (1 * WEIR_NS_PER_S)
@@ -94,12 +99,26 @@ void admission_close(struct admission *a)
     }
 }
 
+static enum admission_event peer_left(struct peer *p, uint32_t *index)
+{
+    *index = p->client;
+    (void)close(p->socket);
+    *p = (struct peer){.socket = -1, .client = UINT32_MAX};
+    return ADMISSION_LEFT;
+}
+
 struct peer *admission_accept(struct admission *a, uint32_t domain)
 {
     int fd = accept4(a->listener[domain], NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0) {
         return NULL;
     }
+    /*
+     * No descriptors from clients: closing the last copy of one may block us for as long as its sender likes (SO_LINGER, FUSE). Before
+     * Linux 6.16 there is no such switch; what comes is closed at once then.
+     */
+    const int no = 0;
+    (void)setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &no, sizeof no);
     for (uint32_t i = 0; i < PEERS_MAX; i++) {
         if (a->peer[i].socket < 0) {
             a->peer[i] = (struct peer){.socket = fd,
@@ -269,7 +288,10 @@ static int pidfd_of(int socket, pid_t pid)
     if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &fd, &bytes) == 0) {
         return fd; /* no race with a reused pid */
     }
-    return (int)syscall(SYS_pidfd_open, pid, 0);
+    if (errno != ENOPROTOOPT) {
+        return -1; /* dead already: its pid may be another's by now */
+    }
+    return (int)syscall(SYS_pidfd_open, pid, 0); /* before Linux 6.5 */
 }
 
 static void close_all(const int *fds, size_t cnt)
@@ -314,7 +336,9 @@ static int pieces_make(struct admission *a, const struct asked *q, int socket,
     info->pidfd = pidfd_of(socket, q->cred.pid);
     info->doorbell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     bool ok = info->pidfd >= 0 && info->doorbell_fd >= 0 &&
-              socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, bell) == 0;
+              socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, bell) == 0 &&
+              shutdown(bell[0], SHUT_RD) ==
+                  0; /* the client has nothing to say there: no bytes, no descriptors */
     info->arena_fd = arena.fd;
     info->shadow_fd = shadow.fd;
     info->bell_fd = bell[0];
@@ -326,6 +350,7 @@ static int pieces_make(struct admission *a, const struct asked *q, int socket,
         const int fds[] = {info->arena_fd, info->shadow_fd, info->doorbell_fd,
                            info->pidfd,    bell[0],         bell[1]};
         close_all(fds, WEIR_ARRAY_CNT(fds));
+        *bell_client = -1;
         return say(welcome, WEIR_E_SYSTEM, "the broker has no descriptors left");
     }
     return WEIR_OK;
@@ -444,14 +469,6 @@ static void answer(struct admission *a, struct asked *q, struct peer *p, int wor
     }
 }
 
-static enum admission_event peer_left(struct peer *p, uint32_t *index)
-{
-    *index = p->client;
-    (void)close(p->socket);
-    *p = (struct peer){.socket = -1, .client = UINT32_MAX};
-    return ADMISSION_LEFT;
-}
-
 enum admission_event admission_read(struct admission *a, struct peer *p, int worker,
                                     uint32_t *index)
 {
@@ -490,14 +507,18 @@ void admission_reaped(struct admission *a, uint32_t index)
                                     .request_bytes = c->request_bytes,
                                     .response_bytes = c->response_bytes};
     const int fds[] = {c->arena_fd, c->shadow_fd, c->doorbell_fd, c->bell_fd, c->pidfd};
+    /* Whoever kept the descriptor or a mapping must not keep the memory: it was allocated by us and counts against broker.memory. */
+    (void)fallocate(c->arena_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+                    (off_t)arena_bytes(a->region, &spec));
     close_all(fds, WEIR_ARRAY_CNT(fds));
     a->memory_bytes -= arena_bytes(a->region, &spec);
     a->per_domain[c->domain]--;
     a->used[index] = false;
     for (uint32_t i = 0; i < PEERS_MAX; i++) {
         if (a->peer[i].socket >= 0 && a->peer[i].client == index) {
-            a->peer[i].client =
-                UINT32_MAX; /* dead, but somebody (a forked child) still holds the connection */
+            /* Dead, but somebody (a forked child) still holds the connection: its place is needed. */
+            uint32_t gone;
+            (void)peer_left(&a->peer[i], &gone);
         }
     }
 }

@@ -69,8 +69,9 @@ int aftermath_lock(const char *dir, char *text, size_t text_bytes)
         pid[n > 0 ? n : 0] = '\0';
         (void)snprintf(text, text_bytes,
                        "cannot start: another broker, or the worker of one, runs here: path=%s "
-                       "pid=%s: stop it first, or choose "
-                       "another broker.name",
+                       "pid=%s: stop it first (a worker whose supervisor died leaves when its last "
+                       "client has closed), or "
+                       "choose another broker.name",
                        path, n > 0 ? pid : "?");
         (void)close(fd);
         return -1;
@@ -189,7 +190,10 @@ static void fact_restore(const struct region *region, struct state_record *r, ui
             region->own_word[index].word[0] = s->value[2];
             region->own_word[index].word[1] = s->value[3];
         } else if (r->kind == RECORD_PAUSE) {
-            region->pause[index].word = s->value[0];
+            uint64_t latest_ns = weir_clock_monotonic_ns() + WEIR_PAUSE_TRADER_MAX_NS;
+            uint64_t until_ns = weir_min_u64(weir_pause_until_ns(s->value[0]), latest_ns);
+            region->pause[index].word = weir_pause_make(until_ns, weir_pause_cause(s->value[0]),
+                                                        weir_pause_generation(s->value[0]));
             region->provider[index].pause = s->value[1];
         } else {
             weir_latch_write(&region->provider[index].clock_seq, region->provider[index].clock,

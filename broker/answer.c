@@ -69,9 +69,7 @@ static void pause_by_status(struct worker *w, const struct call *c)
     struct weir_shm_provider *board = &w->region->provider[p];
     uint64_t word = weir_load_acquire_u64(&w->region->pause[p].word); /* pair:pause A */
     board_add(&board->throttled, 1);
-    if (weir_pause_generation(word) != c->permit.pause_generation) {
-        return; /* an operator has resumed since this call was permitted */
-    }
+    /* The generation is not compared: traders can write it, and nothing that they write may keep the broker from stopping. */
     uint64_t for_ns = c->retry_after_ns > 0 ? c->retry_after_ns : config->default_ns;
     uint64_t until_ns = worker_now(w) + for_ns;
     uint32_t cause = c->head_status == 429 ? WEIR_PAUSE_THROTTLED : WEIR_PAUSE_BANNED;

@@ -121,7 +121,7 @@ void dispatch_enter(struct worker *w, struct call *c)
         return;
     }
     if (room_needed(w, c) > c->client->response_bytes) {
-        call_end(w, c, WEIR_RESULT_NO_ROOM, 0); /* never fits: say so now */
+        call_end(w, c, WEIR_RESULT_NO_ROOM, WEIR_E_ARENA_TOO_LARGE); /* never fits: say so now */
         return;
     }
     c->stage = CALL_ROOM;

@@ -215,9 +215,11 @@ void call_end(struct worker *w, struct call *c, enum weir_result result, int err
     }
     struct weir_shm_shadow *sh = &cl->shadow[c->slot];
     uint32_t kept = result == WEIR_RESULT_DONE ? c->head_bytes + c->body_bytes : 0;
+    uint32_t held = sh->pool_bytes;
     if (sh->pool_bytes > 0) {
         sh->pool_bytes = pool_trim(&cl->pool, sh->pool_off_bytes, sh->pool_bytes, kept);
     }
+    bool freed = sh->pool_bytes < held;
     response_fill(w, c, result, error);
     weir_store_release_u32(
         &sh->state,
@@ -232,8 +234,10 @@ void call_end(struct worker *w, struct call *c, enum weir_result result, int err
     call_free(w, c);
     if (cl->gone) {
         client_reap_if_idle(w, cl);
-    } else if (cl->room_first != NULL) {
-        dispatch_room(w, cl);
+    } else if (freed && cl->room_first != NULL) {
+        dispatch_room(
+            w,
+            cl); /* only then: a look at a full pool is not cheap, and the tick looks again anyway */
     }
 }
 
@@ -279,8 +283,10 @@ static bool on_gate(struct http_transfer *t)
                                  0) { /* relaxed: a request to stop */
         return stop(c, CALL_STOP_CANCEL);
     }
-    if (now_ns >= c->deadline_ns) {
-        return stop(c, CALL_STOP_EXPIRED);
+    if (now_ns + c->endpoint->answer_ns >= c->deadline_ns) {
+        return stop(
+            c,
+            CALL_STOP_EXPIRED); /* it would be cut off on its way, and nobody would know what became of it */
     }
     if (!permit_usable(w, c, now_ns)) {
         /* Too old, or curl sends again: the old charge stays, this passage takes its own. A pause refuses here too. */
@@ -385,6 +391,8 @@ static void on_done(struct http_transfer *t)
     w->now_ns = worker_now(w);
     transfer_left(c);
     if (t->code == CURLE_OK) {
+        uint64_t answer_ns = c->first_byte_ns > c->sent_ns ? c->first_byte_ns - c->sent_ns : 0;
+        c->endpoint->answer_ns = (7 * c->endpoint->answer_ns + answer_ns / 2) / 8;
         call_end(w, c, WEIR_RESULT_DONE, 0);
     } else if (c->stop != CALL_STOP_NONE) {
         stopped(w, c);

@@ -52,6 +52,11 @@ static int route_check(struct worker *w, struct call *c)
     if (c->request.method != 0 && c->request.method != row->method) {
         return WEIR_E_METHOD;
     }
+    for (uint32_t i = 0; i < c->request.unit_cnt && i < row->limit_cnt; i++) {
+        if (c->request.units[i] < row->cost[i]) {
+            return WEIR_E_COST; /* a client may declare a dearer call; what makes it cheap is not its word */
+        }
+    }
     if (c->request.unit_cnt != 0 && c->request.unit_cnt != row->limit_cnt) {
         return WEIR_E_COST;
     }
@@ -198,20 +203,21 @@ static void entry(struct worker *w, uint32_t domain, uint32_t handle)
 
 static bool take_one(struct worker *w, unsigned priority)
 {
-    for (uint32_t d = 0; d < w->region->domain_cnt; d++) {
+    uint32_t cnt = w->region->domain_cnt;
+    for (uint32_t n = 0; n < cnt; n++) {
+        uint32_t d = (w->take_domain[priority] + n) %
+                     cnt; /* in turn: a flood in one domain does not hide the others */
         uint32_t handle;
         int rc = weir_ring_take(&w->ring[d][priority], &handle);
         if (rc == WEIR_RING_OK) {
+            w->take_domain[priority] = d + 1;
             entry(w, d, handle);
             return true;
         }
         if (rc == WEIR_RING_CORRUPT) {
-            /* Somebody scribbles: what the ring holds is no help, the slots are. */
-            for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
-                if (w->client[i].live && w->client[i].info.domain == d) {
-                    intake_sweep(w, &w->client[i]);
-                }
-            }
+            w->sweep_domains |=
+                1U
+                << d; /* somebody scribbles: the slots say what the ring does not, at the next tick */
         }
     }
     return false;

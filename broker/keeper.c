@@ -36,6 +36,16 @@ static void audit(struct worker *w)
         }
     }
     for (uint32_t p = 0; p < r->provider_cnt; p++) {
+        /* A trader's word holds 60 s at most, whatever it wrote; longer pauses are on the board. */
+        uint64_t word = weir_load_acquire_u64(&r->pause[p].word); /* pair:pause A */
+        uint64_t latest_ns = w->now_ns + WEIR_PAUSE_TRADER_MAX_NS;
+        if (weir_pause_until_ns(word) > latest_ns + WEIR_NS_PER_S) {
+            (void)weir_cas_u64(
+                &r->pause[p].word, &word, /* pair:pause R */
+                weir_pause_make(latest_ns, weir_pause_cause(word), weir_pause_generation(word)));
+            board_add(&r->worker->limit_damaged, 1);
+            log_warn("pause_damaged", "s:s", "provider", w->provider[p].config->name);
+        }
         weir_store_relaxed_u64(&r->provider[p].traders_pause,
                                weir_load_relaxed_u64(&r->pause[p].word)); /* relaxed: for display */
     }
@@ -49,8 +59,10 @@ static void clients_look(struct worker *w)
         if (!c->live) {
             continue;
         }
+        bool damaged = (w->sweep_domains >> c->info.domain & 1U) != 0;
+        /* relaxed: a hint */
         if (!c->gone &&
-            weir_load_relaxed_u32(&c->wake->submitted) != c->submitted_seen) { /* relaxed: a hint */
+            (damaged || weir_load_relaxed_u32(&c->wake->submitted) != c->submitted_seen)) {
             intake_sweep(w, c);
         }
         if (c->live && c->in_flight > 0) {
@@ -61,6 +73,7 @@ static void clients_look(struct worker *w)
             weir_store_relaxed_u64(&w->region->client[i].in_flight, 0); /* relaxed: statistics */
         }
     }
+    w->sweep_domains = 0;
 }
 
 static void endpoints_show(struct worker *w)

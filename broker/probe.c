@@ -143,7 +143,8 @@ static void probe_start(struct worker *w, uint32_t provider)
     if (c->room == NULL) {
         abort(); /* as in call_make */
     }
-    c->priority = WEIR_PRIORITY_HIGH;
+    c->priority =
+        WEIR_PRIORITY_CRITICAL; /* no headroom may keep us from learning the time: it is what shrinks the quota */
     c->idempotent = true;
     c->request.submitted_ns = w->now_ns;
     c->taken_ns = w->now_ns;

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -35,6 +36,7 @@ struct supervisor {
     struct region region;
     struct admission admission;
     char dir[PATH_MAX];
+    uint32_t deaf; /* bit per domain: its listener is not watched until the next beat */
     int lock_fd, epoll_fd, signal_fd;
     int resolver_ours,
         resolver_theirs; /* the worker's end and the resolver's: kept, so that either may be started again */
@@ -297,6 +299,10 @@ static void on_event(struct supervisor *s, const struct epoll_event *e)
         p = admission_accept(&s->admission, index);
         if (p != NULL) {
             watch(s, p->socket, WATCH_PEER, (uint32_t)(p - s->admission.peer));
+        } else {
+            /* No descriptors left: the listener would stay readable and spin us. The next beat watches it again. */
+            (void)epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, s->admission.listener[index], NULL);
+            s->deaf |= 1U << index;
         }
         break;
     case WATCH_PEER:
@@ -330,6 +336,12 @@ static void beat(struct supervisor *s)
     }
     tell(s);
     admission_idle(&s->admission, now_ns);
+    for (uint32_t d = 0; d < s->region.domain_cnt; d++) {
+        if ((s->deaf >> d & 1U) != 0) {
+            watch(s, s->admission.listener[d], WATCH_LISTENER, d);
+        }
+    }
+    s->deaf = 0;
 }
 
 /* ---------------------------------------------------------------------------------------------- start and stop */
@@ -448,6 +460,11 @@ int supervisor_run(const struct weir_config *config, const char *runtime_dir)
     static struct supervisor supervisor; /* large; zeroed */
     struct supervisor *s = &supervisor;
     char text[512] = "";
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+        files.rlim_cur = files.rlim_max; /* five descriptors a client, and the exchange's sockets */
+        (void)setrlimit(RLIMIT_NOFILE, &files);
+    }
     s->config = config;
     s->worker_control = -1;
     log_open(config->broker.log, "supervisor");

@@ -193,7 +193,7 @@ static void clock_route_row(struct weir_shm_route_row *row, const struct weir_co
 {
     row->provider = provider;
     row->method = WEIR_METHOD_GET;
-    row->priority = WEIR_PRIORITY_HIGH;
+    row->priority = WEIR_PRIORITY_CRITICAL;
     row->response_max_bytes = 4096;
     row->timeout_ns = 2 * WEIR_NS_PER_S;
     row->flags = WEIR_ROUTE_IDEMPOTENT;
@@ -252,6 +252,25 @@ static void scope_rows(struct build *b, const struct weir_config_provider *p, ui
     }
 }
 
+/* Can the time be asked for before it is known? Otherwise it never would be. */
+static int clock_route_check(struct build *b, const struct weir_config_provider *p,
+                             const struct weir_shm_route_row *clock)
+{
+    for (uint32_t i = 0; i < clock->limit_cnt; i++) {
+        const struct weir_shm_limit_row *l = &b->limit[clock->limit[i]];
+        if (l->kind == WEIR_LIMIT_FIXED_WINDOW && l->quota_unaligned < clock->cost[i]) {
+            (void)snprintf(b->text, b->text_bytes,
+                           "provider %s: limit %s leaves %u of %u while the server's clock is "
+                           "unknown, and asking for the time costs %u: "
+                           "raise the quota, or name a GET route for %s that does not take from it",
+                           p->name, l->name, l->quota_unaligned, l->quota, clock->cost[i],
+                           p->clock.path);
+            return WEIR_E_ARGUMENT;
+        }
+    }
+    return WEIR_OK;
+}
+
 static int provider_rows(struct build *b, uint32_t index)
 {
     const struct weir_config_provider *p = &b->config->provider[index];
@@ -281,7 +300,12 @@ static int provider_rows(struct build *b, uint32_t index)
         route_row(&b->route[b->route_cnt++], &p->route[r], index, row->limit_first, b->limit);
     }
     if (has_clock_route(p)) {
+        const struct weir_shm_route_row *clock = &b->route[b->route_cnt];
         clock_route_row(&b->route[b->route_cnt++], p, index, row->limit_first, b->limit);
+        int rc = clock_route_check(b, p, clock);
+        if (rc != WEIR_OK) {
+            return rc;
+        }
     }
     for (size_t e = 0; e < p->endpoint_cnt; e++) {
         endpoint_row(&b->endpoint[b->endpoint_cnt++], &p->endpoint[e], index);

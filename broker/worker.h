@@ -141,6 +141,8 @@ struct endpoint {
     uint64_t asked_at_ns; /* when the resolver was last asked; 0: never */
     int resolver_error;   /* what it answered last; 0: an address */
     uint64_t resolved_at_ns;
+    uint64_t
+        answer_ns; /* how long the first byte takes of late, sent to seen: half of what it would be on average */
     uint64_t down_until_ns; /* could not connect: others first */
 };
 
@@ -185,7 +187,9 @@ struct worker {
     uint64_t now_ns;  /* weir time at the start of this turn */
     uint64_t next_ns; /* when the loop must turn again, at the latest */
     uint32_t sleep_epoch;
-    uint32_t taken_high; /* ring entries taken since a lower class had its turn */
+    uint32_t take_domain[WEIR_PRIORITY_CNT]; /* whose turn it is */
+    uint32_t sweep_domains; /* bit per domain: its ring was damaged, look at the slots */
+    uint32_t taken_high;    /* ring entries taken since a lower class had its turn */
     bool draining;
     uint64_t drain_until_ns;
     uint64_t tick_at_ns, second_at_ns, fold_at_ns;

@@ -249,6 +249,9 @@ int weir_call(struct weir *w, const struct weir_request_spec *spec, uint64_t dea
         return WEIR_E_ARGUMENT;
     }
     *out = (struct weir_response){.ticket = 0};
+    if (deadline_ns == 0) {
+        return WEIR_E_DEADLINE; /* an instant long ago, as everywhere */
+    }
     int rc = weir_submit_until(w, spec, deadline_ns, &ticket);
     if (rc != WEIR_OK) {
         return rc;

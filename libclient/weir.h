@@ -47,8 +47,9 @@ struct weir_open_opts {
     uint32_t slots;          /* requests in flight at once; default 64 */
     /* path, query, headers and body of one request together; default 2048 */
     uint32_t request_bytes;
-    uint64_t response_bytes; /* room for answers; default: what makes the arena 1 MiB */
-    uint64_t patience_ns;    /* wait so long for a broker that is absent or starting; default 0 */
+    uint64_t
+        response_bytes; /* room for answers, at least max_response + 8 KiB of each route called; default: what makes the arena 1 MiB */
+    uint64_t patience_ns; /* wait so long for a broker that is absent or starting; default 0 */
     uint64_t spin_ns; /* waits spin so long before they sleep; default 20 us, 1 = hardly at all */
 };
 
@@ -75,8 +76,9 @@ WEIR_API int weir_dup(struct weir *w, struct weir **out);
 WEIR_API void weir_close(struct weir *w);
 
 /*
- * Is the broker alive? 0; WEIR_E_STALE when the supervisor is gone (close and open again: permits go on until the lease ends, nobody can
- * attach); WEIR_E_LEASE when the lease has ended. Cost: one system call.
+ * Is the broker alive? 0; WEIR_E_STALE when the supervisor is gone: nobody can attach, while permits and requests go on as long as its
+ * worker lives, which is until the last client closes. So: close every handle, start weird again, open. WEIR_E_LEASE when the lease has
+ * ended: nothing is granted. Cost: one system call.
  */
 WEIR_API int weir_check(struct weir *w);
 
@@ -191,7 +193,8 @@ struct weir_request_spec {
     const struct weir_cost *units; /* NULL: the route's costs */
     const char *path_rest; /* only on routes whose configured path ends in a slash and a star */
     const char *query;     /* without '?', percent-encoded */
-    const struct weir_header *headers;
+    const struct weir_header *
+        headers; /* only names that the route's `headers` lists; another ends as REJECTED, WEIR_E_HEADER_FORBIDDEN */
     size_t header_cnt;
     const void *body;
     size_t body_bytes;
@@ -210,7 +213,7 @@ struct weir_response {
     weir_ticket ticket;
     enum weir_result result;
     uint32_t status; /* HTTP status, 0 if none */
-    int error; /* WEIR_E_* with WEIR_RESULT_REJECTED; a CURLcode with NOT_SENT, FAILED, OUTCOME_UNKNOWN */
+    int error; /* negative: WEIR_E_* (REJECTED: why; STALE: a worker died under it); positive: a CURLcode (NOT_SENT, FAILED, TIMEOUT, OUTCOME_UNKNOWN) */
     struct weir_denial denial;
     const char *headers;
     size_t headers_bytes;

@@ -391,6 +391,7 @@ WEIR_INLINE void permit_fill(struct weir_permit_view *view, weir_route_id id,
                 offsetof(struct weir_permit, state) + 4 &&
             offsetof(struct weir_permit, clock_epoch) == offsetof(struct weir_permit, state) + 6,
         "as composed above, little endian");
+    permit->denial.reason = WEIR_REASON_NONE;
     permit->granted_at_ns = a->time.now_ns;
     permit->use_by_ns = a->time.now_ns + view->tables.provider[route->provider].slack_ns;
     memcpy((char *)permit + offsetof(struct weir_permit, route), &whose, sizeof whose);

@@ -245,7 +245,10 @@ int weir_tables_scope_find(const struct weir_tables *tables, const char *provide
         if (rc != WEIR_OK) {
             return rc;
         }
-        scope += bytes + (scope[bytes] == ',');
+        scope += bytes;
+        if (*scope == ',' && *++scope == '\0') {
+            return WEIR_E_ARGUMENT; /* a comma with nothing behind it */
+        }
     }
     *out = id;
     return WEIR_OK;

@@ -45,7 +45,7 @@ static void paths(struct rig *r, struct weir *w)
 static void headers(struct rig *r, struct weir *w)
 {
     static const char invalid[] = "a header name or value holds a byte that could end the header";
-    static const char forbidden[] = "this header belongs to the broker";
+    static const char forbidden[] = "this header belongs to the broker, or the route does not list it";
     static const struct weir_header bad[] = {{"X-Test", "a\r\nX-Evil: 1"},
                                              {"X-Test", "a\nb"},
                                              {"X-Test", "a\rb"},
@@ -116,7 +116,7 @@ static void demands(struct rig *r, struct weir *w)
     ERROR_IS(r, weir_submit(w, &s, &t), WEIR_E_DEADLINE, "the deadline has passed");
     s = spec_of(w, "sim.ping");
     s.scope = 7;
-    ERROR_IS(r, weir_submit(w, &s, &t), WEIR_E_SCOPE_UNKNOWN, "the provider has no such scope");
+    ERROR_IS(r, weir_submit(w, &s, &t), WEIR_E_SCOPE_UNKNOWN, "there is no such provider or scope");
     s = spec_of(w, "sim.ping");
     s.priority_set = 1;
     s.priority = (enum weir_priority)9;
@@ -162,6 +162,7 @@ static void roles(struct rig *r)
     s = spec_of(w, "sim.ping");
     CHECK_INT(r, weir_call(w, &s, UINT64_MAX, &a), 0);
     CHECK_INT(r, a.result, WEIR_RESULT_NO_ROOM);
+    CHECK_INT(r, a.error, WEIR_E_ARENA_TOO_LARGE);
     CHECK(r, rig_now_ns() - began_ns < WEIR_NS_PER_S, "at once");
     weir_close(w);
 }

@@ -209,7 +209,7 @@ void fake_broker_make(struct fake_broker *f, enum weir_role role)
     tables_fill(f);
     f->doorbell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     must(f->doorbell >= 0 &&
-             socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, f->bell) == 0,
+             socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, f->bell) == 0,
          "descriptors");
     const int fd[] = {f->board.fd, f->ring.fd, f->arena.fd, f->doorbell, f->bell[0], f->permits.fd};
     memcpy(f->fd, fd, sizeof fd);
