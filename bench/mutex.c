@@ -1,40 +1,39 @@
 /*
  * mutex.c: the same job under a lock, which is how one would do it without weir.
  *
- * A robust, process-shared mutex in shared memory guards the same limit: GCRA on one word, thresholds for five priorities, a counter. It
- * gets the cheapest clock there is, so that what is compared is the lock. Robust, because a peer that may be killed and then blocks
- * everybody for ever would not be doing the same job.
+ * A robust, process-shared mutex in shared memory guards the limits, and under it runs weir's own permit path, compiled with plain loads and
+ * stores (WEIR_UNSHARED): clock, lease, pauses, tables, the same bucket, counters, the filled permit. So what is compared is the lock against
+ * the CAS and nothing else. Robust, because a peer that may be killed and then blocks everybody for ever would not be doing the same job.
  */
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
 
+#include "fixture.h"
 #include "permit.h"
 #include "shm/weir_clock.h"
 
-#define UNIT_NS \
-    10001U /* as the bucket of the bench's configuration: 100000 a second, less the drift allowance */
-#define TOLERANCE_NS ((uint64_t)INT32_MAX * UNIT_NS)
+/* As the bucket of the bench's configuration: 100000 a second, and a burst that never ends. */
+#define QUOTA     INT32_MAX
+#define WINDOW_NS ((uint64_t)QUOTA * 10000U)
 
 struct locked_limit {
     pthread_mutex_t mutex;
-    uint64_t tat_ns;
-    uint64_t tolerance_ns[WEIR_PRIORITY_CNT];
-    uint64_t granted;
-    uint64_t refused;
 } WEIR_ALIGN_LINE;
 
 struct arena {
     const struct rig_weird *weird;
     struct locked_limit *limit;
-    uint64_t ns_per_tick_q32;
+    struct fixture fixture;
 };
 
 struct me {
     struct permit_client client;
     struct locked_limit *limit;
-    uint64_t ns_per_tick_q32;
+    struct weir_permit_view view;
+    uint32_t granted[WEIR_PRIORITY_CNT];
+    uint32_t refused[WEIR_PRIORITY_CNT];
 };
 
 static int limit_init(struct locked_limit *limit)
@@ -44,9 +43,6 @@ static int limit_init(struct locked_limit *limit)
     rc |= pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
     rc |= pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
     rc |= pthread_mutex_init(&limit->mutex, &attr);
-    for (unsigned i = 0; i < WEIR_PRIORITY_CNT; i++) {
-        limit->tolerance_ns[i] = TOLERANCE_NS;
-    }
     return rc;
 }
 
@@ -56,7 +52,10 @@ static void *open_me(const void *arg, unsigned member, struct duel_why *why)
     const struct arena *arena = arg;
     (void)member;
     me.limit = arena->limit;
-    me.ns_per_tick_q32 = arena->ns_per_tick_q32;
+    fixture_view(&arena->fixture, &me.view, 0);
+    weir_clock_init(&me.view.time, &arena->fixture.memory->clock, 0);
+    me.view.meter.granted = me.granted;
+    me.view.meter.refused = me.refused;
     if (!permit_open(arena->weird, "bench.bucket", &me.client, why) ||
         permit_warm(&me.client, why) != 0) {
         return NULL;
@@ -69,37 +68,47 @@ static int weir_side(void *self, uint32_t cnt, struct stats_hist *hist, struct d
     return permit_batch(&((struct me *)self)->client, 0, cnt, hist, why);
 }
 
-static inline bool locked_take(struct locked_limit *limit, uint64_t now_ns, unsigned priority)
+static inline bool locked_take(struct me *me, struct weir_permit *permit)
 {
-    int rc = pthread_mutex_lock(&limit->mutex);
-    if (rc == EOWNERDEAD) { /* the word is whole: one store changed it or did not */
-        pthread_mutex_consistent(&limit->mutex);
+    int rc = pthread_mutex_lock(&me->limit->mutex);
+    if (rc == EOWNERDEAD) { /* the words are whole: each store changed one or did not */
+        pthread_mutex_consistent(&me->limit->mutex);
     } else if (rc != 0) {
         return false;
     }
-    uint64_t start = limit->tat_ns > now_ns ? limit->tat_ns : now_ns;
-    uint64_t after = start + UNIT_NS;
-    bool granted = after - now_ns <= limit->tolerance_ns[priority];
-    if (granted) {
-        limit->tat_ns = after;
-        limit->granted++;
-    } else {
-        limit->refused++;
-    }
-    pthread_mutex_unlock(&limit->mutex);
-    return granted;
+    rc = weir_permit_take(&me->view, 0, WEIR_SCOPE_DEFAULT, NULL, WEIR_PRIORITY_MEDIUM, permit);
+    pthread_mutex_unlock(&me->limit->mutex);
+    return rc == WEIR_OK;
 }
 
 static int mutex_side(void *self, uint32_t cnt, struct stats_hist *hist, struct duel_why *why)
 {
     struct me *me = self;
+    struct weir_permit permit;
     uint32_t granted = 0;
-    DUEL_LOOP(cnt, hist, {
-        uint64_t now_ns =
-            (uint64_t)(((unsigned __int128)weir_clock_ticks() * me->ns_per_tick_q32) >> 32);
-        granted += locked_take(me->limit, now_ns, WEIR_PRIORITY_MEDIUM);
-    });
+    DUEL_LOOP(cnt, hist, { granted += locked_take(me, &permit); });
     return granted == cnt ? 0 : duel_fail(why, "the limit under the mutex is full");
+}
+
+/* The limit under the mutex, with anchors as a worker writes them. */
+static void fixture_make(struct fixture *fixture)
+{
+    struct fixture_spec spec = {.limit_cnt = 1, .route_cnt = 1};
+    spec.limit[0] = (struct fixture_limit){
+        .kind = WEIR_LIMIT_TOKEN_BUCKET, .quota = QUOTA, .window_ns = WINDOW_NS};
+    spec.route[0] = (struct fixture_route){.limit_cnt = 1, .cost = {1}};
+    fixture_open(fixture, &spec);
+}
+
+/* A fresh anchor: the one before it is good for ten seconds, longer than a row. */
+static void anchor_write(struct fixture *fixture)
+{
+    struct weir_clock_source source;
+    weir_clock_source_init(&source, weir_clock_tsc_usable());
+    weir_clock_anchor_publish(&source, &fixture->memory->clock);
+    const struct timespec pause = {.tv_nsec = 50000000};
+    nanosleep(&pause, NULL);
+    weir_clock_anchor_publish(&source, &fixture->memory->clock);
 }
 
 static int measure(const struct bench *bench, unsigned cnt, double quantile,
@@ -109,8 +118,9 @@ static int measure(const struct bench *bench, unsigned cnt, double quantile,
     struct rig_weird_spec spec = {.wake = "sleep", .core = bench_core(bench, 1)};
     struct arena arena = {
         .weird = &weird,
-        .ns_per_tick_q32 = (uint64_t)(bench->machine.ns_per_tick * 4294967296.0),
     };
+    fixture_make(&arena.fixture);
+    anchor_write(&arena.fixture);
     struct duel_spec duel = {
         .member_cnt = cnt,
         .open = open_me,
@@ -133,6 +143,7 @@ static int measure(const struct bench *bench, unsigned cnt, double quantile,
         rig_weird_stop(&weird);
     }
     munmap(arena.limit, sizeof(*arena.limit));
+    fixture_close(&arena.fixture);
     return rc;
 }
 

@@ -1,5 +1,5 @@
 /*
- * make_calls.c: a strategy that hands its calls to the broker, which keeps the limits, the connections and the keys.
+ * make_calls.c: a strategy that hands its calls to the broker, which keeps the limits and the connections.
  *
  *   make_calls [BROKER [ROUTE [QUERY]]]           default: default binance.depth symbol=BTCUSDT
  *   cc make_calls.c $(pkg-config --cflags --libs weir)

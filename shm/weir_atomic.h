@@ -14,11 +14,14 @@
  * Each ordered access carries a tag, `pair:NAME R` (releases) or `pair:NAME A` (acquires), in a comment at its line;
  * tests/lint/pairs.py fails on a tag that has no partner.
  *
- * Two implementations stand behind the names:
+ * Three implementations stand behind the names:
  *   - ck_pr (default): on x86-64 CK knows that the machine is TSO, so acquire and release cost a compiler barrier, and a CAS
  *     is one locked instruction. The fences are written as for a weakly ordered machine.
  *   - C11 __atomic builtins (-Dchecked=true): ThreadSanitizer cannot see through CK's inline assembly (it reports false races
  *     on ck_pr_cas_64); the builtins carry the order on the operation itself, which it understands.
+ *
+ *   - plain loads and stores (-DWEIR_UNSHARED): weir-bench compiles the permit path once more for memory that a mutex guards, to see what the
+ *     same job costs under a lock. For nothing else.
  *
  * Only naturally aligned words of at most 8 bytes are offered. A 16-byte atomic load is a locked write on x86 and faults on
  * the read-only mapping of a monitor.
@@ -96,6 +99,62 @@ static inline void weir_fence_acquire(void)
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
 #endif
 }
+
+#elif defined(WEIR_UNSHARED)
+
+#define WEIR_ATOMIC_DEFINE(bits, type)                                         \
+    static inline type weir_load_relaxed_u##bits(const type *p)                \
+    {                                                                          \
+        return *p;                                                             \
+    }                                                                          \
+    static inline type weir_load_acquire_u##bits(const type *p)                \
+    {                                                                          \
+        return *p;                                                             \
+    }                                                                          \
+    static inline void weir_store_relaxed_u##bits(type *p, type v)             \
+    {                                                                          \
+        *p = v;                                                                \
+    }                                                                          \
+    static inline void weir_store_release_u##bits(type *p, type v)             \
+    {                                                                          \
+        *p = v;                                                                \
+    }                                                                          \
+    static inline bool weir_cas_u##bits(type *p, type *expected, type desired) \
+    {                                                                          \
+        type seen = *p;                                                        \
+        *p = seen == *expected ? desired : seen;                               \
+        bool done = seen == *expected;                                         \
+        *expected = seen;                                                      \
+        return done;                                                           \
+    }                                                                          \
+    static inline type weir_xchg_u##bits(type *p, type v)                      \
+    {                                                                          \
+        type old = *p;                                                         \
+        *p = v;                                                                \
+        return old;                                                            \
+    }                                                                          \
+    static inline type weir_fetch_add_u##bits(type *p, type v)                 \
+    {                                                                          \
+        type old = *p;                                                         \
+        *p = (type)(old + v);                                                  \
+        return old;                                                            \
+    }
+
+#define WEIR_ATOMIC_DEFINE_BITS(bits, type)              \
+    static inline void weir_or_u##bits(type *p, type v)  \
+    {                                                    \
+        *p |= v;                                         \
+    }                                                    \
+    static inline void weir_and_u##bits(type *p, type v) \
+    {                                                    \
+        *p &= v;                                         \
+    }
+
+static inline void weir_fence_full(void) {}
+
+static inline void weir_fence_after_rmw(void) {}
+
+static inline void weir_fence_acquire(void) {}
 
 #else
 

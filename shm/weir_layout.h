@@ -184,7 +184,7 @@ struct weir_server_clock {
     uint64_t error_ns; /* half-width of the interval that holds the truth, at sampled_at_ns */
     uint64_t sampled_at_ns;
     uint64_t drift_ppb; /* growth of the error with age */
-    uint64_t jitter_ns; /* slack until the write + spread of the delay until the exchange counts */
+    uint64_t jitter_ns; /* slack until the write + longest way until the exchange counts */
     uint64_t state;     /* enum weir_clock_state */
 };
 #define WEIR_SERVER_CLOCK_WORDS 6
@@ -312,7 +312,7 @@ struct weir_shm_provider_row {
     uint32_t limit_first, limit_cnt;
     uint32_t route_first, route_cnt;
     uint32_t endpoint_first, endpoint_cnt;
-    uint64_t jitter_ns;                      /* configured: slack + spread */
+    uint64_t jitter_ns;                      /* configured: slack + way */
     uint64_t slack_ns;                       /* a permit must be written to the wire within this */
     uint32_t scope_cnt[WEIR_SCOPE_KIND_CNT]; /* values of each kind; at least 1 */
     uint64_t reserved[4];

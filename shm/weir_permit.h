@@ -1,7 +1,7 @@
 /*
  * weir_permit.h: the permit path. One permit takes from all limits of its route, or from none.
  *
- * Two passes (DESIGN.md 4). Pass 1 reads every word and refuses without writing anything, so a full limit never disturbs callers of
+ * Two passes. Pass 1 reads every word and refuses without writing anything, so a full limit never disturbs callers of
  * another. Pass 2 charges by CAS, scarcest limit first; if one refuses now, what was taken is given back and pass 1 starts again, at most
  * WEIR_PERMIT_ATTEMPTS times. Between them stand the gate (lease, block), the pauses, and the provider's clock.
  *

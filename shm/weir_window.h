@@ -5,7 +5,7 @@
  * that bears an older id counts as empty. Ids are the low 32 bits of k and are compared by signed difference.
  *
  * A call whose permit was granted at server time s (our estimate, true within E) is counted by the server in [s - E, s + J + E], where J is the
- * slack until it is written plus the spread of the delay until it is counted. If both ends lie in one window, it is charged to that one,
+ * slack until it is written plus the longest way until it is counted. If both ends lie in one window, it is charged to that one,
  * otherwise to both ("straddle", research/rate_limits.md 3.4).
  *
  * Theorem. If every call arrives within J of its permit's clock read and |offset error| <= E, the server counts at most N units per

@@ -121,8 +121,8 @@ static const struct weir_config_row clock_row[] = {
     {.key = "error", TYPE(DURATION), AT(clock, error_ns), RANGE(1 * MS, 1 * MINUTE), .def = "250ms",
      .text = "For source: host, how far this machine's clock and the provider's can be apart."},
     {.key = "max_jitter", TYPE(DURATION), AT(clock, max_jitter_ns), RANGE(0, 1 * MINUTE), .def = "50ms",
-     .text = "The spread of the delay after which a call is counted. A call within this span of a window's edge is "
-             "charged to both windows."},
+     .text = "How much later than its permit a call may be counted: half of it until the request is written, half for the whole "
+             "way to the exchange's counter. A call within this span of a window's edge is charged to both windows."},
 };
 
 static const struct weir_config_section clock_section = {
