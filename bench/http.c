@@ -74,14 +74,17 @@ static int stand_attach(struct stand *stand, uint64_t spin_ns, struct bench_resu
 }
 
 /*
- * Worker on core 0, nginx on core 1, the client on core 2, or beside the worker where there are only two: it runs while the worker waits.
+ * Worker on core 0, nginx on core 1, the client on core 2, or beside the worker where there are only two (it runs while the worker
+ * waits), or beside nginx where the worker spins.
  */
 static int stand_make(const struct bench *bench, struct stand *stand, const char *wake,
                       uint64_t spin_ns, struct bench_result *result)
 {
     memset(stand, 0, sizeof(*stand));
     stand->bench = bench;
-    stand->client_core = bench_core(bench, bench->machine.core_cnt > 2 ? 2 : 0);
+    /* A worker that spins leaves nothing of its core to anybody. */
+    unsigned shared = strcmp(wake, "spin") == 0 ? 1 : 0;
+    stand->client_core = bench_core(bench, bench->machine.core_cnt > 2 ? 2 : shared);
     if (bench->machine.core_cnt < 2) {
         return bench_fail(result, "needs two cores");
     }

@@ -78,7 +78,10 @@ int weir_segment_create(struct weir_segment *out, const struct weir_segment_spec
         errno = rc;
         return rc == ENOSPC || rc == ENOMEM ? WEIR_E_MEMORY : WEIR_E_SYSTEM;
     }
-    void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+    /* The pages exist; the maker of an arena touches only its first few, so filling the page table would be the dearest part of an attach. */
+    bool whole = spec->kind != WEIR_SEGMENT_ARENA && spec->kind != WEIR_SEGMENT_SHADOW;
+    void *base =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | (whole ? MAP_POPULATE : 0), fd, 0);
     if (base == MAP_FAILED) {
         int saved = errno;
         (void)close(fd);
