@@ -139,8 +139,10 @@ WEIR_INLINE enum weir_limit_verdict weir_window_fit(struct weir_limit_plan *p,
         if ((uint64_t)p->units + row->reserve_min[p->priority] > row->quota) {
             return WEIR_LIMIT_NEVER;
         }
-        p->earliest_ns =
+        uint64_t promise_ns =
             weir_window_earliest(p, span->cap, used, span->end_ns + (w == 0 ? 0 : row->window_ns));
+        /* The scaled headroom is rounded in favour of asking early; an instant that is over would be no promise. */
+        p->earliest_ns = weir_max_u64(promise_ns, span->end_ns - span->left_ns + 1);
         return WEIR_LIMIT_NO;
     }
     p->at[w] = at;
