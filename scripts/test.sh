@@ -1,9 +1,10 @@
 #!/bin/bash
-# Build weir four ways and run every test that meson knows. Under ten minutes on two cores, from nothing.
+# Build weir five ways and run every test that meson knows. About ten minutes on two cores, from nothing.
 #
-#   scripts/test.sh [plain] [asan] [tsan] [fuzz]       all four where none is named
+#   scripts/test.sh [plain] [release] [asan] [tsan] [fuzz]       all five where none is named
 #
-#   plain   build        optimised, as it is shipped: every suite, the installed tree and a short demo too
+#   plain   build        optimised, with symbols: every suite, the installed tree and a short demo too
+#   release build-rel    as README.md has users build it: gcc warns of other things there. The unit suite
 #   asan    build-asan   AddressSanitizer and UndefinedBehaviorSanitizer: every suite but those
 #   tsan    build-tsan   ThreadSanitizer on C11 atomics (-Dchecked=true): the suites with threads
 #   fuzz    build-fuzz   libFuzzer (clang), each target for some seconds
@@ -97,6 +98,7 @@ run_all() {
 }
 
 plain() { build build '' -Dbuildtype=debugoptimized && run_all build 1; }
+release() { build build-rel '' -Dbuildtype=release && suites build-rel unit --suite unit; }
 asan() { build build-asan '' -Db_sanitize=address,undefined -Db_lundef=false && run_all build-asan 3; }
 tsan() {
     build build-tsan '' -Dchecked=true -Db_sanitize=thread -Db_lundef=false || return 0
@@ -112,11 +114,11 @@ fuzz() {
 
 for stage in "$@"; do
     case $stage in
-    plain | asan | tsan | fuzz) ;;
+    plain | release | asan | tsan | fuzz) ;;
     *) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" && exit 1 ;;
     esac
 done
-[ $# != 0 ] || set -- plain asan tsan fuzz
+[ $# != 0 ] || set -- plain release asan tsan fuzz
 
 scripts/setup.sh test
 for stage in "$@"; do

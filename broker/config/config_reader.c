@@ -42,10 +42,12 @@ static void say(struct weir_config_message *message, const char *name, uint32_t 
 {
     message->line = line;
     message->column = column;
-    if (line) {
-        snprintf(message->text, sizeof(message->text), "%s:%u:%u: %s", name, line, column, text);
-    } else {
-        snprintf(message->text, sizeof(message->text), "%s: %s", name, text);
+    const size_t size = sizeof(message->text);
+    const int len = line ? snprintf(message->text, size, "%s:%u:%u: %s", name, line, column, text)
+                         : snprintf(message->text, size, "%s: %s", name, text);
+    if (len < 0 || (size_t)len >= size) { /* a reader of it should know that more was said */
+        static const char more[] = " ...";
+        snprintf(message->text + size - sizeof(more), sizeof(more), "%s", more);
     }
     make_printable(message->text);
 }
