@@ -231,7 +231,8 @@ static void run(struct rig *r, int offset_ms)
     CHECK_INT(r, c[1], 0);
     /* A permit may come a moment before the deadline, and then the answer is late: a time-out, an outcome unknown. */
     CHECK(r, c[4] * 20 <= c[2], "few late answers");
-    CHECK(r, c[0] > 50 && c[2] > 50, "both kinds took part");
+    /* Who is faster takes more: three that wait one permit at a time get what 36 calls in flight leave. */
+    CHECK(r, c[0] > 10 && c[2] > 50, "both kinds took part");
     CHECK_INT(r, rig_weird_stop(r, 15000), 0);
     rig_sim_stop(r);
     rig_sleep_ms(1);
