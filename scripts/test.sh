@@ -5,7 +5,7 @@
 #
 #   plain   build        optimised, with symbols: every suite, the installed tree and a short demo too
 #   release build-rel    as README.md has users build it: gcc warns of other things there. The unit suite
-#   asan    build-asan   AddressSanitizer and UndefinedBehaviorSanitizer: every suite but those
+#   asan    build-asan   AddressSanitizer and UndefinedBehaviorSanitizer: every suite but the installed tree and the demo
 #   tsan    build-tsan   ThreadSanitizer on C11 atomics (-Dchecked=true): the suites with threads
 #   fuzz    build-fuzz   libFuzzer (clang), each target for some seconds
 #
