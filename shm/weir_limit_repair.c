@@ -145,16 +145,23 @@ static uint64_t offset_error_ns(const struct weir_server_clock *clock, uint64_t 
     return clock->state == WEIR_CLOCK_UNKNOWN ? 0 : weir_server_clock_error_ns(clock, now_ns);
 }
 
-/* The last window that a call granted now may be counted in, and at least the one after the first: a straddle may have touched it. */
+/*
+ * The last window that a call granted before now may still be counted in. Where a call is surely charged to all windows that it may touch (KNOWN, and
+ * no wider than a window) that is the window of the latest arrival; otherwise the one after the first at least, because there windows are cut
+ * by a convention, or more of them are touched than are charged.
+ */
 static uint64_t window_latest(const struct weir_shm_limit_row *row,
                               const struct weir_server_clock *clock, uint64_t first,
                               uint64_t now_ns)
 {
     uint64_t into_ns;
-    uint64_t reach_ns = offset_error_ns(clock, now_ns) + clock->jitter_ns;
-    uint64_t latest = weir_window_at(now_ns + (uint64_t)clock->offset_ns + reach_ns, row->window_ns,
-                                     row->window_inverse, &into_ns);
-    return weir_max_u64(latest, first + 1);
+    uint64_t error_ns = offset_error_ns(clock, now_ns);
+    uint64_t latest =
+        weir_window_at(now_ns + (uint64_t)clock->offset_ns + error_ns + clock->jitter_ns,
+                       row->window_ns, row->window_inverse, &into_ns);
+    bool exact =
+        clock->state == WEIR_CLOCK_KNOWN && clock->jitter_ns + 2 * error_ns <= row->window_ns;
+    return exact ? latest : weir_max_u64(latest, first + 1);
 }
 
 void weir_limit_spend(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
@@ -167,8 +174,9 @@ void weir_limit_spend(const struct weir_shm_limit_row *row, struct weir_shm_limi
         return;
     }
     /* Any window between the earliest and the latest arrival may be current. Two words hold the last two; a permit for an earlier one is refused. */
-    uint64_t last = window_latest(row, to, window_first(row, to, now_ns), now_ns);
-    for (uint64_t k = last - 1; k <= last; k++) {
+    uint64_t first = window_first(row, to, now_ns);
+    uint64_t last = window_latest(row, to, first, now_ns);
+    for (uint64_t k = weir_max_u64(first, last - 1); k <= last; k++) {
         uint64_t *at = &word->word[k & 1];
         uint64_t seen = weir_load_acquire_u64(at); /* pair:limit A */
         while (!weir_cas_u64(at, &seen, weir_window_word((uint32_t)k, row->quota))) {
@@ -224,8 +232,9 @@ void weir_limit_realign(const struct weir_shm_limit_row *row, struct weir_shm_li
         WEIR_WEAVE("realign:emptied");
     }
     uint64_t carry = carry_of(row, old, from, now_ns);
-    uint64_t last = window_latest(row, to, window_first(row, to, now_ns), now_ns);
-    for (uint64_t k = last - 1; k <= last; k++) {
+    uint64_t first = window_first(row, to, now_ns);
+    uint64_t last = window_latest(row, to, first, now_ns);
+    for (uint64_t k = weir_max_u64(first, last - 1); k <= last; k++) {
         /* A trader that lost its CAS above may have planned again on the empty word before it sees CLOSED: count that too. */
         uint64_t seen = weir_load_acquire_u64(&word->word[k & 1]); /* pair:limit A */
         uint64_t next;
