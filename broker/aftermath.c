@@ -146,7 +146,9 @@ static void limit_spend(const struct region *region, const struct weir_tables *t
     uint64_t now_ns = weir_clock_monotonic_ns();
     struct weir_server_clock utc = server_clock_unknown(now_ns, weir_clock_realtime_ns(), 0);
     if (l != NULL) {
-        weir_limit_spend(l, &region->word[word], &utc, now_ns);
+        const struct weir_limit_place at = {l, &region->word[word],
+                                            weir_limit_cells(region->cell, l, word)};
+        weir_limit_spend(&at, &utc, now_ns);
     }
 }
 
@@ -182,8 +184,12 @@ static void fact_restore(const struct region *region, struct state_record *r, ui
             memcmp(s->limit, r->limit, sizeof r->limit) != 0) {
             continue;
         }
-        if (r->kind == RECORD_LIMIT && s->value[4] != limit_shape(list->tables, index)) {
-            limit_spend(region, list->tables, index); /* the configuration gave it another window */
+        const struct weir_shm_limit_row *l =
+            r->kind == RECORD_LIMIT ? limit_of(list->tables, index) : NULL;
+        if (r->kind == RECORD_LIMIT && (s->value[4] != limit_shape(list->tables, index) ||
+                                        l == NULL || weir_limit_in_cells(l))) {
+            /* The configuration gave it another window; or its cells, which are many, were not kept: it waits out one span. */
+            limit_spend(region, list->tables, index);
         } else if (r->kind == RECORD_LIMIT) {
             region->word[index].word[0] = s->value[0]; /* nobody else has this memory yet */
             region->word[index].word[1] = s->value[1];

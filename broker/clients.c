@@ -108,6 +108,7 @@ bool client_attach(struct worker *w, const struct client_info *info, bool recove
         return false; /* its requests are not served; client_gone gives the index back */
     }
     c->live = true;
+    c->unit_life = weir_client_life(c->arena.base);
     if (recovered) {
         memcpy(
             c->meter_seen, c->meter,
@@ -164,6 +165,7 @@ void client_gone(struct worker *w, uint32_t index)
     }
     c->gone = true;
     client_board(w, c, WEIR_CLIENT_GONE);
+    units_sweep(w);
     client_fold_meters(w, c);
     dispatch_cancel_client(w, c);
     client_reap_if_idle(w, c);

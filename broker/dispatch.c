@@ -162,6 +162,7 @@ int dispatch_permit(struct worker *w, struct call *c)
     }
     /* One instant for both, so that what is given back later is the same in both accounts and the private one stays below. */
     c->permit.granted_at_ns = c->own_permit.granted_at_ns;
+    c->permit.use_by_ns = c->own_permit.use_by_ns;
     board_add(&w->region->route_stats[c->route].granted[c->priority], 1);
     c->permitted_ns = c->permit.granted_at_ns;
     return WEIR_OK;

@@ -202,10 +202,13 @@ static enum weir_result truthful(const struct call *c, enum weir_result result)
                                                                           : WEIR_RESULT_FAILED;
 }
 
+static void permit_over(struct worker *w, struct call *c);
+
 void call_end(struct worker *w, struct call *c, enum weir_result result, int error)
 {
     struct client *cl = c->client;
     result = truthful(c, result);
+    permit_over(w, c);
     count_end(w, c, result);
     log_end(w, c, result, error);
     if (cl == NULL) {
@@ -252,6 +255,15 @@ static void give_back(struct worker *w, struct call *c)
     }
 }
 
+/* The permit was used, or is too old to be: its charges stay, units in flight are let go. */
+static void permit_over(struct worker *w, struct call *c)
+{
+    if (c->permit.state == WEIR_PERMIT_GRANTED || c->permit.state == WEIR_PERMIT_SENT) {
+        (void)weir_permit_end(&w->own, &c->own_permit, NULL);
+        (void)weir_permit_end(&w->shared, &c->permit, NULL);
+    }
+}
+
 /* Is the permit still good for one send, now? */
 static bool permit_usable(struct worker *w, const struct call *c, uint64_t now_ns)
 {
@@ -290,13 +302,14 @@ static bool on_gate(struct http_transfer *t)
     }
     if (!permit_usable(w, c, now_ns)) {
         /* Too old, or curl sends again: the old charge stays, this passage takes its own. A pause refuses here too. */
+        permit_over(w, c);
         if (dispatch_permit(w, c) != WEIR_OK) {
             c->permit.state = WEIR_PERMIT_NONE;
             return stop(c, CALL_STOP_PERMIT);
         }
     }
-    c->permit.state = WEIR_PERMIT_SETTLED; /* consumed: nothing gives it back any more */
-    c->own_permit.state = WEIR_PERMIT_SETTLED;
+    c->permit.state = WEIR_PERMIT_SENT; /* consumed: nothing gives it back any more */
+    c->own_permit.state = WEIR_PERMIT_SENT;
     c->sends++;
     c->sent_ns = now_ns;
     c->head = CALL_HEAD_NONE;

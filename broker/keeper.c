@@ -12,6 +12,20 @@ void keeper_lease(struct worker *w, uint64_t until_ns)
                            until_ns); /* readers compare it with their clock: no partner */
 }
 
+/* Show one limit to monitors. */
+static void view_show(const struct weir_limit_place *at, struct weir_shm_limit_view *view,
+                      uint64_t now_ns)
+{
+    uint64_t word[2] = {weir_load_relaxed_u64(&at->word->word[0]), /* relaxed: for display */
+                        weir_load_relaxed_u64(&at->word->word[1])};
+    if (weir_limit_in_cells(at->row)) {
+        word[0] = weir_limit_cells_used(at, now_ns, &word[1]);
+    }
+    for (unsigned p = 0; p < 2; p++) {
+        weir_store_relaxed_u64(&view->word[p], word[p]); /* relaxed: for display */
+    }
+}
+
 /* Set damaged limit words to spent, and show all of them to monitors. */
 static void audit(struct worker *w)
 {
@@ -20,19 +34,17 @@ static void audit(struct worker *w)
         const struct weir_shm_limit_row *l = &w->shared.tables.limit[i];
         const struct weir_server_clock *server = &w->provider[l->provider].published;
         for (uint32_t k = l->word_first; k < l->word_first + l->word_cnt; k++) {
-            enum weir_limit_damage d =
-                weir_limit_audit(l, &r->word[k], &r->own_word[k], server, &w->shared.time);
+            const struct weir_limit_place at = {l, &r->word[k], weir_limit_cells(r->cell, l, k)};
+            const struct weir_limit_place own = {l, &r->own_word[k],
+                                                 weir_limit_cells(r->own_cell, l, k)};
+            enum weir_limit_damage d = weir_limit_audit(&at, &own, server, &w->shared.time);
             if (d != WEIR_LIMIT_SOUND) {
                 board_add(&r->worker->limit_damaged, 1);
                 board_add(&r->limit_stats[i].damaged, 1);
                 log_warn("limit_damaged", "s:s, s:i, s:i", "limit", l->name, "scope_value",
                          (int)(k - l->word_first), "damage", (int)d);
             }
-            for (unsigned p = 0; p < 2; p++) {
-                weir_store_relaxed_u64(
-                    &r->limit_view[k].word[p],
-                    weir_load_relaxed_u64(&r->word[k].word[p])); /* relaxed: for display */
-            }
+            view_show(&at, &r->limit_view[k], w->now_ns);
         }
     }
     for (uint32_t p = 0; p < r->provider_cnt; p++) {
@@ -90,6 +102,7 @@ static void endpoints_show(struct worker *w)
 static void tick(struct worker *w)
 {
     audit(w);
+    units_sweep(w);
     dispatch_expire(w);
     clients_look(w);
     endpoint_turn(w);

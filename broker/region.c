@@ -80,6 +80,7 @@ static int permits_create(struct region *r, const struct weir_segment_spec *base
 {
     const struct weir_segment_part parts[] = {
         {WEIR_SECTION_LIMIT_WORD, r->word_cnt, sizeof(struct weir_shm_limit_word)},
+        {WEIR_SECTION_CELL, r->cell_cnt, sizeof(uint64_t)},
         {WEIR_SECTION_PAUSE, r->provider_cnt, sizeof(struct weir_shm_pause)},
     };
     struct weir_segment_spec spec = *base;
@@ -90,6 +91,7 @@ static int permits_create(struct region *r, const struct weir_segment_spec *base
     if (rc == WEIR_OK) {
         r->word =
             weir_segment_section(&r->permits, WEIR_SECTION_LIMIT_WORD, sizeof *r->word, NULL, NULL);
+        r->cell = weir_segment_section(&r->permits, WEIR_SECTION_CELL, sizeof *r->cell, NULL, NULL);
         r->pause =
             weir_segment_section(&r->permits, WEIR_SECTION_PAUSE, sizeof *r->pause, NULL, NULL);
     }
@@ -101,6 +103,7 @@ static int ledger_create(struct region *r, const struct weir_segment_spec *base)
     const struct weir_segment_part parts[] = {
         {WEIR_SECTION_LEDGER, 1, sizeof(struct weir_shm_ledger)},
         {WEIR_SECTION_LIMIT_WORD, r->word_cnt, sizeof(struct weir_shm_limit_word)},
+        {WEIR_SECTION_CELL, r->cell_cnt, sizeof(uint64_t)},
     };
     struct weir_segment_spec spec = *base;
     spec.kind = WEIR_SEGMENT_LEDGER;
@@ -109,6 +112,8 @@ static int ledger_create(struct region *r, const struct weir_segment_spec *base)
     int rc = weir_segment_create(&r->ledger, &spec);
     if (rc == WEIR_OK) {
         r->own = weir_segment_section(&r->ledger, WEIR_SECTION_LEDGER, sizeof *r->own, NULL, NULL);
+        r->own_cell =
+            weir_segment_section(&r->ledger, WEIR_SECTION_CELL, sizeof *r->own_cell, NULL, NULL);
         r->own_word = weir_segment_section(&r->ledger, WEIR_SECTION_LIMIT_WORD, sizeof *r->own_word,
                                            NULL, NULL);
     }
@@ -204,6 +209,7 @@ int region_create(struct region *region, const struct weir_config *config, char 
         .route_cnt = size.route_cnt,
         .endpoint_cnt = size.endpoint_cnt,
         .word_cnt = size.word_cnt,
+        .cell_cnt = size.cell_cnt,
         .ring_order = order_of(config->broker.ring_cnt),
     };
     if (region->domain_cnt > WEIR_DOMAINS_MAX ||
@@ -250,6 +256,7 @@ void region_permit_view(const struct region *region, struct weir_permit_view *vi
     view->provider = region->provider;
     view->foreign = region->foreign;
     view->word = own ? region->own_word : region->word;
+    view->cell = own ? region->own_cell : region->cell;
     view->pause = region->pause;
     view->tables_base = region->tables;
     view->tables_cnt = region->tables_cnt;
@@ -258,7 +265,8 @@ void region_permit_view(const struct region *region, struct weir_permit_view *vi
                                                .limit_cnt = region->limit_cnt,
                                                .route_cnt = region->route_cnt,
                                                .endpoint_cnt = region->endpoint_cnt,
-                                               .word_cnt = region->word_cnt};
+                                               .word_cnt = region->word_cnt,
+                                               .cell_cnt = region->cell_cnt};
     weir_clock_init(&view->time, region->clock, 0);
 }
 

@@ -18,7 +18,7 @@
 struct region {
     uint64_t broker_id;
     uint32_t ring_order;
-    uint32_t domain_cnt, provider_cnt, limit_cnt, route_cnt, endpoint_cnt, word_cnt;
+    uint32_t domain_cnt, provider_cnt, limit_cnt, route_cnt, endpoint_cnt, word_cnt, cell_cnt;
     struct weir_segment board, permits, ledger, ring[WEIR_DOMAINS_MAX];
     /* board */
     struct weir_shm_gate *gate;
@@ -47,6 +47,8 @@ struct region {
     /* ledger */
     struct weir_shm_ledger *own;
     struct weir_shm_limit_word *own_word;
+    uint64_t *cell;
+    uint64_t *own_cell;
 };
 
 /*

@@ -1,6 +1,8 @@
 #include "broker/tables_build.h"
 
 #include "shm/weir_bucket.h"
+#include "shm/weir_concurrency.h"
+#include "shm/weir_sliding.h"
 #include "shm/weir_window.h"
 
 #include <stdio.h>
@@ -16,6 +18,51 @@ static uint32_t words_of(const struct weir_config_provider *p, const struct weir
     return (uint32_t)p->scope[l->scope].cnt;
 }
 
+/* The dearest cost on limit `l`, of any route. */
+static uint64_t dearest_any(const struct weir_config_provider *p, size_t l)
+{
+    uint64_t units = 0;
+    for (size_t r = 0; r < p->route_cnt; r++) {
+        for (size_t c = 0; c < p->route[r].cost_cnt; c++) {
+            if (p->route[r].cost[c].limit_idx == l) {
+                units = weir_max_u64(units, p->route[r].cost[c].units);
+            }
+        }
+    }
+    return units;
+}
+
+/* How a limit counts where it lives in cells, and how many each of its scope values has. */
+static enum weir_limit_form form_of(const struct weir_config_provider *p, size_t l, uint32_t *cells)
+{
+    const struct weir_config_limit *limit = &p->limit[l];
+    *cells = 0;
+    switch (limit->kind) {
+    case WEIR_LIMIT_SLIDING_WINDOW:
+        if (limit->quota_units <= WEIR_SLIDING_CELLS_MAX &&
+            dearest_any(p, l) <= WEIR_SLIDING_UNITS_MAX) {
+            *cells = (uint32_t)limit->quota_units;
+            return WEIR_FORM_CELLS;
+        }
+        *cells = WEIR_SLIDING_WORDS;
+        return WEIR_FORM_PARTS;
+    case WEIR_LIMIT_CONCURRENCY:
+        *cells = (uint32_t)limit->quota_units;
+        return WEIR_FORM_UNITS;
+    case WEIR_LIMIT_TOKEN_BUCKET:
+    case WEIR_LIMIT_FIXED_WINDOW:
+    case WEIR_LIMIT_UNSET:
+        break;
+    }
+    return WEIR_FORM_NONE;
+}
+
+/* Cells of one scope value begin on a line of their own. */
+static uint32_t cell_stride(uint32_t cells)
+{
+    return (uint32_t)weir_round_up(cells, WEIR_LINE_BYTES / sizeof(uint64_t));
+}
+
 void tables_measure(const struct weir_config *config, struct tables_size *size)
 {
     *size = (struct tables_size){.provider_cnt = (uint32_t)config->provider_cnt};
@@ -28,15 +75,20 @@ void tables_measure(const struct weir_config *config, struct tables_size *size)
             size->scope_cnt += (uint32_t)p->scope[k].cnt;
         }
         for (size_t l = 0; l < p->limit_cnt; l++) {
+            uint32_t cells;
+            (void)form_of(p, l, &cells);
             size->word_cnt += words_of(p, &p->limit[l]);
+            size->cell_cnt += words_of(p, &p->limit[l]) * cell_stride(cells);
+            size->edge_cnt += (uint32_t)p->limit[l].calendar.cnt;
         }
     }
-    uint64_t bytes = sizeof(struct weir_shm_tables) +
-                     size->provider_cnt * sizeof(struct weir_shm_provider_row) +
-                     size->limit_cnt * sizeof(struct weir_shm_limit_row) +
-                     size->route_cnt * sizeof(struct weir_shm_route_row) +
-                     size->endpoint_cnt * sizeof(struct weir_shm_endpoint_row) +
-                     size->scope_cnt * sizeof(struct weir_shm_scope_row);
+    size->cell_cnt = size->cell_cnt > 0 ? size->cell_cnt : 1; /* a section is never empty */
+    uint64_t bytes =
+        sizeof(struct weir_shm_tables) + size->provider_cnt * sizeof(struct weir_shm_provider_row) +
+        size->limit_cnt * sizeof(struct weir_shm_limit_row) +
+        size->route_cnt * sizeof(struct weir_shm_route_row) +
+        size->endpoint_cnt * sizeof(struct weir_shm_endpoint_row) +
+        size->scope_cnt * sizeof(struct weir_shm_scope_row) + size->edge_cnt * sizeof(uint64_t);
     size->bytes = (uint32_t)weir_round_up(bytes, WEIR_LINE_BYTES);
 }
 
@@ -96,13 +148,15 @@ static int bucket_row(struct weir_shm_limit_row *row, const struct weir_config_l
     }
     for (unsigned c = 0; c < WEIR_PRIORITY_CNT; c++) {
         uint64_t all_ns = (uint64_t)row->quota * row->unit_ns;
-        uint64_t kept_ns = (uint64_t)full[c] * row->unit_ns + jitter_ns;
+        /* A counter that decays in steps of q may stand r * q above the one that decays all the time (weir_bucket.h). */
+        uint64_t kept_ns = (uint64_t)full[c] * row->unit_ns + jitter_ns + l->step_ns;
         if (kept_ns + row->unit_ns > all_ns) {
             (void)snprintf(text, text_bytes,
                            "limit %s: burst %u leaves nothing to class %u once max_jitter (%llu "
-                           "ns) and headroom are taken off: "
+                           "ns), step (%llu ns) and headroom are taken off: "
                            "raise burst, or lower max_jitter",
-                           row->name, row->quota, c, (unsigned long long)jitter_ns);
+                           row->name, row->quota, c, (unsigned long long)jitter_ns,
+                           (unsigned long long)l->step_ns);
             return WEIR_E_ARGUMENT;
         }
         row->tolerance_ns[c] = all_ns - kept_ns;
@@ -114,18 +168,65 @@ static void window_row(struct weir_shm_limit_row *row, const struct weir_config_
                        uint64_t jitter_ns, const uint32_t full[WEIR_PRIORITY_CNT],
                        const uint32_t floor[WEIR_PRIORITY_CNT])
 {
+    /* Over the longest window, so that the reserve never starts above what was configured. */
+    uint64_t longest_ns = l->calendar.cnt > 0 ? l->calendar.longest_ns : l->window_ns;
     row->quota = (uint32_t)l->quota_units;
     for (unsigned c = 0; c < WEIR_PRIORITY_CNT; c++) {
         row->reserve_min[c] = floor[c];
-        unsigned __int128 q = ((unsigned __int128)full[c] << 64) + l->window_ns - 1;
-        row->release_q64[c] = (uint64_t)(q / l->window_ns);
+        unsigned __int128 q = ((unsigned __int128)full[c] << 64) + longest_ns - 1;
+        row->release_q64[c] = (uint64_t)(q / longest_ns);
     }
     uint64_t overlaps = 2 + (jitter_ns + l->window_ns - 1) / l->window_ns;
     row->quota_unaligned = (uint32_t)(l->quota_units / overlaps);
 }
 
+/* Where the next limit's words, cells and edges go. */
+struct limit_at {
+    uint32_t word;
+    uint32_t cell;
+    uint64_t *edge;
+};
+
+static void calendar_row(struct weir_shm_limit_row *row, const struct weir_config_limit *l,
+                         const struct limit_at *at)
+{
+    if (l->calendar.cnt == 0) {
+        return;
+    }
+    memcpy(at->edge, l->calendar.edge_utc_ns, l->calendar.cnt * sizeof *at->edge);
+    row->calendar_cnt = (uint32_t)l->calendar.cnt;
+    row->calendar_id = l->calendar.first_id;
+    row->calendar_off_bytes = (uint32_t)((const char *)at->edge - (const char *)row);
+}
+
+/* What stays free for the classes above, all the time: these kinds have no end of a window at which to release it. */
+static int cells_row(struct weir_shm_limit_row *row, const struct weir_config_limit *l,
+                     uint64_t jitter_ns, const uint32_t full[WEIR_PRIORITY_CNT], char *text,
+                     size_t text_bytes)
+{
+    row->quota = (uint32_t)l->quota_units;
+    for (unsigned c = 0; c < WEIR_PRIORITY_CNT; c++) {
+        row->reserve_min[c] = full[c];
+        if (full[c] >= row->quota) {
+            (void)snprintf(text, text_bytes,
+                           "limit %s: quota %u leaves nothing to class %u once headroom is taken "
+                           "off: lower the headroom",
+                           row->name, row->quota, c);
+            return WEIR_E_ARGUMENT;
+        }
+    }
+    if (l->kind == WEIR_LIMIT_CONCURRENCY) {
+        row->span_ns = l->rest_ns == 0 ? jitter_ns : l->rest_ns;
+        return WEIR_OK;
+    }
+    row->span_ns = weir_sliding_span_ns(l->window_ns, jitter_ns);
+    row->part_ns = weir_sliding_part_ns(row->span_ns);
+    row->part_inverse = weir_window_inverse(row->part_ns);
+    return WEIR_OK;
+}
+
 static int limit_row(struct weir_shm_limit_row *row, const struct weir_config_provider *p,
-                     size_t index, uint32_t provider, uint32_t word_first, char *text,
+                     size_t index, uint32_t provider, const struct limit_at *at, char *text,
                      size_t text_bytes)
 {
     const struct weir_config_limit *l = &p->limit[index];
@@ -134,8 +235,11 @@ static int limit_row(struct weir_shm_limit_row *row, const struct weir_config_pr
     reserves(l, dearest_critical(p, index), full, floor);
     row->kind = l->kind;
     row->provider = provider;
-    row->word_first = word_first;
+    row->word_first = at->word;
     row->word_cnt = words_of(p, l);
+    row->form = form_of(p, index, &row->cell_cnt);
+    row->cell_first = at->cell;
+    row->cell_stride = cell_stride(row->cell_cnt);
     row->scope_kind = l->scope;
     row->scope_shift = 16U * (uint32_t)l->scope;
     row->window_ns = l->window_ns;
@@ -146,11 +250,36 @@ static int limit_row(struct weir_shm_limit_row *row, const struct weir_config_pr
     for (unsigned c = 0; c < WEIR_PRIORITY_CNT; c++) {
         row->headroom_ppm[c] = (uint32_t)l->headroom_ppm[c];
     }
-    if (l->kind == WEIR_LIMIT_TOKEN_BUCKET) {
+    switch (l->kind) {
+    case WEIR_LIMIT_TOKEN_BUCKET:
         return bucket_row(row, l, p->clock.max_jitter_ns, full, text, text_bytes);
+    case WEIR_LIMIT_FIXED_WINDOW:
+        window_row(row, l, p->clock.max_jitter_ns, full, floor);
+        calendar_row(row, l, at);
+        return WEIR_OK;
+    case WEIR_LIMIT_SLIDING_WINDOW:
+    case WEIR_LIMIT_CONCURRENCY:
+        return cells_row(row, l, p->clock.max_jitter_ns, full, text, text_bytes);
+    case WEIR_LIMIT_UNSET:
+        break;
     }
-    window_row(row, l, p->clock.max_jitter_ns, full, floor);
-    return WEIR_OK;
+    return WEIR_E_ARGUMENT;
+}
+
+/* What a route owes to a limit of this kind. */
+static uint32_t route_flag(uint32_t kind)
+{
+    switch ((enum weir_limit_kind)kind) {
+    case WEIR_LIMIT_FIXED_WINDOW:
+        return WEIR_ROUTE_NEEDS_CLOCK;
+    case WEIR_LIMIT_SLIDING_WINDOW:
+    case WEIR_LIMIT_CONCURRENCY:
+        return WEIR_ROUTE_IN_CELLS;
+    case WEIR_LIMIT_TOKEN_BUCKET:
+    case WEIR_LIMIT_UNSET:
+        break;
+    }
+    return 0;
 }
 
 static void route_costs(struct weir_shm_route_row *row, const struct weir_config_route *r,
@@ -160,9 +289,7 @@ static void route_costs(struct weir_shm_route_row *row, const struct weir_config
     for (size_t c = 0; c < r->cost_cnt; c++) {
         row->limit[c] = (uint16_t)(limit_first + r->cost[c].limit_idx);
         row->cost[c] = (uint32_t)r->cost[c].units;
-        if (limit[row->limit[c]].kind == WEIR_LIMIT_FIXED_WINDOW) {
-            row->flags |= WEIR_ROUTE_NEEDS_CLOCK;
-        }
+        row->flags |= route_flag(limit[row->limit[c]].kind);
     }
 }
 
@@ -208,7 +335,7 @@ static void clock_route_row(struct weir_shm_route_row *row, const struct weir_co
         if (p->limit[l].scope == WEIR_SCOPE_IP) {
             row->limit[row->limit_cnt] = (uint16_t)(limit_first + l);
             row->cost[row->limit_cnt++] = 1;
-            row->flags |= p->limit[l].kind == WEIR_LIMIT_FIXED_WINDOW ? WEIR_ROUTE_NEEDS_CLOCK : 0U;
+            row->flags |= route_flag(p->limit[l].kind);
         }
     }
 }
@@ -221,7 +348,8 @@ struct build {
     struct weir_shm_route_row *route;
     struct weir_shm_endpoint_row *endpoint;
     struct weir_shm_scope_row *scope;
-    uint32_t limit_cnt, route_cnt, endpoint_cnt, scope_cnt, word_cnt;
+    uint32_t limit_cnt, route_cnt, endpoint_cnt, scope_cnt;
+    struct limit_at at;
     char *text;
     size_t text_bytes;
 };
@@ -290,11 +418,13 @@ static int provider_rows(struct build *b, uint32_t index)
     scope_rows(b, p, index);
     for (size_t l = 0; l < p->limit_cnt; l++) {
         struct weir_shm_limit_row *lr = &b->limit[b->limit_cnt++];
-        int rc = limit_row(lr, p, l, index, b->word_cnt, b->text, b->text_bytes);
+        int rc = limit_row(lr, p, l, index, &b->at, b->text, b->text_bytes);
         if (rc != WEIR_OK) {
             return rc;
         }
-        b->word_cnt += lr->word_cnt;
+        b->at.word += lr->word_cnt;
+        b->at.cell += lr->word_cnt * lr->cell_stride;
+        b->at.edge += lr->calendar_cnt;
     }
     for (size_t r = 0; r < p->route_cnt; r++) {
         route_row(&b->route[b->route_cnt++], &p->route[r], index, row->limit_first, b->limit);
@@ -333,6 +463,7 @@ int tables_build(const struct weir_config *config, const struct tables_size *siz
     off += size->endpoint_cnt * (uint32_t)sizeof(struct weir_shm_endpoint_row);
     block->scope_cnt = size->scope_cnt;
     block->scope_off_bytes = off;
+    off += size->scope_cnt * (uint32_t)sizeof(struct weir_shm_scope_row);
     char *at = (char *)block;
     struct build b = {
         .config = config,
@@ -341,6 +472,7 @@ int tables_build(const struct weir_config *config, const struct tables_size *siz
         .route = (void *)(at + block->route_off_bytes),
         .endpoint = (void *)(at + block->endpoint_off_bytes),
         .scope = (void *)(at + block->scope_off_bytes),
+        .at = {.edge = (void *)(at + off)},
         .text = text,
         .text_bytes = text_bytes,
     };

@@ -39,9 +39,13 @@ static void clock_interrupted(struct worker *w, uint32_t provider,
     weir_server_clock_publish(&w->region->provider[provider], &closed);
     for (uint32_t i = 0; i < row->limit_cnt; i++) {
         const struct weir_shm_limit_row *l = &w->shared.tables.limit[row->limit_first + i];
-        for (uint32_t k = 0; k < l->word_cnt && l->kind == WEIR_LIMIT_FIXED_WINDOW; k++) {
-            weir_limit_spend(l, &w->region->word[l->word_first + k], first, now_ns);
-            weir_limit_spend(l, &w->region->own_word[l->word_first + k], first, now_ns);
+        for (uint32_t k = l->word_first; k < l->word_first + l->word_cnt; k++) {
+            const struct weir_limit_place at = {l, &w->region->word[k], NULL};
+            const struct weir_limit_place own = {l, &w->region->own_word[k], NULL};
+            if (l->kind == WEIR_LIMIT_FIXED_WINDOW) { /* the others know no server's clock */
+                weir_limit_spend(&at, first, now_ns);
+                weir_limit_spend(&own, first, now_ns);
+            }
         }
     }
     log_warn("realignment_interrupted", "s:s", "provider", w->provider[provider].config->name);
@@ -161,6 +165,9 @@ static void board_open(struct worker *w)
     weir_store_relaxed_u64(&b->started_ns, now_ns);
     weir_store_relaxed_u64(&b->heartbeat_ns, now_ns);
     weir_store_relaxed_u32(&w->region->gate->incarnation, w->region->gate->incarnation + 1);
+    w->shared.owner =
+        weir_owner_make(WEIR_OWNER_WORKER | (w->region->gate->incarnation & 0x3fffU), 0);
+    w->own.owner = w->shared.owner;
     /* Relaxed: written by workers only. The next epoch: for this one a client may have rung already, and would not ring again. */
     w->sleep_epoch =
         ((weir_load_relaxed_u32(&w->region->need_wakeup->word) >> 1) + 1) & 0x7fffffffU;

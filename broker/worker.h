@@ -52,6 +52,7 @@ struct client {
     uint32_t in_flight;
     bool bell;               /* something was delivered since the last look at its bells */
     uint32_t submitted_seen; /* wake->submitted at the last sweep */
+    uint32_t unit_life;      /* what its units in flight bear (shm/weir_concurrency.h) */
 };
 
 enum call_stage {
@@ -273,6 +274,9 @@ bool answer_data(struct worker *w, struct call *c, const char *bytes, size_t cnt
 void probe_turn(struct worker *w);
 /* Publish a provider's clock, carrying charges over to its windows where that is needed. */
 void probe_publish(struct worker *w, uint32_t provider, const struct weir_server_clock *next);
+
+/* units.c: let go the units in flight of owners that are dead */
+void units_sweep(struct worker *w);
 
 /* keeper.c */
 void keeper_turn(struct worker *w);

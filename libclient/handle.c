@@ -169,6 +169,12 @@ static void view_attach(struct weir *w)
     w->view.provider = at->provider;
     w->view.foreign = at->foreign;
     w->view.word = at->word;
+    w->view.cell = at->cell;
+    if (at->arena.base != NULL) {
+        const struct weir_shm_header *arena = at->arena.base;
+        w->view.owner = weir_owner_make(at->client + 1, weir_client_life(arena)) |
+                        (uint64_t)w->thread << WEIR_OWNER_THREAD_SHIFT;
+    }
     w->view.pause = at->pause;
     w->view.tables_base = at->tables_base;
     w->view.tables_cnt = at->tables_cnt;

@@ -58,6 +58,7 @@ struct weir_attachment {
     const struct weir_shm_provider *provider;
     const struct weir_shm_foreign *foreign;
     struct weir_shm_limit_word *word;
+    uint64_t *cell;
     struct weir_shm_pause *pause;
     const void *tables_base;
     uint32_t tables_cnt;

@@ -94,7 +94,7 @@ int weir_limit_get(struct weir *w, uint32_t limit, weir_scope_id scope, struct w
     const struct weir_shm_limit_row *row = &view->tables.limit[limit];
     uint32_t index;
     uint64_t seq;
-    const struct weir_shm_limit_word *word = weir_permit_word(view, limit, scope, &index);
+    struct weir_shm_limit_word *word = weir_permit_word(view, limit, scope, &index);
     if (word == NULL) {
         return WEIR_E_SCOPE_UNKNOWN;
     }
@@ -105,7 +105,9 @@ int weir_limit_get(struct weir *w, uint32_t limit, weir_scope_id scope, struct w
     }
     time.error_ns = weir_server_clock_error_ns(time.server, time.now_ns);
     struct weir_limit_state state;
-    weir_limit_state_get(&state, row, word, &view->foreign[index], &time);
+    const struct weir_limit_place at = {
+        .row = row, .word = word, .cell = weir_limit_cells(view->cell, row, index)};
+    weir_limit_state_get(&state, &at, &view->foreign[index], &time);
     *out = (struct weir_limit_info){.provider = view->tables.provider[row->provider].name,
                                     .name = row->name,
                                     .kind = (enum weir_limit_kind)row->kind,

@@ -180,8 +180,8 @@ int weir_permit_settle(struct weir *w, struct weir_permit *permit,
     if (permit->state == WEIR_PERMIT_SETTLED) {
         return WEIR_E_SETTLED;
     }
-    if (permit->state != WEIR_PERMIT_GRANTED || outcome->kind < WEIR_OUTCOME_NOT_SENT ||
-        outcome->kind > WEIR_OUTCOME_NO_ANSWER) {
+    if ((permit->state != WEIR_PERMIT_GRANTED && permit->state != WEIR_PERMIT_SENT) ||
+        outcome->kind < WEIR_OUTCOME_NOT_SENT || outcome->kind > WEIR_OUTCOME_NO_ANSWER) {
         return WEIR_E_ARGUMENT;
     }
     int rc = WEIR_OK;

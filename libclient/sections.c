@@ -75,6 +75,7 @@ static void board_find(struct weir_attachment *at, struct finder *f)
                    &at->bounds.endpoint_cnt);
     at->tables_base = blocks_of(f, b, WEIR_SECTION_TABLES, sizeof(struct weir_shm_tables), 1,
                                 &at->tables_stride_bytes, &at->tables_cnt);
+    at->bounds.cell_cnt = UINT32_MAX; /* who has no permits segment never looks into a cell */
     /* The view caches one clock per provider. */
     at->bounds.provider_cnt = (uint32_t)weir_min_u64(at->bounds.provider_cnt, WEIR_PROVIDERS_MAX);
 }
@@ -84,6 +85,8 @@ static void permits_find(struct weir_attachment *at, struct finder *f)
     uint32_t words;
     uint32_t pauses;
     at->word = array_of(f, &at->permits, WEIR_SECTION_LIMIT_WORD, sizeof *at->word, 0, &words);
+    at->cell =
+        array_of(f, &at->permits, WEIR_SECTION_CELL, sizeof *at->cell, 0, &at->bounds.cell_cnt);
     at->pause = array_of(f, &at->permits, WEIR_SECTION_PAUSE, sizeof *at->pause, 0, &pauses);
     /* The tables may name an index only where both segments have it. */
     at->bounds.word_cnt = (uint32_t)weir_min_u64(at->bounds.word_cnt, words);

@@ -220,6 +220,7 @@ static int tables_open(struct image *image, struct findings *findings)
         .route_cnt = image_cnt(image, WEIR_SECTION_ROUTE, sizeof(struct weir_shm_route_stats)),
         .endpoint_cnt = image_cnt(image, WEIR_SECTION_ENDPOINT, sizeof(struct weir_shm_endpoint)),
         .word_cnt = image_cnt(image, WEIR_SECTION_FOREIGN, sizeof(struct weir_shm_foreign)),
+        .cell_cnt = UINT32_MAX, /* a monitor has no cells to look into */
     };
     uint32_t cnt = 0;
     uint64_t stride_bytes = 0;

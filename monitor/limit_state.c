@@ -6,8 +6,18 @@
 
 bool limit_row_usable(const struct weir_shm_limit_row *row)
 {
-    return row->kind == WEIR_LIMIT_TOKEN_BUCKET ||
-           (row->window_ns > 1 && row->window_inverse == weir_window_inverse(row->window_ns));
+    switch ((enum weir_limit_kind)row->kind) {
+    case WEIR_LIMIT_TOKEN_BUCKET:
+        return row->unit_ns > 0;
+    case WEIR_LIMIT_FIXED_WINDOW:
+        return row->window_ns > 1 && row->window_inverse == weir_window_inverse(row->window_ns);
+    case WEIR_LIMIT_SLIDING_WINDOW:
+    case WEIR_LIMIT_CONCURRENCY:
+        return true;
+    case WEIR_LIMIT_UNSET:
+        break;
+    }
+    return false;
 }
 
 bool limit_state(const struct image *image, uint32_t limit, uint32_t value,
@@ -31,7 +41,8 @@ bool limit_state(const struct image *image, uint32_t limit, uint32_t value,
                                    .error_ns = weir_server_clock_error_ns(&clock, image->now_ns),
                                    .server = &clock};
     struct weir_shm_limit_word copy = {.word = {view.word[0], view.word[1]}};
-    weir_limit_state_get(state, row, &copy, &foreign, &time);
+    const struct weir_limit_place at = {.row = row, .word = &copy}; /* no cells: a view */
+    weir_limit_state_get(state, &at, &foreign, &time);
     return true;
 }
 

@@ -79,9 +79,19 @@ static const struct column priority_columns[] = {
 
 static const char *kind_short(uint32_t kind)
 {
-    return kind == WEIR_LIMIT_TOKEN_BUCKET   ? "bucket"
-           : kind == WEIR_LIMIT_FIXED_WINDOW ? "window"
-                                             : "?";
+    switch ((enum weir_limit_kind)kind) {
+    case WEIR_LIMIT_TOKEN_BUCKET:
+        return "bucket";
+    case WEIR_LIMIT_FIXED_WINDOW:
+        return "window";
+    case WEIR_LIMIT_SLIDING_WINDOW:
+        return "slide";
+    case WEIR_LIMIT_CONCURRENCY:
+        return "atonce";
+    case WEIR_LIMIT_UNSET:
+        break;
+    }
+    return "?";
 }
 
 /* The cells from QUOTA on that do not depend on the table's width. */

@@ -132,6 +132,7 @@ const struct weir_layout_field weir_layout_fields[] = {
     T(weir_shm_limit_stats),
     F(weir_shm_limit_stats, refused),
     F(weir_shm_limit_stats, damaged),
+    F(weir_shm_limit_stats, units_reaped),
     F(weir_shm_limit_stats, reserved),
     T(weir_shm_route_stats),
     F(weir_shm_route_stats, granted),
@@ -211,6 +212,16 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_limit_row, release_q64),
     F(weir_shm_limit_row, reserve_min),
     F(weir_shm_limit_row, quota_unaligned),
+    F(weir_shm_limit_row, cell_first),
+    F(weir_shm_limit_row, cell_stride),
+    F(weir_shm_limit_row, cell_cnt),
+    F(weir_shm_limit_row, form),
+    F(weir_shm_limit_row, span_ns),
+    F(weir_shm_limit_row, part_ns),
+    F(weir_shm_limit_row, part_inverse),
+    F(weir_shm_limit_row, calendar_off_bytes),
+    F(weir_shm_limit_row, calendar_cnt),
+    F(weir_shm_limit_row, calendar_id),
     F(weir_shm_limit_row, reserved),
     F(weir_shm_limit_row, name),
     F(weir_shm_limit_row, headroom_ppm),
@@ -377,7 +388,7 @@ const char *weir_section_name(uint32_t kind)
         "-",        "gate",       "supervisor", "worker",     "clock",    "need_wakeup", "block",
         "provider", "foreign",    "limit",      "route",      "endpoint", "ring_head",   "client",
         "tables",   "limit_word", "pause",      "ring",       "wake",     "meter",       "slot",
-        "request",  "response",   "shadow",     "limit_view", "ledger"};
+        "request",  "response",   "shadow",     "limit_view", "ledger",   "cell"};
     static_assert(WEIR_ARRAY_CNT(names) == WEIR_SECTION_CNT, "one text per kind");
     return kind < WEIR_ARRAY_CNT(names) ? names[kind] : "?";
 }

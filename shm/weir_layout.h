@@ -8,13 +8,13 @@
  *     header | gate | supervisor | worker | clock | need_wakeup | block | provider[] | foreign[limit word] | limit[] | route[] |
  *     endpoint[] | ring_head[domain][5] | client[255] | tables[] | limit_view[limit word]
  *   permits  writers: traders, worker                  readers: the same
- *     header | limit_word[] | pause[provider]
+ *     header | limit_word[] | pause[provider] | cell[]
  *   ring d   writers: clients of domain d, worker      readers: the same
  *     header | ring[5] = { tail line, cells }           (weir_ring.h)
  *   arena i  writers: client i, worker                 readers: the same
  *     header | wake | meter[thread] | slot[] | request bytes[] | response pool
  *   ledger   writer and reader: worker                 survives it, never leaves the broker
- *     header | counters | limit_word[] (its own charges)
+ *     header | counters | limit_word[], cell[] (its own charges)
  *   shadow i writer and reader: worker                 as the ledger, one per client
  *     header | shadow[slot]
  *
@@ -87,6 +87,7 @@ enum weir_section_kind {
     WEIR_SECTION_SHADOW = 23,
     WEIR_SECTION_LIMIT_VIEW = 24,
     WEIR_SECTION_LEDGER = 25,
+    WEIR_SECTION_CELL = 26,
     WEIR_SECTION_CNT
 };
 
@@ -213,7 +214,8 @@ struct weir_shm_foreign {
 };
 
 /*
- * A copy of one limit word of permits, for monitors, which do not get that segment. One per limit word. Writer: worker, relaxed, every
+ * A copy of one limit word of permits, for monitors, which do not get that segment; for kinds that live in cells {units used, weir time at which
+ * they are all free again}. One per limit word. Writer: worker, relaxed, every
  * 10 ms while it audits; worker.limit_view_ns says when. A dead worker leaves an old copy: permits go on, the view does not.
  */
 struct weir_shm_limit_view {
@@ -225,7 +227,8 @@ struct weir_shm_limit_view {
 struct weir_shm_limit_stats {
     uint64_t refused[WEIR_PRIORITY_CNT];
     uint64_t damaged;
-    uint64_t reserved[10];
+    uint64_t units_reaped; /* concurrency: units of dead owners that came back */
+    uint64_t reserved[9];
 } WEIR_ALIGN_LINE;
 
 /* Per route, for monitors. Writer: worker. */
@@ -335,7 +338,21 @@ struct weir_shm_limit_row {
     uint32_t reserve_min[WEIR_PRIORITY_CNT];
     /* window: floor(N / (2 + ceil(J/W))), while the clock is not known */
     uint32_t quota_unaligned;
-    uint64_t reserved[13];
+    /* kinds that live in cells: those of scope value v are cell_cnt from cell_first + v * cell_stride on */
+    uint32_t cell_first;
+    uint32_t cell_stride;
+    uint32_t cell_cnt;
+    uint32_t form; /* enum weir_limit_form */
+    uint64_t
+        span_ns; /* sliding: W + J, widened; concurrency: how long a unit rests once it is let go */
+    uint64_t part_ns; /* sliding, form parts */
+    uint64_t part_inverse;
+    /* window of a calendar: its edges (server UTC, ns) lie so far behind this row, and the first one begins window calendar_id. 0: every window is
+     * window_ns long; else that is the shortest */
+    uint32_t calendar_off_bytes;
+    uint32_t calendar_cnt;
+    uint64_t calendar_id;
+    uint64_t reserved[6];
     /* line 2 */
     char name[WEIR_NAME_BYTES];
     uint32_t headroom_ppm[WEIR_PRIORITY_CNT];
@@ -353,6 +370,8 @@ enum weir_route_flag {
     WEIR_ROUTE_NEEDS_CLOCK = 1U << 3, /* has a limit that counts by windows */
     /* the configured path ends in a slash and star: the client may append */
     WEIR_ROUTE_PATH_REST = 1U << 4,
+    WEIR_ROUTE_IN_CELLS =
+        1U << 5, /* has a limit that lives in cells: its permits bear an owner and a stamp */
 };
 
 struct weir_shm_route_row {
@@ -398,6 +417,8 @@ struct weir_shm_scope_row {
  * The state of one limit for one scope value, alone on its line. By kind:
  *   token_bucket   word[0] = TAT in ns of weir time
  *   fixed_window   word[k & 1] = window k (low 32 bits) : 32 | units : 32
+ *   sliding_window word[0] = hint: the cell stamped longest ago; word[1] = hint: cells given back (weir_sliding.h); the count is in CELL
+ *   concurrency    word[0] = hint: a cell that may be free; the count is in CELL
  * Writers: traders and worker, by CAS only (pair:limit). A dead writer leaves a whole word: at worst one charge too many.
  */
 struct weir_shm_limit_word {
@@ -414,6 +435,15 @@ struct weir_shm_pause {
 } WEIR_ALIGN_LINE;
 
 /* ------------------------------------------------------------------------------------------------ arena */
+
+/*
+ * Tells one client from another that had its index before: of the instant at which its arena was made. Client and worker read it once, at attach. A
+ * client that changes it is a stranger to its own units.
+ */
+static inline uint32_t weir_client_life(const struct weir_shm_header *arena)
+{
+    return (uint32_t)(arena->created_utc_ns >> 10) & 0xffffU;
+}
 
 /* The client's bells. Writers: client (waiters, armed), worker (done bits, completed). */
 struct weir_shm_wake {

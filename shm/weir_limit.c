@@ -1,5 +1,7 @@
 #include "weir_limit.h"
 
+#include "weir_cells.h"
+
 #include <string.h>
 
 /* Take back `units` from window `k`, only while the word still bears it, and never below zero. */
@@ -69,32 +71,156 @@ enum weir_limit_verdict weir_limit_take_again(struct weir_limit_plan *plan,
     return WEIR_LIMIT_AGAIN;
 }
 
-bool weir_limit_give(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
-                     const struct weir_charge *charge, uint64_t granted_at_ns, uint64_t now_ns,
-                     const struct weir_limit_epoch *epoch)
+enum weir_limit_verdict weir_limit_plan_cells(struct weir_limit_plan *plan,
+                                              const struct weir_limit_time *time)
 {
-    if (charge->units == 0) {
-        return false;
-    }
-    if (charge->kind == WEIR_LIMIT_FIXED_WINDOW) {
-        bool changed = false;
-        for (uint32_t w = 0; w < charge->windows; w++) {
-            changed |= window_give(word, charge->window + w, charge->units, epoch);
-        }
-        return changed;
-    }
-    uint64_t n_ns = (uint64_t)charge->units * row->unit_ns;
-    uint64_t seen = weir_load_acquire_u64(&word->word[0]); /* pair:limit A */
+    plan->windows = 0;
+    plan->window = 0;
+    plan->at[0] = &plan->word->word[0];
+    plan->seen[0] = 0;
+    plan->next[0] = 0;
+    return plan->row->kind == WEIR_LIMIT_CONCURRENCY ? weir_units_plan(plan, time)
+                                                     : weir_sliding_plan(plan, time);
+}
+
+enum weir_limit_verdict weir_limit_take_cells(struct weir_limit_plan *plan,
+                                              const struct weir_limit_time *time)
+{
+    enum weir_limit_verdict v = plan->row->kind == WEIR_LIMIT_CONCURRENCY
+                                    ? weir_units_take(plan, time)
+                                    : weir_sliding_take(plan, time);
+    plan->windows = 0;
+    return v;
+}
+
+/* ---------------------------------------------------------------------------------------------- corrections */
+
+static bool bucket_give(const struct weir_limit_place *at, uint32_t units,
+                        const struct weir_limit_grant *grant)
+{
+    uint64_t n_ns = (uint64_t)units * at->row->unit_ns;
+    uint64_t seen = weir_load_acquire_u64(&at->word->word[0]); /* pair:limit A */
     for (;;) { /* lock-free: each failed CAS is somebody's progress */
-        uint64_t next = weir_bucket_refund(seen, now_ns, n_ns, granted_at_ns);
+        uint64_t next = weir_bucket_refund(seen, grant->now_ns, n_ns, grant->granted_at_ns);
         if (next == seen) {
             return false;
         }
-        if (weir_cas_u64(&word->word[0], &seen, next)) { /* pair:limit R */
+        if (weir_cas_u64(&at->word->word[0], &seen, next)) { /* pair:limit R */
             return true;
         }
     }
 }
+
+bool weir_limit_give(const struct weir_limit_place *at, const struct weir_charge *charge,
+                     const struct weir_limit_grant *grant)
+{
+    bool changed = false;
+    if (charge->units == 0) {
+        return false;
+    }
+    switch ((enum weir_limit_kind)charge->kind) {
+    case WEIR_LIMIT_TOKEN_BUCKET:
+        return bucket_give(at, charge->units, grant);
+    case WEIR_LIMIT_FIXED_WINDOW:
+        for (uint32_t w = 0; w < charge->windows; w++) {
+            changed |= window_give(at->word, charge->window + w, charge->units, &grant->epoch);
+        }
+        return changed;
+    case WEIR_LIMIT_SLIDING_WINDOW:
+        return weir_sliding_give(at->row, at->word, at->cell, charge, grant->stamp_ns);
+    case WEIR_LIMIT_CONCURRENCY:
+        return weir_units_let_go(at, charge, grant->owner, grant->now_ns, false);
+    case WEIR_LIMIT_UNSET:
+        break;
+    }
+    return false;
+}
+
+bool weir_limit_end(const struct weir_limit_place *at, const struct weir_charge *charge,
+                    const struct weir_limit_grant *grant)
+{
+    return charge->kind == WEIR_LIMIT_CONCURRENCY && charge->units > 0 &&
+           weir_units_let_go(at, charge, grant->owner, grant->now_ns, true);
+}
+
+static void bucket_add(const struct weir_limit_place *at, uint32_t units, uint64_t now_ns)
+{
+    const struct weir_shm_limit_row *row = at->row;
+    uint64_t full_ns = (uint64_t)row->quota * row->unit_ns;
+    uint64_t n_ns = weir_min_u64(units, row->quota) * row->unit_ns;
+    uint64_t seen = weir_load_acquire_u64(&at->word->word[0]); /* pair:limit A */
+    uint64_t next;
+    do { /* lock-free */
+        next = weir_min_u64(weir_max_u64(seen, now_ns) + n_ns, now_ns + full_ns);
+    } while (next > seen && !weir_cas_u64(&at->word->word[0], &seen, next)); /* pair:limit R */
+}
+
+/* Add to window `k` as far as the quota goes. False: its word bears a later one, or the timeline is over. */
+static bool window_add(const struct weir_limit_place *at, uint32_t k, uint32_t units,
+                       const struct weir_limit_epoch *epoch)
+{
+    uint64_t *word = &at->word->word[k & 1];
+    uint64_t seen = weir_load_acquire_u64(word); /* pair:limit A */
+    for (;;) {                                   /* lock-free */
+        bool ahead;
+        uint64_t have = weir_window_units(seen, k, &ahead);
+        /* As in window_give: what was loaded is of the timeline that `k` belongs to, or the CAS fails. (pair:epoch A) */
+        if (ahead || weir_load_acquire_u64(epoch->now) != epoch->seen) {
+            return false;
+        }
+        uint64_t sum = weir_max_u64(weir_min_u64(have + units, at->row->quota), have);
+        if (weir_cas_u64(word, &seen, weir_window_word(k, (uint32_t)sum))) { /* pair:limit R */
+            return true;
+        }
+    }
+}
+
+/* Into the charged windows that may still be counted in; and into the current one where the charge does not reach it. */
+static void windows_add(const struct weir_limit_place *at, const struct weir_charge *charge,
+                        uint32_t units, const struct weir_limit_epoch *epoch,
+                        const struct weir_limit_time *time)
+{
+    struct weir_window_span span;
+    weir_window_span_at(&span, &(struct weir_window_cache){0}, at->row, time->server,
+                        time->error_ns, time->now_ns);
+    for (uint32_t w = 0; w < charge->windows; w++) {
+        uint32_t k = charge->window + w;
+        if (weir_window_diff(k, span.first) >= 0) {
+            (void)window_add(at, k, units, epoch);
+        }
+    }
+    uint32_t last = charge->window + charge->windows - 1;
+    for (uint32_t w = 0; w < span.windows; w++) {
+        if (charge->windows == 0 || weir_window_diff(span.first + w, last) > 0) {
+            (void)window_add(at, span.first + w, units, epoch);
+        }
+    }
+}
+
+void weir_limit_add(const struct weir_limit_place *at, const struct weir_charge *charge,
+                    uint32_t units, const struct weir_limit_grant *grant,
+                    const struct weir_limit_time *time)
+{
+    if (units == 0) {
+        return;
+    }
+    switch ((enum weir_limit_kind)at->row->kind) {
+    case WEIR_LIMIT_TOKEN_BUCKET:
+        bucket_add(at, units, time->now_ns);
+        break;
+    case WEIR_LIMIT_FIXED_WINDOW:
+        windows_add(at, charge, units, &grant->epoch, time);
+        break;
+    case WEIR_LIMIT_SLIDING_WINDOW:
+        weir_sliding_add(at->row, at->word, at->cell, units, time->now_ns);
+        break;
+    case WEIR_LIMIT_CONCURRENCY: /* a call is in flight once, whatever it turned out to cost */
+    case WEIR_LIMIT_UNSET:
+        break;
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------- state */
 
 static void bucket_state(struct weir_limit_state *s, const struct weir_shm_limit_row *row,
                          uint64_t tat, uint64_t now_ns)
@@ -131,19 +257,62 @@ static void window_state(struct weir_limit_state *s, const struct weir_shm_limit
     }
 }
 
-void weir_limit_state_get(struct weir_limit_state *state, const struct weir_shm_limit_row *row,
-                          const struct weir_shm_limit_word *word,
+/* Kinds that live in cells: from the cells, or from a monitor's view of them. */
+static void cells_state(struct weir_limit_state *s, const struct weir_limit_place *at,
+                        const struct weir_shm_foreign *foreign, uint64_t now_ns)
+{
+    const struct weir_shm_limit_row *row = at->row;
+    uint64_t empty_at_ns = 0;
+    uint64_t used = 0;
+    if (at->cell != NULL) {
+        used = weir_limit_cells_used(at, now_ns, &empty_at_ns);
+    } else {
+        used = weir_min_u64(weir_load_relaxed_u64(&at->word->word[0]),
+                            row->quota); /* relaxed: a view, for display; so is the next */
+        empty_at_ns = weir_load_relaxed_u64(&at->word->word[1]);
+    }
+    s->quota = row->quota;
+    s->foreign = weir_foreign_rolling(weir_load_relaxed_u64(&foreign->word),
+                                      now_ns); /* relaxed: an estimate */
+    used += s->foreign;
+    s->used = (uint32_t)weir_min_u64(used, UINT32_MAX);
+    s->reset_ns = weir_max_u64(empty_at_ns, now_ns);
+    for (unsigned c = 0; c < WEIR_PRIORITY_CNT; c++) {
+        uint64_t taken = used + row->reserve_min[c];
+        s->left[c] = taken < row->quota ? (uint32_t)(row->quota - taken) : 0;
+    }
+}
+
+uint32_t weir_limit_cells_used(const struct weir_limit_place *at, uint64_t now_ns,
+                               uint64_t *empty_at_ns)
+{
+    return at->row->kind == WEIR_LIMIT_CONCURRENCY
+               ? weir_units_used(at->row, at->cell, now_ns, empty_at_ns)
+               : weir_sliding_used(at->row, at->cell, now_ns, empty_at_ns);
+}
+
+void weir_limit_state_get(struct weir_limit_state *state, const struct weir_limit_place *at,
                           const struct weir_shm_foreign *foreign,
                           const struct weir_limit_time *time)
 {
-    memset(state, 0, sizeof *state);
     uint64_t w[2];
-    w[0] = weir_load_acquire_u64(&word->word[0]); /* pair:limit A */
-    w[1] = weir_load_acquire_u64(&word->word[1]); /* pair:limit A */
-    if (row->kind == WEIR_LIMIT_TOKEN_BUCKET) {
-        bucket_state(state, row, w[0], time->now_ns);
-    } else {
-        window_state(state, row, w, weir_load_relaxed_u64(&foreign->word),
+    memset(state, 0, sizeof *state);
+    switch ((enum weir_limit_kind)at->row->kind) {
+    case WEIR_LIMIT_TOKEN_BUCKET:
+        bucket_state(state, at->row, weir_load_acquire_u64(&at->word->word[0]),
+                     time->now_ns); /* pair:limit A */
+        break;
+    case WEIR_LIMIT_FIXED_WINDOW:
+        w[0] = weir_load_acquire_u64(&at->word->word[0]); /* pair:limit A */
+        w[1] = weir_load_acquire_u64(&at->word->word[1]); /* pair:limit A */
+        window_state(state, at->row, w, weir_load_relaxed_u64(&foreign->word),
                      time); /* relaxed: an estimate */
+        break;
+    case WEIR_LIMIT_SLIDING_WINDOW:
+    case WEIR_LIMIT_CONCURRENCY:
+        cells_state(state, at, foreign, time->now_ns);
+        break;
+    case WEIR_LIMIT_UNSET:
+        break;
     }
 }

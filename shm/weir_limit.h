@@ -2,20 +2,23 @@
  * weir_limit.h: one limit of one permit, whatever its kind.
  *
  * The permit path (weir_permit.c) knows only these four steps; the arithmetic of a kind stands in its own header (weir_bucket.h,
- * weir_window.h). A new kind adds a header, its case in the four steps, and its row in docs/architecture.md.
+ * weir_window.h, weir_sliding.h, weir_concurrency.h). A new kind adds a header, its case in the four steps, and its row in docs/architecture.md. Every
+ * switch over the kinds is without default, so that the compiler lists what a new one owes.
  *
  *   plan    read the words, say yes or no, write nothing                      (pass 1)
  *   take    CAS what was planned; plan again if somebody was faster           (pass 2)
  *   give    undo a charge, by the kind's refund rule                          (rollback, settle)
  *   left    what could be taken now, for monitors
  *
- * All atomic accesses to limit words are here and in weir_limit_repair.c (pair:limit).
+ * All atomic accesses to limit words are here, in weir_limit_repair.c, and to cells in weir_sliding.c and weir_concurrency.c (pair:limit).
  */
 #ifndef WEIR_LIMIT_H
 #define WEIR_LIMIT_H
 
 #include "weir_atomic.h"
 #include "weir_bucket.h"
+#include "weir_concurrency.h"
+#include "weir_sliding.h"
 #include "weir_weave.h"
 #include "weir_window.h"
 
@@ -42,17 +45,21 @@ struct weir_limit_time {
     uint64_t error_ns;                      /* of the server clock, at now */
     const struct weir_server_clock *server; /* NULL where no limit of the route counts by windows */
     struct weir_limit_epoch epoch;          /* set where `server` is, for pass 2 */
+    struct weir_clock *clock;               /* to read once more; only pass 2 needs it */
 };
 
 struct weir_limit_plan {
     const struct weir_shm_limit_row *row;
     struct weir_shm_limit_word *word;
+    uint64_t *cell; /* the first of this scope value; kinds that live in cells */
     const struct weir_shm_foreign *foreign;
     struct weir_window_cache *cache; /* the thread's, for this limit */
+    uint64_t owner;                  /* who holds what is taken (concurrency) */
     uint32_t units;
     uint32_t priority;
     /* filled by plan */
-    uint32_t windows; /* words to change: 1, or 2 for a straddle */
+    uint32_t
+        windows; /* words to change: 1, or 2 for a straddle; 0: nothing, or a kind that weir_limit_take knows how to take */
     uint32_t window;
     uint64_t *at[2]; /* the words */
     uint64_t seen[2];
@@ -62,6 +69,23 @@ struct weir_limit_plan {
     uint64_t
         price; /* what such a call takes, in the same measure: the smallest room / price is the scarcest */
 };
+
+/*
+ * What others use of a limit that has no windows: the foreign word holds {until:32 | units:32}, until in ticks of 2^24 ns (about 17 ms) of weir
+ * time. It counts in full until then, and not at all afterwards.
+ */
+#define WEIR_FOREIGN_TICK_BITS 24U
+
+static inline uint64_t weir_foreign_make(uint64_t until_ns, uint32_t units)
+{
+    return (uint64_t)(uint32_t)((until_ns >> WEIR_FOREIGN_TICK_BITS) + 1) << 32 | units;
+}
+
+static inline uint32_t weir_foreign_rolling(uint64_t word, uint64_t now_ns)
+{
+    int32_t left = (int32_t)((uint32_t)(word >> 32) - (uint32_t)(now_ns >> WEIR_FOREIGN_TICK_BITS));
+    return WEIR_UNLIKELY((uint32_t)word != 0 && left > 0) ? (uint32_t)word : 0;
+}
 
 /* ---------------------------------------------------------------------------------------------- token_bucket */
 
@@ -79,6 +103,16 @@ WEIR_INLINE enum weir_limit_verdict weir_bucket_plan(struct weir_limit_plan *p,
     p->seen[0] = tat;
     if (WEIR_UNLIKELY(!weir_bucket_legal(tat, time->now_ns, (uint64_t)row->quota * row->unit_ns))) {
         return WEIR_LIMIT_AGAIN; /* or this thread slept since it read the clock */
+    }
+    /* relaxed: an estimate, newer is better, older is legal */
+    uint64_t others = weir_foreign_rolling(weir_load_relaxed_u64(&p->foreign->word), time->now_ns);
+    if (WEIR_UNLIKELY(others != 0)) {
+        uint64_t others_ns = weir_min_u64(others, row->quota) * row->unit_ns;
+        tolerance_ns = tolerance_ns > others_ns ? tolerance_ns - others_ns : 0;
+        if (n_ns > tolerance_ns && n_ns <= row->tolerance_ns[p->priority]) {
+            p->earliest_ns = time->now_ns + row->unit_ns; /* as soon as others are gone */
+            return WEIR_LIMIT_NO;
+        }
     }
     if (!weir_bucket_test(tat, time->now_ns, n_ns, tolerance_ns, &p->next[0], &p->earliest_ns)) {
         return p->earliest_ns == UINT64_MAX ? WEIR_LIMIT_NEVER : WEIR_LIMIT_NO;
@@ -170,6 +204,10 @@ WEIR_INLINE enum weir_limit_verdict weir_window_plan(struct weir_limit_plan *p,
     return v;
 }
 
+/* Pass 1 of a kind that lives in cells; out of line, so that the others stay short. */
+enum weir_limit_verdict weir_limit_plan_cells(struct weir_limit_plan *plan,
+                                              const struct weir_limit_time *time);
+
 /* Pass 1. Pure but for the loads of the words; in a header so that the permit path keeps it in registers. */
 WEIR_INLINE enum weir_limit_verdict weir_limit_plan(struct weir_limit_plan *plan,
                                                     const struct weir_limit_time *time)
@@ -188,9 +226,23 @@ WEIR_INLINE enum weir_limit_verdict weir_limit_plan(struct weir_limit_plan *plan
     if (WEIR_UNLIKELY(plan->units > plan->row->quota)) {
         return WEIR_LIMIT_NEVER; /* also keeps units * unit_ns inside 64 bits */
     }
-    return plan->row->kind == WEIR_LIMIT_TOKEN_BUCKET ? weir_bucket_plan(plan, time)
-                                                      : weir_window_plan(plan, time);
+    switch ((enum weir_limit_kind)plan->row->kind) {
+    case WEIR_LIMIT_TOKEN_BUCKET:
+        return weir_bucket_plan(plan, time);
+    case WEIR_LIMIT_FIXED_WINDOW:
+        return weir_window_plan(plan, time);
+    case WEIR_LIMIT_SLIDING_WINDOW:
+    case WEIR_LIMIT_CONCURRENCY:
+        return weir_limit_plan_cells(plan, time);
+    case WEIR_LIMIT_UNSET:
+        break;
+    }
+    return WEIR_LIMIT_DAMAGED; /* tables are checked: no row of another kind is ever used */
 }
+
+/* Pass 2 of a kind that lives in cells: charges, or leaves nothing. On YES `plan->window` says where. */
+enum weir_limit_verdict weir_limit_take_cells(struct weir_limit_plan *plan,
+                                              const struct weir_limit_time *time);
 
 /*
  * Pass 2 where somebody was faster: undoes a half-taken straddle (`plan->window` is its first window), plans again, tries again. YES:
@@ -199,10 +251,41 @@ WEIR_INLINE enum weir_limit_verdict weir_limit_plan(struct weir_limit_plan *plan
 enum weir_limit_verdict weir_limit_take_again(struct weir_limit_plan *plan,
                                               const struct weir_limit_time *time, bool half);
 
-/* Give a charge back at `now_ns`, by the kind's rule. Returns whether anything changed; a window's charge stays once its timeline is over. */
-bool weir_limit_give(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
-                     const struct weir_charge *charge, uint64_t granted_at_ns, uint64_t now_ns,
-                     const struct weir_limit_epoch *epoch);
+/* What is known of the grant whose charges are corrected. */
+struct weir_limit_grant {
+    uint64_t granted_at_ns;
+    uint64_t stamp_ns; /* of its cells (sliding_window) */
+    uint64_t now_ns;
+    uint64_t owner; /* of units that are held (concurrency) */
+    struct weir_limit_epoch epoch;
+};
+
+/* The words of one limit for one scope value. */
+struct weir_limit_place {
+    const struct weir_shm_limit_row *row;
+    struct weir_shm_limit_word *word;
+    uint64_t *cell;
+};
+
+/*
+ * Give a charge back, by the kind's rule: the call was not made, or the exchange does not count it. Returns whether anything changed; a window's charge
+ * stays once its timeline is over. Concurrency: the unit is free at once.
+ */
+bool weir_limit_give(const struct weir_limit_place *at, const struct weir_charge *charge,
+                     const struct weir_limit_grant *grant);
+
+/*
+ * Charge `units` more than the permit took, whether they fit or not: the exchange has counted them. A word that cannot hold so much holds all it can,
+ * which closes the limit until it has room again. Windows: the charged ones while they last, else the current one; `charge->windows` 0 where the charged
+ * ones are of another timeline. `grant->epoch` is that of `time`.
+ */
+void weir_limit_add(const struct weir_limit_place *at, const struct weir_charge *charge,
+                    uint32_t units, const struct weir_limit_grant *grant,
+                    const struct weir_limit_time *time);
+
+/* Let go what is held until the end of the call (concurrency); other kinds: nothing. Returns whether anything changed. */
+bool weir_limit_end(const struct weir_limit_place *at, const struct weir_charge *charge,
+                    const struct weir_limit_grant *grant);
 
 /* For monitors and weir_limit_get: the state of one limit word at one instant. */
 struct weir_limit_state {
@@ -214,9 +297,26 @@ struct weir_limit_state {
     bool damaged;
 };
 
-void weir_limit_state_get(struct weir_limit_state *state, const struct weir_shm_limit_row *row,
-                          const struct weir_shm_limit_word *word,
+/* `at->cell` NULL: a monitor's, whose word is a limit view: {used, free again} for kinds that live in cells. */
+void weir_limit_state_get(struct weir_limit_state *state, const struct weir_limit_place *at,
                           const struct weir_shm_foreign *foreign,
                           const struct weir_limit_time *time);
+
+/* What a limit view shows of a kind that lives in cells: units used, and when they are all free again. Reads every cell. */
+uint32_t weir_limit_cells_used(const struct weir_limit_place *at, uint64_t now_ns,
+                               uint64_t *empty_at_ns);
+
+/* Does the kind count in cells? */
+static inline bool weir_limit_in_cells(const struct weir_shm_limit_row *row)
+{
+    return row->form != WEIR_FORM_NONE;
+}
+
+/* The cells of limit word `index` of `row` in the section at `base`; `base` itself where the kind has none. */
+WEIR_INLINE uint64_t *weir_limit_cells(uint64_t *base, const struct weir_shm_limit_row *row,
+                                       uint32_t index)
+{
+    return base + row->cell_first + (size_t)(index - row->word_first) * row->cell_stride;
+}
 
 #endif

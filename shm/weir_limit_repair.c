@@ -1,6 +1,7 @@
 #include "weir_limit_repair.h"
 
 #include "weir_atomic.h"
+#include "weir_cells.h"
 #include "weir_weave.h"
 
 #include <string.h>
@@ -27,6 +28,9 @@ static enum weir_limit_damage bucket_audit(const struct weir_shm_limit_row *row,
     return damage;
 }
 
+static void window_spend(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
+                         const struct weir_server_clock *to, uint64_t now_ns);
+
 /* The last window that an honest word can bear now: the one after that of the latest arrival, because a re-alignment fills two. */
 static uint32_t window_last(const struct weir_shm_limit_row *row,
                             const struct weir_server_clock *server, uint64_t error_ns,
@@ -35,7 +39,8 @@ static uint32_t window_last(const struct weir_shm_limit_row *row,
     uint64_t into_ns;
     uint64_t reach_ns = server->state == WEIR_CLOCK_KNOWN ? server->jitter_ns + error_ns : 0;
     uint64_t high_ns = now_ns + (uint64_t)server->offset_ns + reach_ns + WEIR_LIMIT_AHEAD_NS;
-    return (uint32_t)weir_window_at(high_ns, row->window_ns, row->window_inverse, &into_ns) + 1;
+    uint64_t length_ns;
+    return (uint32_t)weir_window_find(row, high_ns, &into_ns, &length_ns) + 1;
 }
 
 static enum weir_limit_damage window_audit(const struct weir_shm_limit_row *row,
@@ -72,7 +77,7 @@ static enum weir_limit_damage window_audit(const struct weir_shm_limit_row *row,
         }
         if (damage == WEIR_LIMIT_AHEAD) {
             /* Nobody knows which window it stood for: every one that may be current counts as spent. */
-            weir_limit_spend(row, word, server, now_ns);
+            window_spend(row, word, server, now_ns);
             return damage;
         }
         if (damage != WEIR_LIMIT_SOUND) {
@@ -84,16 +89,38 @@ static enum weir_limit_damage window_audit(const struct weir_shm_limit_row *row,
     return worst;
 }
 
-enum weir_limit_damage weir_limit_audit(const struct weir_shm_limit_row *row,
-                                        struct weir_shm_limit_word *word,
-                                        const struct weir_shm_limit_word *own,
+static enum weir_limit_damage sliding_audit(const struct weir_limit_place *at,
+                                            struct weir_clock *clock)
+{
+    /* The clock is read before the cells, so an honest stamp made meanwhile may lie ahead, if we slept: look twice before it is called damage. */
+    if (weir_sliding_sound(at->row, at->cell, weir_clock_now(clock), WEIR_LIMIT_AHEAD_NS)) {
+        return WEIR_LIMIT_SOUND;
+    }
+    if (weir_sliding_sound(at->row, at->cell, weir_clock_now(clock), WEIR_LIMIT_AHEAD_NS)) {
+        return WEIR_LIMIT_SOUND;
+    }
+    weir_sliding_spend(at->row, at->word, at->cell, weir_clock_now(clock));
+    return WEIR_LIMIT_AHEAD;
+}
+
+enum weir_limit_damage weir_limit_audit(const struct weir_limit_place *at,
+                                        const struct weir_limit_place *own,
                                         const struct weir_server_clock *server,
                                         struct weir_clock *clock)
 {
-    if (row->kind == WEIR_LIMIT_TOKEN_BUCKET) {
-        return bucket_audit(row, word, own, clock);
+    const struct weir_shm_limit_row *row = at->row;
+    switch ((enum weir_limit_kind)row->kind) {
+    case WEIR_LIMIT_TOKEN_BUCKET:
+        return bucket_audit(row, at->word, own->word, clock);
+    case WEIR_LIMIT_FIXED_WINDOW:
+        return window_audit(row, at->word, own->word, server, clock);
+    case WEIR_LIMIT_SLIDING_WINDOW:
+        return sliding_audit(at, clock);
+    case WEIR_LIMIT_CONCURRENCY: /* weir_units_reap, which knows who lives */
+    case WEIR_LIMIT_UNSET:
+        break;
     }
-    return window_audit(row, word, own, server, clock);
+    return WEIR_LIMIT_SOUND;
 }
 
 void weir_server_clock_publish(struct weir_shm_provider *provider,
@@ -135,8 +162,9 @@ static uint64_t window_first(const struct weir_shm_limit_row *row,
     uint64_t into_ns;
     uint64_t error_ns =
         clock->state == WEIR_CLOCK_KNOWN ? weir_server_clock_error_ns(clock, now_ns) : 0;
-    return weir_window_at(now_ns + (uint64_t)clock->offset_ns - error_ns, row->window_ns,
-                          row->window_inverse, &into_ns);
+    uint64_t length_ns;
+    return weir_window_find(row, now_ns + (uint64_t)clock->offset_ns - error_ns, &into_ns,
+                            &length_ns);
 }
 
 /* The error of the offset at `now_ns`; 0 while it is a convention, by which windows are cut exactly. */
@@ -156,23 +184,19 @@ static uint64_t window_latest(const struct weir_shm_limit_row *row,
 {
     uint64_t into_ns;
     uint64_t error_ns = offset_error_ns(clock, now_ns);
+    uint64_t length_ns;
     uint64_t latest =
-        weir_window_at(now_ns + (uint64_t)clock->offset_ns + error_ns + clock->jitter_ns,
-                       row->window_ns, row->window_inverse, &into_ns);
+        weir_window_find(row, now_ns + (uint64_t)clock->offset_ns + error_ns + clock->jitter_ns,
+                         &into_ns, &length_ns);
     bool exact =
         clock->state == WEIR_CLOCK_KNOWN && clock->jitter_ns + 2 * error_ns <= row->window_ns;
     return exact ? latest : weir_max_u64(latest, first + 1);
 }
 
-void weir_limit_spend(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
-                      const struct weir_server_clock *to, uint64_t now_ns)
+/* All windows that may be current count as spent. */
+static void window_spend(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
+                         const struct weir_server_clock *to, uint64_t now_ns)
 {
-    if (row->kind == WEIR_LIMIT_TOKEN_BUCKET) {
-        uint64_t seen = weir_load_acquire_u64(&word->word[0]); /* pair:limit A */
-        while (!weir_cas_u64(&word->word[0], &seen, now_ns + (uint64_t)row->quota * row->unit_ns)) {
-        } /* pair:limit R */
-        return;
-    }
     /* Any window between the earliest and the latest arrival may be current. Two words hold the last two; a permit for an earlier one is refused. */
     uint64_t first = window_first(row, to, now_ns);
     uint64_t last = window_latest(row, to, first, now_ns);
@@ -181,6 +205,39 @@ void weir_limit_spend(const struct weir_shm_limit_row *row, struct weir_shm_limi
         uint64_t seen = weir_load_acquire_u64(at); /* pair:limit A */
         while (!weir_cas_u64(at, &seen, weir_window_word((uint32_t)k, row->quota))) {
         } /* pair:limit R */
+    }
+}
+
+static bool nobody_lives(uint64_t cell, const void *arg)
+{
+    (void)cell;
+    (void)arg;
+    return false;
+}
+
+void weir_limit_spend(const struct weir_limit_place *at, const struct weir_server_clock *to,
+                      uint64_t now_ns)
+{
+    const struct weir_shm_limit_row *row = at->row;
+    switch ((enum weir_limit_kind)row->kind) {
+    case WEIR_LIMIT_TOKEN_BUCKET: {
+        uint64_t seen = weir_load_acquire_u64(&at->word->word[0]); /* pair:limit A */
+        while (!weir_cas_u64(&at->word->word[0], &seen,
+                             now_ns + (uint64_t)row->quota * row->unit_ns)) {
+        } /* pair:limit R */
+        break;
+    }
+    case WEIR_LIMIT_FIXED_WINDOW:
+        window_spend(row, at->word, to, now_ns);
+        break;
+    case WEIR_LIMIT_SLIDING_WINDOW:
+        weir_sliding_spend(row, at->word, at->cell, now_ns);
+        break;
+    case WEIR_LIMIT_CONCURRENCY: /* who held a unit is dead, and its connection with it: each rests */
+        (void)weir_units_reap(row, at->cell, now_ns, nobody_lives, NULL);
+        break;
+    case WEIR_LIMIT_UNSET:
+        break;
     }
 }
 
@@ -199,8 +256,9 @@ static uint64_t carry_of(const struct weir_shm_limit_row *row, const uint64_t ol
     uint64_t error_ns = offset_error_ns(from, now_ns);
     uint64_t width_ns = from->jitter_ns + 2 * error_ns;
     uint64_t into_ns;
-    uint64_t k = weir_window_at(now_ns + (uint64_t)from->offset_ns - error_ns, row->window_ns,
-                                row->window_inverse, &into_ns);
+    uint64_t length_ns;
+    uint64_t k =
+        weir_window_find(row, now_ns + (uint64_t)from->offset_ns - error_ns, &into_ns, &length_ns);
     bool wide = width_ns > row->window_ns;
     int32_t back = wide ? 3 + (int32_t)weir_min_u64(width_ns / row->window_ns, 1000) : 1;
     uint64_t units = 0;

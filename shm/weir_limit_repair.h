@@ -26,9 +26,8 @@ enum weir_limit_damage {
  * must not take an honest trader's newer window for damage and wipe its charges out. Caller: the worker. Order: CAS, so that an honest
  * charge made meanwhile is judged in the next round (pair:limit).
  */
-enum weir_limit_damage weir_limit_audit(const struct weir_shm_limit_row *row,
-                                        struct weir_shm_limit_word *word,
-                                        const struct weir_shm_limit_word *own,
+enum weir_limit_damage weir_limit_audit(const struct weir_limit_place *at,
+                                        const struct weir_limit_place *own,
                                         const struct weir_server_clock *server,
                                         struct weir_clock *clock);
 
@@ -64,7 +63,7 @@ void weir_limit_realign(const struct weir_shm_limit_row *row, struct weir_shm_li
  * Set the current window and the next of timeline `to`, or the whole bucket, to spent, whatever the word said: nobody knows what was
  * charged. Callers: a broker that starts after an unclean end, a worker whose predecessor died while it re-aligned.
  */
-void weir_limit_spend(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
-                      const struct weir_server_clock *to, uint64_t now_ns);
+void weir_limit_spend(const struct weir_limit_place *at, const struct weir_server_clock *to,
+                      uint64_t now_ns);
 
 #endif

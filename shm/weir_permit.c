@@ -27,12 +27,14 @@ struct attempt {
     uint64_t clock_seq;
     uint64_t pause_word;
     uint64_t earliest_ns; /* of the limit that refused */
+    uint64_t owner;       /* of the units that this permit holds */
     struct step step[WEIR_PERMIT_LIMITS_MAX];
 };
 
 static int tables_refresh(struct weir_permit_view *view)
 {
     uint64_t word = weir_load_acquire_u64(&view->gate->tables); /* pair:tables A */
+    memset(view->window, 0, sizeof view->window);               /* of the former limits */
     return weir_tables_resolve(&view->tables, word, view->tables_base, view->tables_cnt,
                                view->tables_stride_bytes, &view->bounds);
 }
@@ -222,6 +224,7 @@ WEIR_INLINE uint32_t plan_ask(struct weir_permit_view *view, const struct ask *a
     p->cache = &view->window[ask->route->limit[i]];
     uint32_t index = p->row->word_first + ((uint32_t)(ask->scope >> p->row->scope_shift) & 0xffffU);
     p->word = &view->word[index];
+    p->cell = weir_limit_cells(view->cell, p->row, index);
     weir_prefetch_write(p->word);
     p->foreign = &view->foreign[index];
     p->units = ask->units != NULL ? ask->units->units[i] : ask->route->cost[i];
@@ -290,17 +293,29 @@ WEIR_INLINE enum weir_limit_verdict pass_one(struct weir_permit_view *view, cons
     return WEIR_LIMIT_YES;
 }
 
+static struct weir_limit_place place_of(const struct weir_permit_view *view, uint32_t limit,
+                                        uint32_t index)
+{
+    const struct weir_shm_limit_row *row = &view->tables.limit[limit];
+    return (struct weir_limit_place){
+        .row = row, .word = &view->word[index], .cell = weir_limit_cells(view->cell, row, index)};
+}
+
 /* Undo what pass 2 has taken so far: bit i of `taken`. Windows of a timeline that has ended stay charged. */
 static void roll_back(struct weir_permit_view *view, const struct weir_shm_route_row *route,
                       struct attempt *a, uint32_t taken)
 {
-    uint64_t now_ns = weir_clock_now(&view->time);
+    const struct weir_limit_grant grant = {.granted_at_ns = a->time.now_ns,
+                                           .stamp_ns = a->time.now_ns,
+                                           .now_ns = weir_clock_now(&view->time),
+                                           .owner = a->owner,
+                                           .epoch = a->time.epoch};
     for (uint32_t i = 0; i < route->limit_cnt; i++) {
         if ((taken >> i & 1U) != 0) {
             struct weir_charge c;
             charge_fill(&c, &a->step[i]);
-            (void)weir_limit_give(&view->tables.limit[route->limit[i]], &view->word[c.word], &c,
-                                  a->time.now_ns, now_ns, &a->time.epoch);
+            const struct weir_limit_place at = place_of(view, route->limit[i], c.word);
+            (void)weir_limit_give(&at, &c, &grant);
             WEIR_WEAVE("permit:rolled_back_one");
         }
     }
@@ -324,6 +339,21 @@ static bool step_again(struct weir_permit_view *view, const struct ask *ask, str
     return true;
 }
 
+/* A limit that lives in cells. */
+static bool step_take_cells(struct weir_permit_view *view, const struct ask *ask, struct attempt *a,
+                            uint32_t i)
+{
+    struct weir_limit_plan p;
+    uint32_t index = plan_ask(view, ask, i, &p);
+    p.owner = a->owner;
+    a->time.clock = &view->time;
+    if (weir_limit_take_cells(&p, &a->time) != WEIR_LIMIT_YES) {
+        return false;
+    }
+    step_fill(&a->step[i], &p, ask->route->limit[i], index);
+    return true;
+}
+
 /* Charge one limit. */
 WEIR_INLINE bool step_take(struct weir_permit_view *view, const struct ask *ask, struct attempt *a,
                            uint32_t i)
@@ -332,7 +362,7 @@ WEIR_INLINE bool step_take(struct weir_permit_view *view, const struct ask *ask,
     uint64_t seen = s->seen;
     uint32_t windows = step_windows(s);
     if (WEIR_UNLIKELY(windows == 0)) {
-        return true; /* a cost of 0 */
+        return s->take >> 32 == 0 || step_take_cells(view, ask, a, i); /* a cost of 0 */
     }
     WEIR_WEAVE("limit:planned");
     if (WEIR_UNLIKELY(!weir_cas_u64(s->at, &seen, s->next))) { /* pair:limit R */
@@ -392,6 +422,10 @@ WEIR_INLINE void permit_fill(struct weir_permit_view *view, weir_route_id id,
             offsetof(struct weir_permit, clock_epoch) == offsetof(struct weir_permit, state) + 6,
         "as composed above, little endian");
     permit->denial.reason = WEIR_REASON_NONE;
+    if (WEIR_UNLIKELY((route->flags & WEIR_ROUTE_IN_CELLS) != 0)) {
+        permit->owner = a->owner;
+        permit->stamp_ns = a->time.now_ns;
+    }
     permit->granted_at_ns = a->time.now_ns;
     permit->use_by_ns = a->time.now_ns + view->tables.provider[route->provider].slack_ns;
     memcpy((char *)permit + offsetof(struct weir_permit, route), &whose, sizeof whose);
@@ -412,6 +446,10 @@ WEIR_INLINE int attempts(struct weir_permit_view *view, weir_route_id id, const 
     struct attempt a;
     enum weir_limit_verdict verdict = WEIR_LIMIT_YES;
     uint32_t worst = 0;
+    a.owner = 0;
+    if (WEIR_UNLIKELY((ask->route->flags & WEIR_ROUTE_IN_CELLS) != 0)) {
+        a.owner = view->owner | (view->serial++ & WEIR_OWNER_SERIAL_MASK);
+    }
     for (int n = 0; n < WEIR_PERMIT_ATTEMPTS; n++) {
         uint32_t scarcest;
         int rc = time_read(view, ask->route, &a, permit);
@@ -473,39 +511,121 @@ int weir_permit_look(struct weir_permit_view *view, weir_route_id route, weir_sc
     return enter(view, route, scope, units, priority, true, permit);
 }
 
-int weir_permit_give(struct weir_permit_view *view, struct weir_permit *permit)
+/* How the charges of one permit are corrected. */
+struct correction {
+    bool made;            /* the call was made: units in flight are let go as such */
+    uint16_t clock_epoch; /* of the grant */
+    struct weir_limit_grant grant;
+};
+
+/* Fill the clock of `provider`; false while it is being re-aligned or cannot be read. */
+static bool correct_time(struct weir_permit_view *view, uint32_t provider, struct correction *c,
+                         struct weir_limit_time *time)
 {
-    if (permit->state == WEIR_PERMIT_SETTLED) {
+    const struct weir_permit_clock *clock = clock_current(view, provider);
+    c->grant.epoch.now = &view->provider[provider].clock_epoch;
+    c->grant.epoch.seen = clock != NULL ? clock->epoch : 0;
+    time->now_ns = c->grant.now_ns;
+    time->server = clock != NULL ? &clock->clock : NULL;
+    time->error_ns = clock != NULL ? weir_server_clock_error_ns(&clock->clock, time->now_ns) : 0;
+    return clock != NULL && clock->clock.state != WEIR_CLOCK_CLOSED;
+}
+
+/* Correct one charge that counts in `units` in the end. Returns whether room came free. */
+static bool charge_correct(struct weir_permit_view *view, const struct weir_charge *charge,
+                           uint32_t units, struct correction *c)
+{
+    const struct weir_limit_place at = place_of(view, charge->limit, charge->word);
+    struct weir_limit_time time = {.clock = &view->time};
+    bool clock = correct_time(view, at.row->provider, c, &time);
+    bool windows = charge->kind == WEIR_LIMIT_FIXED_WINDOW;
+    if (c->made && charge->kind == WEIR_LIMIT_CONCURRENCY) {
+        return weir_limit_end(&at, charge, &c->grant);
+    }
+    struct weir_charge part = *charge;
+    if (windows && (uint16_t)c->grant.epoch.seen != c->clock_epoch) {
+        part.windows = 0; /* re-aligned since: its ids are another timeline's, and stay charged */
+    }
+    if (units > charge->units) {
+        if (clock || !windows) {
+            weir_limit_add(&at, &part, units - charge->units, &c->grant, &time);
+        }
+        return false;
+    }
+    part.units = charge->units - units;
+    if (at.row->form == WEIR_FORM_CELLS && charge->window < at.row->cell_cnt) {
+        /* It keeps its first cells. */
+        part.window = (uint32_t)(((uint64_t)charge->window + units) % at.row->cell_cnt);
+    }
+    return weir_limit_give(&at, &part, &c->grant);
+}
+
+/* Is the permit one that can be settled now? `*same`: under the tables of its grant. */
+static int correct_check(struct weir_permit_view *view, struct weir_permit *permit, bool made,
+                         bool *same)
+{
+    if (permit->state == WEIR_PERMIT_SETTLED || (permit->state == WEIR_PERMIT_SENT && !made)) {
         return WEIR_E_SETTLED;
     }
-    if (permit->state != WEIR_PERMIT_GRANTED || permit->charge_cnt > WEIR_PERMIT_LIMITS_MAX) {
+    if ((permit->state != WEIR_PERMIT_GRANTED && permit->state != WEIR_PERMIT_SENT) ||
+        permit->charge_cnt > WEIR_PERMIT_LIMITS_MAX) {
         return WEIR_E_ARGUMENT;
     }
     int rc = weir_permit_refresh(view);
     if (rc != WEIR_OK) {
         return rc;
     }
-    permit->state = WEIR_PERMIT_SETTLED;
-    if (permit->tables_generation != (uint16_t)(view->tables.word >> 32)) {
-        return WEIR_OK; /* the rows it was charged by are gone, their units may mean something else: the charge stays */
-    }
-    uint64_t now_ns = weir_clock_now(&view->time);
-    for (uint32_t i = 0; i < permit->charge_cnt; i++) {
+    /* Otherwise the rows it was charged by are gone, their units may mean something else: the charge stays. */
+    *same = permit->tables_generation == (uint16_t)(view->tables.word >> 32);
+    for (uint32_t i = 0; i < permit->charge_cnt && *same; i++) {
         const struct weir_charge *c = &permit->charge[i];
-        if (c->limit >= view->tables.limit_cnt || c->word >= view->bounds.word_cnt) {
+        if (c->limit >= view->tables.limit_cnt || c->word >= view->bounds.word_cnt ||
+            c->kind != view->tables.limit[c->limit].kind ||
+            c->word - view->tables.limit[c->limit].word_first >=
+                view->tables.limit[c->limit].word_cnt) {
             return WEIR_E_ARGUMENT;
         }
-        const struct weir_shm_limit_row *row = &view->tables.limit[c->limit];
-        struct weir_limit_epoch epoch = {.now = &view->provider[row->provider].clock_epoch};
-        epoch.seen = weir_load_acquire_u64(epoch.now); /* pair:epoch A */
-        if (c->kind == WEIR_LIMIT_FIXED_WINDOW && (uint16_t)epoch.seen != permit->clock_epoch) {
-            continue; /* re-aligned since: its ids are another timeline's */
-        }
-        if (weir_limit_give(row, &view->word[c->word], c, permit->granted_at_ns, now_ns, &epoch)) {
-            weir_permit_bell(&view->pause[row->provider]);
+    }
+    permit->state = WEIR_PERMIT_SETTLED;
+    return WEIR_OK;
+}
+
+static int permit_correct(struct weir_permit_view *view, struct weir_permit *permit, bool made,
+                          const struct weir_cost *units)
+{
+    bool same = false;
+    if (units != NULL && units->cnt != permit->charge_cnt) {
+        return permit->state == WEIR_PERMIT_SETTLED ? WEIR_E_SETTLED : WEIR_E_ARGUMENT;
+    }
+    int rc = correct_check(view, permit, made, &same);
+    if (rc != WEIR_OK || !same) {
+        return rc;
+    }
+    struct correction c = {.made = made,
+                           .clock_epoch = permit->clock_epoch,
+                           .grant = {.granted_at_ns = permit->granted_at_ns,
+                                     .stamp_ns = permit->stamp_ns,
+                                     .now_ns = weir_clock_now(&view->time),
+                                     .owner = permit->owner}};
+    for (uint32_t i = 0; i < permit->charge_cnt; i++) {
+        const struct weir_charge *charge = &permit->charge[i];
+        uint32_t count = units != NULL ? units->units[i] : charge->units;
+        if (charge_correct(view, charge, made ? count : 0, &c)) {
+            weir_permit_bell(&view->pause[view->tables.limit[charge->limit].provider]);
         }
     }
     return WEIR_OK;
+}
+
+int weir_permit_give(struct weir_permit_view *view, struct weir_permit *permit)
+{
+    return permit_correct(view, permit, false, NULL);
+}
+
+int weir_permit_end(struct weir_permit_view *view, struct weir_permit *permit,
+                    const struct weir_cost *units)
+{
+    return permit_correct(view, permit, true, units);
 }
 
 void weir_permit_bell(struct weir_shm_pause *pause)

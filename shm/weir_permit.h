@@ -31,6 +31,8 @@ enum weir_permit_state {
     WEIR_PERMIT_NONE = 0,
     WEIR_PERMIT_GRANTED = 1,
     WEIR_PERMIT_SETTLED = 2,
+    WEIR_PERMIT_SENT =
+        3, /* used up by a send: can be ended, not given back. Set by whoever sends */
 };
 
 /* A thread's own counters in its arena (struct weir_shm_meter_head and what follows); all NULL for the worker's private account. */
@@ -54,6 +56,9 @@ struct weir_permit_view {
     const struct weir_shm_provider *provider; /* [provider], board */
     const struct weir_shm_foreign *foreign;   /* [word], board */
     struct weir_shm_limit_word *word;         /* [word], permits (or the worker's ledger) */
+    uint64_t *cell;                           /* beside `word` */
+    uint64_t owner;                           /* of units held by this thread: weir_owner_make */
+    uint32_t serial;                          /* of its permits that hold units */
     struct weir_shm_pause *pause;             /* [provider], permits */
     const void *tables_base;                  /* section TABLES */
     uint32_t tables_cnt;
@@ -80,6 +85,13 @@ int weir_permit_look(struct weir_permit_view *view, weir_route_id route, weir_sc
 
 /* Give all charges of a granted permit back: the call was not made. Once: WEIR_E_SETTLED afterwards. */
 int weir_permit_give(struct weir_permit_view *view, struct weir_permit *permit);
+
+/*
+ * The call was made, and this is what the exchange counted: `units`, one for each limit of the route (NULL: as charged). Less gives the rest back, more is charged
+ * whether it fits or not; units in flight are let go. Once: WEIR_E_SETTLED afterwards. WEIR_E_ARGUMENT, WEIR_E_CORRUPT as weir_permit_give.
+ */
+int weir_permit_end(struct weir_permit_view *view, struct weir_permit *permit,
+                    const struct weir_cost *units);
 
 /* Bring view->tables up to the gate's word. Returns WEIR_OK or WEIR_E_CORRUPT. Cheap when nothing changed. */
 int weir_permit_refresh(struct weir_permit_view *view);

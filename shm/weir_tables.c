@@ -1,5 +1,7 @@
 #include "weir_tables.h"
 
+#include "weir_concurrency.h"
+#include "weir_sliding.h"
 #include "weir_window.h"
 
 #include <string.h>
@@ -26,14 +28,10 @@ static bool name_ok(const char *name)
 }
 
 /* What the arithmetic of the kinds leans on: exact inverse (its loop is bounded by it), no class above the one before it. */
-static bool limit_kind_ok(const struct weir_shm_limit_row *l)
+static bool bucket_ok(const struct weir_shm_limit_row *l)
 {
-    if (l->kind == WEIR_LIMIT_FIXED_WINDOW) {
-        return l->window_inverse == weir_window_inverse(l->window_ns) &&
-               l->quota_unaligned <= l->quota && l->window_ns <= (UINT64_C(1) << 61);
-    }
-    if (l->kind != WEIR_LIMIT_TOKEN_BUCKET || l->unit_ns == 0 ||
-        l->unit_ns > (UINT64_C(1) << 61) / l->quota) {
+    if (l->unit_ns == 0 || l->unit_ns > (UINT64_C(1) << 61) / l->quota ||
+        l->form != WEIR_FORM_NONE) {
         return false;
     }
     uint64_t above_ns = l->quota * l->unit_ns;
@@ -46,12 +44,81 @@ static bool limit_kind_ok(const struct weir_shm_limit_row *l)
     return true;
 }
 
-static bool limit_ok(const struct weir_shm_limit_row *l, const struct weir_tables *t,
-                     uint32_t word_cnt)
+/* The edges of a calendar lie inside the block, behind the rows, and in order. */
+static bool calendar_ok(const struct weir_shm_limit_row *l, const char *block, uint32_t used)
 {
-    return l->provider < t->provider_cnt && l->word_cnt > 0 && l->word_first < word_cnt &&
-           l->word_cnt <= word_cnt - l->word_first && l->quota > 0 && l->window_ns > 1 &&
-           limit_kind_ok(l) && l->scope_shift <= 48 && l->scope_shift % 16 == 0 && name_ok(l->name);
+    if (l->calendar_cnt == 0) {
+        return true;
+    }
+    uint64_t off = (uint64_t)((const char *)l - block) + l->calendar_off_bytes;
+    if (l->calendar_cnt < 2 || off % sizeof(uint64_t) != 0 || off > used ||
+        l->calendar_cnt > (used - off) / sizeof(uint64_t)) {
+        return false;
+    }
+    const uint64_t *edge = weir_window_calendar(l);
+    for (uint32_t i = 1; i < l->calendar_cnt; i++) {
+        if (edge[i] <= edge[i - 1] || edge[i] - edge[i - 1] < l->window_ns) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool window_ok(const struct weir_shm_limit_row *l, const char *block, uint32_t used)
+{
+    return l->window_inverse == weir_window_inverse(l->window_ns) &&
+           l->quota_unaligned <= l->quota && l->window_ns <= (UINT64_C(1) << 61) &&
+           l->form == WEIR_FORM_NONE && calendar_ok(l, block, used);
+}
+
+static bool cells_ok(const struct weir_shm_limit_row *l, uint32_t cell_cnt)
+{
+    return l->cell_cnt > 0 && l->cell_cnt <= l->cell_stride && l->cell_first <= cell_cnt &&
+           (uint64_t)l->cell_stride * l->word_cnt <= cell_cnt - l->cell_first &&
+           l->span_ns <= (UINT64_C(1) << 61);
+}
+
+static bool sliding_ok(const struct weir_shm_limit_row *l, uint32_t cell_cnt)
+{
+    bool parts = l->form == WEIR_FORM_PARTS && l->cell_cnt == WEIR_SLIDING_WORDS &&
+                 l->part_ns > 1 && l->part_ns >= l->span_ns / WEIR_SLIDING_PARTS &&
+                 l->part_inverse == weir_window_inverse(l->part_ns);
+    bool cells = l->form == WEIR_FORM_CELLS && l->cell_cnt == l->quota &&
+                 l->cell_cnt <= WEIR_SLIDING_CELLS_MAX;
+    return (parts || cells) && cells_ok(l, cell_cnt) && l->span_ns >= l->window_ns;
+}
+
+static bool units_ok(const struct weir_shm_limit_row *l, uint32_t cell_cnt)
+{
+    return l->form == WEIR_FORM_UNITS && l->cell_cnt == l->quota &&
+           l->cell_cnt <= WEIR_CONCURRENCY_UNITS_MAX && cells_ok(l, cell_cnt);
+}
+
+static bool kind_ok(const struct weir_shm_limit_row *l, const struct weir_tables_bounds *bounds,
+                    const char *block, uint32_t used)
+{
+    switch ((enum weir_limit_kind)l->kind) {
+    case WEIR_LIMIT_TOKEN_BUCKET:
+        return bucket_ok(l);
+    case WEIR_LIMIT_FIXED_WINDOW:
+        return window_ok(l, block, used);
+    case WEIR_LIMIT_SLIDING_WINDOW:
+        return sliding_ok(l, bounds->cell_cnt);
+    case WEIR_LIMIT_CONCURRENCY:
+        return units_ok(l, bounds->cell_cnt);
+    case WEIR_LIMIT_UNSET:
+        break;
+    }
+    return false;
+}
+
+static bool limit_ok(const struct weir_shm_limit_row *l, const struct weir_tables *t,
+                     const struct weir_tables_bounds *bounds, const char *block, uint32_t used)
+{
+    return l->provider < t->provider_cnt && l->word_cnt > 0 && l->word_first < bounds->word_cnt &&
+           l->word_cnt <= bounds->word_cnt - l->word_first && l->quota > 0 && l->window_ns > 1 &&
+           kind_ok(l, bounds, block, used) && l->scope_shift <= 48 && l->scope_shift % 16 == 0 &&
+           name_ok(l->name);
 }
 
 static bool route_ok(const struct weir_shm_route_row *r, const struct weir_tables *t)
@@ -64,15 +131,19 @@ static bool route_ok(const struct weir_shm_route_row *r, const struct weir_table
         if (r->limit[i] >= t->limit_cnt || t->limit[r->limit[i]].provider != r->provider) {
             return false;
         }
-        if (t->limit[r->limit[i]].kind == WEIR_LIMIT_FIXED_WINDOW &&
-            (r->flags & WEIR_ROUTE_NEEDS_CLOCK) == 0) {
+        uint32_t kind = t->limit[r->limit[i]].kind;
+        if (kind == WEIR_LIMIT_FIXED_WINDOW && (r->flags & WEIR_ROUTE_NEEDS_CLOCK) == 0) {
             return false; /* a permit would look for a clock that it has not read */
+        }
+        if (t->limit[r->limit[i]].form != WEIR_FORM_NONE && (r->flags & WEIR_ROUTE_IN_CELLS) == 0) {
+            return false; /* ... or take cells that bear no owner */
         }
     }
     return r->priority < WEIR_PRIORITY_CNT;
 }
 
-static bool rows_ok(const struct weir_tables *t, uint32_t word_cnt)
+static bool rows_ok(const struct weir_tables *t, const struct weir_tables_bounds *bounds,
+                    const char *block, uint32_t used)
 {
     for (uint32_t i = 0; i < t->provider_cnt; i++) {
         const struct weir_shm_provider_row *p = &t->provider[i];
@@ -84,7 +155,7 @@ static bool rows_ok(const struct weir_tables *t, uint32_t word_cnt)
         }
     }
     for (uint32_t i = 0; i < t->limit_cnt; i++) {
-        if (!limit_ok(&t->limit[i], t, word_cnt)) {
+        if (!limit_ok(&t->limit[i], t, bounds, block, used)) {
             return false;
         }
     }
@@ -143,7 +214,7 @@ int weir_tables_resolve(struct weir_tables *tables, uint64_t gate_word, const vo
         .endpoint = (const void *)(at + b->endpoint_off_bytes),
         .scope = (const void *)(at + b->scope_off_bytes),
     };
-    if (!rows_ok(&t, bounds->word_cnt)) {
+    if (!rows_ok(&t, bounds, at, used)) {
         return WEIR_E_CORRUPT;
     }
     *tables = t;

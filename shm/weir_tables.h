@@ -22,7 +22,7 @@ struct weir_tables {
 
 /* Bounds that rows are checked against: what the segments hold. */
 struct weir_tables_bounds {
-    uint32_t provider_cnt, limit_cnt, route_cnt, endpoint_cnt, word_cnt;
+    uint32_t provider_cnt, limit_cnt, route_cnt, endpoint_cnt, word_cnt, cell_cnt;
 };
 
 /*

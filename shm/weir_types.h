@@ -144,8 +144,8 @@ enum weir_limit_kind {
     WEIR_LIMIT_UNSET = 0,
     WEIR_LIMIT_TOKEN_BUCKET = 1,
     WEIR_LIMIT_FIXED_WINDOW = 2,
-    WEIR_LIMIT_SLIDING_WINDOW = 3, /* reserved */
-    WEIR_LIMIT_CONCURRENCY = 4,    /* reserved */
+    WEIR_LIMIT_SLIDING_WINDOW = 3, /* at most N in any interval of the window's length */
+    WEIR_LIMIT_CONCURRENCY = 4, /* at most N in flight at once; held until the permit is settled */
 };
 
 /* What a limit is counted by. A scope id names one value for each of them. */
@@ -172,9 +172,10 @@ struct weir_cost {
 
 /* What a permit took from one limit: enough to give it back. Written by weir, read by nobody else. */
 struct weir_charge {
-    uint32_t word;   /* index of the limit's words */
-    uint32_t units;  /* units taken */
-    uint32_t window; /* first window charged (fixed_window) */
+    uint32_t word;  /* index of the limit's words */
+    uint32_t units; /* units taken */
+    uint32_t
+        window; /* first window (fixed_window), cell or part (sliding_window), unit (concurrency) */
     uint16_t limit;  /* index of the limit in the tables */
     uint8_t windows; /* windows charged: 1, or 2 where the arrival was ambiguous */
     uint8_t kind;    /* enum weir_limit_kind */
@@ -191,13 +192,15 @@ struct weir_permit {
     struct weir_denial denial; /* filled with the answer WEIR_DENIED */
     uint32_t route;
     uint32_t pause_generation; /* a late 429 of this permit does not pause again after a resume */
-    uint8_t state;             /* 0 none, 1 granted, 2 settled */
+    uint8_t state;             /* 0 none, 1 granted, 2 settled, 3 sent */
     uint8_t priority;
     uint16_t charge_cnt;
     uint16_t tables_generation; /* under which tables it was granted */
     uint16_t clock_epoch;       /* on which timeline its windows lie */
     struct weir_charge charge[WEIR_PERMIT_LIMITS_MAX];
-    uint64_t reserved[2]; /* for kinds to come; not touched today */
+    /* where a limit of the route lives in cells, else not touched: who holds its units (concurrency), and what its cells are stamped with */
+    uint64_t owner;
+    uint64_t stamp_ns;
 };
 
 /* What became of a call that was made with a permit. */

@@ -21,6 +21,10 @@
  * While the offset is unknown, windows are cut by a convention, one is charged, and the cap is floor(N / (2 + ceil(J/W))): a window
  * of the server overlaps at most that many.
  *
+ * Windows of a calendar (days of a time zone, months) differ in length. Their edges stand in the tables as server UTC, so nothing else changes: the
+ * theorem asks of a window only that it is the server's, and that J + 2E is below the shortest (the row's window_ns). Where the edges end, the
+ * last window goes on for ever: it fills up, and the broker says long before that it must be restarted.
+ *
  * Giving back: only while the word still bears the window's id, and never below zero.
  *
  * A concurrent reader sees whole words. A writer that dies between the two words of a straddle leaves one charge too many, never one too
@@ -78,29 +82,75 @@ static inline uint64_t weir_window_at(uint64_t t_ns, uint64_t window_ns, uint64_
     return k;
 }
 
+/* The edges of the windows of a calendar: server UTC, ns, ascending; window calendar_id + i lies between edge i and edge i + 1. */
+static inline const uint64_t *weir_window_calendar(const struct weir_shm_limit_row *limit)
+{
+    return (const uint64_t *)(const void *)((const char *)limit + limit->calendar_off_bytes);
+}
+
+/*
+ * The window of a calendar at server time `t_ns`: its number, how far into it, how long it is. Before the first edge and behind the last one a window
+ * has no end that anybody knows: it counts as one that goes on, so nothing is given anew there. Rare path: the cache holds it.
+ */
+static inline uint64_t weir_window_calendar_at(const struct weir_shm_limit_row *limit,
+                                               uint64_t t_ns, uint64_t *into_ns,
+                                               uint64_t *length_ns)
+{
+    const uint64_t *edge = weir_window_calendar(limit);
+    uint32_t low = 0;
+    uint32_t high = limit->calendar_cnt - 1;
+    *length_ns = UINT64_C(1) << 62;
+    if (t_ns < edge[0]) {
+        *into_ns = 0;
+        *length_ns = edge[0] - t_ns;
+        return limit->calendar_id - 1;
+    }
+    if (t_ns >= edge[high]) {
+        *into_ns = t_ns - edge[high];
+        return limit->calendar_id + high;
+    }
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+        *(t_ns >= edge[middle] ? &low : &high) = middle;
+    }
+    *into_ns = t_ns - edge[low];
+    *length_ns = edge[high] - edge[low];
+    return limit->calendar_id + low;
+}
+
+/* The window at server time `t_ns`, of a calendar or of fixed length. */
+static inline uint64_t weir_window_find(const struct weir_shm_limit_row *limit, uint64_t t_ns,
+                                        uint64_t *into_ns, uint64_t *length_ns)
+{
+    if (WEIR_UNLIKELY(limit->calendar_cnt != 0)) {
+        return weir_window_calendar_at(limit, t_ns, into_ns, length_ns);
+    }
+    *length_ns = limit->window_ns;
+    return weir_window_at(t_ns, limit->window_ns, limit->window_inverse, into_ns);
+}
+
 /*
  * The window that a thread looked up last. Most permits fall into the same one, and a guess that the CPU predicts right lets it load the
- * word before the clock reading has come through two multiplications. Absolute server time, so a moved offset needs no care.
+ * word before the clock reading has come through two multiplications. Absolute server time, so a moved offset needs no care; emptied with each reload.
  */
 struct weir_window_cache {
     uint64_t start_ns;
-    uint64_t window_ns; /* 0: nothing cached */
+    uint64_t length_ns; /* 0: nothing cached */
     uint64_t k;
 };
 
-/* weir_window_at through the cache. */
-static inline uint64_t weir_window_at_cached(struct weir_window_cache *cache, uint64_t t_ns,
-                                             uint64_t window_ns, uint64_t inverse,
-                                             uint64_t *into_ns)
+/* weir_window_find through the cache. `*into_ns` < cache->length_ns afterwards. */
+static inline uint64_t weir_window_find_cached(struct weir_window_cache *cache,
+                                               const struct weir_shm_limit_row *limit,
+                                               uint64_t t_ns, uint64_t *into_ns)
 {
     uint64_t into = t_ns - cache->start_ns;
-    if (WEIR_LIKELY(into < window_ns && cache->window_ns == window_ns)) {
+    if (WEIR_LIKELY(into < cache->length_ns)) {
         *into_ns = into;
         return cache->k;
     }
-    cache->k = weir_window_at(t_ns, window_ns, inverse, into_ns);
+    cache->k = weir_window_find(limit, t_ns, into_ns, &cache->length_ns);
     cache->start_ns = t_ns - *into_ns;
-    cache->window_ns = window_ns;
     return cache->k;
 }
 
@@ -152,12 +202,11 @@ static inline void weir_window_span_at(struct weir_window_span *span,
     uint64_t server_ns = now_ns + (uint64_t)clock->offset_ns;
     uint64_t low_ns = known ? server_ns - error_ns : server_ns;
     uint64_t into_ns;
-    uint64_t k =
-        weir_window_at_cached(cache, low_ns, limit->window_ns, limit->window_inverse, &into_ns);
+    uint64_t k = weir_window_find_cached(cache, limit, low_ns, &into_ns);
     span->first = (uint32_t)k;
-    span->windows = known && into_ns + width_ns >= limit->window_ns ? 2 : 1;
+    span->windows = known && into_ns + width_ns >= cache->length_ns ? 2 : 1;
     span->cap = weir_window_cap(limit, clock, width_ns);
-    span->left_ns = limit->window_ns - into_ns;
+    span->left_ns = cache->length_ns - into_ns;
     span->end_ns = now_ns + span->left_ns;
 }
 

@@ -143,13 +143,33 @@ struct weir_config_auth {
     const char *passphrase;
 };
 
+/* Edges of the windows of a calendar, computed when the file is read. Edge i begins window first_id + i. */
+struct weir_config_calendar {
+    uint64_t *edge_utc_ns;
+    size_t cnt; /* 0: the window has a fixed length */
+    uint64_t first_id;
+    uint64_t shortest_ns, longest_ns;
+};
+
+enum weir_config_calendar_unit {
+    WEIR_CONFIG_CALENDAR_NONE = 0,
+    WEIR_CONFIG_CALENDAR_HALF_DAY = 1,
+    WEIR_CONFIG_CALENDAR_DAY = 2,
+    WEIR_CONFIG_CALENDAR_MONTH = 3,
+};
+
 struct weir_config_limit {
     char name[WEIR_NAME_BYTES];
-    enum weir_limit_kind kind; /* token_bucket or fixed_window */
+    enum weir_limit_kind kind;
     enum weir_scope_kind scope;
     uint64_t quota_units; /* per window; a token bucket refills quota / window */
     uint64_t window_ns;
     uint64_t burst_units; /* the most that can be taken at once; a fixed window's is its quota */
+    uint64_t step_ns;     /* token_bucket: the server lets its counter decay in steps of so long */
+    uint64_t rest_ns;     /* concurrency: how long a unit rests once it is let go; 0: max_jitter */
+    enum weir_config_calendar_unit calendar_unit;
+    const char *time_zone; /* of a calendar: a name of the tz database, "" = UTC */
+    struct weir_config_calendar calendar;
     uint64_t headroom_ppm[WEIR_PRIORITY_CNT]; /* of burst_units, kept against the classes below */
 };
 

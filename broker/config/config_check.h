@@ -28,8 +28,10 @@ weir_config_finish weir_config_finish_retry;
 weir_config_finish weir_config_finish_route;
 weir_config_finish weir_config_finish_provider;
 
-/* config_check_budget.c: limits, and what routes take from them */
+/* config_check_limit.c */
 weir_config_finish weir_config_finish_limit;
+
+/* config_check_budget.c: what routes take from limits */
 void weir_config_check_budget(struct weir_config_reader *reader,
                               struct weir_config_provider *provider,
                               const struct weir_config_place *place);

@@ -1,5 +1,5 @@
 /*
- * config_check_budget.c: limits, and what routes take from them.
+ * config_check_budget.c: what routes take from limits.
  *
  * A configuration that passes here can grant every route to every priority at some time: no cost is above what its limit
  * leaves to the lowest class.
@@ -10,61 +10,6 @@
 #include "broker/config/config_check.h"
 #include "broker/config/config_reader.h"
 #include "broker/config/config_value.h"
-
-/* Of the rate, 1 part in so many may be lost to rounding. */
-#define ROUNDING_LOSS_PARTS 1000
-
-/* A bucket that takes longer to fill is a mistake, and its full time must stay far from overflow. */
-#define FILL_MAX_NS (UINT64_C(366) * 86400 * WEIR_NS_PER_S)
-
-/* The spacing of a bucket's units, rounded up as the permit path does it: never faster than asked. */
-static uint64_t spacing_ns(const struct weir_config_limit *limit)
-{
-    return (limit->window_ns + limit->quota_units - 1) / limit->quota_units;
-}
-
-static void check_rounding(struct weir_config_reader *reader, const struct weir_config_limit *limit,
-                           const struct weir_config_place *place)
-{
-    uint64_t rounded_ns = spacing_ns(limit) * limit->quota_units;
-    uint64_t lost_ns = rounded_ns - limit->window_ns;
-    if (lost_ns > rounded_ns / ROUNDING_LOSS_PARTS) {
-        char window[WEIR_CONFIG_NUMBER_BYTES];
-        weir_config_number_write(WEIR_CONFIG_TYPE_DURATION, limit->window_ns, window);
-        struct weir_config_place quota = weir_config_place_key(place, "quota");
-        weir_config_error(
-            reader, &quota,
-            "in window = %s is one unit each %llu ns, rounded up: %llu.%llu %% of the "
-            "rate is lost, at most 0.1 %% may be: use a coarser unit",
-            window, (unsigned long long)spacing_ns(limit),
-            (unsigned long long)(lost_ns * UINT64_C(100) / rounded_ns),
-            (unsigned long long)(lost_ns * UINT64_C(1000) / rounded_ns % 10));
-    }
-}
-
-void weir_config_finish_limit(struct weir_config_reader *reader, void *section,
-                              const struct weir_config_place *place)
-{
-    struct weir_config_limit *limit = section;
-    struct weir_config_place burst = weir_config_place_key(place, "burst");
-    if (!limit->burst_units) {
-        limit->burst_units = limit->quota_units;
-    }
-    if (limit->kind == WEIR_LIMIT_FIXED_WINDOW && limit->burst_units != limit->quota_units) {
-        weir_config_error(reader, &burst,
-                          "has no use with kind: fixed_window, where all of quota = %llu may come "
-                          "at once: remove it",
-                          (unsigned long long)limit->quota_units);
-    }
-    if (limit->kind == WEIR_LIMIT_TOKEN_BUCKET) {
-        check_rounding(reader, limit, place);
-        if (limit->burst_units > FILL_MAX_NS / spacing_ns(limit)) {
-            weir_config_error(reader, &burst,
-                              "takes longer than 366d to fill at quota = %llu: lower it",
-                              (unsigned long long)limit->quota_units);
-        }
-    }
-}
 
 static void names_write(const struct weir_config_provider *provider, char *out, size_t bytes)
 {
@@ -93,7 +38,16 @@ static bool find_limit(struct weir_config_reader *reader,
 
 static const char *capacity_key(const struct weir_config_limit *limit)
 {
-    return limit->kind == WEIR_LIMIT_TOKEN_BUCKET ? "burst" : "quota";
+    switch (limit->kind) {
+    case WEIR_LIMIT_TOKEN_BUCKET:
+        return "burst";
+    case WEIR_LIMIT_FIXED_WINDOW:
+    case WEIR_LIMIT_SLIDING_WINDOW:
+    case WEIR_LIMIT_CONCURRENCY:
+    case WEIR_LIMIT_UNSET:
+        break;
+    }
+    return "quota";
 }
 
 static void check_costs(struct weir_config_reader *reader, struct weir_config_provider *provider,

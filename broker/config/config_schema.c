@@ -188,14 +188,27 @@ static const struct weir_config_row limit_row[] = {
     {.key = "name", TYPE(NAME), AT(limit, name), NAME_RANGE, .def = NULL, .text = "Named in the cost of routes."},
     {.key = "kind", TYPE(ENUM), AT(limit, kind), .def = NULL,
      CHOICES({"token_bucket", WEIR_LIMIT_TOKEN_BUCKET}, {"fixed_window", WEIR_LIMIT_FIXED_WINDOW},
-             {"sliding_window", WEIR_LIMIT_SLIDING_WINDOW,
-              .refused = "comes with a later version: a token_bucket with burst + quota <= the limit is safe meanwhile"},
-             {"concurrency", WEIR_LIMIT_CONCURRENCY, .refused = "comes with a later version"}),
-     .text = "token_bucket: refills all the time. fixed_window: the count goes to 0 at the edges of the provider's clock."},
+             {"sliding_window", WEIR_LIMIT_SLIDING_WINDOW}, {"concurrency", WEIR_LIMIT_CONCURRENCY}),
+     .text = "token_bucket: refills all the time. fixed_window: the count goes to 0 at the edges of the provider's clock. "
+             "sliding_window: so many in any window, wherever it begins; also right where nobody says how the provider counts. "
+             "concurrency: so many in flight at once; a permit holds its units until it is settled."},
     {.key = "quota", TYPE(INTEGER), AT(limit, quota_units), UNIT_RANGE, .def = NULL,
      .text = "Units per window. A token bucket refills quota units in each window."},
-    {.key = "window", TYPE(DURATION), AT(limit, window_ns), RANGE(1 * MS, 366 * DAY), .def = NULL,
-     .text = "The window's length. A fixed window begins at a multiple of it since 1970-01-01 UTC."},
+    {.key = "window", TYPE(DURATION), AT(limit, window_ns), RANGE(1 * MS, 366 * DAY), .def = "",
+     .text = "The window's length. A fixed window begins at a multiple of it since 1970-01-01 UTC. Required, but for a calendar and for kind: "
+             "concurrency."},
+    {.key = "calendar", TYPE(ENUM), AT(limit, calendar_unit), .def = "none",
+     CHOICES({"none", WEIR_CONFIG_CALENDAR_NONE}, {"half_day", WEIR_CONFIG_CALENDAR_HALF_DAY},
+             {"day", WEIR_CONFIG_CALENDAR_DAY}, {"month", WEIR_CONFIG_CALENDAR_MONTH}),
+     .text = "fixed_window only, instead of window: half days (from 00:00 and 12:00), days or months of time_zone, whatever their length."},
+    {.key = "time_zone", TYPE(STRING), AT(limit, time_zone), RANGE(1, 63), .def = "",
+     .text = "Of calendar: a name of the tz database, such as America/New_York. Default: UTC."},
+    {.key = "step", TYPE(DURATION), AT(limit, step_ns), RANGE(1 * MS, 1 * HOUR), .def = "",
+     .text = "token_bucket only: the provider lets its counter decay in steps of this length (Kraken: 1s) and may stand so much higher "
+             "than one that decays all the time."},
+    {.key = "rest", TYPE(DURATION), AT(limit, rest_ns), RANGE(1 * US, 1 * HOUR), .def = "",
+     .text = "concurrency only: how long a unit rests once its call has ended, because the provider may still count it. Default: the "
+             "provider's clock.max_jitter."},
     {.key = "burst", TYPE(INTEGER), AT(limit, burst_units), UNIT_RANGE, .def = "",
      .text = "token_bucket only: the most that can be taken at one instant. Default: the quota."},
     {.key = "scope", TYPE(ENUM), AT(limit, scope), .def = "ip",

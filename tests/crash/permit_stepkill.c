@@ -123,8 +123,9 @@ static void expect_sound(uint32_t k)
     fixture_view(&f, &view, NOW);
     struct weir_server_clock clock = {.state = WEIR_CLOCK_KNOWN, .jitter_ns = spec.jitter_ns};
     for (uint32_t l = 0; l < LIMITS; l++) {
-        if (weir_limit_audit(&view.tables.limit[l], &f.memory->word[l], &f.memory->own[l], &clock,
-                             &view.time) != WEIR_LIMIT_SOUND) {
+        const struct weir_limit_place at = fixture_place(&f, &view, l, false);
+        const struct weir_limit_place own = fixture_place(&f, &view, l, true);
+        if (weir_limit_audit(&at, &own, &clock, &view.time) != WEIR_LIMIT_SOUND) {
             violated("a word is damaged", k);
         }
     }

@@ -7,13 +7,15 @@
  *
  * Oracle, in plain arithmetic, knowing the true offset that the code under test does not know:
  *   window    the server counts at most N units in each of its windows; each call arrives within J of its permit's clock read
- *   bucket    a server's bucket of B units and r = N/W never overflows (the same as B + r*t over all intervals)
+ *   bucket    a server's bucket of B units and r = N/W never overflows (the same as B + r*t over all intervals), also where it decays in steps
+ *   sliding   the server counts at most N units in any interval of length W
+ *   flight    the server has at most N units in flight; it may count a call for a while after its answer
  *   sum       a word holds exactly the units that were granted and not given back (schedules without re-alignment)
  *   classes   where a lower class was granted, a critical call passes before and after (routes of windows with headroom)
  *   earliest  before the instant that a refusal promises, the same call is refused, if nobody gave back in between
  *   audit     finds every word sound (after a re-alignment a late CAS may stand ahead; nobody is granted over it)
  *
- * prop_permit [--seed N] [--schedules N] [--seconds N]
+ * prop_permit [--seed N] [--schedules N] [--seconds N] [--kind enum weir_limit_kind]
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -22,6 +24,7 @@
 #include <time.h>
 
 #include "fixture.h"
+#include "prop_judge.h"
 #include "weir_weave.h"
 
 #define CALLS_MAX 4096
@@ -30,8 +33,11 @@
 
 struct call {
     struct weir_permit permit;
-    uint64_t arrives_ns; /* weir time; 0 = was never sent */
-    bool settled;
+    uint64_t arrives_ns;    /* weir time; 0 = was never sent */
+    uint64_t left_ns;       /* when the exchange had finished with it; UINT64_MAX: not yet */
+    struct weir_cost count; /* what the exchange counts for it */
+    bool settled;           /* sent, or given back */
+    bool ended;
 };
 
 static struct {
@@ -51,11 +57,14 @@ static struct {
     bool moving;    /* the worker is at it: it is one thread */
     bool moved;     /* the windows were re-aligned in this schedule */
     uint64_t widest_ns;
+    uint64_t rest_ns;   /* of units in flight */
+    uint32_t only_kind; /* --kind: 0 = all of them */
     bool headroom;
 } s;
 
 static struct {
-    uint64_t schedules, granted, refused, contended, refunds, straddles, realigns, woven;
+    uint64_t schedules, granted, refused, contended, refunds, ended, deaths, straddles, realigns,
+        woven;
     double used, room;
 } total;
 
@@ -155,9 +164,9 @@ static void audit(void)
 {
     const struct weir_tables *t = &s.view[0].tables;
     for (uint32_t i = 0; i < t->limit_cnt; i++) {
-        uint32_t w = t->limit[i].word_first;
-        enum weir_limit_damage damage = weir_limit_audit(
-            &t->limit[i], &s.f.memory->word[w], &s.f.memory->own[w], &s.clock, &s.view[0].time);
+        const struct weir_limit_place at = fixture_place(&s.f, &s.view[0], i, false);
+        const struct weir_limit_place own = fixture_place(&s.f, &s.view[0], i, true);
+        enum weir_limit_damage damage = weir_limit_audit(&at, &own, &s.clock, &s.view[0].time);
         /* A permit that stood before its CAS through a whole re-alignment may meet the value that it expected, and write its old window. */
         if (damage != WEIR_LIMIT_SOUND && !(s.moved && damage == WEIR_LIMIT_AHEAD)) {
             violated("the audit found damage where there was none");
@@ -181,8 +190,9 @@ static bool windows_only(uint32_t route)
 static void earliest_check(struct weir_permit_view *view, uint32_t route, unsigned priority,
                            const struct weir_denial *d)
 {
-    if (d->reason != WEIR_REASON_LIMIT_FULL || s.clock.drift_ppb != 0 || s.depth != 0) {
-        return;
+    if (d->reason != WEIR_REASON_LIMIT_FULL || s.clock.drift_ppb != 0 || s.depth != 0 ||
+        s.view[0].tables.limit[d->limit].form != WEIR_FORM_NONE) {
+        return; /* kinds in cells may pass earlier: their hints know only most of what was given back */
     }
     if (d->earliest_ns <= s.now_ns) {
         violated("a refusal promises an instant that is over");
@@ -224,11 +234,14 @@ static void take(struct weir_permit_view *view)
         violated("a lower class passed where a critical call does not");
     }
     struct call *c = &s.call[s.call_cnt++];
-    *c = (struct call){.permit = p};
-    if (!one_in(5)) {
-        uint64_t j = s.f.spec.jitter_ns;
-        uint64_t delay = one_in(3) ? j : below(j + 1);
-        c->arrives_ns = p.granted_at_ns + delay;
+    *c = (struct call){.permit = p, .left_ns = UINT64_MAX};
+    c->count.cnt = p.charge_cnt;
+    for (uint32_t k = 0; k < p.charge_cnt; k++) {
+        c->count.units[k] = p.charge[k].units;
+    }
+    if (!one_in(5) && s.now_ns <= p.use_by_ns) {
+        uint64_t latest_ns = p.granted_at_ns + s.f.spec.jitter_ns;
+        c->arrives_ns = one_in(3) ? latest_ns : s.now_ns + below(latest_ns - s.now_ns + 1);
         c->settled = true;
     }
     total.granted++;
@@ -252,6 +265,59 @@ static void settle_one(struct weir_permit_view *view)
     }
 }
 
+/* An answer came. Some calls count for less than was reserved; units in flight are let go, while the exchange may still count them for a while. */
+static void end_one(struct weir_permit_view *view)
+{
+    for (uint32_t tries = 0; tries < 4 && s.call_cnt > 0; tries++) {
+        uint32_t back = (uint32_t)below(weir_min_u64(s.call_cnt, 60));
+        struct call *c = &s.call[s.call_cnt - 1 - back];
+        if (!c->settled || c->ended || c->arrives_ns == 0 || c->arrives_ns > s.now_ns) {
+            continue;
+        }
+        c->ended = true;
+        for (uint32_t k = 0; k < c->permit.charge_cnt; k++) {
+            bool less = one_in(4) && c->permit.charge[k].kind != WEIR_LIMIT_CONCURRENCY;
+            c->count.units[k] = less ? (uint32_t)below(c->count.units[k] + 1) : c->count.units[k];
+        }
+        if (weir_permit_end(view, &c->permit, &c->count) != WEIR_OK ||
+            weir_permit_end(view, &c->permit, &c->count) != WEIR_E_SETTLED) {
+            violated("an end");
+        }
+        c->left_ns = weir_min_u64(c->left_ns, s.now_ns + below(s.rest_ns + 1));
+        total.ended++;
+        return;
+    }
+}
+
+static bool other_life(uint64_t cell, const void *arg)
+{
+    const struct weir_permit_view *dead = arg;
+    return cell >> WEIR_OWNER_THREAD_SHIFT != dead->owner >> WEIR_OWNER_THREAD_SHIFT;
+}
+
+/*
+ * The one behind `view` dies: its connections close, the reaper lets go its units, and somebody else begins in its place. What it settles afterwards (it
+ * was only asleep) must not touch what others hold by now.
+ */
+static void owner_dies(struct weir_permit_view *view)
+{
+    const struct weir_tables *t = &s.view[0].tables;
+    for (uint32_t i = 0; i < s.call_cnt; i++) {
+        struct call *c = &s.call[i];
+        if (c->permit.owner >> WEIR_OWNER_THREAD_SHIFT == view->owner >> WEIR_OWNER_THREAD_SHIFT) {
+            c->left_ns = weir_min_u64(c->left_ns, s.now_ns + below(s.rest_ns + 1));
+        }
+    }
+    for (uint32_t i = 0; i < t->limit_cnt; i++) {
+        if (t->limit[i].kind == WEIR_LIMIT_CONCURRENCY) {
+            const struct weir_limit_place at = fixture_place(&s.f, &s.view[0], i, false);
+            (void)weir_units_reap(at.row, at.cell, s.now_ns, other_life, view);
+        }
+    }
+    view->owner += UINT64_C(1) << 32; /* another life */
+    total.deaths++;
+}
+
 void weir_weave_hook(const char *name)
 {
     (void)name;
@@ -262,39 +328,25 @@ void weir_weave_hook(const char *name)
     total.woven++;
     if (one_in(4)) {
         time_pass(below(s.f.spec.jitter_ns / 4 + 1));
+    } else if (one_in(40)) {
+        time_pass(below(3 * s.widest_ns)); /* it slept */
     }
     if (one_in(10)) {
         struct weir_server_clock next = clock_draw();
         clock_move(&next);
     } else if (one_in(3)) {
         settle_one(&s.view[s.depth]);
-    } else if (s.call_cnt < CALLS_MAX - 8) {
-        take(&s.view[s.depth]);
+    } else if (one_in(4)) {
+        end_one(&s.view[s.depth]);
+    } else {
+        for (uint64_t n = one_in(4) ? below(5) : 1; n > 0 && s.call_cnt < CALLS_MAX - 8; n--) {
+            take(&s.view[s.depth]);
+        }
     }
     s.depth--;
 }
 
 /* ------------------------------------------------------------------------------------------ the oracle */
-
-struct arrival {
-    uint64_t at_ns;
-    uint64_t window; /* the server's, with the number of steps before it in the high bits */
-    uint64_t units;
-};
-
-static int arrival_order(const void *a, const void *b)
-{
-    const struct arrival *x = a;
-    const struct arrival *y = b;
-    return x->at_ns < y->at_ns ? -1 : x->at_ns > y->at_ns;
-}
-
-static int window_order(const void *a, const void *b)
-{
-    const struct arrival *x = a;
-    const struct arrival *y = b;
-    return x->window < y->window ? -1 : x->window > y->window;
-}
 
 static uint32_t arrivals_of(uint32_t limit, struct arrival *out)
 {
@@ -309,39 +361,43 @@ static uint32_t arrivals_of(uint32_t limit, struct arrival *out)
                     step--;
                 }
                 out[cnt].at_ns = c->arrives_ns;
+                out[cnt].left_ns = c->left_ns;
                 out[cnt].window =
                     (uint64_t)step << 48 | (c->arrives_ns + (uint64_t)s.truth_ns[step]) / window_ns;
-                out[cnt++].units = c->permit.charge[k].units;
+                out[cnt++].units = c->count.units[k];
             }
         }
     }
     return cnt;
 }
 
+static bool server_agrees(const struct fixture_limit *l, struct arrival *a, uint32_t cnt)
+{
+    switch ((enum weir_limit_kind)l->kind) {
+    case WEIR_LIMIT_FIXED_WINDOW:
+        return judge_windows(a, cnt, l->quota);
+    case WEIR_LIMIT_TOKEN_BUCKET:
+        return judge_bucket(a, cnt, l->quota, l->window_ns, l->step_ns);
+    case WEIR_LIMIT_SLIDING_WINDOW:
+        return judge_sliding(a, cnt, l->quota, l->window_ns);
+    case WEIR_LIMIT_CONCURRENCY:
+        return judge_flight(a, cnt, l->quota);
+    case WEIR_LIMIT_UNSET:
+        break;
+    }
+    return false;
+}
+
 static void server_judges(uint32_t limit)
 {
     static struct arrival a[CALLS_MAX * 2];
+    static const char *const what[] = {
+        "?", "the server's bucket overflowed", "the server counted more than N in one window",
+        "the server counted more than N in some interval of one window's length",
+        "the server had more than N in flight"};
     const struct fixture_limit *l = &s.f.spec.limit[limit];
-    uint32_t cnt = arrivals_of(limit, a);
-    if (l->kind == WEIR_LIMIT_FIXED_WINDOW) {
-        qsort(a, cnt, sizeof a[0], window_order);
-        uint64_t sum = 0;
-        for (uint32_t i = 0; i < cnt; i++) {
-            sum = (i > 0 && a[i].window == a[i - 1].window ? sum : 0) + a[i].units;
-            if (sum > l->quota) {
-                violated("the server counted more than N in one window");
-            }
-        }
-        return;
-    }
-    qsort(a, cnt, sizeof a[0], arrival_order);
-    unsigned __int128 tat = 0;
-    for (uint32_t i = 0; i < cnt; i++) {
-        unsigned __int128 now = (unsigned __int128)a[i].at_ns * l->quota;
-        tat = (tat > now ? tat : now) + (unsigned __int128)a[i].units * l->window_ns;
-        if (tat - now > (unsigned __int128)l->window_ns * l->quota) {
-            violated("the server's bucket overflowed");
-        }
+    if (!server_agrees(l, a, arrivals_of(limit, a))) {
+        violated(what[l->kind]);
     }
 }
 
@@ -354,11 +410,13 @@ static void sums_check(void)
             uint64_t sum = 0;
             for (uint32_t i = 0; i < s.call_cnt; i++) {
                 const struct weir_permit *p = &s.call[i].permit;
-                for (uint32_t k = 0; k < p->charge_cnt && p->state == WEIR_PERMIT_GRANTED; k++) {
+                for (uint32_t k = 0;
+                     k < p->charge_cnt && (p->state == WEIR_PERMIT_GRANTED || s.call[i].ended);
+                     k++) {
                     uint32_t first = p->charge[k].window;
                     uint32_t off = weir_window_id(word) - first;
                     sum += p->charge[k].limit == l && off < p->charge[k].windows
-                               ? p->charge[k].units
+                               ? s.call[i].count.units[k]
                                : 0;
                 }
             }
@@ -374,18 +432,25 @@ static void sums_check(void)
 static void spec_draw(struct fixture_spec *spec)
 {
     static const uint64_t widths[] = {50, 100, 500, 1000};
+    static const uint32_t kinds[] = {WEIR_LIMIT_FIXED_WINDOW,   WEIR_LIMIT_FIXED_WINDOW,
+                                     WEIR_LIMIT_TOKEN_BUCKET,   WEIR_LIMIT_SLIDING_WINDOW,
+                                     WEIR_LIMIT_SLIDING_WINDOW, WEIR_LIMIT_CONCURRENCY};
     memset(spec, 0, sizeof *spec);
     spec->limit_cnt = 1 + (uint32_t)below(3);
     spec->route_cnt = 1 + (uint32_t)below(3);
     spec->jitter_ns = one_in(6) ? 0 : below(60 * WEIR_NS_PER_MS);
     spec->slack_ns = spec->jitter_ns / 2;
+    s.rest_ns = one_in(4) ? 0 : below(40 * WEIR_NS_PER_MS);
     s.widest_ns = 0;
     s.headroom = one_in(2);
     for (uint32_t i = 0; i < spec->limit_cnt; i++) {
         struct fixture_limit *l = &spec->limit[i];
-        l->kind = one_in(3) ? WEIR_LIMIT_TOKEN_BUCKET : WEIR_LIMIT_FIXED_WINDOW;
+        l->kind = s.only_kind != 0 ? s.only_kind : kinds[below(WEIR_ARRAY_CNT(kinds))];
+        l->form = one_in(2) ? WEIR_FORM_CELLS : WEIR_FORM_PARTS;
+        l->rest_ns = s.rest_ns;
         l->quota = 8 + (uint32_t)below(one_in(3) ? 10 : 60);
         l->window_ns = widths[below(WEIR_ARRAY_CNT(widths))] * WEIR_NS_PER_MS + below(7);
+        l->step_ns = one_in(3) ? below(l->window_ns / 8) : 0;
         l->dearest = 3;
         s.widest_ns = weir_max_u64(s.widest_ns, l->window_ns);
         for (uint32_t p = 0; p + 1 < WEIR_PRIORITY_CNT && s.headroom; p++) {
@@ -418,7 +483,9 @@ static void utilisation_add(uint64_t from_ns)
 static void schedule(uint64_t seed)
 {
     struct fixture_spec spec;
+    uint32_t only_kind = s.only_kind;
     memset(&s, 0, offsetof(__typeof__(s), call));
+    s.only_kind = only_kind;
     s.seed = seed;
     s.random = seed;
     s.call_cnt = 0;
@@ -431,6 +498,7 @@ static void schedule(uint64_t seed)
     uint64_t from_ns = s.now_ns;
     for (uint32_t i = 0; i < VIEWS; i++) {
         fixture_view(&s.f, &s.view[i], s.now_ns);
+        s.view[i].owner |= (uint64_t)i << WEIR_OWNER_THREAD_SHIFT;
     }
     s.truth_ns[0] = (int64_t)(UINT64_C(1700000000000000000) + below(UINT64_C(1) << 58));
     s.step_cnt = 1;
@@ -445,10 +513,14 @@ static void schedule(uint64_t seed)
         uint64_t what = below(100);
         if (what < 80) {
             take(&s.view[0]);
-        } else if (what < 95) {
+        } else if (what < 88) {
             settle_one(&s.view[0]);
-        } else if (what < 97) {
+        } else if (what < 95) {
+            end_one(&s.view[0]);
+        } else if (what < 96) {
             audit();
+        } else if (what < 97) {
+            owner_dies(&s.view[below(VIEWS)]);
         } else if (!calm || one_in(8)) {
             struct weir_server_clock next = clock_draw();
             clock_move(&next);
@@ -478,6 +550,7 @@ int main(int argc, char **argv)
         seed = strcmp(argv[i], "--seed") == 0 ? v : seed;
         schedules = strcmp(argv[i], "--schedules") == 0 ? v : schedules;
         seconds = strcmp(argv[i], "--seconds") == 0 ? v : seconds;
+        s.only_kind = strcmp(argv[i], "--kind") == 0 ? (uint32_t)v : s.only_kind;
     }
     printf("seed %" PRIu64 "\n", seed);
     (void)fflush(stdout);
@@ -486,10 +559,10 @@ int main(int argc, char **argv)
         schedule(seed + i);
     }
     printf("%" PRIu64 " schedules, %" PRIu64 " granted (%" PRIu64 " straddled), %" PRIu64
-           " refused, %" PRIu64 " contended, %" PRIu64 " given back, %" PRIu64
-           " re-alignments, %" PRIu64 " woven in, 0 violations\n",
+           " refused, %" PRIu64 " contended, %" PRIu64 " given back, %" PRIu64 " ended, %" PRIu64
+           " deaths, %" PRIu64 " re-alignments, %" PRIu64 " woven in, 0 violations\n",
            total.schedules, total.granted, total.straddles, total.refused, total.contended,
-           total.refunds, total.realigns, total.woven);
+           total.refunds, total.ended, total.deaths, total.realigns, total.woven);
     printf("utilisation of single limits at this load: %.1f %%\n",
            total.room > 0 ? 100.0 * total.used / total.room : 0.0);
     return 0;

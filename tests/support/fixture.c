@@ -24,8 +24,23 @@ static void bucket_row(struct weir_shm_limit_row *row, const struct fixture_limi
     row->unit_ns = weir_bucket_unit_ns(limit->window_ns, limit->quota);
     for (unsigned p = 0; p < WEIR_PRIORITY_CNT; p++) {
         uint64_t all_ns = limit->quota * row->unit_ns;
-        uint64_t kept_ns = reserve[p] * row->unit_ns + jitter_ns;
+        uint64_t kept_ns = reserve[p] * row->unit_ns + jitter_ns + limit->step_ns;
         row->tolerance_ns[p] = all_ns > kept_ns ? all_ns - kept_ns : 0;
+    }
+}
+
+static void cells_row(struct weir_shm_limit_row *row, const struct fixture_limit *limit,
+                      const uint64_t reserve[WEIR_PRIORITY_CNT], uint64_t jitter_ns)
+{
+    bool units = limit->kind == WEIR_LIMIT_CONCURRENCY;
+    row->form = units ? WEIR_FORM_UNITS : limit->form != 0 ? limit->form : WEIR_FORM_CELLS;
+    row->cell_cnt = row->form == WEIR_FORM_PARTS ? WEIR_SLIDING_WORDS : limit->quota;
+    row->cell_stride = (row->cell_cnt + 15U) & ~15U;
+    row->span_ns = units ? limit->rest_ns : weir_sliding_span_ns(limit->window_ns, jitter_ns);
+    row->part_ns = weir_sliding_part_ns(row->span_ns);
+    row->part_inverse = row->part_ns > 1 ? weir_window_inverse(row->part_ns) : 0;
+    for (unsigned p = 0; p < WEIR_PRIORITY_CNT; p++) {
+        row->reserve_min[p] = (uint32_t)reserve[p];
     }
 }
 
@@ -48,11 +63,30 @@ void fixture_limit_row(struct weir_shm_limit_row *row, const struct fixture_limi
         .rate_window_ns = limit->window_ns,
         .rate_quota = limit->quota,
     };
-    if (limit->kind == WEIR_LIMIT_FIXED_WINDOW) {
+    switch ((enum weir_limit_kind)limit->kind) {
+    case WEIR_LIMIT_FIXED_WINDOW:
         window_row(row, limit, reserve, jitter_ns);
-    } else {
+        break;
+    case WEIR_LIMIT_TOKEN_BUCKET:
         bucket_row(row, limit, reserve, jitter_ns);
+        break;
+    case WEIR_LIMIT_SLIDING_WINDOW:
+    case WEIR_LIMIT_CONCURRENCY:
+        cells_row(row, limit, reserve, jitter_ns);
+        break;
+    case WEIR_LIMIT_UNSET:
+        break;
     }
+}
+
+struct weir_limit_place fixture_place(const struct fixture *f, const struct weir_permit_view *view,
+                                      uint32_t limit, bool own)
+{
+    const struct weir_shm_limit_row *row = &view->tables.limit[limit];
+    uint64_t *cell = own ? f->memory->own_cell : f->memory->cell;
+    struct weir_shm_limit_word *word = own ? f->memory->own : f->memory->word;
+    return (struct weir_limit_place){row, &word[row->word_first],
+                                     weir_limit_cells(cell, row, row->word_first)};
 }
 
 static void route_row(struct weir_shm_route_row *row, const struct fixture_route *route,
@@ -62,9 +96,11 @@ static void route_row(struct weir_shm_route_row *row, const struct fixture_route
     for (uint32_t i = 0; i < route->limit_cnt; i++) {
         row->limit[i] = (uint16_t)route->limit[i];
         row->cost[i] = route->cost[i];
-        if (spec->limit[route->limit[i]].kind == WEIR_LIMIT_FIXED_WINDOW) {
-            row->flags |= WEIR_ROUTE_NEEDS_CLOCK;
-        }
+        uint32_t kind = spec->limit[route->limit[i]].kind;
+        row->flags |= kind == WEIR_LIMIT_FIXED_WINDOW ? WEIR_ROUTE_NEEDS_CLOCK : 0U;
+        row->flags |= kind == WEIR_LIMIT_CONCURRENCY || kind == WEIR_LIMIT_SLIDING_WINDOW
+                          ? WEIR_ROUTE_IN_CELLS
+                          : 0U;
     }
     (void)snprintf(row->name, sizeof row->name, "route_%u", index);
 }
@@ -89,11 +125,14 @@ void fixture_tables_publish(struct fixture *f, uint32_t generation)
     block->limit_cnt = spec->limit_cnt;
     block->limit_off_bytes = off;
     uint32_t word = 0;
+    uint32_t cell = 0;
     for (uint32_t i = 0; i < spec->limit_cnt; i++) {
         struct weir_shm_limit_row *row = (void *)(at + off);
         fixture_limit_row(row, &spec->limit[i], spec->jitter_ns);
         row->word_first = word;
         word += row->word_cnt;
+        row->cell_first = cell;
+        cell += row->word_cnt * row->cell_stride;
         (void)snprintf(row->name, sizeof row->name, "limit_%u", i);
         off += sizeof *row;
     }
@@ -144,6 +183,8 @@ void fixture_view(const struct fixture *f, struct weir_permit_view *view, uint64
     view->provider = &m->provider;
     view->foreign = m->foreign;
     view->word = m->word;
+    view->cell = m->cell;
+    view->owner = weir_owner_make(1, 7);
     view->pause = &m->pause;
     view->tables_base = m->tables;
     view->tables_cnt = 1;
@@ -152,7 +193,8 @@ void fixture_view(const struct fixture *f, struct weir_permit_view *view, uint64
                                                .limit_cnt = FIXTURE_LIMITS,
                                                .route_cnt = FIXTURE_ROUTES,
                                                .endpoint_cnt = 1,
-                                               .word_cnt = FIXTURE_WORDS};
+                                               .word_cnt = FIXTURE_WORDS,
+                                               .cell_cnt = FIXTURE_CELLS};
     weir_clock_init(&view->time, &m->clock, 0);
     fixture_time_set(view, now_ns);
     if (weir_permit_refresh(view) != WEIR_OK) {

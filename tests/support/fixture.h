@@ -13,6 +13,7 @@
 #define FIXTURE_LIMITS 8U
 #define FIXTURE_ROUTES 8U
 #define FIXTURE_WORDS  16U
+#define FIXTURE_CELLS  1024U
 
 struct fixture_limit {
     uint32_t kind; /* enum weir_limit_kind */
@@ -21,6 +22,9 @@ struct fixture_limit {
     uint32_t headroom_ppm[WEIR_PRIORITY_CNT]; /* what each class keeps from those below it */
     uint32_t dearest;                         /* of critical calls; 0 = 1 */
     uint32_t scopes;                          /* instrument values; 0 = 1 */
+    uint32_t form;    /* of a sliding window: enum weir_limit_form; 0 = cells */
+    uint64_t rest_ns; /* concurrency */
+    uint64_t step_ns; /* token_bucket: the server decays in steps */
 };
 
 struct fixture_route {
@@ -47,6 +51,8 @@ struct fixture_memory {
     struct weir_shm_clock clock;
     struct weir_shm_limit_word word[FIXTURE_WORDS] WEIR_ALIGN_LINE;
     struct weir_shm_limit_word own[FIXTURE_WORDS]; /* the ledger's */
+    uint64_t cell[FIXTURE_CELLS] WEIR_ALIGN_LINE;
+    uint64_t own_cell[FIXTURE_CELLS] WEIR_ALIGN_LINE;
     struct weir_shm_pause pause;
     struct weir_shm_pause own_pause;
     uint8_t tables[16384] WEIR_ALIGN_LINE;
@@ -67,6 +73,10 @@ void fixture_close(struct fixture *f);
 
 /* Write the tables block and name it with `generation`. */
 void fixture_tables_publish(struct fixture *f, uint32_t generation);
+
+/* The words of limit `limit`, first scope value: the shared ones, or the ledger's. */
+struct weir_limit_place fixture_place(const struct fixture *f, const struct weir_permit_view *view,
+                                      uint32_t limit, bool own);
 
 /* A thread's view; time stands at `now_ns`. */
 void fixture_view(const struct fixture *f, struct weir_permit_view *view, uint64_t now_ns);

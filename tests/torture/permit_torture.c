@@ -151,8 +151,9 @@ static uint64_t worker_turn(struct weir_permit_view *view, uint64_t turn, uint64
     }
     fixture_server_clock(&f, &clock);
     for (uint32_t l = 0; l < spec.limit_cnt; l++) {
-        *damaged += weir_limit_audit(&view->tables.limit[l], &f.memory->word[l], &f.memory->own[l],
-                                     &clock, &view->time) != WEIR_LIMIT_SOUND;
+        const struct weir_limit_place at = fixture_place(&f, view, l, false);
+        const struct weir_limit_place own = fixture_place(&f, view, l, true);
+        *damaged += weir_limit_audit(&at, &own, &clock, &view->time) != WEIR_LIMIT_SOUND;
     }
     return weir_clock_now(&view->time);
 }

@@ -65,6 +65,7 @@ static void segments_make(struct fake_broker *f)
     };
     const struct weir_segment_part permits[] = {
         {WEIR_SECTION_LIMIT_WORD, 3, sizeof(struct weir_shm_limit_word)},
+        {WEIR_SECTION_CELL, 16, sizeof(uint64_t)},
         {WEIR_SECTION_PAUSE, 1, sizeof(struct weir_shm_pause)},
     };
     const struct weir_segment_part ring[] = {

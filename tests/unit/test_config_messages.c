@@ -120,11 +120,41 @@ static const struct refusal limits_refusal[] = {
     {DOC("", "", "{name: l, kind: fixed_window, quota: 5, window: 1s, burst: 6}", ROUTE),
      "t:3:71: providers[0].limits[0].burst = \"6\": has no use with kind: fixed_window, where all "
      "of quota = 5 may come at once: remove it"},
-    {DOC("", "", "{name: l, kind: sliding_window, quota: 5, window: 1s}", ROUTE),
-     "t:3:28: providers[0].limits[0].kind = \"sliding_window\": comes with a later version: a "
-     "token_bucket with burst + quota <= the limit is safe meanwhile"},
+    {DOC("", "", "{name: l, kind: sliding_window, quota: 5, window: 1s, burst: 6}", ROUTE),
+     "t:3:73: providers[0].limits[0].burst = \"6\": has no use with kind: sliding_window, where "
+     "all "
+     "of quota = 5 may come at once: remove it"},
+    {DOC("", "", "{name: l, kind: sliding_window, quota: 5}", ROUTE),
+     "t:3:12: providers[0].limits[0].window: missing: say how long the window of quota = 5 is"},
     {DOC("", "", "{name: l, kind: concurrency, quota: 5, window: 1s}", ROUTE),
-     "t:3:28: providers[0].limits[0].kind = \"concurrency\": comes with a later version"},
+     "t:3:60: providers[0].limits[0].window = \"1s\": kind: concurrency counts what is in flight, "
+     "not what came in a window: remove it"},
+    {DOC("", "", "{name: l, kind: concurrency, quota: 1025}", ROUTE),
+     "t:3:48: providers[0].limits[0].quota = \"1025\": is above 1024, which kind: concurrency "
+     "allows: each unit has an owner of its own"},
+    {DOC("", "", "{name: l, kind: fixed_window, quota: 5, window: 1s, rest: 5ms}", ROUTE),
+     "t:3:70: providers[0].limits[0].rest = \"5ms\": only units of kind: concurrency are let go: "
+     "remove it"},
+    {DOC("", "", "{name: l, kind: fixed_window, quota: 5, window: 1s, step: 1s}", ROUTE),
+     "t:3:70: providers[0].limits[0].step = \"1s\": only a token_bucket decays in steps: remove "
+     "it"},
+    {DOC("", "", "{name: l, kind: token_bucket, quota: 5, window: 1s, calendar: day}", ROUTE),
+     "t:3:74: providers[0].limits[0].calendar = \"day\": only a fixed_window begins at the edges "
+     "of "
+     "a calendar: remove it"},
+    {DOC("", "", "{name: l, kind: fixed_window, quota: 5, window: 1s, time_zone: Europe/Rome}",
+         ROUTE),
+     "t:3:75: providers[0].limits[0].time_zone = \"Europe/Rome\": has no use without calendar: "
+     "remove it"},
+    {DOC("", "", "{name: l, kind: fixed_window, quota: 5, calendar: day, window: 1d}", ROUTE),
+     "t:3:77: providers[0].limits[0].window = \"1d\": has no use with calendar, whose windows "
+     "differ "
+     "in length: remove one"},
+    {DOC("", "", "{name: l, kind: fixed_window, quota: 5, calendar: day, time_zone: ../etc/passwd}",
+         ROUTE),
+     "t:3:80: providers[0].limits[0].time_zone = \"../etc/passwd\": no such zone in the system's "
+     "tz "
+     "database: write a name like America/New_York (package tzdata), or leave it out for UTC"},
     {DOC("", "", "{name: l, kind: token_bucket, quota: 999000000, window: 1s}", ROUTE),
      "t:3:49: providers[0].limits[0].quota = \"999000000\": in window = 1s is one unit each 2 ns, "
      "rounded up: 49.9 % of the rate is lost, at most 0.1 % may be: use a coarser unit"},

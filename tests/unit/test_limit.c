@@ -181,8 +181,17 @@ static void test_overflow_extremes(void **state)
     plan.units = 1;
     assert_int_equal(weir_limit_plan(&plan, &time), WEIR_LIMIT_NO); /* own + foreign > 2^32 */
 
+    /* Others of a bucket count until an instant; those of a window mean nothing here. */
     row = bucket_row(INT32_MAX, 366 * DAY_NS);
     word.word[0] = 0;
+    plan.units = 2;
+    foreign.word = weir_foreign_make(time.now_ns + WEIR_NS_PER_S, INT32_MAX - 1);
+    assert_int_equal(weir_limit_plan(&plan, &time), WEIR_LIMIT_NO);
+    plan.units = 1;
+    assert_int_equal(weir_limit_plan(&plan, &time), WEIR_LIMIT_YES);
+    foreign.word = weir_foreign_make(time.now_ns + WEIR_NS_PER_S, UINT32_MAX);
+    assert_int_equal(weir_limit_plan(&plan, &time), WEIR_LIMIT_NO);
+    foreign.word = weir_foreign_make(time.now_ns - WEIR_NS_PER_S, UINT32_MAX);
     plan.units = INT32_MAX;
     assert_int_equal(weir_limit_plan(&plan, &time), WEIR_LIMIT_YES);
     assert_int_equal(weir_limit_take_again(&plan, &time, false), WEIR_LIMIT_YES);
@@ -201,20 +210,33 @@ static void test_refunds(void **state)
     struct weir_limit_epoch epoch = {.now = &now_epoch, .seen = 3};
     struct weir_charge c = {.units = 4, .window = 6, .windows = 1, .kind = WEIR_LIMIT_FIXED_WINDOW};
     struct weir_shm_limit_word word = {.word = {weir_window_word(6, 3), weir_window_word(7, 5)}};
-    assert_true(weir_limit_give(&row, &word, &c, 0, 0, &epoch));
-    assert_int_equal((uint32_t)word.word[0], 0);                  /* never below zero */
-    assert_int_equal(word.word[1], weir_window_word(7, 5));       /* the other is not touched */
-    assert_false(weir_limit_give(&row, &word, &c, 0, 0, &epoch)); /* nothing left to give */
+    const struct weir_limit_place at = {&row, &word, NULL};
+    const struct weir_limit_grant grant = {.epoch = epoch};
+    assert_true(weir_limit_give(&at, &c, &grant));
+    assert_int_equal((uint32_t)word.word[0], 0);            /* never below zero */
+    assert_int_equal(word.word[1], weir_window_word(7, 5)); /* the other is not touched */
+    assert_false(weir_limit_give(&at, &c, &grant));         /* nothing left to give */
     c.window = 5;
-    assert_false(weir_limit_give(&row, &word, &c, 0, 0, &epoch)); /* 7 is not 5 */
+    assert_false(weir_limit_give(&at, &c, &grant)); /* 7 is not 5 */
     c.window = 7;
     now_epoch = 4;
-    assert_false(weir_limit_give(&row, &word, &c, 0, 0, &epoch)); /* another timeline's 7 */
+    assert_false(weir_limit_give(&at, &c, &grant)); /* another timeline's 7 */
     assert_int_equal(word.word[1], weir_window_word(7, 5));
     assert_int_equal(weir_bucket_refund(1000, 100, 50, 80), 1000 - 30);
     assert_int_equal(weir_bucket_refund(1000, 130, 50, 80), 1000);
     assert_int_equal(weir_bucket_refund(10, 80, 50, 80), 0);
     assert_int_equal(weir_bucket_refund(1000, 70, 50, 80), 950); /* a clock behind the grant's */
+}
+
+static enum weir_limit_damage audit(const struct weir_shm_limit_row *row,
+                                    struct weir_shm_limit_word *word,
+                                    struct weir_shm_limit_word *own,
+                                    const struct weir_server_clock *server,
+                                    struct weir_clock *clock)
+{
+    const struct weir_limit_place at = {row, word, NULL};
+    const struct weir_limit_place mine = {row, own, NULL};
+    return weir_limit_audit(&at, &mine, server, clock);
 }
 
 static void test_audit_windows(void **state)
@@ -239,7 +261,7 @@ static void test_audit_windows(void **state)
     for (size_t i = 0; i < WEIR_ARRAY_CNT(cases); i++) {
         struct weir_shm_limit_word word = {.word = {cases[i].word, 0}};
         struct weir_shm_limit_word own = {.word = {cases[i].own, 0}};
-        assert_int_equal(weir_limit_audit(&row, &word, &own, &exact, &clock), cases[i].damage);
+        assert_int_equal(audit(&row, &word, &own, &exact, &clock), cases[i].damage);
         assert_int_equal(word.word[0], cases[i].damage == WEIR_LIMIT_SOUND
                                            ? cases[i].word
                                            : weir_window_word(20, 10));
@@ -248,7 +270,7 @@ static void test_audit_windows(void **state)
     clock = clock_at(21 * WEIR_NS_PER_S - 5 * WEIR_NS_PER_MS);
     struct weir_shm_limit_word word = {.word = {weir_window_word(22, 6), weir_window_word(21, 2)}};
     struct weir_shm_limit_word own = {.word = {0}};
-    assert_int_equal(weir_limit_audit(&row, &word, &own, &exact, &clock), WEIR_LIMIT_SOUND);
+    assert_int_equal(audit(&row, &word, &own, &exact, &clock), WEIR_LIMIT_SOUND);
     assert_int_equal(word.word[0], weir_window_word(22, 6));
 }
 
@@ -261,13 +283,13 @@ static void test_audit_buckets(void **state)
     struct weir_clock clock = clock_at(now);
     struct weir_shm_limit_word word = {.word = {now + full + WEIR_NS_PER_MS, 0}};
     struct weir_shm_limit_word own = {.word = {0}};
-    assert_int_equal(weir_limit_audit(&row, &word, &own, NULL, &clock), WEIR_LIMIT_SOUND);
+    assert_int_equal(audit(&row, &word, &own, NULL, &clock), WEIR_LIMIT_SOUND);
     word.word[0]++;
-    assert_int_equal(weir_limit_audit(&row, &word, &own, NULL, &clock), WEIR_LIMIT_AHEAD);
+    assert_int_equal(audit(&row, &word, &own, NULL, &clock), WEIR_LIMIT_AHEAD);
     assert_int_equal(word.word[0], now + full);
     word.word[0] = 5;
     own.word[0] = now + 2 * row.unit_ns;
-    assert_int_equal(weir_limit_audit(&row, &word, &own, NULL, &clock), WEIR_LIMIT_FORGOTTEN);
+    assert_int_equal(audit(&row, &word, &own, NULL, &clock), WEIR_LIMIT_FORGOTTEN);
     assert_int_equal(word.word[0], now + full);
 }
 
@@ -278,17 +300,24 @@ static void test_realign(void **state)
     uint64_t now = 20 * WEIR_NS_PER_S + 400 * WEIR_NS_PER_MS;
     struct weir_server_clock to = exact;
     struct weir_shm_limit_word word = {.word = {weir_window_word(20, 6), weir_window_word(19, 7)}};
-    /* A step: the last two old windows may both matter, and each new one that may be current gets them all. */
+    /* A step: the last two old windows may both matter, and each new one that may be current gets them all; the one after it cannot be reached yet. */
     to.offset_ns = 3000000000;
     weir_limit_realign(&row, &word, &exact, &to, now);
     assert_int_equal(word.word[1], weir_window_word(23, 10));
+    assert_int_equal(word.word[0], 0);
+    /* ... unless a call that is under way may still be counted there. */
+    word = (struct weir_shm_limit_word){{weir_window_word(20, 6), weir_window_word(19, 7)}, {0}};
+    to.jitter_ns = 700 * WEIR_NS_PER_MS;
+    weir_limit_realign(&row, &word, &exact, &to, now);
+    assert_int_equal(word.word[1], weir_window_word(23, 10));
     assert_int_equal(word.word[0], weir_window_word(24, 10));
+    to.jitter_ns = 0;
     /* What is older than that is over. */
     word = (struct weir_shm_limit_word){{weir_window_word(20, 3), weir_window_word(17, 7)}, {0}};
     to.offset_ns = -600000000;
     weir_limit_realign(&row, &word, &exact, &to, now);
     assert_int_equal(word.word[1], weir_window_word(19, 3));
-    assert_int_equal(word.word[0], weir_window_word(20, 3));
+    assert_int_equal(word.word[0], 0);
     /* Nothing known before: a word that was overwritten within J after a boundary may hide a full window. */
     struct weir_server_clock unknown = {.state = WEIR_CLOCK_UNKNOWN,
                                         .jitter_ns = WEIR_NS_PER_S / 2};
@@ -310,9 +339,14 @@ static void test_realign(void **state)
     assert_int_equal(word.word[0], weir_window_word(20, 4));
     assert_int_equal(word.word[1], weir_window_word(21, 4));
     to.offset_ns = -600000000;
-    weir_limit_spend(&row, &word, &to, now);
+    weir_limit_spend(&(struct weir_limit_place){&row, &word, NULL}, &to, now);
+    assert_int_equal(word.word[1], weir_window_word(19, 10));
+    to.state =
+        WEIR_CLOCK_UNKNOWN; /* cut by a convention: the next one overlaps what was charged before, too */
+    weir_limit_spend(&(struct weir_limit_place){&row, &word, NULL}, &to, now);
     assert_int_equal(word.word[1], weir_window_word(19, 10));
     assert_int_equal(word.word[0], weir_window_word(20, 10));
+    to.state = WEIR_CLOCK_KNOWN;
 
     struct weir_server_clock a = {.state = WEIR_CLOCK_KNOWN, .error_ns = 100};
     struct weir_server_clock b = {.state = WEIR_CLOCK_KNOWN, .error_ns = 100, .offset_ns = 200};

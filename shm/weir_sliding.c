@@ -1,0 +1,449 @@
+/*
+ * weir_sliding.c: plan, take, give and state of the kinds that live in cells: sliding_window in both forms. All accesses to the cells of
+ * a sliding window are here (pair:limit).
+ */
+#include "weir_sliding.h"
+
+#include "weir_cells.h"
+
+/* So far is looked beyond cells of equal stamps: those of one permit, and of one more. */
+#define HELP_MAX (2 * WEIR_SLIDING_UNITS_MAX)
+
+/* How often a take plans again because a cell moved, before the whole permit starts over. */
+#define TAKE_TRIES 16
+
+/* A word may be so many parts ahead of our reading: other cores' clocks, and what the second reading allows. */
+#define PART_AHEAD_MAX 3
+
+/* ---------------------------------------------------------------------------------------------- form cells */
+
+static uint32_t cell_wrap(const struct weir_shm_limit_row *row, uint64_t index)
+{
+    return (uint32_t)(index < row->cell_cnt ? index : index - row->cell_cnt);
+}
+
+/* relaxed: the CAS of the take judges what was read here */
+static uint64_t cell_load(const struct weir_limit_plan *p, uint32_t index)
+{
+    return weir_load_relaxed_u64(&p->cell[index]);
+}
+
+/*
+ * The cell that was stamped longest ago, as far as the hint knows. A young cell with an older one behind it was taken by somebody who did not come to move
+ * the hint: help it on. Nothing is written where the stamps ascend, as they do for whoever is refused.
+ */
+static uint32_t cell_oldest(struct weir_limit_plan *p, uint64_t now_ns)
+{
+    const struct weir_shm_limit_row *row = p->row;
+    uint64_t hint = weir_load_relaxed_u64(&p->word->word[0]); /* relaxed: a hint */
+    uint32_t at = hint < row->cell_cnt ? (uint32_t)hint : 0;  /* whatever a stranger wrote */
+    uint64_t stamp = cell_load(p, at);
+    if (weir_sliding_old(stamp, now_ns, row->span_ns)) {
+        return at;
+    }
+    for (uint32_t i = 1; i <= HELP_MAX; i++) {
+        uint32_t next = cell_wrap(row, (uint64_t)at + i);
+        uint64_t other = cell_load(p, next);
+        if (other > stamp || next == at) {
+            return at;
+        }
+        if (other < stamp) {
+            (void)weir_cas_u64(&p->word->word[0], &hint, next); /* pair:limit R; a hint */
+            return next;
+        }
+    }
+    return at;
+}
+
+/* Are `units` cells from `first` on free now? If not `p->earliest_ns` is when they will be. Keeps what was read in `seen`. */
+static bool cells_free(struct weir_limit_plan *p, uint32_t first, uint32_t units, uint64_t now_ns,
+                       uint64_t seen[WEIR_SLIDING_UNITS_MAX])
+{
+    const struct weir_shm_limit_row *row = p->row;
+    bool free = true;
+    p->earliest_ns = 0;
+    for (uint32_t i = 0; i < units; i++) {
+        seen[i] = cell_load(p, cell_wrap(row, (uint64_t)first + i));
+        if (!weir_sliding_old(seen[i], now_ns, row->span_ns)) {
+            p->earliest_ns = weir_max_u64(p->earliest_ns, seen[i] + row->span_ns);
+            free = false;
+        }
+    }
+    return free;
+}
+
+/* What stays free besides the call itself: headroom of the classes above, and what others use of the limit. */
+static uint64_t kept_units(const struct weir_limit_plan *p, uint64_t now_ns)
+{
+    /* relaxed: an estimate, newer is better, older is legal */
+    return (uint64_t)p->row->reserve_min[p->priority] +
+           weir_foreign_rolling(weir_load_relaxed_u64(&p->foreign->word), now_ns);
+}
+
+static enum weir_limit_verdict cells_plan(struct weir_limit_plan *p, uint64_t now_ns,
+                                          uint64_t seen[WEIR_SLIDING_UNITS_MAX])
+{
+    const struct weir_shm_limit_row *row = p->row;
+    uint64_t kept = kept_units(p, now_ns);
+    if (p->units > WEIR_SLIDING_UNITS_MAX ||
+        (uint64_t)p->units + row->reserve_min[p->priority] > row->cell_cnt) {
+        return WEIR_LIMIT_NEVER;
+    }
+    if (p->units + kept > row->cell_cnt) {
+        p->earliest_ns = now_ns + row->span_ns; /* others fill it: their use is forgotten then */
+        return WEIR_LIMIT_NO;
+    }
+    uint64_t freed = weir_load_relaxed_u64(&p->word->word[1]); /* relaxed: a hint */
+    uint32_t first = cell_oldest(p, now_ns);
+    /* The cell behind those that stay free: where it is old, so are, but for cells given back, all before it. */
+    uint64_t last = (uint64_t)first + p->units - 1 + kept;
+    uint64_t behind = kept == 0 ? 0 : cell_load(p, cell_wrap(row, last));
+    if (!weir_sliding_old(behind, now_ns, row->span_ns)) {
+        p->earliest_ns = behind + row->span_ns;
+        return WEIR_LIMIT_NO;
+    }
+    p->window = first;
+    if (!cells_free(p, first, p->units, now_ns, seen)) {
+        uint64_t earliest_ns = p->earliest_ns;
+        uint32_t at = (uint32_t)(freed >> 32);
+        if ((uint32_t)freed < p->units || at >= row->cell_cnt ||
+            !cells_free(p, at, p->units, now_ns, seen)) {
+            p->earliest_ns = earliest_ns;
+            return WEIR_LIMIT_NO;
+        }
+        p->window = at;
+    }
+    /* How much is left cannot be said without looking at all cells: a quarter of them, or just this. */
+    uint64_t quarter = row->cell_cnt / 4U;
+    uint64_t probe = cell_load(p, cell_wrap(row, (uint64_t)first + quarter));
+    p->room = weir_sliding_old(probe, now_ns, row->span_ns) ? quarter : 0;
+    p->price = p->units;
+    return WEIR_LIMIT_YES;
+}
+
+/* Let go the first `cnt` cells of a take that failed: they bear the stamps again that they had. */
+static void cells_undo(struct weir_limit_plan *p, uint32_t cnt, uint64_t stamp_ns,
+                       const uint64_t seen[WEIR_SLIDING_UNITS_MAX])
+{
+    for (uint32_t i = 0; i < cnt; i++) {
+        uint64_t mine = stamp_ns;
+        (void)weir_cas_u64(&p->cell[cell_wrap(p->row, (uint64_t)p->window + i)], &mine,
+                           seen[i]); /* pair:limit R */
+    }
+}
+
+/* What was given back and is taken now is no longer to be found there. */
+static void freed_shrink(struct weir_limit_plan *p)
+{
+    uint64_t freed = weir_load_relaxed_u64(&p->word->word[1]); /* relaxed: a hint */
+    if ((uint32_t)freed >= p->units && freed >> 32 == p->window) {
+        (void)weir_cas_u64(&p->word->word[1], &freed,
+                           weir_sliding_freed(p->window + p->units, (uint32_t)freed - p->units));
+    }
+}
+
+static enum weir_limit_verdict cells_take(struct weir_limit_plan *p, uint64_t now_ns)
+{
+    uint64_t seen[WEIR_SLIDING_UNITS_MAX];
+    for (int tries = 0; tries < TAKE_TRIES; tries++) {
+        enum weir_limit_verdict v = cells_plan(p, now_ns, seen);
+        if (v != WEIR_LIMIT_YES) {
+            return v;
+        }
+        uint32_t taken = 0;
+        while (taken < p->units) {
+            uint64_t old = seen[taken];
+            WEIR_WEAVE("sliding:planned");
+            if (!weir_cas_u64(&p->cell[cell_wrap(p->row, (uint64_t)p->window + taken)], &old,
+                              now_ns)) { /* pair:limit R */
+                break;
+            }
+            WEIR_WEAVE("sliding:charged");
+            taken++;
+        }
+        if (taken == p->units) {
+            /* If somebody helped it on, or we took cells that were given back, the hint stays. */
+            uint64_t hint = p->window;
+            (void)weir_cas_u64(&p->word->word[0], &hint,
+                               cell_wrap(p->row, hint + p->units)); /* pair:limit R */
+            freed_shrink(p);
+            return WEIR_LIMIT_YES;
+        }
+        cells_undo(p, taken, now_ns, seen);
+    }
+    return WEIR_LIMIT_AGAIN;
+}
+
+static bool cells_give(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
+                       uint64_t *cell, const struct weir_charge *charge, uint64_t stamp_ns)
+{
+    uint32_t given = 0;
+    uint32_t at = 0;
+    for (uint32_t i = charge->units; i-- > 0 && charge->window < row->cell_cnt;) {
+        uint64_t mine = stamp_ns;
+        at = cell_wrap(row, (uint64_t)charge->window + i);
+        given += at < row->cell_cnt && weir_cas_u64(&cell[at], &mine, 0); /* pair:limit R */
+    }
+    if (given == charge->units && given > 0) {
+        weir_store_relaxed_u64(&word->word[1], weir_sliding_freed(at, given)); /* relaxed: a hint */
+    }
+    return given > 0;
+}
+
+/* Units that a settled call turned out to cost besides: they take the oldest cells, young or not, so that the next ones wait for it. */
+static void cells_add(struct weir_limit_plan *p, uint64_t now_ns)
+{
+    uint32_t units = p->units < p->row->cell_cnt ? p->units : p->row->cell_cnt;
+    for (uint32_t i = 0; i < units; i++) {
+        uint32_t at = cell_oldest(p, now_ns);
+        uint64_t seen = cell_load(p, at);
+        while (seen < now_ns && !weir_cas_u64(&p->cell[at], &seen, now_ns)) { /* pair:limit R */
+        } /* lock-free: each failed CAS is a newer stamp */
+        uint64_t hint = at;
+        (void)weir_cas_u64(&p->word->word[0], &hint,
+                           cell_wrap(p->row, hint + 1)); /* pair:limit R; a hint */
+    }
+}
+
+static uint32_t cells_used(const struct weir_shm_limit_row *row, const uint64_t *cell,
+                           uint64_t now_ns, uint64_t *last_ns)
+{
+    uint32_t used = 0;
+    for (uint32_t i = 0; i < row->cell_cnt; i++) {
+        uint64_t stamp = weir_load_relaxed_u64(&cell[i]); /* relaxed: for display */
+        if (!weir_sliding_old(stamp, now_ns, row->span_ns)) {
+            used++;
+            *last_ns = weir_max_u64(*last_ns, stamp);
+        }
+    }
+    return used;
+}
+
+/* ---------------------------------------------------------------------------------------------- form parts */
+
+static uint32_t part_of(const struct weir_shm_limit_row *row, uint64_t now_ns)
+{
+    uint64_t into_ns;
+    return (uint32_t)weir_window_at(now_ns, row->part_ns, row->part_inverse, &into_ns);
+}
+
+static uint64_t *part_word(const struct weir_limit_plan *p, uint32_t part)
+{
+    return &p->cell[part % WEIR_SLIDING_WORDS];
+}
+
+/* Units of all parts that may lie in one span with `part`. False: a word bears a part that cannot have begun. */
+static bool parts_sum(const uint64_t *cell, uint32_t part, uint64_t *sum)
+{
+    *sum = 0;
+    for (uint32_t i = 0; i < WEIR_SLIDING_WORDS; i++) {
+        uint64_t word = weir_load_acquire_u64(&cell[i]); /* pair:limit A */
+        int32_t diff = weir_window_diff(weir_window_id(word), part);
+        if (diff > PART_AHEAD_MAX && word != 0) {
+            return false;
+        }
+        *sum += diff >= -(int32_t)WEIR_SLIDING_PARTS && word != 0 ? (uint32_t)word : 0;
+    }
+    return true;
+}
+
+/* When enough parts have left the span for `need` units to go: looked for from the oldest on. */
+static uint64_t parts_earliest(const struct weir_limit_plan *p, uint32_t part, uint64_t need,
+                               uint64_t now_ns)
+{
+    uint64_t gone = 0;
+    uint64_t into_ns;
+    (void)weir_window_at(now_ns, p->row->part_ns, p->row->part_inverse, &into_ns);
+    uint32_t n = 0; /* parts that must have left: those of the span, oldest first */
+    while (n <= WEIR_SLIDING_PARTS && gone < need) {
+        uint32_t oldest = part - WEIR_SLIDING_PARTS + n;
+        uint64_t word = weir_load_relaxed_u64(part_word(p, oldest)); /* relaxed: for a promise */
+        gone += weir_window_id(word) == oldest ? (uint32_t)word : 0;
+        n++;
+    }
+    return now_ns - into_ns + n * p->row->part_ns;
+}
+
+/* Does a sum that holds the call's own units fit? */
+static enum weir_limit_verdict parts_judge(struct weir_limit_plan *p, uint32_t part, uint64_t sum,
+                                           uint64_t now_ns)
+{
+    uint64_t wanted = sum + kept_units(p, now_ns);
+    if ((uint64_t)p->units + p->row->reserve_min[p->priority] > p->row->quota) {
+        return WEIR_LIMIT_NEVER;
+    }
+    if (wanted > p->row->quota) {
+        p->earliest_ns = parts_earliest(p, part, wanted - p->row->quota, now_ns);
+        return WEIR_LIMIT_NO;
+    }
+    p->room = p->row->quota - wanted;
+    p->price = p->units;
+    return WEIR_LIMIT_YES;
+}
+
+static enum weir_limit_verdict parts_plan(struct weir_limit_plan *p, uint64_t now_ns)
+{
+    uint64_t sum;
+    p->window = part_of(p->row, now_ns);
+    if (!parts_sum(p->cell, p->window, &sum)) {
+        return WEIR_LIMIT_AGAIN;
+    }
+    return parts_judge(p, p->window, sum + p->units, now_ns);
+}
+
+/* Take `units` back from part `part`, only while the word still bears it. */
+static bool part_give(uint64_t *at, uint32_t part, uint32_t units)
+{
+    uint64_t seen = weir_load_acquire_u64(at);                    /* pair:limit A */
+    while (weir_window_id(seen) == part && (uint32_t)seen != 0) { /* lock-free */
+        uint32_t rest = (uint32_t)seen > units ? (uint32_t)seen - units : 0;
+        if (weir_cas_u64(at, &seen, weir_window_word(part, rest))) { /* pair:limit R */
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Add `units` to part `part`. False: its word bears a later part already. */
+static bool part_charge(uint64_t *at, uint32_t part, uint32_t units)
+{
+    uint64_t seen = weir_load_acquire_u64(at); /* pair:limit A */
+    for (;;) { /* lock-free: each failed CAS is somebody's progress */
+        bool ahead;
+        uint64_t have = weir_window_units(seen, part, &ahead);
+        if (ahead) {
+            return false;
+        }
+        uint64_t next = weir_min_u64(have + units, UINT32_MAX);
+        if (weir_cas_u64(at, &seen, weir_window_word(part, (uint32_t)next))) { /* pair:limit R */
+            return true;
+        }
+    }
+}
+
+static enum weir_limit_verdict parts_take(struct weir_limit_plan *p, uint64_t now_ns,
+                                          struct weir_clock *clock)
+{
+    uint32_t part = part_of(p->row, now_ns);
+    uint64_t *at = part_word(p, part);
+    uint64_t sum;
+    p->window = part;
+    WEIR_WEAVE("sliding:planned");
+    if (!part_charge(at, part, p->units)) {
+        return WEIR_LIMIT_AGAIN;
+    }
+    WEIR_WEAVE("sliding:charged");
+    bool sane = parts_sum(p->cell, part, &sum);
+    WEIR_WEAVE("sliding:summed");
+    /* The second reading: were the words that we read still those of our span? The acquire loads above keep it behind them. */
+    uint32_t moved = part_of(p->row, weir_clock_now(clock)) - part;
+    enum weir_limit_verdict v =
+        sane && moved <= 1 ? parts_judge(p, part, sum, now_ns) : WEIR_LIMIT_AGAIN;
+    if (v != WEIR_LIMIT_YES) {
+        (void)part_give(at, part, p->units);
+        WEIR_WEAVE("sliding:withdrawn");
+    }
+    return v;
+}
+
+/* ---------------------------------------------------------------------------------------------- both */
+
+enum weir_limit_verdict weir_sliding_plan(struct weir_limit_plan *p,
+                                          const struct weir_limit_time *time)
+{
+    uint64_t seen[WEIR_SLIDING_UNITS_MAX];
+    return p->row->form == WEIR_FORM_CELLS ? cells_plan(p, time->now_ns, seen)
+                                           : parts_plan(p, time->now_ns);
+}
+
+enum weir_limit_verdict weir_sliding_take(struct weir_limit_plan *p,
+                                          const struct weir_limit_time *time)
+{
+    return p->row->form == WEIR_FORM_CELLS ? cells_take(p, time->now_ns)
+                                           : parts_take(p, time->now_ns, time->clock);
+}
+
+bool weir_sliding_give(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
+                       uint64_t *cell, const struct weir_charge *charge, uint64_t stamp_ns)
+{
+    return row->form == WEIR_FORM_CELLS ? cells_give(row, word, cell, charge, stamp_ns)
+                                        : part_give(&cell[charge->window % WEIR_SLIDING_WORDS],
+                                                    charge->window, charge->units);
+}
+
+void weir_sliding_add(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
+                      uint64_t *cell, uint32_t units, uint64_t now_ns)
+{
+    struct weir_limit_plan p = {.row = row, .word = word, .cell = cell, .units = units};
+    if (row->form == WEIR_FORM_CELLS) {
+        cells_add(&p, now_ns);
+        return;
+    }
+    uint32_t part = part_of(row, now_ns);
+    for (uint32_t i = 0; i <= PART_AHEAD_MAX; i++) { /* a later part is as good: it leaves later */
+        if (part_charge(part_word(&p, part + i), part + i, units)) {
+            return;
+        }
+    }
+}
+
+uint32_t weir_sliding_used(const struct weir_shm_limit_row *row, const uint64_t *cell,
+                           uint64_t now_ns, uint64_t *empty_at_ns)
+{
+    uint64_t last_ns = 0;
+    uint64_t used = 0;
+    if (row->form == WEIR_FORM_CELLS) {
+        used = cells_used(row, cell, now_ns, &last_ns);
+    } else {
+        uint32_t part = part_of(row, now_ns);
+        for (uint32_t back = 0; back <= WEIR_SLIDING_PARTS; back++) {
+            uint64_t word = weir_load_relaxed_u64(
+                &cell[(part - back) % WEIR_SLIDING_WORDS]); /* relaxed: for display */
+            uint32_t units = weir_window_id(word) == part - back ? (uint32_t)word : 0;
+            last_ns = units > 0 && last_ns == 0 ? now_ns - back * row->part_ns : last_ns;
+            used += units;
+        }
+    }
+    *empty_at_ns = used > 0 ? last_ns + row->span_ns : now_ns;
+    return (uint32_t)weir_min_u64(used, UINT32_MAX);
+}
+
+void weir_sliding_spend(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
+                        uint64_t *cell, uint64_t now_ns)
+{
+    if (row->form == WEIR_FORM_CELLS) {
+        for (uint32_t i = 0; i < row->cell_cnt; i++) {
+            uint64_t seen = weir_load_acquire_u64(&cell[i]); /* pair:limit A */
+            /* Stamps that nobody can have made yet go too; an honest one of this very moment is as good as ours. */
+            while ((seen < now_ns || seen - now_ns > WEIR_NS_PER_S) &&
+                   !weir_cas_u64(&cell[i], &seen, now_ns)) { /* pair:limit R */
+            }
+        }
+        weir_store_relaxed_u64(&word->word[1], 0); /* relaxed: a hint */
+        return;
+    }
+    uint32_t part = part_of(row, now_ns);
+    for (uint32_t i = 0; i < WEIR_SLIDING_WORDS; i++) {
+        uint64_t seen = weir_load_acquire_u64(&cell[i]); /* pair:limit A */
+        bool current = i == part % WEIR_SLIDING_WORDS;
+        bool ahead = weir_window_diff(weir_window_id(seen), part) > PART_AHEAD_MAX && seen != 0;
+        uint64_t next = current ? weir_window_word(part, row->quota) : 0;
+        while ((current || ahead) && !weir_cas_u64(&cell[i], &seen, next)) { /* pair:limit R */
+        }
+    }
+}
+
+bool weir_sliding_sound(const struct weir_shm_limit_row *row, const uint64_t *cell, uint64_t now_ns,
+                        uint64_t slack_ns)
+{
+    uint32_t part = row->form == WEIR_FORM_PARTS ? part_of(row, now_ns + slack_ns) : 0;
+    for (uint32_t i = 0; i < row->cell_cnt; i++) {
+        uint64_t word = weir_load_acquire_u64(&cell[i]); /* pair:limit A */
+        if (row->form == WEIR_FORM_CELLS
+                ? word > now_ns + slack_ns
+                : word != 0 && weir_window_diff(weir_window_id(word), part) > PART_AHEAD_MAX) {
+            return false;
+        }
+    }
+    return true;
+}

@@ -1,0 +1,394 @@
+/* The kinds that live in cells, calendar windows, and what an outcome does to a charge: exact cases, one thread. Random schedules are tests/prop. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "fixture.h"
+
+#define NOW UINT64_C(1000000000000)
+#define MS  WEIR_NS_PER_MS
+
+static struct fixture f;
+static struct weir_permit_view view;
+
+static void open_with(uint32_t kind, uint32_t form, uint32_t quota, uint32_t cost)
+{
+    const struct fixture_spec spec = {
+        .jitter_ns = 10 * MS,
+        .slack_ns = 5 * MS,
+        .limit_cnt = 1,
+        .route_cnt = 2,
+        .limit = {{.kind = kind,
+                   .form = form,
+                   .quota = quota,
+                   .window_ns = WEIR_NS_PER_S,
+                   .rest_ns = 10 * MS}},
+        .route = {{.limit_cnt = 1, .cost = {cost}}, {.limit_cnt = 1, .cost = {1}}}};
+    fixture_open(&f, &spec);
+    fixture_view(&f, &view, NOW);
+}
+
+static uint32_t used(void)
+{
+    struct weir_limit_state state;
+    const struct weir_limit_place at = fixture_place(&f, &view, 0, false);
+    const struct weir_server_clock clock = {.state = WEIR_CLOCK_KNOWN, .jitter_ns = 10 * MS};
+    const struct weir_limit_time time = {.now_ns = weir_clock_now(&view.time), .server = &clock};
+    weir_limit_state_get(&state, &at, &f.memory->foreign[0], &time);
+    assert_int_equal(state.left[0], state.quota - state.used);
+    return state.used;
+}
+
+static int take(uint32_t route, struct weir_permit *permit)
+{
+    return weir_permit_take(&view, route, 0, NULL, 0, permit);
+}
+
+/* Both forms: N at once, none before the span is over, all of them then. */
+static void sliding_bound(uint32_t form)
+{
+    struct weir_permit p[8];
+    open_with(WEIR_LIMIT_SLIDING_WINDOW, form, 7, 2);
+    const uint64_t span_ns = view.tables.limit[0].span_ns;
+    const uint64_t part_ns = form == WEIR_FORM_PARTS ? view.tables.limit[0].part_ns : 0;
+    assert_int_equal(span_ns, WEIR_NS_PER_S + WEIR_NS_PER_S / 10000 + 10 * MS);
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal(take(0, &p[i]), WEIR_OK);
+    }
+    assert_int_equal(take(0, &p[3]), WEIR_DENIED); /* 2 do not fit, 1 does */
+    assert_int_equal(p[3].denial.reason, WEIR_REASON_LIMIT_FULL);
+    assert_in_range(p[3].denial.earliest_ns, NOW + span_ns - part_ns, NOW + span_ns + 2 * part_ns);
+    assert_int_equal(take(1, &p[4]), WEIR_OK);
+    assert_int_equal(take(1, &p[5]), WEIR_DENIED);
+    assert_int_equal(used(), 7);
+    fixture_time_set(&view, NOW + span_ns - 1 - part_ns);
+    assert_int_equal(take(1, &p[5]), WEIR_DENIED);
+    fixture_time_set(&view, NOW + span_ns + 2 * part_ns);
+    assert_int_equal(used(), 0);
+    for (uint32_t i = 0; i < 7; i++) {
+        assert_int_equal(take(1, &p[i]), WEIR_OK);
+    }
+    assert_int_equal(take(1, &p[7]), WEIR_DENIED);
+    fixture_close(&f);
+}
+
+static void test_sliding_bound(void **state)
+{
+    (void)state;
+    sliding_bound(WEIR_FORM_CELLS);
+    sliding_bound(WEIR_FORM_PARTS);
+}
+
+static void sliding_refund(uint32_t form)
+{
+    struct weir_permit p[8];
+    open_with(WEIR_LIMIT_SLIDING_WINDOW, form, 6, 3);
+    assert_int_equal(take(0, &p[0]), WEIR_OK);
+    fixture_time_set(&view, NOW + 100 * MS);
+    assert_int_equal(take(0, &p[1]), WEIR_OK);
+    assert_int_equal(take(1, &p[2]), WEIR_DENIED);
+    assert_int_equal(weir_permit_give(&view, &p[0]), WEIR_OK);
+    assert_int_equal(weir_permit_give(&view, &p[0]), WEIR_E_SETTLED);
+    assert_int_equal(used(), 3);
+    assert_int_equal(take(1, &p[2]), WEIR_OK);
+    assert_int_equal(take(1, &p[3]), WEIR_OK);
+    assert_int_equal(take(1, &p[4]), WEIR_OK);
+    assert_int_equal(take(1, &p[5]), WEIR_DENIED);
+    /* Two of three counted: one comes back, and only one. */
+    const struct weir_cost two = {.cnt = 1, .units = {2}};
+    assert_int_equal(weir_permit_end(&view, &p[1], &two), WEIR_OK);
+    assert_int_equal(used(), 5);
+    assert_int_equal(take(1, &p[5]), WEIR_OK);
+    assert_int_equal(take(1, &p[6]), WEIR_DENIED);
+    /* What was given back once it was granted anew is not given back again by its first owner. */
+    struct weir_permit stale = p[0];
+    stale.state = WEIR_PERMIT_GRANTED;
+    (void)weir_permit_give(&view, &stale);
+    assert_int_equal(used(), 6);
+    fixture_close(&f);
+}
+
+static void test_sliding_refund(void **state)
+{
+    (void)state;
+    sliding_refund(WEIR_FORM_CELLS);
+    sliding_refund(WEIR_FORM_PARTS);
+}
+
+static void sliding_surcharge(uint32_t form)
+{
+    struct weir_permit p[4];
+    open_with(WEIR_LIMIT_SLIDING_WINDOW, form, 6, 2);
+    const struct weir_cost five = {.cnt = 1, .units = {5}};
+    assert_int_equal(take(0, &p[0]), WEIR_OK);
+    assert_int_equal(weir_permit_end(&view, &p[0], &five), WEIR_OK);
+    assert_int_equal(used(), 5);
+    assert_int_equal(take(0, &p[1]), WEIR_DENIED);
+    assert_int_equal(take(1, &p[1]), WEIR_OK);
+    /* More than there is: the limit is closed for a span, no longer. */
+    const struct weir_cost many = {.cnt = 1, .units = {1000}};
+    assert_int_equal(weir_permit_end(&view, &p[1], &many), WEIR_OK);
+    assert_int_equal(take(1, &p[2]), WEIR_DENIED);
+    fixture_time_set(&view, NOW + view.tables.limit[0].span_ns * 102 / 100);
+    assert_int_equal(take(1, &p[2]), WEIR_OK);
+    fixture_close(&f);
+}
+
+static void test_sliding_surcharge(void **state)
+{
+    (void)state;
+    sliding_surcharge(WEIR_FORM_CELLS);
+    sliding_surcharge(WEIR_FORM_PARTS);
+}
+
+/* A process that died between its CAS and the hint; a hint that a stranger wrote. */
+static void test_sliding_hint(void **state)
+{
+    (void)state;
+    struct weir_permit p;
+    open_with(WEIR_LIMIT_SLIDING_WINDOW, WEIR_FORM_CELLS, 5, 1);
+    f.memory->cell[0] = NOW;
+    f.memory->cell[1] = NOW;
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal(take(1, &p), WEIR_OK);
+    }
+    assert_int_equal(take(1, &p), WEIR_DENIED);
+    f.memory->word[0].word[0] = UINT64_MAX;
+    f.memory->word[0].word[1] = UINT64_MAX;
+    assert_int_equal(take(1, &p), WEIR_DENIED);
+    fixture_time_set(&view, NOW + 2 * WEIR_NS_PER_S);
+    for (uint32_t i = 0; i < 5; i++) {
+        assert_int_equal(take(1, &p), WEIR_OK);
+    }
+    assert_int_equal(take(1, &p), WEIR_DENIED);
+    fixture_close(&f);
+}
+
+/* Stamps and parts that nobody can have written yet: refused, and spent by the audit. */
+static void sliding_damage(uint32_t form)
+{
+    struct weir_permit p;
+    open_with(WEIR_LIMIT_SLIDING_WINDOW, form, 5, 1);
+    const struct weir_limit_place at = fixture_place(&f, &view, 0, false);
+    const struct weir_limit_place own = fixture_place(&f, &view, 0, true);
+    assert_int_equal(take(1, &p), WEIR_OK);
+    assert_int_equal(weir_limit_audit(&at, &own, NULL, &view.time), WEIR_LIMIT_SOUND);
+    f.memory->cell[3] = UINT64_MAX >> 1;
+    assert_int_equal(weir_limit_audit(&at, &own, NULL, &view.time), WEIR_LIMIT_AHEAD);
+    assert_int_equal(weir_limit_audit(&at, &own, NULL, &view.time), WEIR_LIMIT_SOUND);
+    assert_int_equal(take(1, &p), WEIR_DENIED);
+    fixture_time_set(&view, NOW + view.tables.limit[0].span_ns * 102 / 100);
+    assert_int_equal(take(1, &p), WEIR_OK);
+    fixture_close(&f);
+}
+
+static void test_sliding_damage(void **state)
+{
+    (void)state;
+    sliding_damage(WEIR_FORM_CELLS);
+    sliding_damage(WEIR_FORM_PARTS);
+}
+
+static void test_sliding_others(void **state)
+{
+    (void)state;
+    struct weir_permit p;
+    for (uint32_t form = WEIR_FORM_CELLS; form <= WEIR_FORM_PARTS; form++) {
+        open_with(WEIR_LIMIT_SLIDING_WINDOW, form, 5, 6);
+        assert_int_equal(take(0, &p), WEIR_E_COST); /* above the quota */
+        f.memory->foreign[0].word = weir_foreign_make(NOW + 100 * MS, 4);
+        assert_int_equal(take(1, &p), WEIR_OK);
+        assert_int_equal(take(1, &p), WEIR_DENIED);
+        assert_int_equal(used(), 5);
+        fixture_time_set(&view, NOW + 200 * MS); /* what others used is forgotten by then */
+        assert_int_equal(take(1, &p), WEIR_OK);
+        fixture_close(&f);
+    }
+}
+
+static bool lives_none(uint64_t cell, const void *arg)
+{
+    (void)cell;
+    (void)arg;
+    return false;
+}
+
+static void test_concurrency(void **state)
+{
+    (void)state;
+    struct weir_permit p[6];
+    open_with(WEIR_LIMIT_CONCURRENCY, WEIR_FORM_UNITS, 5, 2);
+    assert_int_equal(take(0, &p[0]), WEIR_OK);
+    assert_int_equal(take(0, &p[1]), WEIR_OK);
+    assert_int_equal(take(0, &p[2]), WEIR_DENIED);
+    assert_true(p[2].denial.earliest_ns == UINT64_MAX); /* somebody must end first */
+    assert_int_equal(take(1, &p[3]), WEIR_OK);
+    assert_int_equal(take(1, &p[4]), WEIR_DENIED);
+    /* Not sent: free at once. */
+    assert_int_equal(weir_permit_give(&view, &p[3]), WEIR_OK);
+    assert_int_equal(take(1, &p[3]), WEIR_OK);
+    /* Ended: it rests, because the exchange may still count it. What it cost does not matter. */
+    const struct weir_cost seven = {.cnt = 1, .units = {7}};
+    assert_int_equal(weir_permit_end(&view, &p[0], &seven), WEIR_OK);
+    assert_int_equal(weir_permit_end(&view, &p[0], NULL), WEIR_E_SETTLED);
+    assert_int_equal(take(1, &p[4]), WEIR_DENIED);
+    assert_int_equal(p[4].denial.earliest_ns, NOW + 10 * MS);
+    fixture_time_set(&view, NOW + 10 * MS);
+    assert_int_equal(take(0, &p[4]), WEIR_OK);
+    /* A stale copy of the first permit owns nothing any more. */
+    p[0].state = WEIR_PERMIT_GRANTED;
+    assert_int_equal(weir_permit_end(&view, &p[0], NULL), WEIR_OK);
+    assert_int_equal(used(), 5);
+    assert_int_equal(take(1, &p[5]), WEIR_DENIED);
+    /* The owner dies: all five come back, after their rest. */
+    const struct weir_limit_place at = fixture_place(&f, &view, 0, false);
+    assert_int_equal(weir_units_reap(at.row, at.cell, NOW + 10 * MS, lives_none, NULL), 5);
+    assert_int_equal(take(1, &p[5]), WEIR_DENIED);
+    fixture_time_set(&view, NOW + 20 * MS);
+    assert_int_equal(used(), 0);
+    assert_int_equal(take(0, &p[5]), WEIR_OK);
+    fixture_close(&f);
+}
+
+/* A clock that reads behind the moment of the release does not shorten the rest; scribbled cells heal. */
+static void test_concurrency_scribbled(void **state)
+{
+    (void)state;
+    struct weir_permit p;
+    open_with(WEIR_LIMIT_CONCURRENCY, WEIR_FORM_UNITS, 2, 1);
+    f.memory->cell[0] = NOW + 5; /* let go on a core that is 5 ns ahead */
+    f.memory->cell[1] = UINT64_MAX >> 1;
+    assert_int_equal(take(1, &p), WEIR_DENIED);
+    const struct weir_limit_place at = fixture_place(&f, &view, 0, false);
+    assert_int_equal(weir_units_reap(at.row, at.cell, NOW, lives_none, NULL), 1);
+    fixture_time_set(&view, NOW + 10 * MS);
+    assert_int_equal(take(1, &p), WEIR_OK);
+    fixture_close(&f);
+}
+
+static void test_settle_windows(void **state)
+{
+    (void)state;
+    struct weir_permit p[4];
+    open_with(WEIR_LIMIT_FIXED_WINDOW, 0, 10, 4);
+    fixture_time_set(&view, NOW + 500 * MS);
+    const struct weir_cost none = {.cnt = 1, .units = {0}};
+    const struct weir_cost six = {.cnt = 1, .units = {6}};
+    const struct weir_cost many = {.cnt = 1, .units = {4000000000U}};
+    assert_int_equal(take(0, &p[0]), WEIR_OK);
+    assert_int_equal(weir_permit_end(&view, &p[0], &none), WEIR_OK); /* it counted for nothing */
+    assert_int_equal(used(), 0);
+    assert_int_equal(take(0, &p[0]), WEIR_OK);
+    assert_int_equal(weir_permit_end(&view, &p[0], &six), WEIR_OK);
+    assert_int_equal(used(), 6);
+    /* The window of the charge is over: what it cost besides may have been counted in this one. */
+    assert_int_equal(take(0, &p[1]), WEIR_OK);
+    fixture_time_set(&view, NOW + 1500 * MS);
+    assert_int_equal(weir_permit_end(&view, &p[1], &six), WEIR_OK);
+    assert_int_equal(used(), 2);
+    assert_int_equal(take(0, &p[2]), WEIR_OK);
+    assert_int_equal(weir_permit_end(&view, &p[2], &many), WEIR_OK);
+    assert_int_equal(used(), 10); /* as much as the word may hold: closed */
+    const struct weir_limit_place at = fixture_place(&f, &view, 0, false);
+    const struct weir_limit_place own = fixture_place(&f, &view, 0, true);
+    const struct weir_server_clock clock = {.state = WEIR_CLOCK_KNOWN, .jitter_ns = 10 * MS};
+    assert_int_equal(weir_limit_audit(&at, &own, &clock, &view.time), WEIR_LIMIT_SOUND);
+    fixture_close(&f);
+}
+
+static void test_settle_buckets(void **state)
+{
+    (void)state;
+    struct weir_permit p;
+    open_with(WEIR_LIMIT_TOKEN_BUCKET, 0, 100, 10);
+    const struct weir_cost four = {.cnt = 1, .units = {4}};
+    const struct weir_cost twelve = {.cnt = 1, .units = {12}};
+    const struct weir_cost many = {.cnt = 1, .units = {4000000000U}};
+    assert_int_equal(take(0, &p), WEIR_OK);
+    assert_int_equal(weir_permit_end(&view, &p, &four), WEIR_OK);
+    assert_int_equal(f.memory->word[0].word[0], NOW + 4 * view.tables.limit[0].unit_ns);
+    assert_int_equal(take(0, &p), WEIR_OK);
+    assert_int_equal(weir_permit_end(&view, &p, &twelve), WEIR_OK);
+    assert_int_equal(f.memory->word[0].word[0], NOW + 16 * view.tables.limit[0].unit_ns);
+    assert_int_equal(take(0, &p), WEIR_OK);
+    assert_int_equal(weir_permit_end(&view, &p, &many), WEIR_OK);
+    assert_int_equal(f.memory->word[0].word[0], NOW + 100 * view.tables.limit[0].unit_ns);
+    fixture_close(&f);
+}
+
+/* A charge that a stranger made up is refused before anything is touched. */
+static void test_settle_forged(void **state)
+{
+    (void)state;
+    struct weir_permit p;
+    open_with(WEIR_LIMIT_FIXED_WINDOW, 0, 10, 4);
+    assert_int_equal(take(0, &p), WEIR_OK);
+    const struct weir_permit good = p;
+    p.charge[0].kind = WEIR_LIMIT_CONCURRENCY;
+    assert_int_equal(weir_permit_end(&view, &p, NULL), WEIR_E_ARGUMENT);
+    p = good;
+    p.charge[0].word = FIXTURE_WORDS - 1;
+    assert_int_equal(weir_permit_give(&view, &p), WEIR_E_ARGUMENT);
+    p = good;
+    p.charge_cnt = WEIR_PERMIT_LIMITS_MAX + 1;
+    assert_int_equal(weir_permit_end(&view, &p, NULL), WEIR_E_ARGUMENT);
+    p = good;
+    p.charge[0].window = 12345;
+    assert_int_equal(weir_permit_give(&view, &p), WEIR_OK);
+    assert_int_equal(used(), 4);
+    fixture_close(&f);
+}
+
+/* Windows of unequal length: February, a day of 23 hours; before and behind the edges nothing is given anew. */
+static void test_calendar(void **state)
+{
+    (void)state;
+    struct {
+        struct weir_shm_limit_row row;
+        uint64_t edge[4];
+    } block = {.row = {.kind = WEIR_LIMIT_FIXED_WINDOW,
+                       .quota = 10,
+                       .window_ns = 23,
+                       .calendar_id = 100,
+                       .calendar_cnt = 4},
+               .edge = {1000, 1024, 1047, 1072}};
+    block.row.calendar_off_bytes = offsetof(__typeof__(block), edge);
+    static const struct {
+        uint64_t t, id, into, length;
+    } cases[] = {{1000, 100, 0, 24},  {1023, 100, 23, 24},    {1024, 101, 0, 23},
+                 {1046, 101, 22, 23}, {1047, 102, 0, 25},     {1071, 102, 24, 25},
+                 {1072, 103, 0, 0},   {99999, 103, 98927, 0}, {999, 99, 0, 1},
+                 {0, 99, 0, 1000}};
+    struct weir_window_cache cache = {0};
+    for (size_t i = 0; i < WEIR_ARRAY_CNT(cases); i++) {
+        uint64_t into;
+        uint64_t length;
+        assert_int_equal(weir_window_find(&block.row, cases[i].t, &into, &length), cases[i].id);
+        assert_int_equal(into, cases[i].into);
+        if (cases[i].length != 0) {
+            assert_int_equal(length, cases[i].length);
+        } else {
+            assert_true(length > UINT64_C(1) << 60);
+        }
+        assert_int_equal(weir_window_find_cached(&cache, &block.row, cases[i].t, &into),
+                         cases[i].id);
+        assert_int_equal(into, cases[i].into);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sliding_bound),     cmocka_unit_test(test_sliding_refund),
+        cmocka_unit_test(test_sliding_surcharge), cmocka_unit_test(test_sliding_hint),
+        cmocka_unit_test(test_sliding_damage),    cmocka_unit_test(test_sliding_others),
+        cmocka_unit_test(test_concurrency),       cmocka_unit_test(test_concurrency_scribbled),
+        cmocka_unit_test(test_settle_windows),    cmocka_unit_test(test_settle_buckets),
+        cmocka_unit_test(test_settle_forged),     cmocka_unit_test(test_calendar),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
