@@ -127,7 +127,7 @@ static const struct refusal limits_refusal[] = {
     {DOC("", "", "{name: l, kind: sliding_window, quota: 5}", ROUTE),
      "t:3:12: providers[0].limits[0].window: missing: say how long the window of quota = 5 is"},
     {DOC("", "", "{name: l, kind: concurrency, quota: 5, window: 1s}", ROUTE),
-     "t:3:60: providers[0].limits[0].window = \"1s\": kind: concurrency counts what is in flight, "
+     "t:3:59: providers[0].limits[0].window = \"1s\": kind: concurrency counts what is in flight, "
      "not what came in a window: remove it"},
     {DOC("", "", "{name: l, kind: concurrency, quota: 1025}", ROUTE),
      "t:3:48: providers[0].limits[0].quota = \"1025\": is above 1024, which kind: concurrency "
@@ -147,12 +147,12 @@ static const struct refusal limits_refusal[] = {
      "t:3:75: providers[0].limits[0].time_zone = \"Europe/Rome\": has no use without calendar: "
      "remove it"},
     {DOC("", "", "{name: l, kind: fixed_window, quota: 5, calendar: day, window: 1d}", ROUTE),
-     "t:3:77: providers[0].limits[0].window = \"1d\": has no use with calendar, whose windows "
+     "t:3:75: providers[0].limits[0].window = \"1d\": has no use with calendar, whose windows "
      "differ "
      "in length: remove one"},
     {DOC("", "", "{name: l, kind: fixed_window, quota: 5, calendar: day, time_zone: ../etc/passwd}",
          ROUTE),
-     "t:3:80: providers[0].limits[0].time_zone = \"../etc/passwd\": no such zone in the system's "
+     "t:3:78: providers[0].limits[0].time_zone = \"../etc/passwd\": no such zone in the system's "
      "tz "
      "database: write a name like America/New_York (package tzdata), or leave it out for UTC"},
     {DOC("", "", "{name: l, kind: token_bucket, quota: 999000000, window: 1s}", ROUTE),
