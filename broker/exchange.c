@@ -202,13 +202,33 @@ static enum weir_result truthful(const struct call *c, enum weir_result result)
                                                                           : WEIR_RESULT_FAILED;
 }
 
-static void permit_over(struct worker *w, struct call *c);
+/* The permit was used, or is too old to be: its charges stay, units in flight are let go. */
+static void permit_over(struct worker *w, struct call *c)
+{
+    if (c->permit.state == WEIR_PERMIT_GRANTED || c->permit.state == WEIR_PERMIT_SENT) {
+        (void)weir_permit_end(&w->own, &c->own_permit, NULL);
+        (void)weir_permit_end(&w->shared, &c->permit, NULL);
+    }
+}
+
+/* The call has ended. What was sent counts as the route's rules say for its outcome; without an answer it stays charged. */
+static void permit_settle(struct worker *w, struct call *c, enum weir_result result)
+{
+    bool answered = result == WEIR_RESULT_DONE || result == WEIR_RESULT_TOO_LARGE;
+    if (c->permit.state != WEIR_PERMIT_SENT || !answered) {
+        permit_over(w, c);
+        return;
+    }
+    bool success = c->transfer.status / 100 == 2;
+    (void)weir_permit_answered(&w->own, &c->own_permit, success, NULL);
+    (void)weir_permit_answered(&w->shared, &c->permit, success, NULL);
+}
 
 void call_end(struct worker *w, struct call *c, enum weir_result result, int error)
 {
     struct client *cl = c->client;
     result = truthful(c, result);
-    permit_over(w, c);
+    permit_settle(w, c, result);
     count_end(w, c, result);
     log_end(w, c, result, error);
     if (cl == NULL) {
@@ -252,15 +272,6 @@ static void give_back(struct worker *w, struct call *c)
         (void)weir_permit_give(
             &w->own, &c->own_permit); /* first: the private account never exceeds the shared one */
         (void)weir_permit_give(&w->shared, &c->permit);
-    }
-}
-
-/* The permit was used, or is too old to be: its charges stay, units in flight are let go. */
-static void permit_over(struct worker *w, struct call *c)
-{
-    if (c->permit.state == WEIR_PERMIT_GRANTED || c->permit.state == WEIR_PERMIT_SENT) {
-        (void)weir_permit_end(&w->own, &c->own_permit, NULL);
-        (void)weir_permit_end(&w->shared, &c->permit, NULL);
     }
 }
 

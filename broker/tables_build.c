@@ -23,11 +23,7 @@ static uint64_t dearest_any(const struct weir_config_provider *p, size_t l)
 {
     uint64_t units = 0;
     for (size_t r = 0; r < p->route_cnt; r++) {
-        for (size_t c = 0; c < p->route[r].cost_cnt; c++) {
-            if (p->route[r].cost[c].limit_idx == l) {
-                units = weir_max_u64(units, p->route[r].cost[c].units);
-            }
-        }
+        units = weir_max_u64(units, weir_config_route_dearest(&p->route[r], l));
     }
     return units;
 }
@@ -98,14 +94,10 @@ static uint32_t dearest_critical(const struct weir_config_provider *p, size_t l)
     uint64_t critical = 0;
     uint64_t any = 0;
     for (size_t r = 0; r < p->route_cnt; r++) {
-        const struct weir_config_route *route = &p->route[r];
-        for (size_t c = 0; c < route->cost_cnt; c++) {
-            if (route->cost[c].limit_idx == l) {
-                any = weir_max_u64(any, route->cost[c].units);
-                if (route->priority == WEIR_PRIORITY_CRITICAL) {
-                    critical = weir_max_u64(critical, route->cost[c].units);
-                }
-            }
+        uint64_t units = weir_config_route_dearest(&p->route[r], l);
+        any = weir_max_u64(any, units);
+        if (p->route[r].priority == WEIR_PRIORITY_CRITICAL) {
+            critical = weir_max_u64(critical, units);
         }
     }
     return (uint32_t)(critical > 0 ? critical : any);
@@ -293,6 +285,27 @@ static void route_costs(struct weir_shm_route_row *row, const struct weir_config
     }
 }
 
+/* The place of a limit among those of a route, which names it. */
+static uint32_t slot_of(const struct weir_config_route *r, size_t limit_idx)
+{
+    uint32_t slot = 0;
+    while (slot + 1 < r->cost_cnt && r->cost[slot].limit_idx != limit_idx) {
+        slot++;
+    }
+    return slot;
+}
+
+static void settle_rule(uint32_t rule[WEIR_PERMIT_LIMITS_MAX], const struct weir_config_route *r,
+                        const struct weir_config_cost *cost, size_t cnt)
+{
+    for (uint32_t i = 0; i < WEIR_PERMIT_LIMITS_MAX; i++) {
+        rule[i] = WEIR_SETTLE_AS_CHARGED;
+    }
+    for (size_t i = 0; i < cnt; i++) {
+        rule[slot_of(r, cost[i].limit_idx)] = (uint32_t)cost[i].units;
+    }
+}
+
 static void route_row(struct weir_shm_route_row *row, const struct weir_config_route *r,
                       uint32_t provider, uint32_t limit_first,
                       const struct weir_shm_limit_row *limit)
@@ -311,6 +324,14 @@ static void route_row(struct weir_shm_route_row *row, const struct weir_config_r
         row->flags |= WEIR_ROUTE_PATH_REST;
     }
     route_costs(row, r, limit_first, limit);
+    settle_rule(row->settle_success, r, r->settle.success, r->settle.success_cnt);
+    settle_rule(row->settle_failure, r, r->settle.failure, r->settle.failure_cnt);
+    for (size_t i = 0; i < r->age_cnt; i++) {
+        row->age_slot = slot_of(r, r->age[i].limit_idx);
+        row->age_below_ns[i] = r->age[i].below_ns;
+        row->age_units[i] = (uint32_t)r->age[i].units;
+    }
+    row->age_cnt = (uint32_t)r->age_cnt;
 }
 
 /* The worker's question for the time. */
@@ -325,6 +346,8 @@ static void clock_route_row(struct weir_shm_route_row *row, const struct weir_co
     row->timeout_ns = 2 * WEIR_NS_PER_S;
     row->flags = WEIR_ROUTE_IDEMPOTENT;
     memcpy(row->name, TABLES_CLOCK_ROUTE, sizeof TABLES_CLOCK_ROUTE);
+    memset(row->settle_success, 0xff, sizeof row->settle_success); /* WEIR_SETTLE_AS_CHARGED */
+    memset(row->settle_failure, 0xff, sizeof row->settle_failure);
     for (size_t r = 0; r < p->route_cnt; r++) {
         if (p->route[r].method == WEIR_METHOD_GET && strcmp(p->route[r].path, p->clock.path) == 0) {
             route_costs(row, &p->route[r], limit_first, limit);

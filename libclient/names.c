@@ -3,6 +3,7 @@
  */
 #include "handle.h"
 
+#include "shm/weir_age.h"
 #include "shm/weir_error.h"
 
 #include <string.h>
@@ -115,6 +116,33 @@ int weir_limit_get(struct weir *w, uint32_t limit, weir_scope_id scope, struct w
                                     .used_units = state.used,
                                     .reset_ns = state.reset_ns};
     memcpy(out->left_units, state.left, sizeof out->left_units);
+    return WEIR_OK;
+}
+
+int weir_cost_at_age(struct weir *w, weir_route_id route, uint64_t born_ns, struct weir_cost *out,
+                     uint64_t *cheaper_at_ns)
+{
+    int rc = enter(w);
+    if (rc != WEIR_OK) {
+        return rc;
+    }
+    const struct weir_tables *t = &w->view.tables;
+    if (out == NULL || route >= t->route_cnt) {
+        return out == NULL ? WEIR_E_ARGUMENT : WEIR_E_ROUTE_UNKNOWN;
+    }
+    const struct weir_shm_route_row *row = &t->route[route];
+    uint64_t now_ns = weir_clock_now(&w->view.time);
+    uint64_t age_ns = now_ns > born_ns ? now_ns - born_ns : 0;
+    uint64_t jitter_ns = t->provider[row->provider].jitter_ns;
+    uint64_t cheaper_ns = weir_age_cheaper(row, age_ns, jitter_ns);
+    *out = (struct weir_cost){.cnt = row->limit_cnt};
+    memcpy(out->units, row->cost, sizeof out->units);
+    if (row->age_cnt > 0) {
+        out->units[row->age_slot] = weir_age_units(row, age_ns, jitter_ns);
+    }
+    if (cheaper_at_ns != NULL) {
+        *cheaper_at_ns = cheaper_ns == UINT64_MAX ? UINT64_MAX : now_ns - age_ns + cheaper_ns;
+    }
     return WEIR_OK;
 }
 

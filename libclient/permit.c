@@ -168,6 +168,14 @@ static int pause_report(struct weir *w, const struct weir_permit *permit, uint32
     return WEIR_OK;
 }
 
+static int answered(struct weir *w, struct weir_permit *permit, const struct weir_outcome *outcome)
+{
+    bool success = outcome->verdict == WEIR_VERDICT_BY_STATUS
+                       ? outcome->status / 100 == 2
+                       : outcome->verdict == WEIR_VERDICT_SUCCESS;
+    return weir_permit_answered(&w->view, permit, success, outcome->counted);
+}
+
 int weir_permit_settle(struct weir *w, struct weir_permit *permit,
                        const struct weir_outcome *outcome)
 {
@@ -181,7 +189,8 @@ int weir_permit_settle(struct weir *w, struct weir_permit *permit,
         return WEIR_E_SETTLED;
     }
     if ((permit->state != WEIR_PERMIT_GRANTED && permit->state != WEIR_PERMIT_SENT) ||
-        outcome->kind < WEIR_OUTCOME_NOT_SENT || outcome->kind > WEIR_OUTCOME_NO_ANSWER) {
+        outcome->kind < WEIR_OUTCOME_NOT_SENT || outcome->kind > WEIR_OUTCOME_NO_ANSWER ||
+        outcome->verdict > WEIR_VERDICT_FAILURE) {
         return WEIR_E_ARGUMENT;
     }
     int rc = WEIR_OK;
@@ -192,6 +201,9 @@ int weir_permit_settle(struct weir *w, struct weir_permit *permit,
         if (cause != WEIR_PAUSE_NONE) {
             rc = pause_report(w, permit, cause, outcome->retry_after_ns);
         }
+        rc = rc != WEIR_OK ? rc : answered(w, permit, outcome);
+    } else {
+        rc = weir_permit_end(&w->view, permit, NULL); /* the charge stays, what is held is let go */
     }
     if (rc == WEIR_OK) {
         permit->state = WEIR_PERMIT_SETTLED;

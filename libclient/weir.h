@@ -113,6 +113,15 @@ struct weir_route_info {
 /* 0 or WEIR_E_ROUTE_UNKNOWN. */
 WEIR_API int weir_route_get(struct weir *w, weir_route_id route, struct weir_route_info *out);
 
+/*
+ * What a call on `route` costs now that cancels or amends an order made, or last amended, at `born_ns` (weir time; when its answer came): the route's
+ * costs, and of the limit with age brackets the dearest that is possible within the provider's max_jitter. `*cheaper_at_ns` (may be NULL) is when it
+ * falls, UINT64_MAX if it does not. Hand `*out` to weir_permit_try or to a request's `units`. 0, WEIR_E_ROUTE_UNKNOWN, _ARGUMENT, _CORRUPT, _FORKED.
+ * Rule: Kraken's trading rate limits.
+ */
+WEIR_API int weir_cost_at_age(struct weir *w, weir_route_id route, uint64_t born_ns,
+                              struct weir_cost *out, uint64_t *cheaper_at_ns);
+
 /* The state of a limit now. 0, WEIR_CONTENDED (ask again), WEIR_E_LIMIT_UNKNOWN, _SCOPE_UNKNOWN, _NOT_TRADER (callers and monitors ask `weir limits`). */
 struct weir_limit_info {
     const char *provider;
@@ -166,7 +175,9 @@ WEIR_API int weir_permit_peek(struct weir *w, weir_route_id route, weir_scope_id
                               struct weir_permit *permit);
 
 /*
- * Say what became of the call. WEIR_OUTCOME_NOT_SENT gives the permit back; WEIR_OUTCOME_ANSWERED with status 429, 418 or 403 pauses the provider for
+ * Say what became of the call. WEIR_OUTCOME_NOT_SENT gives the permit back. WEIR_OUTCOME_ANSWERED corrects the charge to what the exchange counted:
+ * `counted` where you give it, else by the route's `settle` rules (Binance: a successful order costs no weight); less is given back, more is charged
+ * whether it fits or not. All but NOT_SENT let go what a concurrency limit holds. WEIR_OUTCOME_ANSWERED with status 429, 418 or 403 pauses the provider for
  * everyone, for `retry_after_ns` (1 s where it is 0; at most 60 s on a trader's word), unless the permit is older than the last resume. These three
  * are fixed: the provider's `throttle` in the configuration is for calls that the broker makes. A permit that was granted before a re-alignment of
  * the provider's clock keeps its charges.

@@ -374,6 +374,9 @@ enum weir_route_flag {
         1U << 5, /* has a limit that lives in cells: its permits bear an owner and a stamp */
 };
 
+#define WEIR_AGE_BRACKETS_MAX  8
+#define WEIR_SETTLE_AS_CHARGED UINT32_MAX
+
 struct weir_shm_route_row {
     uint32_t provider;
     uint32_t limit_cnt;
@@ -387,7 +390,16 @@ struct weir_shm_route_row {
     uint64_t reserved[6];
     /* line 1 */
     char name[WEIR_NAME_BYTES]; /* without the provider's */
-    uint64_t reserved2[12];
+    /* what the exchange counts in the end, by limit: of a call that succeeded, of one that did not; WEIR_SETTLE_AS_CHARGED: no correction */
+    uint32_t settle_success[WEIR_PERMIT_LIMITS_MAX];
+    uint32_t settle_failure[WEIR_PERMIT_LIMITS_MAX];
+    uint64_t reserved2[4];
+    /* line 2: costs by age (weir_age.h) */
+    uint64_t age_below_ns[WEIR_AGE_BRACKETS_MAX]; /* ascending */
+    uint32_t age_units[WEIR_AGE_BRACKETS_MAX];
+    uint32_t age_cnt;  /* 0: no cost depends on age */
+    uint32_t age_slot; /* place of the limit in `limit` */
+    uint64_t reserved3[3];
 } WEIR_ALIGN_LINE;
 
 struct weir_shm_endpoint_row {

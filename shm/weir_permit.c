@@ -628,6 +628,24 @@ int weir_permit_end(struct weir_permit_view *view, struct weir_permit *permit,
     return permit_correct(view, permit, true, units);
 }
 
+int weir_permit_answered(struct weir_permit_view *view, struct weir_permit *permit, bool success,
+                         const struct weir_cost *counted)
+{
+    int rc = counted == NULL ? weir_permit_refresh(view) : WEIR_OK;
+    /* By other tables than those of the grant nothing is corrected anyway. */
+    if (rc != WEIR_OK || counted != NULL || permit->route >= view->tables.route_cnt ||
+        permit->charge_cnt != view->tables.route[permit->route].limit_cnt) {
+        return rc != WEIR_OK ? rc : weir_permit_end(view, permit, counted);
+    }
+    const struct weir_shm_route_row *row = &view->tables.route[permit->route];
+    struct weir_cost units = {.cnt = permit->charge_cnt};
+    for (uint32_t i = 0; i < units.cnt; i++) {
+        uint32_t rule = success ? row->settle_success[i] : row->settle_failure[i];
+        units.units[i] = rule == WEIR_SETTLE_AS_CHARGED ? permit->charge[i].units : rule;
+    }
+    return weir_permit_end(view, permit, &units);
+}
+
 void weir_permit_bell(struct weir_shm_pause *pause)
 {
     weir_fence_full(); /* what made room, then the look at `waiters`: the other half is in permit_wait (pair:waiters) */

@@ -93,6 +93,12 @@ int weir_permit_give(struct weir_permit_view *view, struct weir_permit *permit);
 int weir_permit_end(struct weir_permit_view *view, struct weir_permit *permit,
                     const struct weir_cost *units);
 
+/*
+ * The call was answered: weir_permit_end with `counted`, or where it is NULL with what the route's `settle` rule says for its success or its failure.
+ */
+int weir_permit_answered(struct weir_permit_view *view, struct weir_permit *permit, bool success,
+                         const struct weir_cost *counted);
+
 /* Bring view->tables up to the gate's word. Returns WEIR_OK or WEIR_E_CORRUPT. Cheap when nothing changed. */
 int weir_permit_refresh(struct weir_permit_view *view);
 

@@ -139,6 +139,11 @@ static bool route_ok(const struct weir_shm_route_row *r, const struct weir_table
             return false; /* ... or take cells that bear no owner */
         }
     }
+    for (uint32_t i = 0; i < r->age_cnt; i++) {
+        if (r->age_cnt > WEIR_AGE_BRACKETS_MAX || r->age_slot >= r->limit_cnt) {
+            return false;
+        }
+    }
     return r->priority < WEIR_PRIORITY_CNT;
 }
 

@@ -212,11 +212,23 @@ enum weir_outcome_kind {
     WEIR_OUTCOME_NO_ANSWER = 3, /* sent, and nothing is known: the charge stays */
 };
 
+/* Did the exchange do what was asked? */
+enum weir_verdict {
+    WEIR_VERDICT_BY_STATUS = 0, /* 2xx: yes */
+    WEIR_VERDICT_SUCCESS = 1,
+    WEIR_VERDICT_FAILURE = 2, /* for exchanges that say no in the body of a 200 */
+};
+
+/* Zero the struct, then set what you know. */
 struct weir_outcome {
     uint32_t kind;           /* enum weir_outcome_kind */
     uint32_t status;         /* HTTP status, 0 if none */
     uint64_t retry_after_ns; /* duration from the Retry-After header, 0 if none */
     uint64_t latency_ns;     /* send to answer, 0 if unknown */
+    uint32_t verdict;        /* enum weir_verdict; which of the route's `settle` rules holds */
+    uint32_t reserved;
+    /* ANSWERED: what the exchange counted, by limit, where you know better than the rules (a batch of which a part was done, bytes). NULL: the rules */
+    const struct weir_cost *counted;
 };
 
 #ifdef __cplusplus

@@ -233,6 +233,22 @@ struct weir_config_cost {
     uint64_t units;
 };
 
+/* What the exchange counts in the end, where that is not the cost. */
+struct weir_config_settle {
+    struct weir_config_cost *success; /* of a call that succeeded */
+    size_t success_cnt;
+    struct weir_config_cost *failure; /* of one that did not */
+    size_t failure_cnt;
+};
+
+/* A cost that depends on the age of what the call touches. */
+struct weir_config_age {
+    char limit[WEIR_NAME_BYTES];
+    size_t limit_idx; /* in the provider's limit[] */
+    uint64_t below_ns;
+    uint64_t units;
+};
+
 struct weir_config_route {
     char name[WEIR_NAME_BYTES];
     char full_name[WEIR_CONFIG_ROUTE_NAME_BYTES]; /* "binance.depth", for weir_route_find() */
@@ -241,6 +257,9 @@ struct weir_config_route {
     const char *path;              /* "" for transport: own */
     struct weir_config_cost *cost; /* in the order of the file, at most WEIR_PERMIT_LIMITS_MAX */
     size_t cost_cnt;
+    struct weir_config_settle settle;
+    struct weir_config_age *age; /* ascending, all of one limit that `cost` names */
+    size_t age_cnt;
     uint64_t timeout_ns; /* of one call, where the request's own deadline is not earlier */
     enum weir_priority priority;
     bool is_signed;     /* this version refuses to make such a call; permits work */
@@ -326,5 +345,8 @@ void weir_config_print(FILE *out, const struct weir_config *config);
 
 /* Print weir.yaml(5), made from the schema, as mdoc. */
 void weir_config_print_schema_man(FILE *out);
+
+/* The most that a call of `route` takes of the provider's limit[limit_idx], at any age. */
+uint64_t weir_config_route_dearest(const struct weir_config_route *route, size_t limit_idx);
 
 #endif

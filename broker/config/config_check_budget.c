@@ -70,6 +70,93 @@ static void check_costs(struct weir_config_reader *reader, struct weir_config_pr
     }
 }
 
+/* A limit of the provider that the route's cost names; false after an error. */
+static bool find_charged(struct weir_config_reader *reader,
+                         const struct weir_config_provider *provider,
+                         const struct weir_config_route *route, const char *name,
+                         const struct weir_config_place *place, size_t *idx)
+{
+    if (!find_limit(reader, provider, name, place, idx)) {
+        return false;
+    }
+    for (size_t i = 0; i < route->cost_cnt; i++) {
+        if (route->cost[i].limit_idx == *idx) {
+            return true;
+        }
+    }
+    weir_config_error(reader, place,
+                      "cost does not name limit %s: only what was charged can be corrected: add it "
+                      "to cost, with 0 if need be",
+                      name);
+    return false;
+}
+
+static void check_settle(struct weir_config_reader *reader, struct weir_config_provider *provider,
+                         struct weir_config_route *route, const struct weir_config_place *place)
+{
+    struct {
+        const char *key;
+        struct weir_config_cost *cost;
+        size_t cnt;
+    } maps[] = {{"success", route->settle.success, route->settle.success_cnt},
+                {"failure", route->settle.failure, route->settle.failure_cnt}};
+    struct weir_config_place settle = weir_config_place_key(place, "settle");
+    for (size_t m = 0; m < WEIR_ARRAY_CNT(maps); m++) {
+        struct weir_config_place map = weir_config_place_key(&settle, maps[m].key);
+        for (size_t i = 0; i < maps[m].cnt; i++) {
+            struct weir_config_place entry = weir_config_place_key(&map, maps[m].cost[i].limit);
+            (void)find_charged(reader, provider, route, maps[m].cost[i].limit, &entry,
+                               &maps[m].cost[i].limit_idx);
+        }
+    }
+}
+
+static void check_ages(struct weir_config_reader *reader, struct weir_config_provider *provider,
+                       struct weir_config_route *route, const struct weir_config_place *place)
+{
+    struct weir_config_place list = weir_config_place_key(place, "age_cost");
+    for (size_t i = 0; i < route->age_cnt; i++) {
+        struct weir_config_age *age = &route->age[i];
+        struct weir_config_place item = weir_config_place_item(&list, i);
+        struct weir_config_place name = weir_config_place_key(&item, "limit");
+        struct weir_config_place below = weir_config_place_key(&item, "below");
+        struct weir_config_place units = weir_config_place_key(&item, "units");
+        if (!find_charged(reader, provider, route, age->limit, &name, &age->limit_idx)) {
+            continue;
+        }
+        if (age->limit_idx != route->age[0].limit_idx) {
+            weir_config_error(reader, &name,
+                              "is another one than in age_cost[0]: one limit of a "
+                              "route may depend on age");
+        } else if (i > 0 && age->below_ns <= route->age[i - 1].below_ns) {
+            weir_config_error(reader, &below, "must be above that of the bracket before it");
+        }
+        if (age->units > provider->limit[age->limit_idx].burst_units) {
+            weir_config_error(reader, &units,
+                              "must not be above limits[%zu].%s = %llu: it could never be granted",
+                              age->limit_idx, capacity_key(&provider->limit[age->limit_idx]),
+                              (unsigned long long)provider->limit[age->limit_idx].burst_units);
+        }
+    }
+}
+
+/* The most that a route takes of a limit, at any age. */
+uint64_t weir_config_route_dearest(const struct weir_config_route *route, size_t limit_idx)
+{
+    uint64_t units = 0;
+    for (size_t i = 0; i < route->cost_cnt; i++) {
+        units = route->cost[i].limit_idx == limit_idx && route->cost[i].units > units
+                    ? route->cost[i].units
+                    : units;
+    }
+    for (size_t i = 0; i < route->age_cnt; i++) {
+        units = route->age[i].limit_idx == limit_idx && route->age[i].units > units
+                    ? route->age[i].units
+                    : units;
+    }
+    return units;
+}
+
 /* The route that takes most of this limit, and how much; NULL if none takes any. */
 static const struct weir_config_route *dearest_route(const struct weir_config_provider *provider,
                                                      size_t limit_idx, uint64_t *units)
@@ -78,11 +165,10 @@ static const struct weir_config_route *dearest_route(const struct weir_config_pr
     *units = 0;
     for (size_t i = 0; i < provider->route_cnt; i++) {
         const struct weir_config_route *route = &provider->route[i];
-        for (size_t j = 0; j < route->cost_cnt; j++) {
-            if (route->cost[j].limit_idx == limit_idx && route->cost[j].units > *units) {
-                *units = route->cost[j].units;
-                dearest = route;
-            }
+        uint64_t most = weir_config_route_dearest(route, limit_idx);
+        if (most > *units) {
+            *units = most;
+            dearest = route;
         }
     }
     return dearest;
@@ -136,6 +222,8 @@ void weir_config_check_budget(struct weir_config_reader *reader,
     for (size_t i = 0; i < provider->route_cnt; i++) {
         struct weir_config_place route = weir_config_place_item(&routes, i);
         check_costs(reader, provider, &provider->route[i], &route);
+        check_settle(reader, provider, &provider->route[i], &route);
+        check_ages(reader, provider, &provider->route[i], &route);
     }
     struct weir_config_place feedbacks = weir_config_place_key(place, "feedback");
     for (size_t i = 0; i < provider->feedback_cnt; i++) {

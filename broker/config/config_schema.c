@@ -6,6 +6,7 @@
 #include "broker/config/config.h"
 #include "broker/config/config_check.h"
 #include "shm/weir_base.h"
+#include "shm/weir_layout.h"
 
 #define TYPE(name) .type = WEIR_CONFIG_TYPE_##name
 #define OF(name)   TYPE(LIST), .item = WEIR_CONFIG_TYPE_##name
@@ -41,6 +42,7 @@
 #define NAME_RANGE RANGE(1, WEIR_NAME_BYTES - 1)
 #define TEXT_RANGE RANGE(1, 255)
 #define UNIT_RANGE RANGE(1, INT32_MAX)
+#define COST_RANGE RANGE(0, INT32_MAX)
 #define ID_RANGE   RANGE(0, UINT32_MAX - 1) /* (uid_t)-1 means "nobody in particular" to the kernel */
 
 /* A table reads best as one. */
@@ -326,6 +328,31 @@ static const struct weir_config_section health_section = {
     .text = "Asking endpoints whether they are well.",
 };
 
+static const struct weir_config_row settle_row[] = {
+    {.key = "success", TYPE(UNITS), ITEMS(settle, success), COST_RANGE, ENTRIES(0, WEIR_PERMIT_LIMITS_MAX), .def = "",
+     .text = "{limit: units} of a call that succeeded (status 2xx). Binance orders: {weight_1m: 0}. Limits not named stay charged."},
+    {.key = "failure", TYPE(UNITS), ITEMS(settle, failure), COST_RANGE, ENTRIES(0, WEIR_PERMIT_LIMITS_MAX), .def = "",
+     .text = "The same of a call that was answered otherwise. A call without an answer stays charged."},
+};
+
+static const struct weir_config_section settle_section = {
+    .title = "providers[].routes[].settle", .bytes = sizeof(struct weir_config_settle), ROWS(settle_row),
+    .text = "Corrections once the outcome is known: less than the cost is given back, more is charged whether it fits or not. A refund is safe only if the "
+            "provider gives it too.",
+};
+
+static const struct weir_config_row age_row[] = {
+    {.key = "limit", TYPE(NAME), AT(age, limit), NAME_RANGE, .def = NULL, .text = "One that the route's cost names."},
+    {.key = "below", TYPE(DURATION), AT(age, below_ns), RANGE(1 * MS, 30 * DAY), .def = NULL,
+     .text = "The bracket ends at this age. An age that may lie in two brackets, by max_jitter, costs the dearer one."},
+    {.key = "units", TYPE(INTEGER), AT(age, units), COST_RANGE, .def = NULL, .text = "What the call costs then."},
+};
+
+static const struct weir_config_section age_section = {
+    .title = "providers[].routes[].age_cost[]", .bytes = sizeof(struct weir_config_age), ROWS(age_row),
+    .text = "Brackets of a cost that depends on the age of the order (Kraken).",
+};
+
 static const struct weir_config_row route_row[] = {
     {.key = "name", TYPE(NAME), AT(route, name), NAME_RANGE, .def = NULL,
      .text = "Clients ask for \"provider.route\"."},
@@ -339,8 +366,12 @@ static const struct weir_config_row route_row[] = {
      .text = "The HTTP method. Required for transport: weir."},
     {.key = "path", TYPE(PATH), AT(route, path), TEXT_RANGE, .def = "",
      .text = "The path without query. Required for transport: weir."},
-    {.key = "cost", TYPE(UNITS), ITEMS(route, cost), UNIT_RANGE, ENTRIES(1, WEIR_PERMIT_LIMITS_MAX), .def = NULL,
-     .text = "What a call takes from which limits: {limit: units}. All or nothing."},
+    {.key = "cost", TYPE(UNITS), ITEMS(route, cost), COST_RANGE, ENTRIES(1, WEIR_PERMIT_LIMITS_MAX), .def = NULL,
+     .text = "What a call takes from which limits: {limit: units}. All or nothing. 0: nothing, unless the call says more, or its age does."},
+    {.key = "settle", TYPE(SECTION), AT(route, settle), .def = "{}", .section = &settle_section,
+     .text = "What the provider counts in the end, where that is not the cost."},
+    {.key = "age_cost", TYPE(SECTIONS), ITEMS(route, age), ENTRIES(0, WEIR_AGE_BRACKETS_MAX), .def = "", .section = &age_section,
+     .text = "What a call costs on a young order, by weir_cost_at_age(): brackets of one limit, ascending. Older ones cost what cost says."},
     {.key = "timeout", TYPE(DURATION), AT(route, timeout_ns), RANGE(1 * MS, 1 * HOUR), .def = "10s",
      .text = "How long a call may take, where the request's own deadline is not earlier."},
     {.key = "priority", TYPE(ENUM), AT(route, priority), .def = "medium",

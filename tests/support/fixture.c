@@ -93,6 +93,8 @@ static void route_row(struct weir_shm_route_row *row, const struct fixture_route
                       const struct fixture_spec *spec, uint32_t index)
 {
     *row = (struct weir_shm_route_row){.limit_cnt = route->limit_cnt};
+    memset(row->settle_success, 0xff, sizeof row->settle_success); /* WEIR_SETTLE_AS_CHARGED */
+    memset(row->settle_failure, 0xff, sizeof row->settle_failure);
     for (uint32_t i = 0; i < route->limit_cnt; i++) {
         row->limit[i] = (uint16_t)route->limit[i];
         row->cost[i] = route->cost[i];

@@ -162,6 +162,10 @@ static void routes_fill(struct weir_shm_route_row *r)
                                                .priority = WEIR_PRIORITY_MEDIUM,
                                                .timeout_ns = 100 * WEIR_NS_PER_MS,
                                                .name = "free"};
+    for (uint32_t i = 0; i < FAKE_ROUTES; i++) {
+        memset(r[i].settle_success, 0xff, sizeof r[i].settle_success); /* as charged */
+        memset(r[i].settle_failure, 0xff, sizeof r[i].settle_failure);
+    }
 }
 
 static void tables_fill(struct fake_broker *f)

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "fixture.h"
+#include "weir_age.h"
 
 #define NOW UINT64_C(1000000000000)
 #define MS  WEIR_NS_PER_MS
@@ -343,6 +344,41 @@ static void test_settle_forged(void **state)
     fixture_close(&f);
 }
 
+/* Kraken's cancel: the published table, and the dearer bracket wherever the age is not known well enough. */
+static void test_age(void **state)
+{
+    (void)state;
+    const struct weir_shm_route_row row = {
+        .limit_cnt = 1,
+        .cost = {0},
+        .age_cnt = 6,
+        .age_below_ns = {5 * WEIR_NS_PER_S, 10 * WEIR_NS_PER_S, 15 * WEIR_NS_PER_S,
+                         45 * WEIR_NS_PER_S, 90 * WEIR_NS_PER_S, 300 * WEIR_NS_PER_S},
+        .age_units = {8, 6, 5, 4, 2, 1}};
+    static const struct {
+        uint64_t age_ms, jitter_ms;
+        uint32_t units;
+    } cases[] = {{0, 0, 8},       {4999, 0, 8},      {5000, 0, 6},    {9999, 0, 6},
+                 {10000, 0, 5},   {44999, 0, 4},     {89999, 0, 2},   {90000, 0, 1},
+                 {300000, 0, 0},  {5049, 50, 8},     {5050, 50, 6},   {5051, 50, 6},
+                 {4950, 50, 8},   {20000, 15000, 6}, {300049, 50, 1}, {300050, 50, 0},
+                 {100, 400000, 8}};
+    for (size_t i = 0; i < WEIR_ARRAY_CNT(cases); i++) {
+        assert_int_equal(weir_age_units(&row, cases[i].age_ms * MS, cases[i].jitter_ms * MS),
+                         cases[i].units);
+    }
+    assert_int_equal(weir_age_cheaper(&row, 0, 50 * MS), 5050 * MS);
+    assert_int_equal(weir_age_cheaper(&row, 5050 * MS, 50 * MS), 10050 * MS);
+    assert_int_equal(weir_age_cheaper(&row, 300000 * MS, 50 * MS), 300050 * MS);
+    assert_true(weir_age_cheaper(&row, 300050 * MS, 50 * MS) == UINT64_MAX);
+    /* A table that grows dearer with age: the dearest of all that the age may touch. */
+    const struct weir_shm_route_row odd = {
+        .limit_cnt = 1, .cost = {9}, .age_cnt = 2, .age_below_ns = {10, 20}, .age_units = {1, 5}};
+    assert_int_equal(weir_age_units(&odd, 9, 0), 1);
+    assert_int_equal(weir_age_units(&odd, 9, 1), 5);
+    assert_int_equal(weir_age_units(&odd, 9, 11), 9);
+}
+
 /* Windows of unequal length: February, a day of 23 hours; before and behind the edges nothing is given anew. */
 static void test_calendar(void **state)
 {
@@ -383,12 +419,19 @@ static void test_calendar(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sliding_bound),     cmocka_unit_test(test_sliding_refund),
-        cmocka_unit_test(test_sliding_surcharge), cmocka_unit_test(test_sliding_hint),
-        cmocka_unit_test(test_sliding_damage),    cmocka_unit_test(test_sliding_others),
-        cmocka_unit_test(test_concurrency),       cmocka_unit_test(test_concurrency_scribbled),
-        cmocka_unit_test(test_settle_windows),    cmocka_unit_test(test_settle_buckets),
-        cmocka_unit_test(test_settle_forged),     cmocka_unit_test(test_calendar),
+        cmocka_unit_test(test_sliding_bound),
+        cmocka_unit_test(test_sliding_refund),
+        cmocka_unit_test(test_sliding_surcharge),
+        cmocka_unit_test(test_sliding_hint),
+        cmocka_unit_test(test_sliding_damage),
+        cmocka_unit_test(test_sliding_others),
+        cmocka_unit_test(test_concurrency),
+        cmocka_unit_test(test_concurrency_scribbled),
+        cmocka_unit_test(test_settle_windows),
+        cmocka_unit_test(test_settle_buckets),
+        cmocka_unit_test(test_settle_forged),
+        cmocka_unit_test(test_calendar),
+        cmocka_unit_test(test_age),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

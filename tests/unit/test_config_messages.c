@@ -193,13 +193,40 @@ static const struct refusal routes_refusal[] = {
     {DOC("", "", LIMIT, "{name: r, transport: own, cost: {l: 11}}"),
      "t:4:48: providers[0].routes[0].cost.l = \"11\": must not be above limits[0].burst = 10: it "
      "could never be granted"},
-    {DOC("", "", LIMIT, "{name: r, transport: own, cost: {l: 0}}"),
-     "t:4:48: providers[0].routes[0].cost.l = \"0\": must be 1..2147483647"},
+    {DOC("", "", LIMIT, "{name: r, transport: own, cost: {l: -1}}"),
+     "t:4:48: providers[0].routes[0].cost.l = \"-1\": must be a whole number: 0..2147483647"},
+    {DOC("", "", LIMIT, "{name: r, transport: own, cost: {l: 1}, settle: {success: {k: 0}}}"),
+     "t:4:74: providers[0].routes[0].settle.success.k = \"0\": no such limit: p has l"},
+    {DOC("", "", LIMIT ", {name: m, kind: token_bucket, quota: 10, window: 1s}",
+         "{name: r, transport: own, cost: {l: 1}, settle: {failure: {m: 0}}}"),
+     "t:4:74: providers[0].routes[0].settle.failure.m = \"0\": cost does not name limit m: only "
+     "what was "
+     "charged can be corrected: add it to cost, with 0 if need be"},
+    {DOC("", "", LIMIT,
+         "{name: r, transport: own, cost: {l: 1}, age_cost: [{limit: l, below: 5s, units: 11}]}"),
+     "t:4:92: providers[0].routes[0].age_cost[0].units = \"11\": must not be above limits[0].burst "
+     "= 10: it "
+     "could never be granted"},
+    {DOC("", "", LIMIT,
+         "{name: r, transport: own, cost: {l: 1}, age_cost: [{limit: l, below: 5s, units: 3}, "
+         "{limit: l, "
+         "below: 5s, units: 2}]}"),
+     "t:4:114: providers[0].routes[0].age_cost[1].below = \"5s\": must be above that of the "
+     "bracket "
+     "before it"},
+    {DOC("", "", LIMIT ", {name: m, kind: token_bucket, quota: 10, window: 1s}",
+         "{name: r, transport: own, cost: {l: 1, m: 1}, age_cost: [{limit: l, below: 5s, units: "
+         "3}, {limit: m, "
+         "below: 6s, units: 2}]}"),
+     "t:4:110: providers[0].routes[0].age_cost[1].limit = \"m\": is another one than in "
+     "age_cost[0]: "
+     "one limit of a "
+     "route may depend on age"},
     {DOC("", "", LIMIT, "{name: r, transport: own, cost: {}}"),
      "t:4:44: providers[0].routes[0].cost: has 0 entries: must have 1..8"},
     {DOC("", "", LIMIT, "{name: r, transport: own, cost: 1}"),
      "t:4:44: providers[0].routes[0].cost = \"1\": must be a map of 1..8 limits, each "
-     "1..2147483647"},
+     "0..2147483647"},
     {DOC("", "", LIMIT,
          "{name: r, transport: own, cost: {a: 1, b: 1, c: 1, d: 1, e: 1, f: 1, g: 1, h: 1, i: 1}}"),
      "t:4:44: providers[0].routes[0].cost: has 9 entries: must have 1..8"},
