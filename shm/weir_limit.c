@@ -71,7 +71,7 @@ enum weir_limit_verdict weir_limit_take_again(struct weir_limit_plan *plan,
     return WEIR_LIMIT_AGAIN;
 }
 
-enum weir_limit_verdict weir_limit_plan_cells(struct weir_limit_plan *plan,
+enum weir_limit_verdict weir_limit_plan_other(struct weir_limit_plan *plan,
                                               const struct weir_limit_time *time)
 {
     plan->windows = 0;
@@ -79,8 +79,17 @@ enum weir_limit_verdict weir_limit_plan_cells(struct weir_limit_plan *plan,
     plan->at[0] = &plan->word->word[0];
     plan->seen[0] = 0;
     plan->next[0] = 0;
-    return plan->row->kind == WEIR_LIMIT_CONCURRENCY ? weir_units_plan(plan, time)
-                                                     : weir_sliding_plan(plan, time);
+    switch ((enum weir_limit_kind)plan->row->kind) {
+    case WEIR_LIMIT_SLIDING_WINDOW:
+        return weir_sliding_plan(plan, time);
+    case WEIR_LIMIT_CONCURRENCY:
+        return weir_units_plan(plan, time);
+    case WEIR_LIMIT_TOKEN_BUCKET: /* both were asked in weir_limit_plan */
+    case WEIR_LIMIT_FIXED_WINDOW:
+    case WEIR_LIMIT_UNSET:
+        break;
+    }
+    return WEIR_LIMIT_DAMAGED; /* tables are checked: no row of another kind is ever used */
 }
 
 enum weir_limit_verdict weir_limit_take_cells(struct weir_limit_plan *plan,

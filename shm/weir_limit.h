@@ -51,7 +51,10 @@ struct weir_limit_time {
 struct weir_limit_plan {
     const struct weir_shm_limit_row *row;
     struct weir_shm_limit_word *word;
-    uint64_t *cell; /* the first of this scope value; kinds that live in cells */
+    uint64_t *
+        cell; /* the first of this scope value; kinds that live in cells: filled from the next two by whoever needs it */
+    uint64_t *cell_base;
+    uint32_t index; /* of the word */
     const struct weir_shm_foreign *foreign;
     struct weir_window_cache *cache; /* the thread's, for this limit */
     uint64_t owner;                  /* who holds what is taken (concurrency) */
@@ -83,8 +86,11 @@ static inline uint64_t weir_foreign_make(uint64_t until_ns, uint32_t units)
 
 static inline uint32_t weir_foreign_rolling(uint64_t word, uint64_t now_ns)
 {
+    if (WEIR_LIKELY((uint32_t)word == 0)) {
+        return 0;
+    }
     int32_t left = (int32_t)((uint32_t)(word >> 32) - (uint32_t)(now_ns >> WEIR_FOREIGN_TICK_BITS));
-    return WEIR_UNLIKELY((uint32_t)word != 0 && left > 0) ? (uint32_t)word : 0;
+    return left > 0 ? (uint32_t)word : 0;
 }
 
 /* ---------------------------------------------------------------------------------------------- token_bucket */
@@ -204,8 +210,21 @@ WEIR_INLINE enum weir_limit_verdict weir_window_plan(struct weir_limit_plan *p,
     return v;
 }
 
-/* Pass 1 of a kind that lives in cells; out of line, so that the others stay short. */
-enum weir_limit_verdict weir_limit_plan_cells(struct weir_limit_plan *plan,
+/* Does the kind count in cells? */
+static inline bool weir_limit_in_cells(const struct weir_shm_limit_row *row)
+{
+    return row->form != WEIR_FORM_NONE;
+}
+
+/* The cells of limit word `index` of `row` in the section at `base`; `base` itself where the kind has none. */
+WEIR_INLINE uint64_t *weir_limit_cells(uint64_t *base, const struct weir_shm_limit_row *row,
+                                       uint32_t index)
+{
+    return base + row->cell_first + (size_t)(index - row->word_first) * row->cell_stride;
+}
+
+/* Pass 1 of the kinds that live in cells; out of line, so that the others stay short. */
+enum weir_limit_verdict weir_limit_plan_other(struct weir_limit_plan *plan,
                                               const struct weir_limit_time *time);
 
 /* Pass 1. Pure but for the loads of the words; in a header so that the permit path keeps it in registers. */
@@ -226,18 +245,19 @@ WEIR_INLINE enum weir_limit_verdict weir_limit_plan(struct weir_limit_plan *plan
     if (WEIR_UNLIKELY(plan->units > plan->row->quota)) {
         return WEIR_LIMIT_NEVER; /* also keeps units * unit_ns inside 64 bits */
     }
-    switch ((enum weir_limit_kind)plan->row->kind) {
-    case WEIR_LIMIT_TOKEN_BUCKET:
+    /* Asked one after the other, the two that are hot first; weir_limit_plan_other is the switch without default. */
+    if (WEIR_LIKELY(plan->row->kind == WEIR_LIMIT_TOKEN_BUCKET)) {
         return weir_bucket_plan(plan, time);
-    case WEIR_LIMIT_FIXED_WINDOW:
-        return weir_window_plan(plan, time);
-    case WEIR_LIMIT_SLIDING_WINDOW:
-    case WEIR_LIMIT_CONCURRENCY:
-        return weir_limit_plan_cells(plan, time);
-    case WEIR_LIMIT_UNSET:
-        break;
     }
-    return WEIR_LIMIT_DAMAGED; /* tables are checked: no row of another kind is ever used */
+    if (WEIR_LIKELY(plan->row->kind == WEIR_LIMIT_FIXED_WINDOW)) {
+        return weir_window_plan(plan, time);
+    }
+    /* A copy: what a function out of line may see cannot stay in registers for the other kinds. */
+    struct weir_limit_plan out_of_line = *plan;
+    out_of_line.cell = weir_limit_cells(plan->cell_base, plan->row, plan->index);
+    enum weir_limit_verdict v = weir_limit_plan_other(&out_of_line, time);
+    *plan = out_of_line;
+    return v;
 }
 
 /* Pass 2 of a kind that lives in cells: charges, or leaves nothing. On YES `plan->window` says where. */
@@ -305,18 +325,5 @@ void weir_limit_state_get(struct weir_limit_state *state, const struct weir_limi
 /* What a limit view shows of a kind that lives in cells: units used, and when they are all free again. Reads every cell. */
 uint32_t weir_limit_cells_used(const struct weir_limit_place *at, uint64_t now_ns,
                                uint64_t *empty_at_ns);
-
-/* Does the kind count in cells? */
-static inline bool weir_limit_in_cells(const struct weir_shm_limit_row *row)
-{
-    return row->form != WEIR_FORM_NONE;
-}
-
-/* The cells of limit word `index` of `row` in the section at `base`; `base` itself where the kind has none. */
-WEIR_INLINE uint64_t *weir_limit_cells(uint64_t *base, const struct weir_shm_limit_row *row,
-                                       uint32_t index)
-{
-    return base + row->cell_first + (size_t)(index - row->word_first) * row->cell_stride;
-}
 
 #endif

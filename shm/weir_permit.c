@@ -224,7 +224,8 @@ WEIR_INLINE uint32_t plan_ask(struct weir_permit_view *view, const struct ask *a
     p->cache = &view->window[ask->route->limit[i]];
     uint32_t index = p->row->word_first + ((uint32_t)(ask->scope >> p->row->scope_shift) & 0xffffU);
     p->word = &view->word[index];
-    p->cell = weir_limit_cells(view->cell, p->row, index);
+    p->cell_base = view->cell;
+    p->index = index;
     weir_prefetch_write(p->word);
     p->foreign = &view->foreign[index];
     p->units = ask->units != NULL ? ask->units->units[i] : ask->route->cost[i];
@@ -346,6 +347,7 @@ static bool step_take_cells(struct weir_permit_view *view, const struct ask *ask
     struct weir_limit_plan p;
     uint32_t index = plan_ask(view, ask, i, &p);
     p.owner = a->owner;
+    p.cell = weir_limit_cells(p.cell_base, p.row, index);
     a->time.clock = &view->time;
     if (weir_limit_take_cells(&p, &a->time) != WEIR_LIMIT_YES) {
         return false;
