@@ -68,30 +68,10 @@ int permit_batch(struct permit_client *client, int expected, uint32_t cnt, struc
     return 0;
 }
 
-#define FLOOR_LINES 6U /* lease and tables, block, two pauses, clock, the limit's word */
-
-struct line {
-    uint64_t word;
-    uint64_t reserved[15];
-} WEIR_ALIGN_LINE;
-
-struct crowd {
-    const struct rig_weird *weird;
-    const char *route;
-    struct line *line; /* shared by all members */
-    int expected;
-};
-
-struct me {
-    struct permit_client client;
-    struct line *line;
-    int expected;
-};
-
 static void *open_me(const void *arg, unsigned member, struct duel_why *why)
 {
-    static struct me me; /* one per process */
-    const struct crowd *crowd = arg;
+    static struct permit_member me; /* one per process */
+    const struct permit_crowd *crowd = arg;
     (void)member;
     me.line = crowd->line;
     me.expected = crowd->expected;
@@ -112,7 +92,7 @@ static void *open_me(const void *arg, unsigned member, struct duel_why *why)
 
 static int subject(void *self, uint32_t cnt, struct stats_hist *hist, struct duel_why *why)
 {
-    struct me *me = self;
+    struct permit_member *me = self;
     return permit_batch(&me->client, me->expected, cnt, hist, why);
 }
 
@@ -124,17 +104,28 @@ static inline void take(uint64_t *word, uint64_t now)
     }
 }
 
-static int floor_one(void *self, uint32_t cnt, struct stats_hist *hist, struct duel_why *why)
+int permit_floor_one(void *self, uint32_t cnt, struct stats_hist *hist, struct duel_why *why)
 {
-    struct line *line = ((struct me *)self)->line;
+    struct permit_line *line = ((struct permit_member *)self)->line;
     (void)why;
     DUEL_LOOP(cnt, hist, take(&line[0].word, weir_clock_ticks()));
     return 0;
 }
 
+int permit_floor_two(void *self, uint32_t cnt, struct stats_hist *hist, struct duel_why *why)
+{
+    struct permit_line *line = ((struct permit_member *)self)->line;
+    (void)why;
+    DUEL_LOOP(cnt, hist, {
+        take(&line[0].word, weir_clock_ticks());
+        take(&line[0].word, weir_clock_ticks());
+    });
+    return 0;
+}
+
 static int floor_three(void *self, uint32_t cnt, struct stats_hist *hist, struct duel_why *why)
 {
-    struct line *line = ((struct me *)self)->line;
+    struct permit_line *line = ((struct permit_member *)self)->line;
     (void)why;
     DUEL_LOOP(cnt, hist, {
         uint64_t now = weir_clock_ticks();
@@ -148,12 +139,12 @@ static int floor_three(void *self, uint32_t cnt, struct stats_hist *hist, struct
 /* Everything a refusal must look at, and nothing written. */
 static int floor_loads(void *self, uint32_t cnt, struct stats_hist *hist, struct duel_why *why)
 {
-    const struct line *line = ((struct me *)self)->line;
+    const struct permit_line *line = ((struct permit_member *)self)->line;
     uint64_t granted = 0;
     DUEL_LOOP(cnt, hist, {
         uint64_t now = weir_clock_ticks();
         uint64_t until = UINT64_MAX;
-        for (unsigned i = 0; i < FLOOR_LINES; i++) {
+        for (unsigned i = 0; i < PERMIT_LINES; i++) {
             until = weir_min_u64(until, weir_load_relaxed_u64(&line[i].word) - 1);
         }
         granted += now > until;
@@ -161,9 +152,9 @@ static int floor_loads(void *self, uint32_t cnt, struct stats_hist *hist, struct
     return granted ? duel_fail(why, "the floor's words were changed") : 0;
 }
 
-static int floor_crowd(void *self, uint32_t cnt, struct stats_hist *hist, struct duel_why *why)
+int permit_floor_crowd(void *self, uint32_t cnt, struct stats_hist *hist, struct duel_why *why)
 {
-    struct line *line = ((struct me *)self)->line;
+    struct permit_line *line = ((struct permit_member *)self)->line;
     (void)why;
     DUEL_LOOP(cnt, hist, {
         uint64_t old = weir_load_relaxed_u64(&line[0].word);
@@ -173,23 +164,23 @@ static int floor_crowd(void *self, uint32_t cnt, struct stats_hist *hist, struct
     return 0;
 }
 
-static int measure(const struct bench *bench, struct crowd *crowd, duel_batch floor, unsigned cnt,
+int permit_measure(const struct bench *bench, struct permit_crowd *crowd,
                    struct bench_result *result)
 {
     struct rig_weird weird;
     /* The broker does nothing while permits are taken; it renews its lease on the partner's core. */
     struct rig_weird_spec spec = {.wake = "sleep", .core = bench_core(bench, 1)};
     struct duel_spec duel = {
-        .member_cnt = cnt,
+        .member_cnt = crowd->cnt,
         .open = open_me,
-        .batch = {floor, subject},
+        .batch = {crowd->floor, crowd->subject},
         .batch_cnt = {256, 256},
         .arg = crowd,
     };
-    for (unsigned i = 0; i < cnt && i < DUEL_MEMBERS_MAX; i++) {
+    for (unsigned i = 0; i < crowd->cnt && i < DUEL_MEMBERS_MAX; i++) {
         duel.core[i] = bench_core(bench, i);
     }
-    crowd->line = duel_share(FLOOR_LINES * sizeof(struct line));
+    crowd->line = duel_share(PERMIT_LINES * sizeof(struct permit_line));
     if (!crowd->line) {
         return bench_fail(result, "no memory for the floor");
     }
@@ -199,39 +190,44 @@ static int measure(const struct bench *bench, struct crowd *crowd, duel_batch fl
         rc = duel_run(bench, &duel, result);
         rig_weird_stop(&weird);
     }
-    munmap(crowd->line, FLOOR_LINES * sizeof(struct line));
+    munmap(crowd->line, PERMIT_LINES * sizeof(struct permit_line));
     return rc;
+}
+
+static int measure(const struct bench *bench, const char *route, duel_batch floor, int expected,
+                   struct bench_result *result)
+{
+    struct permit_crowd crowd = {
+        .route = route, .floor = floor, .subject = subject, .expected = expected, .cnt = 1};
+    return permit_measure(bench, &crowd, result);
 }
 
 int bench_permit_1(const struct bench *bench, struct bench_result *result)
 {
-    struct crowd crowd = {.route = "bench.bucket"};
-    return measure(bench, &crowd, floor_one, 1, result);
+    return measure(bench, "bench.bucket", permit_floor_one, 0, result);
 }
 
 int bench_permit_1_window(const struct bench *bench, struct bench_result *result)
 {
-    struct crowd crowd = {.route = "bench.window"};
-    return measure(bench, &crowd, floor_one, 1, result);
+    return measure(bench, "bench.window", permit_floor_one, 0, result);
 }
 
 int bench_permit_3(const struct bench *bench, struct bench_result *result)
 {
-    struct crowd crowd = {.route = "bench.three"};
-    return measure(bench, &crowd, floor_three, 1, result);
+    return measure(bench, "bench.three", floor_three, 0, result);
 }
 
 int bench_refusal(const struct bench *bench, struct bench_result *result)
 {
-    struct crowd crowd = {.route = "bench.full", .expected = WEIR_DENIED};
-    return measure(bench, &crowd, floor_loads, 1, result);
+    return measure(bench, "bench.full", floor_loads, WEIR_DENIED, result);
 }
 
 static int measure_crowd(const struct bench *bench, unsigned cnt, struct bench_result *result)
 {
-    struct crowd crowd = {.route = "bench.bucket"};
+    struct permit_crowd crowd = {
+        .route = "bench.bucket", .floor = permit_floor_crowd, .subject = subject, .cnt = cnt};
     permit_note_cores(bench, cnt, result);
-    return measure(bench, &crowd, floor_crowd, cnt, result);
+    return permit_measure(bench, &crowd, result);
 }
 
 void permit_note_cores(const struct bench *bench, unsigned cnt, struct bench_result *result)
@@ -249,4 +245,9 @@ int bench_permit_2proc(const struct bench *bench, struct bench_result *result)
 int bench_permit_nproc(const struct bench *bench, struct bench_result *result)
 {
     return measure_crowd(bench, bench->opts.proc_cnt, result);
+}
+
+int bench_contended_8_oversubscribed(const struct bench *bench, struct bench_result *result)
+{
+    return measure_crowd(bench, 8, result);
 }

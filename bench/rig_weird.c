@@ -41,18 +41,30 @@ static void say_bench_provider(struct text *text, unsigned port)
               "      - {name: short, kind: fixed_window, quota: 2147483647, window: 1s}\n"
               "      - {name: middle, kind: fixed_window, quota: 2147483647, window: 10s}\n"
               "      - {name: long, kind: fixed_window, quota: 2147483647, window: 1m}\n"
-              "      - {name: full, kind: token_bucket, quota: 1, window: 1h, burst: 2}\n");
+              "      - {name: full, kind: token_bucket, quota: 1, window: 1h, burst: 2}\n"
+              "      - {name: cells, kind: sliding_window, quota: 4096, window: 1s}\n"
+              "      - {name: parts, kind: sliding_window, quota: 2147483647, window: 1s}\n"
+              "      - {name: units, kind: concurrency, quota: 64, rest: 1us}\n"
+              "      - {name: paced, kind: token_bucket, quota: 1000, window: 1s, burst: 8}\n"
+              "      - {name: busy, kind: token_bucket, quota: 20000, window: 1s, burst: 256}\n");
     if (port) {
         say(text,
             "    endpoints:\n"
             "      - {name: nginx, url: \"http://127.0.0.1:%u\", connections: 64}\n",
             port);
     }
-    say(text, "    routes:\n"
-              "      - {name: bucket, transport: own, cost: {bucket: 1}}\n"
-              "      - {name: window, transport: own, cost: {long: 1}}\n"
-              "      - {name: three, transport: own, cost: {short: 1, middle: 1, long: 1}}\n"
-              "      - {name: full, transport: own, cost: {full: 1}}\n");
+    say(text,
+        "    routes:\n"
+        "      - {name: bucket, transport: own, cost: {bucket: 1}}\n"
+        "      - {name: window, transport: own, cost: {long: 1}}\n"
+        "      - {name: three, transport: own, cost: {short: 1, middle: 1, long: 1}}\n"
+        "      - {name: full, transport: own, cost: {full: 1}}\n"
+        "      - {name: cells, transport: own, cost: {cells: 1}}\n"
+        "      - {name: parts, transport: own, cost: {parts: 1}}\n"
+        "      - {name: units, transport: own, cost: {units: 1}}\n"
+        "      - {name: free, transport: own, cost: {bucket: 1}, settle: {success: {bucket: 0}}}\n"
+        "      - {name: paced, transport: own, cost: {paced: 1}}\n"
+        "      - {name: busy, transport: own, cost: {busy: 1}}\n");
     if (port) {
         say(text, "      - {name: file, method: GET, path: /file.json, cost: {bucket: 1}, "
                   "max_response: 4KiB}\n");

@@ -23,6 +23,9 @@ struct rig_weird_spec {
  * Routes of the provider bench; all are permits only, but for bench.file.
  *   bench.bucket  1 from a bucket that does not run dry      bench.window  1 from a window that does not fill
  *   bench.three   1 from each of three windows               bench.full    1 of 1 an hour: granted once
+ *   bench.cells   1 of 4096 a second, rolling, by cells      bench.parts   1 from a rolling window that does not fill, by parts
+ *   bench.units   1 of 64 in flight, each rests 1 us         bench.free    as bench.bucket, but a success counts for nothing
+ *   bench.paced   1 of 1000 a second                         bench.busy    1 of 20 000 a second
  */
 struct rig_weird {
     struct rig_dir dir; /* of this broker alone */
