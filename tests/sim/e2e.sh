@@ -63,7 +63,7 @@ test_command_line() {
         'weir-sim: --listen here: must be IPV4-ADDRESS:PORT*1'
     echo '{"limits": [{"name": "w", "kind": "leaky", "quota": 1}]}' >"$work/bad.json"
     is 'bad configuration' "$("$sim" --config "$work/bad.json" 2>&1; echo $?)" \
-        "weir-sim: bad configuration: $work/bad.json: limits[[]0].kind=\"leaky\": must be one of \"fixed_window\", \"token_bucket\"
+        "weir-sim: bad configuration: $work/bad.json: limits[[]0].kind=\"leaky\": must be one of \"fixed_window\", \"token_bucket\", *
 2"
 }
 

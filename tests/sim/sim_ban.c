@@ -6,14 +6,27 @@ bool sim_ban_holds(const struct sim_ban *ban, int64_t now_mono_ns)
     return ban->ban_cnt > 0 && now_mono_ns < ban->until_mono_ns;
 }
 
-static int64_t next_length_ms(const struct sim_ban_rule *rule, const struct sim_ban *ban)
+/* Of the ban after CNT others. */
+static int64_t length_ms(const struct sim_ban_rule *rule, int64_t cnt)
 {
-    int64_t length_ms = rule->first_ms;
+    double longest_ms = (double)rule->max_ms;
+    double ms = (double)rule->first_ms;
 
-    for (int64_t i = 0; i < ban->ban_cnt && length_ms < rule->max_ms; i++) {
-        length_ms *= 2;
+    for (int64_t i = 0; i < cnt && ms < longest_ms; i++) {
+        ms *= rule->growth;
+        if (rule->growth <= 1) {
+            break; /* it will not grow any more */
+        }
     }
-    return length_ms < rule->max_ms ? length_ms : rule->max_ms;
+    return ms < longest_ms ? (int64_t)ms : rule->max_ms;
+}
+
+void sim_ban_refuse(const struct sim_ban_rule *rule, struct sim_ban *ban, int64_t now_mono_ns)
+{
+    ban->refused_cnt++;
+    if (rule->extend) {
+        ban->until_mono_ns = now_mono_ns + length_ms(rule, ban->ban_cnt - 1) * SIM_NS_PER_MS;
+    }
 }
 
 bool sim_ban_violation(const struct sim_ban_rule *rule, struct sim_ban *ban, int64_t now_mono_ns)
@@ -30,7 +43,7 @@ bool sim_ban_violation(const struct sim_ban_rule *rule, struct sim_ban *ban, int
     }
     ban->past_ns += ban->until_mono_ns - ban->from_mono_ns;
     ban->from_mono_ns = now_mono_ns;
-    ban->until_mono_ns = now_mono_ns + next_length_ms(rule, ban) * SIM_NS_PER_MS;
+    ban->until_mono_ns = now_mono_ns + length_ms(rule, ban->ban_cnt) * SIM_NS_PER_MS;
     ban->ban_cnt++;
     ban->violation_cnt = 0;
     return true;

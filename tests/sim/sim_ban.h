@@ -1,7 +1,7 @@
 /*
- * Bans: an address that goes on after 429 gets 418 for a while, twice as long
- * each time, up to a bound. Time here is monotonic: a ban has a length, and a
- * shifted exchange clock neither ends nor stretches it.
+ * Bans: an address (or a key) that goes on after 429 gets 418 for a while,
+ * growth times as long each time, up to a bound. Time here is monotonic: a ban
+ * has a length, and a shifted exchange clock neither ends nor stretches it.
  */
 #ifndef SIM_BAN_H
 #define SIM_BAN_H
@@ -14,6 +14,8 @@ struct sim_ban_rule {
     int64_t window_ms; /* they must come within this span */
     int64_t first_ms;
     int64_t max_ms;
+    double growth; /* of the length, from ban to ban */
+    bool extend;   /* a call under a ban starts its length anew */
 };
 
 struct sim_ban {
@@ -30,6 +32,9 @@ bool sim_ban_holds(const struct sim_ban *ban, int64_t now_mono_ns);
 
 /* Counts one 429; true when it brings a ban, which starts at once. */
 bool sim_ban_violation(const struct sim_ban_rule *rule, struct sim_ban *ban, int64_t now_mono_ns);
+
+/* Counts a call under a ban that holds. */
+void sim_ban_refuse(const struct sim_ban_rule *rule, struct sim_ban *ban, int64_t now_mono_ns);
 
 /* Time spent banned until now, the running ban included. */
 int64_t sim_ban_spent_ns(const struct sim_ban *ban, int64_t now_mono_ns);

@@ -2,109 +2,23 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-static const char *const kind_names[] = {"fixed_window", "token_bucket", NULL};
-static const char *const scope_names[] = {"ip", "key", NULL};
-static const char *const counts_names[] = {"weight", "requests", "orders", NULL};
-
-const char *sim_limit_kind_name(int kind)
-{
-    return kind_names[kind];
-}
-
-const char *sim_limit_scope_name(int scope)
-{
-    return scope_names[scope];
-}
-
-/* Binance spot as read in July 2026; orders are counted per key, which stands
-   for the account. */
-static const struct sim_limit_rule binance_limits[] = {
-    {"weight_1m", "x-mbx-used-weight-1m", SIM_FIXED_WINDOW, SIM_SCOPE_IP, SIM_COUNTS_WEIGHT, 6000,
-     60000, 0},
-    {"raw_5m", "", SIM_FIXED_WINDOW, SIM_SCOPE_IP, SIM_COUNTS_REQUESTS, 300000, 300000, 0},
-    {"orders_10s", "x-mbx-order-count-10s", SIM_FIXED_WINDOW, SIM_SCOPE_KEY, SIM_COUNTS_ORDERS, 100,
-     10000, 0},
-    {"orders_1d", "x-mbx-order-count-1d", SIM_FIXED_WINDOW, SIM_SCOPE_KEY, SIM_COUNTS_ORDERS,
-     200000, 86400000, 0},
-};
+#define DAY_MS 86400000.0
 
 void sim_config_default(struct sim_config *config)
 {
     *config = (struct sim_config){
-        .limit_cnt = sizeof(binance_limits) / sizeof(binance_limits[0]),
-        .ban = {.after = 10, .window_ms = 60000, .first_ms = 120000, .max_ms = 259200000},
+        .ban =
+            {.after = 10, .window_ms = 60000, .first_ms = 120000, .max_ms = 259200000, .growth = 2},
+        .key_header = "X-MBX-APIKEY",
         .seed = 1,
     };
-    memcpy(config->limits, binance_limits, sizeof(binance_limits));
+    sim_config_limits_default(config);
     for (int route = 0; route < SIM_ROUTE_CNT; route++) {
         config->weights.of[route] = SIM_WEIGHT_DEFAULT;
     }
-}
-
-#define DAY_MS           86400000.0
-#define LIMIT_AT(member) offsetof(struct sim_limit_rule, member)
-
-static const struct sim_field limit_fields[] = {
-    {"name", SIM_FIELD_TEXT, LIMIT_AT(name), 1, SIM_LIMIT_NAME_BYTES, .required = true},
-    {"kind", SIM_FIELD_NAME, LIMIT_AT(kind), .names = kind_names, .required = true},
-    {"quota", SIM_FIELD_INTEGER, LIMIT_AT(quota), 1, 1e12, .required = true},
-    {"window_ms", SIM_FIELD_INTEGER, LIMIT_AT(window_ms), 1, 366 * DAY_MS},
-    {"refill_per_s", SIM_FIELD_NUMBER, LIMIT_AT(refill_per_s), 1e-6, 1e9},
-    {"scope", SIM_FIELD_NAME, LIMIT_AT(scope), .names = scope_names},
-    {"counts", SIM_FIELD_NAME, LIMIT_AT(counts), .names = counts_names},
-    {"header", SIM_FIELD_TEXT, LIMIT_AT(header), 0, SIM_HEADER_NAME_BYTES},
-    {0},
-};
-
-static bool limit_check(const struct sim_limit_rule *rule, const char *where,
-                        struct sim_error *error)
-{
-    bool bucket = rule->kind == SIM_TOKEN_BUCKET;
-
-    if (bucket ? rule->refill_per_s == 0 : rule->window_ms == 0) {
-        return sim_error_set(error, "%s.%s: missing: a %s needs it", where,
-                             bucket ? "refill_per_s" : "window_ms", kind_names[rule->kind]);
-    }
-    if (bucket ? rule->window_ms != 0 : rule->refill_per_s != 0) {
-        return sim_error_set(error, "%s.%s: a %s has none: take it out", where,
-                             bucket ? "window_ms" : "refill_per_s", kind_names[rule->kind]);
-    }
-    if (strspn(rule->header, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") !=
-        strlen(rule->header)) {
-        return sim_error_set(error, "%s.header=\"%s\": must be of letters, digits and '-'", where,
-                             rule->header);
-    }
-    return true;
-}
-
-static bool limits_read(const json_t *list, struct sim_config *config, struct sim_error *error)
-{
-    size_t cnt = json_array_size(list);
-
-    if (!json_is_array(list) || cnt > SIM_LIMIT_MAX) {
-        return sim_error_set(error, "limits: must be a list of at most %d limits", SIM_LIMIT_MAX);
-    }
-    memset(config->limits, 0, sizeof(config->limits));
-    for (size_t i = 0; i < cnt; i++) {
-        struct sim_limit_rule *rule = &config->limits[i];
-        char where[32];
-
-        snprintf(where, sizeof(where), "limits[%zu]", i);
-        if (!sim_json_read(json_array_get(list, i), where, limit_fields, rule, error) ||
-            !limit_check(rule, where, error)) {
-            return false;
-        }
-        for (size_t before = 0; before < i; before++) {
-            if (strcmp(config->limits[before].name, rule->name) == 0) {
-                return sim_error_set(error, "%s.name=\"%s\": already the name of limits[%zu]",
-                                     where, rule->name, before);
-            }
-        }
-    }
-    config->limit_cnt = cnt;
-    return true;
 }
 
 static bool weight_unknown(const char *name, struct sim_error *error)
@@ -162,26 +76,97 @@ static bool faults_read(const json_t *list, struct sim_config *config, struct si
     return true;
 }
 
+static bool paths_read(const json_t *list, struct sim_config *config, struct sim_error *error)
+{
+    size_t cnt = json_array_size(list);
+
+    if (!json_is_array(list) || cnt > SIM_PATH_MAX) {
+        return sim_error_set(error, "routes: must be a list of at most %d routes", SIM_PATH_MAX);
+    }
+    for (size_t i = 0; i < cnt; i++) {
+        char where[32];
+
+        snprintf(where, sizeof(where), "routes[%zu]", i);
+        if (!sim_path_read(json_array_get(list, i), where, config->limits, config->limit_cnt,
+                           &config->paths[i], error)) {
+            return false;
+        }
+        for (size_t before = 0; before < i; before++) {
+            if (strcmp(config->paths[before].name, config->paths[i].name) == 0) {
+                return sim_error_set(error, "%s.path=\"%s\": already the path of routes[%zu]",
+                                     where, config->paths[i].name, before);
+            }
+        }
+    }
+    config->path_cnt = cnt;
+    return true;
+}
+
+/* {"key-1": "desk", "key-2": "desk"} */
+static bool accounts_read(const json_t *object, struct sim_config *config, struct sim_error *error)
+{
+    const char *key;
+    json_t *account;
+
+    if (!json_is_object(object) || json_object_size(object) > SIM_ACCOUNT_MAX) {
+        return sim_error_set(error,
+                             "accounts: must be an object {\"key\": \"account\"} of at most %d",
+                             SIM_ACCOUNT_MAX);
+    }
+    json_object_foreach((json_t *)(uintptr_t)object, key, account)
+    {
+        struct sim_account *row = &config->accounts[config->account_cnt];
+        const char *name = json_string_value(account);
+
+        if (!name || !*name || strlen(name) > SIM_KEY_BYTES || strlen(key) > SIM_KEY_BYTES) {
+            return sim_error_set(error,
+                                 "accounts[\"%.60s\"]: key and account must be texts of at most %d "
+                                 "bytes",
+                                 key, SIM_KEY_BYTES);
+        }
+        snprintf(row->key, sizeof(row->key), "%s", key);
+        snprintf(row->account, sizeof(row->account), "%s", name);
+        config->account_cnt++;
+    }
+    return true;
+}
+
 /* The top of the document: plain values go straight into the configuration,
-   the three parts with a form of their own are kept for their readers. */
+   the parts with a form of their own are kept for their readers. */
 struct document {
     struct sim_config config;
     const json_t *limits;
     const json_t *weights;
     const json_t *faults;
+    const json_t *routes;
+    const json_t *times;
+    const json_t *accounts;
+    const json_t *ban_refuse;
 };
+
+static const char *const ban_scope_names[] = {"ip", "key", NULL};
 
 #define TOP_AT(member) offsetof(struct document, config.member)
 
 static const struct sim_field top_fields[] = {
     {"clock_offset_ms", SIM_FIELD_INTEGER, TOP_AT(clock_offset_ms), -3660 * DAY_MS, 3660 * DAY_MS},
+    {"clock_drift_ppm", SIM_FIELD_INTEGER, TOP_AT(clock_drift_ppm), -100000, 100000},
     {"limits", SIM_FIELD_JSON, offsetof(struct document, limits)},
     {"ban_after", SIM_FIELD_INTEGER, TOP_AT(ban.after), 0, 1e9},
     {"ban_window_ms", SIM_FIELD_INTEGER, TOP_AT(ban.window_ms), 1, DAY_MS},
     {"ban_first_ms", SIM_FIELD_INTEGER, TOP_AT(ban.first_ms), 1, 366 * DAY_MS},
     {"ban_max_ms", SIM_FIELD_INTEGER, TOP_AT(ban.max_ms), 1, 366 * DAY_MS},
+    {"ban_growth", SIM_FIELD_NUMBER, TOP_AT(ban.growth), 1, 1000},
+    {"ban_extend", SIM_FIELD_FLAG, TOP_AT(ban.extend)},
+    {"ban_scope", SIM_FIELD_NAME, TOP_AT(ban_scope), .names = ban_scope_names},
+    {"ban_refuse", SIM_FIELD_JSON, offsetof(struct document, ban_refuse)},
     {"weights", SIM_FIELD_JSON, offsetof(struct document, weights)},
     {"trust_sim_ip", SIM_FIELD_FLAG, TOP_AT(trust_sim_ip)},
+    {"key_header", SIM_FIELD_TEXT, TOP_AT(key_header), 1, SIM_HEADER_NAME_BYTES},
+    {"key_param", SIM_FIELD_TEXT, TOP_AT(key_param), 1, SIM_PARAM_BYTES},
+    {"accounts", SIM_FIELD_JSON, offsetof(struct document, accounts)},
+    {"routes", SIM_FIELD_JSON, offsetof(struct document, routes)},
+    {"times", SIM_FIELD_JSON, offsetof(struct document, times)},
     {"latency_ms", SIM_FIELD_INTEGER, TOP_AT(latency_ms), 0, 600000},
     {"jitter_ms", SIM_FIELD_INTEGER, TOP_AT(jitter_ms), 0, 600000},
     {"count_delay_ms", SIM_FIELD_INTEGER, TOP_AT(count_delay_ms), 0, 600000},
@@ -191,24 +176,53 @@ static const struct sim_field top_fields[] = {
     {0},
 };
 
+static bool lists_read(const struct document *document, struct sim_config *config,
+                       struct sim_error *error)
+{
+    /* Routes name limits: those come first. */
+    return (!document->limits || sim_config_limits_read(document->limits, config, error)) &&
+           (!document->weights || weights_read(document->weights, config, error)) &&
+           (!document->faults || faults_read(document->faults, config, error)) &&
+           (!document->routes || paths_read(document->routes, config, error)) &&
+           (!document->times || sim_stamps_read(document->times, &config->times, error)) &&
+           (!document->accounts || accounts_read(document->accounts, config, error)) &&
+           (!document->ban_refuse ||
+            sim_refusal_read(document->ban_refuse, "ban_refuse", &config->ban_refuse, error));
+}
+
+static bool document_check(const struct sim_config *config, struct sim_error *error)
+{
+    if (config->ban.max_ms < config->ban.first_ms) {
+        return sim_error_set(error, "ban_max_ms=%lld: must be at least ban_first_ms=%lld",
+                             (long long)config->ban.max_ms, (long long)config->ban.first_ms);
+    }
+    if (strspn(config->key_header,
+               "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") !=
+        strlen(config->key_header)) {
+        return sim_error_set(error, "key_header=\"%s\": must be of letters, digits and '-'",
+                             config->key_header);
+    }
+    return true;
+}
+
+/* On the heap: it is too large for a stack. */
 static bool document_read(const json_t *root, struct sim_config *config, struct sim_error *error)
 {
-    struct document document = {0};
-    struct sim_config *read = &document.config;
+    struct document *document = calloc(1, sizeof(*document));
+    bool good;
 
-    sim_config_default(read);
-    if (!sim_json_read(root, "", top_fields, &document, error) ||
-        (document.limits && !limits_read(document.limits, read, error)) ||
-        (document.weights && !weights_read(document.weights, read, error)) ||
-        (document.faults && !faults_read(document.faults, read, error))) {
-        return false;
+    if (!document) {
+        return sim_error_set(error, "out of memory");
     }
-    if (read->ban.max_ms < read->ban.first_ms) {
-        return sim_error_set(error, "ban_max_ms=%lld: must be at least ban_first_ms=%lld",
-                             (long long)read->ban.max_ms, (long long)read->ban.first_ms);
+    sim_config_default(&document->config);
+    good = sim_json_read(root, "", top_fields, document, error) &&
+           lists_read(document, &document->config, error) &&
+           document_check(&document->config, error);
+    if (good) {
+        *config = document->config;
     }
-    *config = *read;
-    return true;
+    free(document);
+    return good;
 }
 
 static bool parsed(json_t *root, const json_error_t *syntax, struct sim_config *config,

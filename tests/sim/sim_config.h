@@ -9,17 +9,35 @@
 #include "sim_fault.h"
 #include "sim_json.h"
 #include "sim_limit.h"
+#include "sim_path.h"
 #include "sim_route.h"
+#include "sim_stamp.h"
 
-enum { SIM_LIMIT_MAX = 16 };
+enum { SIM_LIMIT_MAX = 16, SIM_ACCOUNT_MAX = 64, SIM_KEY_BYTES = 127 };
+
+/* Several keys of one account share the counts of scope `account`. */
+struct sim_account {
+    char key[SIM_KEY_BYTES + 1];
+    char account[SIM_KEY_BYTES + 1];
+};
 
 struct sim_config {
     int64_t clock_offset_ms;
+    int64_t clock_drift_ppm;
     struct sim_limit_rule limits[SIM_LIMIT_MAX];
     size_t limit_cnt;
     struct sim_ban_rule ban;
+    int ban_scope; /* SIM_SCOPE_IP or SIM_SCOPE_KEY: who is banned */
+    struct sim_refusal ban_refuse;
     struct sim_weights weights;
+    struct sim_path paths[SIM_PATH_MAX];
+    size_t path_cnt;
+    struct sim_stamps times;
     bool trust_sim_ip;
+    char key_header[SIM_HEADER_NAME_BYTES + 1];
+    char key_param[SIM_PARAM_BYTES + 1]; /* of the query; "" = none */
+    struct sim_account accounts[SIM_ACCOUNT_MAX];
+    size_t account_cnt;
     int64_t latency_ms; /* from counting to the answer */
     int64_t jitter_ms;
     int64_t count_delay_ms; /* from arrival to counting */
@@ -35,7 +53,12 @@ void sim_config_default(struct sim_config *config);
 bool sim_config_read(const char *text, struct sim_config *config, struct sim_error *error);
 bool sim_config_load(const char *path, struct sim_config *config, struct sim_error *error);
 
+/* The list `limits`, in place of the default ones: sim_config_limit.c. */
+bool sim_config_limits_read(const json_t *list, struct sim_config *config, struct sim_error *error);
+void sim_config_limits_default(struct sim_config *config);
+
 const char *sim_limit_kind_name(int kind);
 const char *sim_limit_scope_name(int scope);
+const char *sim_limit_every_name(int every);
 
 #endif

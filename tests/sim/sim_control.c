@@ -43,27 +43,122 @@ static void reset_post(struct sim_request *request)
 {
     struct sim *sim = request->sim;
 
-    sim_exchange_close(&sim->exchange);
-    sim_exchange_open(&sim->exchange, &sim->config, sim_clock_now(&sim->clock));
+    sim_exchange_reset(&sim->exchange, sim_clock_now(&sim->clock));
     done_answer(request);
+}
+
+/* What is not in the body keeps this value. */
+static const int64_t unset = INT64_MIN;
+
+struct clock_change {
+    int64_t offset_ms;
+    int64_t drift_ppm;
+    int64_t step_ms;
+    int64_t after_ms;
+};
+
+static bool clock_change(struct sim_clock *clock, const struct clock_change *change,
+                         struct sim_error *error)
+{
+    bool steps = change->step_ms != unset;
+
+    if (change->offset_ms == unset && change->drift_ppm == unset && !steps) {
+        return sim_error_set(error, "one of offset_ms, drift_ppm and step_ms must be given");
+    }
+    if (change->after_ms != unset && !steps) {
+        return sim_error_set(error, "after_ms: only step_ms waits: take it out");
+    }
+    if (steps &&
+        !sim_clock_step(clock, change->step_ms, change->after_ms == unset ? 0 : change->after_ms)) {
+        return sim_error_set(error, "step_ms: %d steps are waiting already", SIM_CLOCK_STEP_MAX);
+    }
+    if (change->offset_ms != unset) {
+        sim_clock_shift(clock, change->offset_ms);
+    }
+    if (change->drift_ppm != unset) {
+        sim_clock_drift(clock, change->drift_ppm);
+    }
+    return true;
 }
 
 static void clock_post(struct sim_request *request)
 {
-    static const struct sim_field fields[] = {
-        {"offset_ms", SIM_FIELD_INTEGER, 0, -3660.0 * 86400000, 3660.0 * 86400000,
-         .required = true},
+    static const double decade_ms = 3660.0 * 86400000;
+    const struct sim_field fields[] = {
+        {"offset_ms", SIM_FIELD_INTEGER, offsetof(struct clock_change, offset_ms), -decade_ms,
+         decade_ms},
+        {"drift_ppm", SIM_FIELD_INTEGER, offsetof(struct clock_change, drift_ppm), -100000, 100000},
+        {"step_ms", SIM_FIELD_INTEGER, offsetof(struct clock_change, step_ms), -decade_ms,
+         decade_ms},
+        {"after_ms", SIM_FIELD_INTEGER, offsetof(struct clock_change, after_ms), 0, 86400000},
         {0},
     };
+    struct clock_change change = {unset, unset, unset, unset};
     struct sim_error error;
-    int64_t offset_ms = 0;
     json_t *root = body_parse(request);
 
     if (!root) {
         return;
     }
-    if (sim_json_read(root, "", fields, &offset_ms, &error)) {
-        sim_clock_shift(&request->sim->clock, offset_ms);
+    if (sim_json_read(root, "", fields, &change, &error) &&
+        clock_change(&request->sim->clock, &change, &error)) {
+        done_answer(request);
+    } else {
+        bad_answer(request, &error);
+    }
+    json_decref(root);
+}
+
+struct use {
+    char limit[SIM_LIMIT_NAME_BYTES + 1];
+    char caller[SIM_PARTY_BYTES];
+    int64_t units;
+};
+
+static bool use_apply(struct sim *sim, const struct use *use, struct sim_error *error)
+{
+    size_t limit = 0;
+
+    while (limit < sim->config.limit_cnt &&
+           strcmp(sim->config.limits[limit].name, use->limit) != 0) {
+        limit++;
+    }
+    if (limit == sim->config.limit_cnt) {
+        return sim_error_set(error, "limit=\"%s\": no limit has this name", use->limit);
+    }
+    if (sim->config.limits[limit].kind == SIM_CONCURRENCY) {
+        return sim_error_set(error, "limit=\"%s\": calls in progress cannot be made up",
+                             use->limit);
+    }
+    if (use->units < 0 && sim->config.limits[limit].kind != SIM_FIXED_WINDOW &&
+        sim->config.limits[limit].kind != SIM_TOKEN_BUCKET &&
+        sim->config.limits[limit].kind != SIM_DECAY) {
+        return sim_error_set(error,
+                             "units=%lld: only a fixed_window, token_bucket or decay gives back",
+                             (long long)use->units);
+    }
+    sim_exchange_use(&sim->exchange, limit, use->caller, use->units, sim_clock_now(&sim->clock));
+    return true;
+}
+
+static void use_post(struct sim_request *request)
+{
+    static const struct sim_field fields[] = {
+        {"limit", SIM_FIELD_TEXT, offsetof(struct use, limit), 1, SIM_LIMIT_NAME_BYTES,
+         .required = true},
+        {"caller", SIM_FIELD_TEXT, offsetof(struct use, caller), 1, SIM_PARTY_BYTES - 1,
+         .required = true},
+        {"units", SIM_FIELD_INTEGER, offsetof(struct use, units), -1e9, 1e9, .required = true},
+        {0},
+    };
+    struct use use = {0};
+    struct sim_error error;
+    json_t *root = body_parse(request);
+
+    if (!root) {
+        return;
+    }
+    if (sim_json_read(root, "", fields, &use, &error) && use_apply(request->sim, &use, &error)) {
         done_answer(request);
     } else {
         bad_answer(request, &error);
@@ -110,7 +205,7 @@ static const struct {
     {"GET", "/sim/report", report_get},     {"GET", "/sim/orders", orders_get},
     {"POST", "/sim/reset", reset_post},     {"POST", "/sim/clock", clock_post},
     {"GET", "/sim/fault", fault_get},       {"POST", "/sim/fault", fault_post},
-    {"DELETE", "/sim/fault", fault_delete},
+    {"DELETE", "/sim/fault", fault_delete}, {"POST", "/sim/use", use_post},
 };
 
 void sim_control_answer(struct sim_request *request)
@@ -124,6 +219,6 @@ void sim_control_answer(struct sim_request *request)
     }
     sim_answer_error(request, 404, -1,
                      "%s %.80s: no such control: there are GET /sim/report, GET /sim/orders, POST "
-                     "/sim/reset, POST /sim/clock, GET, POST and DELETE /sim/fault",
+                     "/sim/reset, POST /sim/clock, POST /sim/use, GET, POST and DELETE /sim/fault",
                      request->method, request->path);
 }

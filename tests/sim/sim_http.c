@@ -10,21 +10,9 @@
 
 enum { CONNECTIONS_MAX = 8192, CONNECTION_MEMORY_BYTES = 64 * 1024, BACKLOG = 1024 };
 
-/* xorshift64*: small, seeded, the same draws in every run. */
-static double random_draw(struct sim *sim)
-{
-    uint64_t x = sim->random_state;
-
-    x ^= x >> 12;
-    x ^= x << 25;
-    x ^= x >> 27;
-    sim->random_state = x;
-    return (double)((x * UINT64_C(2685821657736338717)) >> 11) / (double)(UINT64_C(1) << 53);
-}
-
 static int64_t delay_draw_ns(struct sim *sim, int64_t delay_ms, int64_t jitter_ms)
 {
-    double jitter_ns = random_draw(sim) * (double)(jitter_ms * SIM_NS_PER_MS);
+    double jitter_ns = sim_random_draw(sim) * (double)(jitter_ms * SIM_NS_PER_MS);
 
     return delay_ms * SIM_NS_PER_MS + (int64_t)jitter_ns;
 }
@@ -34,8 +22,14 @@ static int connection_fd(struct MHD_Connection *connection)
     return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
 }
 
-/* How many calls a connection has seen to their end. */
-static unsigned long *connection_ended(struct MHD_Connection *connection)
+/* What is known of a connection. */
+struct connection {
+    unsigned long ended_cnt;    /* calls that it has seen to their end */
+    bool counted;               /* a call on it was counted */
+    struct sim_verdict holding; /* charges of the first one: held while it is open */
+};
+
+static struct connection *connection_of(struct MHD_Connection *connection)
 {
     return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
 }
@@ -53,20 +47,36 @@ static void name_take(char *out, const char *name)
 
 static void caller_fill(struct sim_request *request)
 {
-    struct sim_caller *caller = &request->caller;
+    const struct sim_config *config = &request->sim->config;
+    struct sim_caller *caller = &request->call.caller;
     const char *played = sim_request_header(request, "X-Sim-Ip");
-    const char *key = sim_request_header(request, "X-MBX-APIKEY");
+    const char *key = sim_request_header(request, config->key_header);
     const struct sockaddr *peer =
         MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS)
             ->client_addr;
 
-    if (request->sim->config.trust_sim_ip && played) {
+    if (!key && *config->key_param) {
+        key = sim_request_query(request, config->key_param);
+    }
+    if (config->trust_sim_ip && played) {
         name_take(caller->ip, played);
     } else {
         inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)peer)->sin_addr, caller->ip,
                   sizeof(caller->ip));
     }
     name_take(caller->key, key ? key : "(none)");
+}
+
+static void call_charge(struct sim_request *request, struct sim_instant now)
+{
+    struct connection *connection = connection_of(request->connection);
+
+    sim_call_ask(request);
+    request->verdict = sim_exchange_count(&request->sim->exchange, &request->call, now);
+    if (!connection->counted) {
+        connection->counted = true;
+        connection->holding = request->verdict;
+    }
 }
 
 static void call_count(struct sim_request *request)
@@ -82,8 +92,20 @@ static void call_count(struct sim_request *request)
             return;
         }
     }
-    request->verdict =
-        sim_exchange_count(&sim->exchange, &request->caller, request->route, request->cost, now);
+    call_charge(request, now);
+}
+
+/* A route of the configuration may find order ids and items in the body, and a
+   split limit its parameter. */
+static bool body_asked(const struct sim_request *request)
+{
+    const struct sim_config *config = &request->sim->config;
+    bool split = false;
+
+    for (size_t i = 0; i < config->limit_cnt; i++) {
+        split = split || config->limits[i].split == SIM_SPLIT_PARAM;
+    }
+    return split || request->call.path;
 }
 
 /* The headers are here: decide what will happen to the call, and count it at
@@ -92,47 +114,41 @@ static void call_arrive(struct sim_request *request)
 {
     struct sim *sim = request->sim;
     const struct sim_config *config = &sim->config;
-    bool reused = *connection_ended(request->connection) > 0;
+    const struct connection *connection = connection_of(request->connection);
 
     request->control = strncmp(request->path, "/sim/", 5) == 0;
     if (request->control) {
         return;
     }
-    request->route = sim_route_find(request->method, request->path);
-    request->cost =
-        sim_route_cost(&config->weights, request->route, sim_request_query(request, "symbol"),
-                       sim_request_query(request, "limit"));
+    request->call.route = sim_route_find(request->method, request->path);
+    request->call.path =
+        sim_path_find(config->paths, config->path_cnt, request->method, request->path);
+    request->call.opens = !connection->counted;
+    request->counts_body = body_asked(request);
     caller_fill(request);
     request->latency_ns = delay_draw_ns(sim, config->latency_ms, config->jitter_ms);
-    request->has_fault = sim_fault_take(&sim->faults, request->method, request->path, reused,
-                                        random_draw(sim), &request->fault);
-    if (config->count_delay_ms == 0 && config->count_jitter_ms == 0) {
+    request->has_fault =
+        sim_fault_take(&sim->faults, request->method, request->path, connection->ended_cnt > 0,
+                       sim_random_draw(sim), &request->fault);
+    if (config->count_delay_ms > 0 || config->count_jitter_ms > 0) {
+        request->count_at_mono_ns =
+            sim_clock_now(&sim->clock).mono_ns +
+            delay_draw_ns(sim, config->count_delay_ms, config->count_jitter_ms);
+    } else if (!request->counts_body) {
         call_count(request);
-        return;
     }
-    request->count_at_mono_ns = sim_clock_now(&sim->clock).mono_ns +
-                                delay_draw_ns(sim, config->count_delay_ms, config->count_jitter_ms);
 }
 
-static void refusal_answer(struct sim_request *request)
+void sim_built_in_answer(struct sim_request *request)
 {
-    const struct sim_verdict *verdict = &request->verdict;
-    const struct sim_limit_rule *rule =
-        &request->sim->config.limits[verdict->status == 429 ? verdict->refused_by : 0];
-
-    if (verdict->status == 418) {
-        sim_answer_error(request, 418, -1003,
-                         "Way too much request weight used; IP banned until %lld. Please use "
-                         "WebSocket Streams for live updates to avoid bans.",
-                         (long long)verdict->banned_until_utc_ms);
-    } else if (rule->counts == SIM_COUNTS_ORDERS) {
-        sim_answer_error(request, 429, -1015, "Too many new orders; limit %s is %lld.", rule->name,
-                         (long long)rule->quota);
+    if (request->call.route <= SIM_ROUTE_TICKER_24HR) {
+        sim_market_answer(request);
+    } else if (request->call.route <= SIM_ROUTE_ORDER_QUERY) {
+        sim_order_answer(request);
+    } else if (request->call.route != SIM_ROUTE_OTHER) {
+        sim_tool_answer(request);
     } else {
-        sim_answer_error(request, 429, -1003,
-                         "Too much request weight used; limit %s is %lld. Please use WebSocket "
-                         "Streams for live updates to avoid polling the API.",
-                         rule->name, (long long)rule->quota);
+        sim_answer_error(request, 404, -1121, "Unknown path.");
     }
 }
 
@@ -147,15 +163,15 @@ static void call_answer(struct sim_request *request)
     } else if (request->control) {
         sim_control_answer(request);
     } else if (request->verdict.status != 200) {
-        refusal_answer(request);
-    } else if (request->route <= SIM_ROUTE_TICKER_24HR) {
-        sim_market_answer(request);
-    } else if (request->route <= SIM_ROUTE_ORDER_QUERY) {
-        sim_order_answer(request);
-    } else if (request->route != SIM_ROUTE_OTHER) {
-        sim_tool_answer(request);
+        sim_call_refuse(request);
+    } else if (request->call.path) {
+        sim_path_answer(request);
     } else {
-        sim_answer_error(request, 404, -1121, "Unknown path.");
+        sim_built_in_answer(request);
+    }
+    if (!request->control) {
+        sim_call_settle(request);
+        sim_decorate_body(request);
     }
     if (request->has_fault && request->fault.kind == SIM_FAULT_STATUS) {
         sim_answer_error(request, (int)request->fault.status, -1000,
@@ -227,7 +243,7 @@ static struct MHD_Response *response_make(struct sim_answer *answer, bool half)
     return response;
 }
 
-static void header_number(struct MHD_Response *response, const char *name, int64_t value)
+static void header_number(void *response, const char *name, int64_t value)
 {
     char text[24];
 
@@ -235,7 +251,24 @@ static void header_number(struct MHD_Response *response, const char *name, int64
     MHD_add_response_header(response, name, text);
 }
 
-static void headers_add(const struct sim_request *request, struct MHD_Response *response)
+/* An absent Retry-After is a way of refusing, too. */
+static int64_t retry_after_s(const struct sim_request *request)
+{
+    const struct sim_config *config = &request->sim->config;
+    const struct sim_verdict *verdict = &request->verdict;
+    const struct sim_refusal *refuse =
+        verdict->status == 429 ? &config->limits[verdict->refused_by].refuse : &config->ban_refuse;
+
+    if (request->has_fault && request->fault.kind == SIM_FAULT_STATUS) {
+        return request->fault.retry_after_s;
+    }
+    if (verdict->status == 200 || (refuse->status && !refuse->retry_after)) {
+        return 0;
+    }
+    return verdict->retry_after_s;
+}
+
+static void headers_add(struct sim_request *request, struct MHD_Response *response)
 {
     const struct sim_config *config = &request->sim->config;
     time_t utc_s = (time_t)(sim_clock_now(&request->sim->clock).utc_ns / SIM_NS_PER_S);
@@ -256,12 +289,9 @@ static void headers_add(const struct sim_request *request, struct MHD_Response *
             header_number(response, config->limits[i].header, request->verdict.used[i]);
         }
     }
-    if (request->has_fault && request->fault.kind == SIM_FAULT_STATUS) {
-        if (request->fault.retry_after_s > 0) {
-            header_number(response, "Retry-After", request->fault.retry_after_s);
-        }
-    } else if (request->verdict.status != 200) {
-        header_number(response, "Retry-After", request->verdict.retry_after_s);
+    sim_decorate_headers(request, header_number, response);
+    if (retry_after_s(request) > 0) {
+        header_number(response, "Retry-After", retry_after_s(request));
     }
 }
 
@@ -306,6 +336,12 @@ static enum MHD_Result call_send(struct sim_request *request)
         return MHD_NO;
     }
     headers_add(request, response);
+    if (!request->control) {
+        uint64_t sent_bytes = half ? request->answer.body_bytes / 2 : request->answer.body_bytes;
+
+        sim_exchange_sent(&request->sim->exchange, &request->verdict, (int64_t)sent_bytes,
+                          sim_clock_now(&request->sim->clock));
+    }
     result = MHD_queue_response(request->connection, (unsigned int)status, response);
     MHD_destroy_response(response);
     if (!request->control) {
@@ -379,15 +415,18 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
 {
     struct sim_request *request = *slot;
 
-    (void)context;
+    struct sim *sim = context;
+
     if (!request) {
         return;
     }
-    ++*connection_ended(connection);
+    connection_of(connection)->ended_cnt++;
+    sim_exchange_end(&sim->exchange, &request->verdict, false, sim_clock_now(&sim->clock));
     if (code == MHD_REQUEST_TERMINATED_COMPLETED_OK && request->has_fault &&
         request->fault.kind == SIM_FAULT_CLOSE_IDLE) {
         shutdown(connection_fd(connection), SHUT_RDWR);
     }
+    json_decref(request->json);
     free(request->answer.body);
     free(request->body);
     free(request);
@@ -397,15 +436,19 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
 static void on_connection(void *context, struct MHD_Connection *connection, void **slot,
                           enum MHD_ConnectionNotificationCode code)
 {
-    (void)context;
+    struct sim *sim = context;
+
     (void)connection;
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-        *slot = calloc(1, sizeof(unsigned long));
+        *slot = calloc(1, sizeof(struct connection));
         if (!*slot) {
             abort();
         }
     } else {
-        free(*slot);
+        struct connection *closed = *slot;
+
+        sim_exchange_end(&sim->exchange, &closed->holding, true, sim_clock_now(&sim->clock));
+        free(closed);
     }
 }
 
@@ -416,8 +459,8 @@ struct MHD_Daemon *sim_http_start(struct sim *sim, int listen_fd)
                             MHD_OPTION_CONNECTION_LIMIT, (unsigned int)CONNECTIONS_MAX,
                             MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
                             MHD_OPTION_LISTEN_BACKLOG_SIZE, (unsigned int)BACKLOG,
-                            MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
-                            MHD_OPTION_NOTIFY_CONNECTION, on_connection, NULL, MHD_OPTION_END);
+                            MHD_OPTION_NOTIFY_COMPLETED, on_completed, sim,
+                            MHD_OPTION_NOTIFY_CONNECTION, on_connection, sim, MHD_OPTION_END);
 }
 
 void sim_http_resume_due(struct sim *sim, int64_t now_mono_ns)

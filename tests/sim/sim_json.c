@@ -50,6 +50,9 @@ static void allowed_describe(const struct sim_field *field, char *out, size_t ou
     case SIM_FIELD_JSON:
         snprintf(out, out_bytes, "a list or an object");
         break;
+    case SIM_FIELD_ANY:
+        snprintf(out, out_bytes, "any JSON");
+        break;
     }
 }
 
@@ -110,6 +113,9 @@ static bool value_take(const struct sim_field *field, const json_t *value, void 
     case SIM_FIELD_JSON:
         *(const json_t **)member = value;
         return json_is_array(value) || json_is_object(value);
+    case SIM_FIELD_ANY:
+        *(const json_t **)member = value;
+        return true;
     }
     return false;
 }

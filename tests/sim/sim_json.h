@@ -25,7 +25,8 @@ enum sim_field_kind {
     SIM_FIELD_FLAG,    /* bool */
     SIM_FIELD_TEXT,    /* char[]; max = longest text in bytes, the array holds one more */
     SIM_FIELD_NAME,    /* int: index into names */
-    SIM_FIELD_JSON,    /* const json_t *, borrowed: read by the caller */
+    SIM_FIELD_JSON,    /* const json_t *, borrowed: read by the caller; a list or an object */
+    SIM_FIELD_ANY,     /* the same, of any type */
 };
 
 struct sim_field {

@@ -1,97 +1,118 @@
-#include "sim_limit.h"
+#include "sim_calendar.h"
+#include "sim_kind.h"
 
 #include <math.h>
+#include <stdlib.h>
 
-/* Lazy filling adds many small doubles: a call that comes exactly in time must
-   not be refused for their rounding. Far below one unit, so nothing hides. */
-static const double level_rounding = 1e-9;
+static const struct sim_kind *const kinds[SIM_LIMIT_KIND_CNT] = {
+    [SIM_FIXED_WINDOW] = &sim_kind_fixed_window,
+    [SIM_TOKEN_BUCKET] = &sim_kind_token_bucket,
+    [SIM_FIXED_FROM_FIRST] = &sim_kind_fixed_from_first,
+    [SIM_SLIDING_WINDOW] = &sim_kind_sliding_window,
+    [SIM_DECAY] = &sim_kind_decay,
+    [SIM_CONCURRENCY] = &sim_kind_concurrency,
+    [SIM_BYTES] = &sim_kind_sliding_window, /* of what was sent */
+};
 
-int64_t sim_window_number(const struct sim_limit_rule *rule, int64_t utc_ns)
+static void open_once(const struct sim_limit_rule *rule, struct sim_limit_count *count,
+                      struct sim_instant now)
 {
-    int64_t window_ns = rule->window_ms * SIM_NS_PER_MS;
-    int64_t number = utc_ns / window_ns;
-
-    return utc_ns % window_ns < 0 ? number - 1 : number; /* floor, before 1970 too */
+    if (!count->opened) {
+        count->opened = true;
+        count->first_mono_ns = now.mono_ns;
+        kinds[rule->kind]->open(rule, count, now);
+    }
+    count->last_mono_ns = now.mono_ns;
 }
 
-static int64_t least(int64_t a, int64_t b)
+static int64_t whole_up(double units)
 {
-    return a < b ? a : b;
+    return (int64_t)ceil(units - SIM_LEVEL_ROUNDING);
 }
 
-/* Ends the open window, and the empty ones between it and NUMBER. The first
-   window is never complete: the run began inside it. */
-static void window_turn(const struct sim_limit_rule *rule, struct sim_limit_count *count,
-                        int64_t number)
+static struct sim_usage usage_get(const struct sim_limit_rule *rule,
+                                  const struct sim_limit_count *count, struct sim_instant now)
 {
-    struct sim_window closed = count->window;
+    struct sim_usage usage = {.limit = rule->quota, .interval_ms = rule->window_ms};
+    int64_t reset_ns = 0;
 
-    count->history[count->history_cnt++ % SIM_WINDOW_HISTORY_MAX] = closed;
-    if (number > closed.number) {
-        count->complete_cnt += number - closed.number - 1;
+    if (rule->every != SIM_EVERY_WINDOW_MS) {
+        struct sim_span span = sim_calendar_span(rule, now.utc_ns);
+
+        usage.interval_ms = (span.until_utc_ns - span.from_utc_ns) / SIM_NS_PER_MS;
     }
-    if (closed.number != count->first_window) {
-        count->complete_cnt++;
-        count->complete_used += closed.used;
-        count->complete_granted += least(closed.used, rule->quota);
+    if (count && count->opened) {
+        usage.used = whole_up(kinds[rule->kind]->used(rule, count, now));
+        reset_ns = kinds[rule->kind]->reset_ns(rule, count, now);
+    } else if (rule->kind == SIM_FIXED_WINDOW) {
+        reset_ns = sim_calendar_span(rule, now.utc_ns).until_utc_ns - now.utc_ns;
     }
-    count->window = (struct sim_window){.number = number};
+    usage.remaining = usage.used < rule->quota ? rule->quota - usage.used : 0;
+    usage.reset_utc_ns = now.utc_ns + reset_ns;
+    return usage;
 }
 
-static struct sim_limit_answer window_count(const struct sim_limit_rule *rule,
-                                            struct sim_limit_count *count, int64_t cost,
-                                            struct sim_instant now)
+/* After each change: what a late report will quote. */
+static int64_t note_usage(const struct sim_limit_rule *rule, struct sim_limit_count *count,
+                          struct sim_instant now)
 {
-    int64_t number = sim_window_number(rule, now.utc_ns);
+    int64_t used = whole_up(kinds[rule->kind]->used(rule, count, now));
 
-    if (count->arrival_cnt == 0) {
-        count->first_window = number;
-        count->window.number = number;
-    } else if (number != count->window.number) {
-        window_turn(rule, count, number);
+    if (used > count->highest) {
+        count->highest = used;
     }
-    count->window.used += cost;
-    if (count->window.used > count->highest) {
-        count->highest = count->window.used;
-        count->highest_window = number;
+    if (rule->reports.delay_ms > 0) {
+        struct sim_usage usage = usage_get(rule, count, now);
+
+        sim_usage_note(&count->past, &usage, now.mono_ns);
     }
-    return (struct sim_limit_answer){
-        .refused = count->window.used > rule->quota,
-        .used = count->window.used,
-        .retry_after_ns = (number + 1) * rule->window_ms * SIM_NS_PER_MS - now.utc_ns,
-    };
+    return used;
 }
 
-static struct sim_limit_answer bucket_count(const struct sim_limit_rule *rule,
-                                            struct sim_limit_count *count, int64_t cost,
-                                            struct sim_instant now)
+/* What a call takes that finds ROOM units too few. */
+static int64_t refused_take(const struct sim_limit_rule *rule, const struct sim_limit_ask *ask,
+                            double room)
 {
-    struct sim_limit_answer answer = {0};
-    double burst = (double)rule->quota;
-    double need = (double)cost;
-
-    if (count->arrival_cnt == 0) {
-        count->level = burst;
-        count->level_min = burst;
-    } else {
-        double elapsed_s = (double)(now.mono_ns - count->level_at_mono_ns) / (double)SIM_NS_PER_S;
-        count->level = fmin(burst, count->level + elapsed_s * rule->refill_per_s);
+    if (ask->piece > 0 && room >= (double)ask->piece) {
+        return (int64_t)(room / (double)ask->piece) * ask->piece;
     }
-    count->level_at_mono_ns = now.mono_ns;
+    return rule->counts_refused ? ask->cost : 0;
+}
 
-    double missing = need - count->level;
-    answer.refused = missing > level_rounding;
+struct sim_limit_answer sim_limit_ask(const struct sim_limit_rule *rule,
+                                      struct sim_limit_count *count, struct sim_limit_ask ask,
+                                      struct sim_instant now)
+{
+    const struct sim_kind *kind = kinds[rule->kind];
+    struct sim_limit_answer answer = {.taken = ask.cost, .granted = ask.cost};
+    bool after_paid = rule->kind == SIM_BYTES;
+    double missing;
+    double room;
+
+    open_once(rule, count, now);
+    room = (double)rule->quota - kind->used(rule, count, now);
+    missing = (after_paid ? 1.0 : (double)ask.cost) - room; /* a byte must be left */
+    answer.refused = !ask.forced && missing > SIM_LEVEL_ROUNDING;
     if (answer.refused) {
+        answer.retry_after_ns = kind->wait_ns(rule, count, missing, now);
+        answer.taken = refused_take(rule, &ask, room);
+        answer.granted = ask.piece > 0 && room >= (double)ask.piece ? answer.taken : 0;
         count->deficit_max = fmax(count->deficit_max, missing);
-        answer.retry_after_ns = (int64_t)(missing / rule->refill_per_s * (double)SIM_NS_PER_S);
+        count->partial_cnt += answer.granted > 0;
+    }
+    if (after_paid) {
+        answer.taken = 0;
+        answer.granted = 0;
     } else {
-        count->level = fmax(0.0, count->level - need);
-        count->level_min = fmin(count->level_min, count->level);
+        answer.receipt = kind->add(rule, count, answer.taken, now);
     }
-    answer.used = (int64_t)ceil(burst - count->level - level_rounding);
-    if (answer.used > count->highest) {
-        count->highest = answer.used;
-    }
+    count->debt_level -= (double)ask.cost;
+    count->excess_max = fmax(count->excess_max, -count->debt_level);
+    count->arrival_cnt++;
+    count->violation_cnt += answer.refused;
+    count->counted += after_paid ? 0 : ask.cost;
+    count->granted += answer.granted;
+    answer.used = note_usage(rule, count, now);
     return answer;
 }
 
@@ -99,18 +120,71 @@ struct sim_limit_answer sim_limit_count(const struct sim_limit_rule *rule,
                                         struct sim_limit_count *count, int64_t cost,
                                         struct sim_instant now)
 {
-    struct sim_limit_answer answer = rule->kind == SIM_TOKEN_BUCKET
-                                         ? bucket_count(rule, count, cost, now)
-                                         : window_count(rule, count, cost, now);
+    return sim_limit_ask(rule, count, (struct sim_limit_ask){.cost = cost}, now);
+}
 
-    count->arrival_cnt++;
-    count->counted += cost;
-    count->violation_cnt += answer.refused;
-    return answer;
+void sim_limit_add(const struct sim_limit_rule *rule, struct sim_limit_count *count, int64_t units,
+                   struct sim_instant now)
+{
+    open_once(rule, count, now);
+    kinds[rule->kind]->add(rule, count, units, now);
+    count->counted += units;
+    count->granted += units;
+    note_usage(rule, count, now);
+}
+
+void sim_limit_correct(const struct sim_limit_rule *rule, struct sim_limit_count *count,
+                       int64_t receipt, int64_t units, struct sim_instant now)
+{
+    if (units > 0) {
+        kinds[rule->kind]->add(rule, count, units, now);
+    } else {
+        kinds[rule->kind]->take_back(rule, count, receipt, -units, now);
+    }
+    count->counted += units;
+    count->granted += units;
+    count->corrected += units;
+    note_usage(rule, count, now);
+}
+
+void sim_limit_use(const struct sim_limit_rule *rule, struct sim_limit_count *count, int64_t units,
+                   struct sim_instant now)
+{
+    int64_t receipt;
+
+    open_once(rule, count, now);
+    receipt = kinds[rule->kind]->add(rule, count, units > 0 ? units : 0, now);
+    if (units < 0) {
+        kinds[rule->kind]->take_back(rule, count, receipt, -units, now);
+    }
+    count->foreign += units;
+    note_usage(rule, count, now);
+}
+
+struct sim_usage sim_limit_usage(const struct sim_limit_rule *rule,
+                                 const struct sim_limit_count *count, struct sim_instant now)
+{
+    return usage_get(rule, count, now);
+}
+
+void sim_limit_close(struct sim_limit_count *count)
+{
+    free(count->log.ring);
+    count->log = (struct sim_log){0};
 }
 
 double sim_limit_share(const struct sim_limit_rule *rule, const struct sim_limit_count *count)
 {
+    const struct sim_kind *kind = kinds[rule->kind];
+    int64_t span_ns = count->last_mono_ns - count->first_mono_ns;
+
+    if (rule->kind == SIM_CONCURRENCY) {
+        return span_ns > 0 ? (double)count->busy_unit_ns / ((double)rule->quota * (double)span_ns)
+                           : 0.0;
+    }
+    if (kind->allowed) {
+        return count->opened ? (double)count->granted / kind->allowed(rule, count) : 0.0;
+    }
     if (count->complete_cnt == 0) {
         return 0.0;
     }

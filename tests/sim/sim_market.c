@@ -76,16 +76,22 @@ static json_t *rate_limit_json(const struct sim_limit_rule *rule)
                  {"MINUTE", 60000},
                  {"SECOND", 1000},
                  {"MILLISECOND", 1}};
-    int64_t window_ms = rule->kind == SIM_TOKEN_BUCKET ? 1000 : rule->window_ms;
+    int64_t window_ms = rule->window_ms > 0 ? rule->window_ms : 1000;
+    const char *interval = rule->every == SIM_EVERY_MONTH ? "MONTH" : "DAY";
+    int64_t interval_cnt = 1;
     size_t unit = 0;
     json_t *object;
 
-    while (window_ms % units[unit].ms != 0) {
-        unit++;
+    if (rule->every == SIM_EVERY_WINDOW_MS) {
+        while (window_ms % units[unit].ms != 0) {
+            unit++;
+        }
+        interval = units[unit].name;
+        interval_cnt = window_ms / units[unit].ms;
     }
     object = json_pack("{s:s, s:s, s:I, s:I}", "rateLimitType", types[rule->counts], "interval",
-                       units[unit].name, "intervalNum", (json_int_t)(window_ms / units[unit].ms),
-                       "limit", (json_int_t)rule->quota);
+                       interval, "intervalNum", (json_int_t)interval_cnt, "limit",
+                       (json_int_t)rule->quota);
     if (rule->kind == SIM_TOKEN_BUCKET) {
         json_object_set_new(object, "refillPerSecond", json_real(rule->refill_per_s));
     }
@@ -116,7 +122,9 @@ static void exchange_info_answer(struct sim_request *request)
     json_t *list = json_array();
 
     for (size_t i = 0; i < config->limit_cnt; i++) {
-        json_array_append_new(limits, rate_limit_json(&config->limits[i]));
+        if (config->limits[i].counts <= SIM_COUNTS_ORDERS && config->limits[i].kind != SIM_BYTES) {
+            json_array_append_new(limits, rate_limit_json(&config->limits[i]));
+        }
     }
     for (size_t i = 0; i < SYMBOL_CNT; i++) {
         json_array_append_new(list, symbol_json(&symbols[i]));
@@ -221,7 +229,7 @@ static void ticker_answer(struct sim_request *request, bool day)
 
 void sim_market_answer(struct sim_request *request)
 {
-    switch (request->route) {
+    switch (request->call.route) {
     case SIM_ROUTE_PING:
         sim_answer_json(request, 200, json_object());
         break;
@@ -235,7 +243,7 @@ void sim_market_answer(struct sim_request *request)
         depth_answer(request);
         break;
     default:
-        ticker_answer(request, request->route == SIM_ROUTE_TICKER_24HR);
+        ticker_answer(request, request->call.route == SIM_ROUTE_TICKER_24HR);
         break;
     }
 }

@@ -35,7 +35,7 @@ static bool client_id_take(const struct sim_request *request, char *out)
 static void order_place(struct sim_request *request)
 {
     struct sim_order_log *orders = &request->sim->exchange.orders;
-    int64_t utc_ns = sim_clock_now(&request->sim->clock).utc_ns;
+    struct sim_instant now = sim_clock_now(&request->sim->clock);
     char client_id[SIM_ORDER_ID_BYTES + 1];
     int64_t times;
     size_t order_id;
@@ -46,13 +46,14 @@ static void order_place(struct sim_request *request)
                          "'^[\\.A-Z\\:/a-z0-9_-]{1,36}$'.");
         return;
     }
-    order_id = sim_order_accept(orders, client_id, utc_ns, &times);
+    order_id = sim_order_accept(orders, client_id, now.utc_ns, &times);
     if (times > 1) {
         sim_answer_error(request, 400, -2010, "Duplicate order sent.");
     } else if (order_id == 0) {
         sim_answer_error(request, 500, -1000, "The simulator keeps at most %d orders.",
                          SIM_ORDER_MAX);
     } else {
+        sim_order_touch(orders, order_id, now.mono_ns);
         sim_answer_json(request, 200, order_json(request, order_id, "NEW"));
     }
 }
@@ -100,7 +101,7 @@ static void order_cancel(struct sim_request *request)
 
 void sim_order_answer(struct sim_request *request)
 {
-    switch (request->route) {
+    switch (request->call.route) {
     case SIM_ROUTE_ORDER_PLACE:
         order_place(request);
         break;

@@ -79,6 +79,19 @@ size_t sim_order_find(const struct sim_order_log *log, const char *client_id, si
     return order_id <= log->cnt ? order_id : 0;
 }
 
+void sim_order_touch(struct sim_order_log *log, size_t order_id, int64_t now_mono_ns)
+{
+    log->list[order_id - 1].touched_mono_ns = now_mono_ns;
+}
+
+int64_t sim_order_age_ms(const struct sim_order_log *log, size_t order_id, int64_t now_mono_ns)
+{
+    if (order_id == 0 || log->list[order_id - 1].cancelled) {
+        return -1;
+    }
+    return (now_mono_ns - log->list[order_id - 1].touched_mono_ns) / 1000000;
+}
+
 json_t *sim_order_log_json(const struct sim_order_log *log)
 {
     json_t *list = json_array();

@@ -17,7 +17,8 @@ struct sim_order {
     char client_id[SIM_ORDER_ID_BYTES + 1];
     bool cancelled;
     int64_t first_utc_ns;
-    int64_t times; /* accepted; more than 1 is a duplicate */
+    int64_t touched_mono_ns; /* placed, or amended last: its age runs from there */
+    int64_t times;           /* accepted; more than 1 is a duplicate */
 };
 
 struct sim_order_log {
@@ -38,6 +39,12 @@ void sim_order_log_close(struct sim_order_log *log);
    been accepted now. An empty client id stands for a new one made here. */
 size_t sim_order_accept(struct sim_order_log *log, const char *client_id, int64_t utc_ns,
                         int64_t *times);
+
+/* Its age runs from NOW. */
+void sim_order_touch(struct sim_order_log *log, size_t order_id, int64_t now_mono_ns);
+
+/* In whole milliseconds; -1 when there is no such order, or it is cancelled. */
+int64_t sim_order_age_ms(const struct sim_order_log *log, size_t order_id, int64_t now_mono_ns);
 
 /* By client id, or by the exchange's order id when that is NULL; 0 = none. */
 size_t sim_order_find(const struct sim_order_log *log, const char *client_id, size_t order_id);

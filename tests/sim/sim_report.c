@@ -9,11 +9,16 @@ static void put(json_t *object, const char *key, int64_t value)
     json_object_set_new(object, key, json_integer((json_int_t)value));
 }
 
-static json_t *window_json(const struct sim_limit_rule *rule, struct sim_window window)
+static void put_real(json_t *object, const char *key, double value)
+{
+    json_object_set_new(object, key, json_real(value));
+}
+
+static json_t *window_json(struct sim_window window)
 {
     json_t *object = json_object();
 
-    put(object, "start_ms", window.number * rule->window_ms);
+    put(object, "start_ms", window.start_ms);
     put(object, "used", window.used);
     return object;
 }
@@ -26,24 +31,37 @@ static void windows_report(json_t *row, const struct sim_limit_rule *rule,
     json_t *windows = json_array();
 
     for (size_t i = from; i < count->history_cnt; i++) {
-        json_array_append_new(windows, window_json(rule, count->history[i % kept]));
+        json_array_append_new(windows, window_json(count->history[i % kept]));
     }
-    json_array_append_new(windows, window_json(rule, count->window));
-    put(row, "window_ms", rule->window_ms);
-    put(row, "highest_start_ms", count->highest_window * rule->window_ms);
+    json_array_append_new(windows, window_json(count->window));
+    if (rule->every == SIM_EVERY_WINDOW_MS) {
+        put(row, "window_ms", rule->window_ms);
+    } else {
+        json_object_set_new(row, "every", json_string(sim_limit_every_name(rule->every)));
+    }
+    put(row, "highest_start_ms", count->highest_start_ms);
     put(row, "windows_complete", count->complete_cnt);
     put(row, "used_in_complete_windows", count->complete_used);
     put(row, "granted_in_complete_windows", count->complete_granted);
-    json_object_set_new(row, "share", json_real(sim_limit_share(rule, count)));
     json_object_set_new(row, "windows", windows);
 }
 
 static void bucket_report(json_t *row, const struct sim_limit_rule *rule,
                           const struct sim_limit_count *count)
 {
-    json_object_set_new(row, "refill_per_s", json_real(rule->refill_per_s));
-    json_object_set_new(row, "level_min", json_real(count->level_min));
-    json_object_set_new(row, "deficit_max", json_real(count->deficit_max));
+    put_real(row, "refill_per_s", rule->refill_per_s);
+    put_real(row, "level_min", count->level_min);
+    put_real(row, "deficit_max", count->deficit_max);
+    put_real(row, "excess_max", count->excess_max);
+}
+
+static void decay_report(json_t *row, const struct sim_limit_rule *rule,
+                         const struct sim_limit_count *count)
+{
+    put_real(row, "decay_per_s", rule->decay_per_s);
+    put(row, "step_ms", rule->step_ms);
+    put_real(row, "counter_max", count->level_max);
+    put_real(row, "deficit_max", count->deficit_max);
 }
 
 static json_t *limit_report(const struct sim_limit_rule *rule, const struct sim_party *party,
@@ -58,10 +76,26 @@ static json_t *limit_report(const struct sim_limit_rule *rule, const struct sim_
     put(row, "violations", count->violation_cnt);
     put(row, "arrivals", count->arrival_cnt);
     put(row, "counted", count->counted);
-    if (rule->kind == SIM_FIXED_WINDOW) {
-        windows_report(row, rule, count);
-    } else {
+    put(row, "granted", count->granted);
+    put(row, "partial", count->partial_cnt);
+    put(row, "corrected", count->corrected);
+    put(row, "foreign", count->foreign);
+    put_real(row, "span_s",
+             (double)(count->last_mono_ns - count->first_mono_ns) / (double)SIM_NS_PER_S);
+    put_real(row, "share", sim_limit_share(rule, count));
+    switch (rule->kind) {
+    case SIM_TOKEN_BUCKET:
         bucket_report(row, rule, count);
+        break;
+    case SIM_DECAY:
+        decay_report(row, rule, count);
+        break;
+    case SIM_CONCURRENCY:
+        put(row, "in_progress", count->in_progress);
+        break;
+    default:
+        windows_report(row, rule, count);
+        break;
     }
     return row;
 }
@@ -73,7 +107,7 @@ static json_t *limits_report(const struct sim_exchange *exchange, int64_t *viola
 
     for (size_t i = 0; i < config->limit_cnt; i++) {
         for (struct sim_party *party = exchange->parties; party; party = party->next) {
-            if (party->counts[i].arrival_cnt > 0) {
+            if (party->counts[i].opened) {
                 *violation_cnt += party->counts[i].violation_cnt;
                 json_array_append_new(rows,
                                       limit_report(&config->limits[i], party, &party->counts[i]));
@@ -96,8 +130,8 @@ static json_t *bans_report(const struct sim_exchange *exchange, struct sim_insta
         if (ban->ban_cnt == 0) {
             continue;
         }
-        row = json_pack("{s:s, s:b, s:f}", "ip", party->name, "banned_now",
-                        sim_ban_holds(ban, now.mono_ns), "banned_s", spent_s);
+        row = json_pack("{s:s, s:b, s:f}", sim_limit_scope_name(party->scope), party->name,
+                        "banned_now", sim_ban_holds(ban, now.mono_ns), "banned_s", spent_s);
         put(row, "bans", ban->ban_cnt);
         put(row, "refused_while_banned", ban->refused_cnt);
         json_array_append_new(rows, row);
@@ -108,8 +142,14 @@ static json_t *bans_report(const struct sim_exchange *exchange, struct sim_insta
 
 static json_t *by_route_report(const struct sim_exchange *exchange)
 {
+    const struct sim_config *config = exchange->config;
     json_t *object = json_object();
 
+    for (size_t i = 0; i < config->path_cnt; i++) {
+        if (exchange->by_path[i] > 0) {
+            put(object, config->paths[i].name, exchange->by_path[i]);
+        }
+    }
     for (enum sim_route route = 0; route < SIM_ROUTE_CNT; route++) {
         if (exchange->by_route[route] > 0) {
             put(object, sim_route_name(route), exchange->by_route[route]);

@@ -42,7 +42,21 @@ bool sim_request_has(const struct sim_request *request, const char *name)
 {
     size_t value_bytes;
 
-    return sim_request_query(request, name) || form_find(request, name, &value_bytes);
+    return sim_request_query(request, name) || form_find(request, name, &value_bytes) ||
+           json_object_get(request->json, name);
+}
+
+/* A text or a whole number at the top of the body. */
+static bool json_param(const json_t *body, const char *name, char *out, size_t out_bytes)
+{
+    const json_t *value = json_object_get(body, name);
+
+    if (json_is_integer(value)) {
+        return (size_t)snprintf(out, out_bytes, "%lld", (long long)json_integer_value(value)) <
+               out_bytes;
+    }
+    return json_is_string(value) &&
+           (size_t)snprintf(out, out_bytes, "%s", json_string_value(value)) < out_bytes;
 }
 
 bool sim_request_param(const struct sim_request *request, const char *name, char *out,
@@ -56,6 +70,9 @@ bool sim_request_param(const struct sim_request *request, const char *name, char
         return (size_t)snprintf(out, out_bytes, "%s", value) < out_bytes;
     }
     value = form_find(request, name, &value_bytes);
+    if (!value && request->json) {
+        return json_param(request->json, name, out, out_bytes);
+    }
     if (!value || value_bytes >= out_bytes) {
         return false;
     }
@@ -63,6 +80,18 @@ bool sim_request_param(const struct sim_request *request, const char *name, char
     out[value_bytes] = '\0';
     MHD_http_unescape(out);
     return true;
+}
+
+/* xorshift64*: small, seeded, the same draws in every run. */
+double sim_random_draw(struct sim *sim)
+{
+    uint64_t x = sim->random_state;
+
+    x ^= x >> 12;
+    x ^= x << 25;
+    x ^= x >> 27;
+    sim->random_state = x;
+    return (double)((x * UINT64_C(2685821657736338717)) >> 11) / (double)(UINT64_C(1) << 53);
 }
 
 static enum MHD_Result value_collect(void *object, enum MHD_ValueKind kind, const char *key,

@@ -38,13 +38,13 @@ struct sim_request {
     struct MHD_Connection *connection;
     const char *method;
     const char *path;
-    enum sim_route route;
-    bool control; /* under /sim/: never counted, delayed or spoiled */
+    bool control;     /* under /sim/: never counted, delayed or spoiled */
+    bool counts_body; /* the body says what it costs: counted once that is complete */
     bool counted;
     bool answered; /* `answer` is filled */
     bool cut;      /* ends without an answer: the simulator is stopping */
-    struct sim_caller caller;
-    struct sim_cost cost;
+    bool failed;   /* whatever the status: the exchange did not do what was asked */
+    struct sim_call call;
     struct sim_verdict verdict;
     bool has_fault;
     struct sim_fault fault;
@@ -54,14 +54,15 @@ struct sim_request {
     char *body;
     size_t body_bytes;
     bool body_too_long;
+    json_t *json; /* the body, where it is JSON and somebody asked */
     struct sim_answer answer;
 };
 
 const char *sim_request_query(const struct sim_request *request, const char *name);
 const char *sim_request_header(const struct sim_request *request, const char *name);
 
-/* From the query, else from a form in the body. False: absent, or too long
-   for OUT. */
+/* From the query, else from a form or a JSON object in the body. False: absent,
+   or too long for OUT. */
 bool sim_request_param(const struct sim_request *request, const char *name, char *out,
                        size_t out_bytes);
 bool sim_request_has(const struct sim_request *request, const char *name);
@@ -82,10 +83,36 @@ void sim_answer_json(struct sim_request *request, int status, json_t *root);
 void sim_answer_error(struct sim_request *request, int status, int code, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* Uniform in [0, 1), seeded. */
+double sim_random_draw(struct sim *sim);
+
+/* Fills request->call.asks and splits from what the call says. sim_call.c */
+void sim_call_ask(struct sim_request *request);
+
+/* The refusal that the verdict asks for, as the limit's configuration words it. */
+void sim_call_refuse(struct sim_request *request);
+
+/* The outcome, once the answer is made: corrects what the call cost. */
+void sim_call_settle(struct sim_request *request);
+
+/* Numbers that the exchange puts into its answers. sim_decorate.c */
+void sim_decorate_body(struct sim_request *request);
+void sim_decorate_headers(struct sim_request *request,
+                          void (*add)(void *context, const char *name, int64_t value),
+                          void *context);
+
+/* The list of a batch; NULL when the body has none. */
+const json_t *sim_request_items(const struct sim_request *request);
+
+/* The client's order id of an item, or NULL. */
+const char *sim_request_item_id(const struct sim_request *request, const json_t *item);
+
 /* The handlers, each in the file of its subject; each fills request->answer. */
-void sim_market_answer(struct sim_request *request);  /* sim_market.c: GET /api/v3/… */
-void sim_order_answer(struct sim_request *request);   /* sim_order.c: /api/v3/order */
-void sim_tool_answer(struct sim_request *request);    /* sim_tool.c: /echo, /bytes, /chunked */
-void sim_control_answer(struct sim_request *request); /* sim_control.c: /sim/… */
+void sim_market_answer(struct sim_request *request);   /* sim_market.c: GET /api/v3/… */
+void sim_order_answer(struct sim_request *request);    /* sim_order.c: /api/v3/order */
+void sim_path_answer(struct sim_request *request);     /* sim_batch.c: configured routes */
+void sim_tool_answer(struct sim_request *request);     /* sim_tool.c: /echo, /bytes, /chunked */
+void sim_built_in_answer(struct sim_request *request); /* sim_http.c: by call.route */
+void sim_control_answer(struct sim_request *request);  /* sim_control.c: /sim/… */
 
 #endif

@@ -20,7 +20,7 @@ static void echo_answer(struct sim_request *request)
 
 static void generated_answer(struct sim_request *request)
 {
-    const char *text = sim_route_rest(request->route, request->path);
+    const char *text = sim_route_rest(request->call.route, request->path);
     char *end;
     long long bytes = strtoll(text, &end, 10);
 
@@ -30,12 +30,12 @@ static void generated_answer(struct sim_request *request)
         return;
     }
     sim_answer_text(request, 200, "application/octet-stream", NULL, (size_t)bytes);
-    request->answer.chunked = request->route == SIM_ROUTE_CHUNKED;
+    request->answer.chunked = request->call.route == SIM_ROUTE_CHUNKED;
 }
 
 void sim_tool_answer(struct sim_request *request)
 {
-    if (request->route == SIM_ROUTE_ECHO) {
+    if (request->call.route == SIM_ROUTE_ECHO) {
         echo_answer(request);
     } else {
         generated_answer(request);

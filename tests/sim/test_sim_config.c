@@ -74,7 +74,9 @@ static void test_unknown_keys(void **state)
     (void)state;
     assert_refused("{\"limits\": [{\"qouta\": 1}]}",
                    "limits[0].qouta: unknown key: allowed are name, kind, quota, window_ms, "
-                   "refill_per_s, scope, counts, header");
+                   "phase_ms, every, utc_offset_min, zone, refill_per_s, decay_per_s, step_ms, "
+                   "scope, split, split_param, counts, counts_refused, bans, header, reports, "
+                   "report_delay_ms, refuse");
     assert_refused(
         "{\"weights\": {\"GET /nowhere\": 1}}",
         "weights[\"GET /nowhere\"]: unknown route: allowed are GET /api/v3/ping, GET "
@@ -107,6 +109,62 @@ static void test_wrong_limits(void **state)
         "limits[1].name=\"w\": already the name of limits[0]");
 }
 
+/* Each kind has its keys, and no others. */
+static void test_wrong_kinds(void **state)
+{
+#define LIMIT(keys) "{\"limits\": [{\"name\": \"l\", \"quota\": 1, " keys "}]}"
+    (void)state;
+    assert_refused(LIMIT("\"kind\": \"sliding_window\""),
+                   "limits[0].window_ms: missing: a sliding_window needs it");
+    assert_refused(LIMIT("\"kind\": \"fixed_from_first\""),
+                   "limits[0].window_ms: missing: a fixed_from_first needs it");
+    assert_refused(LIMIT("\"kind\": \"bytes\""), "limits[0].window_ms: missing: a bytes needs it");
+    assert_refused(LIMIT("\"kind\": \"decay\", \"step_ms\": 1000"),
+                   "limits[0].decay_per_s: missing: a decay needs it");
+    assert_refused(LIMIT("\"kind\": \"decay\", \"decay_per_s\": 1"),
+                   "limits[0].step_ms: missing: a decay needs it");
+    assert_refused(LIMIT("\"kind\": \"concurrency\", \"window_ms\": 1"),
+                   "limits[0].window_ms: a concurrency has none: take it out");
+    assert_refused(LIMIT("\"kind\": \"bytes\", \"window_ms\": 1, \"counts\": \"weight\""),
+                   "limits[0].counts: a bytes has none: take it out");
+    assert_refused(LIMIT("\"kind\": \"token_bucket\", \"refill_per_s\": 1, "
+                         "\"counts_refused\": true"),
+                   "limits[0].counts_refused: a token_bucket has none: take it out");
+    assert_refused(LIMIT("\"kind\": \"sliding_window\", \"window_ms\": 9, \"phase_ms\": 1"),
+                   "limits[0].phase_ms: a sliding_window has none: take it out");
+    assert_refused(LIMIT("\"kind\": \"fixed_window\", \"window_ms\": 9, \"phase_ms\": 9"),
+                   "limits[0].phase_ms=9: must be below window_ms=9");
+    assert_refused(LIMIT("\"kind\": \"fixed_window\", \"window_ms\": 9, \"split\": \"param\""),
+                   "limits[0].split_param: goes with split=\"param\": missing");
+    assert_refused(LIMIT("\"kind\": \"fixed_window\", \"window_ms\": 9, "
+                         "\"split_param\": \"instId\""),
+                   "limits[0].split_param: goes with split=\"param\": take it out");
+    assert_refused(LIMIT("\"kind\": \"concurrency\", \"counts\": \"connections\", "
+                         "\"split\": \"endpoint\""),
+                   "limits[0].split: connections carry calls of all sorts: take it out");
+}
+
+static void test_wrong_calendars(void **state)
+{
+#define WINDOW(keys) LIMIT("\"kind\": \"fixed_window\", " keys)
+    (void)state;
+    assert_refused(WINDOW("\"every\": \"week\""),
+                   "limits[0].every=\"week\": must be one of \"window_ms\", \"day\", \"month\"");
+    assert_refused(WINDOW("\"every\": \"day\", \"window_ms\": 1"),
+                   "limits[0].window_ms: every=\"day\" says it already: take it out");
+    assert_refused(WINDOW("\"every\": \"month\", \"phase_ms\": 1"),
+                   "limits[0].phase_ms: every=\"month\" says it already: take it out");
+    assert_refused(WINDOW("\"window_ms\": 1, \"utc_offset_min\": 60"),
+                   "limits[0].utc_offset_min: only every=\"day\" or \"month\" has one");
+    assert_refused(WINDOW("\"every\": \"day\", \"utc_offset_min\": 841"),
+                   "limits[0].utc_offset_min=841: must be an integer from -840 to 840");
+    assert_refused(WINDOW("\"every\": \"day\", \"utc_offset_min\": 0, \"zone\": \"UTC\""),
+                   "limits[0].zone: utc_offset_min says it already: take one out");
+    assert_refused(WINDOW("\"every\": \"day\", \"zone\": \"Mars/Olympus\""),
+                   "limits[0].zone=\"Mars/Olympus\": must be a zone of this machine's tz database, "
+                   "such as \"America/New_York\"");
+}
+
 static void test_not_json(void **state)
 {
     (void)state;
@@ -122,7 +180,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_default_is_binance), cmocka_unit_test(test_all_keys),
         cmocka_unit_test(test_wrong_values),       cmocka_unit_test(test_unknown_keys),
-        cmocka_unit_test(test_wrong_limits),       cmocka_unit_test(test_not_json),
+        cmocka_unit_test(test_wrong_limits),       cmocka_unit_test(test_wrong_kinds),
+        cmocka_unit_test(test_wrong_calendars),    cmocka_unit_test(test_not_json),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,7 +11,6 @@
 
 static const struct sim_caller alice = {"10.0.0.1", "key-a"};
 static const struct sim_caller bob = {"10.0.0.2", "key-a"};
-static const struct sim_cost one_order = {.weight = 1, .requests = 1, .orders = 1};
 
 static struct sim_config config;
 static struct sim_exchange exchange;
@@ -47,7 +46,10 @@ static int exchange_unset(void **state)
 
 static struct sim_verdict order_at(const struct sim_caller *caller, int64_t ms)
 {
-    return sim_exchange_count(&exchange, caller, SIM_ROUTE_ORDER_PLACE, one_order, at_ms(ms));
+    struct sim_call call = {
+        .caller = *caller, .route = SIM_ROUTE_ORDER_PLACE, .asks = {{.cost = 1}, {.cost = 1}}};
+
+    return sim_exchange_count(&exchange, &call, at_ms(ms));
 }
 
 static void test_each_address_has_its_own_count(void **state)
@@ -89,14 +91,10 @@ static void test_going_on_after_429_brings_418(void **state)
     assert_int_equal(verdict.retry_after_s, 1);
     assert_int_equal(verdict.banned_until_utc_ms, 2500);
     assert_int_equal(verdict.used[0], 1); /* it counted all the same */
-    assert_int_equal(
-        sim_exchange_count(&exchange, &alice, SIM_ROUTE_ECHO, (struct sim_cost){0}, at_ms(2450))
-            .status,
-        418);
-    assert_int_equal(sim_exchange_count(&exchange, &alice, SIM_ROUTE_PING,
-                                        (struct sim_cost){1, 1, 0}, at_ms(2500))
-                         .status,
-                     200);
+    struct sim_call call = {.caller = alice, .route = SIM_ROUTE_ECHO};
+    assert_int_equal(sim_exchange_count(&exchange, &call, at_ms(2450)).status, 418);
+    call = (struct sim_call){.caller = alice, .route = SIM_ROUTE_PING, .asks = {{.cost = 1}}};
+    assert_int_equal(sim_exchange_count(&exchange, &call, at_ms(2500)).status, 200);
 }
 
 static void test_report_sums_up(void **state)

@@ -16,7 +16,7 @@ static struct sim_instant at_ms(double ms)
 }
 
 static const struct sim_limit_rule window_rule = {
-    .name = "w", .kind = SIM_FIXED_WINDOW, .quota = 10, .window_ms = 1000};
+    .name = "w", .kind = SIM_FIXED_WINDOW, .quota = 10, .window_ms = 1000, .counts_refused = true};
 static const struct sim_limit_rule bucket_rule = {
     .name = "b", .kind = SIM_TOKEN_BUCKET, .quota = 10, .refill_per_s = 5};
 
@@ -118,7 +118,7 @@ static void test_bucket_forgives_rounding_only(void **state)
 }
 
 static const struct sim_ban_rule ban_rule = {
-    .after = 3, .window_ms = 1000, .first_ms = 2000, .max_ms = 5000};
+    .after = 3, .window_ms = 1000, .first_ms = 2000, .max_ms = 5000, .growth = 2};
 
 static int64_t ban_bring(struct sim_ban *ban, int64_t now_ns)
 {
@@ -141,6 +141,39 @@ static void test_ban_doubles_up_to_its_bound(void **state)
     assert_int_equal(sim_ban_spent_ns(&ban, 21 * SIM_NS_PER_S), 3 * SIM_NS_PER_S);
     assert_int_equal(ban_bring(&ban, 30 * SIM_NS_PER_S), 5 * SIM_NS_PER_S);
     assert_int_equal(sim_ban_spent_ns(&ban, 99 * SIM_NS_PER_S), 11 * SIM_NS_PER_S);
+}
+
+static void test_ban_grows_by_its_factor_and_no_further(void **state)
+{
+    struct sim_ban_rule rule = ban_rule;
+    struct sim_ban ban = {0};
+
+    (void)state;
+    rule.after = 1;
+    rule.growth = 1.5;
+    sim_ban_violation(&rule, &ban, 10 * SIM_NS_PER_S);
+    assert_int_equal(ban.until_mono_ns, 12 * SIM_NS_PER_S);
+    sim_ban_violation(&rule, &ban, 20 * SIM_NS_PER_S);
+    assert_int_equal(ban.until_mono_ns, 23 * SIM_NS_PER_S);
+    rule.growth = 1;
+    sim_ban_violation(&rule, &ban, 30 * SIM_NS_PER_S);
+    assert_int_equal(ban.until_mono_ns, 32 * SIM_NS_PER_S);
+}
+
+static void test_ban_may_start_anew_with_each_call(void **state)
+{
+    struct sim_ban_rule rule = ban_rule;
+    struct sim_ban ban = {0};
+
+    (void)state;
+    ban_bring(&ban, 10 * SIM_NS_PER_S); /* until 12 s */
+    sim_ban_refuse(&rule, &ban, 11 * SIM_NS_PER_S);
+    assert_int_equal(ban.until_mono_ns, 12 * SIM_NS_PER_S);
+    rule.extend = true;
+    sim_ban_refuse(&rule, &ban, 11 * SIM_NS_PER_S);
+    assert_int_equal(ban.until_mono_ns, 13 * SIM_NS_PER_S);
+    assert_int_equal(ban.refused_cnt, 2);
+    assert_int_equal(sim_ban_spent_ns(&ban, 99 * SIM_NS_PER_S), 3 * SIM_NS_PER_S);
 }
 
 static void test_ban_needs_its_violations_within_the_span(void **state)
@@ -176,6 +209,8 @@ int main(void)
         cmocka_unit_test(test_bucket_never_holds_more_than_its_burst),
         cmocka_unit_test(test_bucket_forgives_rounding_only),
         cmocka_unit_test(test_ban_doubles_up_to_its_bound),
+        cmocka_unit_test(test_ban_grows_by_its_factor_and_no_further),
+        cmocka_unit_test(test_ban_may_start_anew_with_each_call),
         cmocka_unit_test(test_ban_needs_its_violations_within_the_span),
         cmocka_unit_test(test_ban_can_be_off),
     };
