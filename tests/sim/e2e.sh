@@ -3,53 +3,8 @@
 # usage: e2e.sh PATH-TO-weir-sim        exit: 0 passed, 1 failed, 77 skipped (no curl)
 set -u
 sim=${1:?usage: e2e.sh PATH-TO-weir-sim}
-command -v curl >/dev/null || { echo "skipped: curl is not installed"; exit 77; }
-
-work=$(mktemp -d)
-sim_pid=
-passed=0
-failed=0
-trap 'sim_stop; rm -rf "$work"' EXIT
-
-# start CONFIG-JSON: sets $url once the simulator says where it listens
-sim_start() {
-    printf '%s' "$1" >"$work/sim.json"
-    : >"$work/out"
-    "$sim" --config "$work/sim.json" --listen 127.0.0.1:0 >"$work/out" 2>"$work/err" &
-    sim_pid=$!
-    for _ in $(seq 100); do
-        url=http://$(sed -n 's/^weir-sim listening on //p' "$work/out")
-        [ "$url" != http:// ] && return
-        sleep 0.05
-    done
-    echo "weir-sim did not start: $(cat "$work/err")"
-    exit 1
-}
-
-sim_stop() {
-    [ -n "$sim_pid" ] || return 0
-    kill "$sim_pid"
-    wait "$sim_pid"
-    sim_rc=$?
-    sim_pid=
-}
-
-# is WHAT GOT WANTED-PATTERN
-is() {
-    # shellcheck disable=SC2053 # the right side is a pattern on purpose
-    if [[ $2 == $3 ]]; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        printf 'FAILED %s\n  got:    %s\n  wanted: %s\n' "$1" "$2" "$3"
-    fi
-}
-
-get() { curl -sS --max-time 5 "$@" 2>&1; }
-status() { curl -s --max-time 5 -o /dev/null -w '%{http_code}' "$@"; }
-rc() { curl -s --max-time 5 -o /dev/null "$@"; echo $?; }
-header() { get -D - -o /dev/null "${@:2}" | tr -d '\r' | sed -n "s/^$1: //Ip"; }
-control() { get -o /dev/null -X "$1" "$url/sim/$2" -d "${3:-}"; }
+# shellcheck source=tests/sim/sim_lib.sh
+. "$(dirname "$0")/sim_lib.sh"
 
 weight='{"name":"w","kind":"fixed_window","quota":20,"window_ms":31622400000,"header":"x-mbx-used-weight-1m"}'
 orders='{"name":"o","kind":"fixed_window","quota":2,"window_ms":31622400000,"scope":"key","counts":"orders","header":"x-mbx-order-count-1d"}'
@@ -209,11 +164,4 @@ test_latency() {
     is 'SIGTERM ends it, calls waiting or not' "$sim_rc $(cat "$work/err")" '0 '
 }
 
-for test in $(declare -F | sed -n 's/^declare -f \(test_\)/\1/p'); do
-    sim_rc=0
-    "$test"
-    sim_stop
-    is "$test: the simulator ends cleanly" "$sim_rc" 0
-done
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+tests_run

@@ -136,22 +136,29 @@ static void split_fill(struct sim_request *request, size_t limit)
     }
 }
 
+/* NULL: the call has none. Too long to be a number is as good as no number. */
+static const char *param_text(const struct sim_request *request, const char *name,
+                              char out[PARAM_TEXT_BYTES])
+{
+    if (!*name || !sim_request_has(request, name)) {
+        return NULL;
+    }
+    return sim_request_param(request, name, out, PARAM_TEXT_BYTES) ? out : "";
+}
+
 static void listed_ask(struct sim_request *request)
 {
     const struct sim_path *path = request->call.path;
     struct sim_cost_facts facts = {.item_cnt = items_count(request)};
     int64_t *ages_ms = ages_collect(request, &facts.age_cnt);
     char param[PARAM_TEXT_BYTES];
+    char if_param[PARAM_TEXT_BYTES];
 
     facts.ages_ms = ages_ms;
     for (size_t i = 0; i < path->cost_cnt; i++) {
         const struct sim_cost_rule *rule = &path->costs[i];
-        bool there = *rule->param && sim_request_has(request, rule->param);
-
-        /* Too long to be a number is as good as no number. */
-        facts.param = !there                                                          ? NULL
-                      : sim_request_param(request, rule->param, param, sizeof(param)) ? param
-                                                                                      : "";
+        facts.param = param_text(request, rule->param, param);
+        facts.if_param = param_text(request, rule->if_param, if_param);
         request->call.asks[rule->limit] = sim_cost_ask(rule, &facts);
     }
     free(ages_ms);

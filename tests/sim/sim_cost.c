@@ -19,6 +19,8 @@ struct cost_document {
 
 static const struct sim_field cost_fields[] = {
     {"limit", SIM_FIELD_TEXT, COST_AT(rule.limit_name), 1, SIM_LIMIT_NAME_BYTES, .required = true},
+    {"if_param", SIM_FIELD_TEXT, COST_AT(rule.if_param), 1, SIM_PARAM_BYTES},
+    {"if_value", SIM_FIELD_TEXT, COST_AT(rule.if_value), 1, SIM_IF_BYTES},
     {"cost", SIM_FIELD_INTEGER, COST_AT(rule.cost), 0, COST_HIGHEST},
     {"per_item", SIM_FIELD_INTEGER, COST_AT(rule.per_item), 0, COST_HIGHEST},
     {"partial", SIM_FIELD_FLAG, COST_AT(rule.partial)},
@@ -96,6 +98,10 @@ static bool cost_check(const struct sim_cost_rule *rule, int kind, const char *w
     bool corrected = rule->success_cost != SIM_COST_SAME || rule->failure_cost != SIM_COST_SAME ||
                      rule->actual_min != SIM_COST_SAME;
 
+    if (!*rule->if_param != !*rule->if_value) {
+        return sim_error_set(error, "%s.%s: missing: if_param and if_value go together", where,
+                             *rule->if_param ? "if_value" : "if_param");
+    }
     if ((*rule->param != 0) != (rule->by_param.cnt > 0)) {
         return sim_error_set(error, "%s.%s: missing: param and brackets go together", where,
                              *rule->param ? "brackets" : "param");
@@ -202,6 +208,9 @@ struct sim_limit_ask sim_cost_ask(const struct sim_cost_rule *rule,
 {
     struct sim_limit_ask ask = {.forced = rule->never_refused};
 
+    if (*rule->if_param && (!facts->if_param || strcmp(facts->if_param, rule->if_value) != 0)) {
+        return (struct sim_limit_ask){0};
+    }
     ask.cost = rule->cost + rule->per_item * facts->item_cnt + param_cost(rule, facts->param);
     for (size_t i = 0; i < facts->age_cnt; i++) {
         ask.cost += age_cost(&rule->by_age, facts->ages_ms[i]);

@@ -10,7 +10,7 @@
 #include "sim_json.h"
 #include "sim_limit.h"
 
-enum { SIM_BRACKET_MAX = 16, SIM_COST_MAX = 8, SIM_COST_SAME = -1 };
+enum { SIM_BRACKET_MAX = 16, SIM_COST_MAX = 8, SIM_IF_BYTES = 64, SIM_COST_SAME = -1 };
 
 struct sim_bracket {
     int64_t upto;
@@ -24,7 +24,9 @@ struct sim_brackets {
 
 struct sim_cost_rule {
     char limit_name[SIM_LIMIT_NAME_BYTES + 1];
-    size_t limit; /* its index */
+    size_t limit;                       /* its index */
+    char if_param[SIM_PARAM_BYTES + 1]; /* charged only where this parameter */
+    char if_value[SIM_IF_BYTES + 1];    /* has this value: the method of a JSON-RPC call */
     int64_t cost;
     int64_t per_item;
     bool partial;       /* items that do not fit are refused, the first ones pass */
@@ -42,7 +44,8 @@ struct sim_cost_rule {
 
 /* What a call says that its cost depends on. */
 struct sim_cost_facts {
-    const char *param; /* text of the rule's parameter, NULL when absent */
+    const char *param;    /* text of the rule's parameter, NULL when absent */
+    const char *if_param; /* the same of if_param */
     int64_t item_cnt;
     const int64_t *ages_ms; /* of the open orders that it names */
     size_t age_cnt;

@@ -34,9 +34,10 @@ static bool report_value(struct sim_request *request, size_t limit,
                             rule->minus_one > 0 ? sim_random_draw(sim) : 1.0, value);
 }
 
+/* A time that a path is asked for is part of its answer, not of a refusal. */
 static bool stamp_fits(const struct sim_request *request, const struct sim_stamp_rule *rule)
 {
-    return !*rule->path || strcmp(rule->path, request->path) == 0;
+    return !*rule->path || (!refused(request) && strcmp(rule->path, request->path) == 0);
 }
 
 static json_t *number_json(int64_t value, bool text)

@@ -152,6 +152,21 @@ static void test_outcome_changes_the_cost(void **state)
     assert_string_equal(rule->field, "extensions.cost");
 }
 
+/* Helius: sendTransaction has a limit of its own on a path that all methods share. */
+static void test_only_some_values_of_a_parameter(void **state)
+{
+    const struct sim_cost_rule *rule =
+        cost_of("", "\"cost\": 1, \"if_param\": \"method\", \"if_value\": \"sendTransaction\"");
+    struct sim_cost_facts facts = {.if_param = "sendTransaction"};
+
+    (void)state;
+    assert_int_equal(sim_cost_ask(rule, &facts).cost, 1);
+    facts.if_param = "getSlot";
+    assert_int_equal(sim_cost_ask(rule, &facts).cost, 0);
+    facts.if_param = NULL;
+    assert_int_equal(sim_cost_ask(rule, &facts).cost, 0);
+}
+
 static void test_wrong_costs(void **state)
 {
     (void)state;
@@ -177,6 +192,8 @@ static void test_wrong_costs(void **state)
                          "1000000000000 and 1000000000");
     assert_route_refused(COST(", \"param\": \"l\", \"brackets\": [[9, 1], [9, 2]]"),
                          "routes[0].costs[0].brackets[1]: 9: must be above 9 of the pair before");
+    assert_route_refused(COST(", \"cost\": 1, \"if_param\": \"m\""),
+                         "routes[0].costs[0].if_value: missing: if_param and if_value go together");
     assert_route_refused(COST(", \"per_item\": 1"),
                          "routes[0].costs[0].per_item: only a route that plays batch_place or "
                          "batch_cancel has items");
@@ -241,6 +258,7 @@ int main(void)
         cmocka_unit_test(test_age_runs_from_the_last_amend),
         cmocka_unit_test(test_items_of_a_batch),
         cmocka_unit_test(test_outcome_changes_the_cost),
+        cmocka_unit_test(test_only_some_values_of_a_parameter),
         cmocka_unit_test(test_wrong_costs),
         cmocka_unit_test(test_wrong_routes),
         cmocka_unit_test(test_routes_match_the_first),

@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -95,6 +96,176 @@ static void test_going_on_after_429_brings_418(void **state)
     assert_int_equal(sim_exchange_count(&exchange, &call, at_ms(2450)).status, 418);
     call = (struct sim_call){.caller = alice, .route = SIM_ROUTE_PING, .asks = {{.cost = 1}}};
     assert_int_equal(sim_exchange_count(&exchange, &call, at_ms(2500)).status, 200);
+}
+
+/* ---- what a configuration can add ---- */
+
+static struct sim_config other;
+
+/* An exchange of another configuration; the fixture's teardown closes it. */
+static void exchange_of(const char *text)
+{
+    struct sim_error error;
+
+    sim_exchange_close(&exchange);
+    if (!sim_config_read(text, &other, &error)) {
+        fail_msg("%s", error.text);
+    }
+    sim_exchange_open(&exchange, &other, at_ms(0));
+}
+
+static struct sim_call call_of(const char *key, const char *split, int64_t cost)
+{
+    struct sim_call call = {.caller = {"10.0.0.1", ""}, .asks = {{.cost = cost}}};
+
+    strcpy(call.caller.key, key);
+    strcpy(call.splits[0], split);
+    return call;
+}
+
+static int64_t used_by(const char *key, const char *split)
+{
+    struct sim_call call = call_of(key, split, 1);
+
+    return sim_exchange_count(&exchange, &call, at_ms(100)).used[0];
+}
+
+#define WINDOW "\"name\": \"w\", \"kind\": \"fixed_window\", \"quota\": 2, \"window_ms\": 1000"
+
+static void test_keys_of_an_account_share(void **state)
+{
+    (void)state;
+    exchange_of("{\"accounts\": {\"a\": \"desk\", \"b\": \"desk\"}, \"limits\": [{" WINDOW
+                ", \"scope\": \"account\", \"split\": \"endpoint\"}]}");
+    assert_int_equal(used_by("a", ""), 1);
+    assert_int_equal(used_by("b", ""), 2);
+    assert_int_equal(used_by("c", ""), 1);
+    assert_int_equal(used_by("desk", ""), 3); /* a key of the account's own name is the account */
+    assert_int_equal(used_by("a", "POST /x"), 1);
+    assert_int_equal(used_by("b", "POST /x"), 2);
+}
+
+static void test_scope_all_is_one_count(void **state)
+{
+    (void)state;
+    exchange_of("{\"limits\": [{" WINDOW ", \"scope\": \"all\"}]}");
+    assert_int_equal(used_by("a", ""), 1);
+    assert_int_equal(used_by("b", ""), 2);
+}
+
+static void test_some_limits_do_not_ban(void **state)
+{
+    struct sim_call call = call_of("a", "", 9);
+
+    (void)state;
+    exchange_of("{\"ban_after\": 1, \"limits\": [{" WINDOW ", \"bans\": false}]}");
+    assert_int_equal(sim_exchange_count(&exchange, &call, at_ms(100)).status, 429);
+    assert_int_equal(sim_exchange_count(&exchange, &call, at_ms(100)).status, 429);
+}
+
+static void test_ban_of_a_key(void **state)
+{
+    struct sim_call call = call_of("a", "", 9);
+
+    (void)state;
+    exchange_of("{\"ban_after\": 1, \"ban_scope\": \"key\", \"limits\": [{" WINDOW "}]}");
+    assert_int_equal(sim_exchange_count(&exchange, &call, at_ms(100)).status, 429);
+    assert_int_equal(sim_exchange_count(&exchange, &call, at_ms(1100)).status, 418);
+    call = call_of("b", "", 1);
+    assert_int_equal(sim_exchange_count(&exchange, &call, at_ms(1100)).status, 429);
+    assert_int_equal(sim_exchange_count(&exchange, &call, at_ms(2100)).status, 418);
+    call = call_of("c", "", 1);
+    assert_int_equal(sim_exchange_count(&exchange, &call, at_ms(2100)).status, 200);
+}
+
+static void test_partial_grant_passes_the_first_items(void **state)
+{
+    struct sim_call call = call_of("a", "", 5);
+    struct sim_verdict verdict;
+
+    (void)state;
+    exchange_of("{\"ban_after\": 1, \"limits\": [{" WINDOW "}]}");
+    call.asks[0].piece = 1;
+    verdict = sim_exchange_count(&exchange, &call, at_ms(100));
+    assert_int_equal(verdict.status, 200);
+    assert_int_equal(verdict.piece_cnt, 2);
+    verdict = sim_exchange_count(&exchange, &call, at_ms(200));
+    assert_int_equal(verdict.status, 429); /* no item fits: and it was no ban before */
+    assert_int_equal(verdict.piece_cnt, INT64_MAX);
+}
+
+static void test_outcome_corrects_the_charge(void **state)
+{
+    struct sim_call call = call_of("a", "", 2);
+    struct sim_verdict verdict;
+
+    (void)state;
+    exchange_of("{\"limits\": [{" WINDOW "}]}");
+    verdict = sim_exchange_count(&exchange, &call, at_ms(100));
+    sim_exchange_correct(&exchange, &verdict, 0, 0, at_ms(110));
+    assert_int_equal(verdict.used[0], 0);
+    sim_exchange_correct(&exchange, &verdict, 0, 0, at_ms(110)); /* again: nothing changes */
+    assert_int_equal(sim_exchange_usage(&exchange, &call, 0, 0, at_ms(110)).remaining, 2);
+    sim_exchange_reset(&exchange, at_ms(120));
+    sim_exchange_correct(&exchange, &verdict, 0, 5, at_ms(130)); /* its party is gone */
+    sim_exchange_end(&exchange, &verdict, false, at_ms(130));
+    assert_int_equal(sim_exchange_usage(&exchange, &call, 0, 0, at_ms(130)).used, 0);
+}
+
+static void test_calls_and_connections_end_by_themselves(void **state)
+{
+    struct sim_call call = {.asks = {{.cost = 1}, {.cost = 1}}};
+    struct sim_verdict verdict;
+
+    (void)state;
+    exchange_of("{\"limits\": [{\"name\": \"c\", \"kind\": \"concurrency\", \"quota\": 1},"
+                "{\"name\": \"n\", \"kind\": \"concurrency\", \"quota\": 1,"
+                " \"counts\": \"connections\"}]}");
+    verdict = sim_exchange_count(&exchange, &call, at_ms(0));
+    sim_exchange_end(&exchange, &verdict, false, at_ms(10));
+    assert_int_equal(sim_exchange_usage(&exchange, &call, 0, 0, at_ms(10)).used, 0);
+    assert_int_equal(sim_exchange_usage(&exchange, &call, 1, 0, at_ms(10)).used, 1);
+    sim_exchange_end(&exchange, &verdict, true, at_ms(20));
+    assert_int_equal(sim_exchange_usage(&exchange, &call, 1, 0, at_ms(20)).used, 0);
+    assert_int_equal(sim_exchange_usage(&exchange, &call, 0, 0, at_ms(20)).used, 0);
+}
+
+static void test_report_of_each_kind(void **state)
+{
+    static const char *const kinds[] = {
+        "\"fixed_window\", \"every\": \"month\"",
+        "\"fixed_from_first\", \"window_ms\": 1000",
+        "\"sliding_window\", \"window_ms\": 1000",
+        "\"token_bucket\", \"refill_per_s\": 1",
+        "\"decay\", \"decay_per_s\": 1, \"step_ms\": 1000",
+        "\"concurrency\"",
+        "\"bytes\", \"window_ms\": 1000",
+    };
+    static const char *const fields[] = {"every",           "windows",     "windows_complete",
+                                         "excess_max",      "counter_max", "in_progress",
+                                         "highest_start_ms"};
+    char text[256];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        struct sim_call call = call_of("a", "", 1);
+        struct sim_verdict verdict;
+        json_t *report;
+        const json_t *row;
+
+        snprintf(text, sizeof(text),
+                 "{\"limits\": [{\"name\": \"l\", \"quota\": 5, \"kind\": %s}]}", kinds[i]);
+        exchange_of(text);
+        verdict = sim_exchange_count(&exchange, &call, at_ms(100));
+        sim_exchange_sent(&exchange, &verdict, 1, at_ms(200));
+        report = sim_report(&exchange, at_ms(300));
+        row = json_array_get(json_object_get(report, "limits"), 0);
+        assert_int_equal(json_integer_value(json_object_get(row, "highest")), 1);
+        assert_int_equal(json_integer_value(json_object_get(row, "arrivals")), 1);
+        assert_true(json_is_real(json_object_get(row, "share")));
+        assert_non_null(json_object_get(row, fields[i]));
+        json_decref(report);
+    }
 }
 
 static void test_report_sums_up(void **state)
@@ -223,6 +394,14 @@ int main(void)
         ON_EXCHANGE(test_each_address_has_its_own_count),
         ON_EXCHANGE(test_retry_after_is_rounded_up),
         ON_EXCHANGE(test_going_on_after_429_brings_418),
+        ON_EXCHANGE(test_keys_of_an_account_share),
+        ON_EXCHANGE(test_scope_all_is_one_count),
+        ON_EXCHANGE(test_some_limits_do_not_ban),
+        ON_EXCHANGE(test_ban_of_a_key),
+        ON_EXCHANGE(test_partial_grant_passes_the_first_items),
+        ON_EXCHANGE(test_outcome_corrects_the_charge),
+        ON_EXCHANGE(test_calls_and_connections_end_by_themselves),
+        ON_EXCHANGE(test_report_of_each_kind),
         ON_EXCHANGE(test_report_sums_up),
         ON_EXCHANGE(test_orders_twice_are_duplicates),
         ON_EXCHANGE(test_weights_are_binances_unless_configured),
