@@ -201,6 +201,8 @@ test_helius_and_jupiter() {
     is 'a month' "$(row credits every)" '"month"'
     sim_stop
     exchange jupiter 's/"quota": 60/"quota": 2/'
+    is 'left of another tier' "$(control POST limit '{"limit": "minute", "quota": 3}'; status -H 'x-api-key: key-9' "$url/swap/v1/quote"; row minute quota)" 2003
+    control POST limit '{"limit": "minute", "quota": 2}'
     is 'keys of one account share' "$(status -H 'x-api-key: key-1' "$url/swap/v1/quote") $(status -H 'x-api-key: key-2' "$url/swap/v1/quote") \
 $(status -H 'x-api-key: key-1' "$url/swap/v1/quote") $(status -H 'x-api-key: key-3' "$url/swap/v1/quote")" '200 200 429 200'
 }
@@ -292,7 +294,9 @@ test_clock() {
     is 'Date steps, too' "$(header date "$url/echo" | cut -c18-19)" "$(date -u -d '-2 hours' +%H)"
     is 'nothing to do' "$(get "$url/sim/clock" -d '{}')" '*one of offset_ms, drift_ppm and step_ms must be given*'
     is 'no step' "$(get "$url/sim/clock" -d '{"drift_ppm": 1, "after_ms": 1}')" '*after_ms: only step_ms waits: take it out*'
-    is 'no such limit' "$(get "$url/sim/use" -d '{"limit": "x", "caller": "y", "units": 1}')" '*limit=*: no limit has this name*'
+    is 'no such limit' "$(get "$url/sim/limit" -d '{"limit": "x", "quota": 1}')" '*limit=*: no limit has this name*'
+    is 'no quota' "$(get "$url/sim/limit" -d '{"limit": "x", "quota": 0}')" '*quota=0: must be an integer from 1 to 1000000000000*'
+    is 'no such limit to use' "$(get "$url/sim/use" -d '{"limit": "x", "caller": "y", "units": 1}')" '*limit=*: no limit has this name*'
 }
 
 tests_run

@@ -115,30 +115,74 @@ struct use {
     int64_t units;
 };
 
+/* NULL: ERROR says so. */
+static struct sim_limit_rule *limit_named(struct sim *sim, const char *name,
+                                          struct sim_error *error)
+{
+    for (size_t i = 0; i < sim->config.limit_cnt; i++) {
+        if (strcmp(sim->config.limits[i].name, name) == 0) {
+            return &sim->config.limits[i];
+        }
+    }
+    sim_error_set(error, "limit=\"%s\": no limit has this name", name);
+    return NULL;
+}
+
 static bool use_apply(struct sim *sim, const struct use *use, struct sim_error *error)
 {
-    size_t limit = 0;
+    const struct sim_limit_rule *rule = limit_named(sim, use->limit, error);
+    bool gives_back;
 
-    while (limit < sim->config.limit_cnt &&
-           strcmp(sim->config.limits[limit].name, use->limit) != 0) {
-        limit++;
+    if (!rule) {
+        return false;
     }
-    if (limit == sim->config.limit_cnt) {
-        return sim_error_set(error, "limit=\"%s\": no limit has this name", use->limit);
-    }
-    if (sim->config.limits[limit].kind == SIM_CONCURRENCY) {
+    if (rule->kind == SIM_CONCURRENCY) {
         return sim_error_set(error, "limit=\"%s\": calls in progress cannot be made up",
                              use->limit);
     }
-    if (use->units < 0 && sim->config.limits[limit].kind != SIM_FIXED_WINDOW &&
-        sim->config.limits[limit].kind != SIM_TOKEN_BUCKET &&
-        sim->config.limits[limit].kind != SIM_DECAY) {
+    gives_back =
+        rule->kind == SIM_FIXED_WINDOW || rule->kind == SIM_TOKEN_BUCKET || rule->kind == SIM_DECAY;
+    if (use->units < 0 && !gives_back) {
         return sim_error_set(error,
                              "units=%lld: only a fixed_window, token_bucket or decay gives back",
                              (long long)use->units);
     }
-    sim_exchange_use(&sim->exchange, limit, use->caller, use->units, sim_clock_now(&sim->clock));
+    sim_exchange_use(&sim->exchange, (size_t)(rule - sim->config.limits), use->caller, use->units,
+                     sim_clock_now(&sim->clock));
     return true;
+}
+
+/* The exchange changes a tier, or announces another quota. */
+static void limit_post(struct sim_request *request)
+{
+    struct {
+        char limit[SIM_LIMIT_NAME_BYTES + 1];
+        int64_t quota;
+    } change = {.quota = 0};
+    const struct sim_field fields[] = {
+        {"limit", SIM_FIELD_TEXT, offsetof(__typeof__(change), limit), 1, SIM_LIMIT_NAME_BYTES,
+         .required = true},
+        {"quota", SIM_FIELD_INTEGER, offsetof(__typeof__(change), quota), 1, 1e12,
+         .required = true},
+        {0},
+    };
+    struct sim_limit_rule *rule = NULL;
+    struct sim_error error;
+    json_t *root = body_parse(request);
+
+    if (!root) {
+        return;
+    }
+    if (sim_json_read(root, "", fields, &change, &error)) {
+        rule = limit_named(request->sim, change.limit, &error);
+    }
+    if (rule) {
+        rule->quota = change.quota;
+        done_answer(request);
+    } else {
+        bad_answer(request, &error);
+    }
+    json_decref(root);
 }
 
 static void use_post(struct sim_request *request)
@@ -206,6 +250,7 @@ static const struct {
     {"POST", "/sim/reset", reset_post},     {"POST", "/sim/clock", clock_post},
     {"GET", "/sim/fault", fault_get},       {"POST", "/sim/fault", fault_post},
     {"DELETE", "/sim/fault", fault_delete}, {"POST", "/sim/use", use_post},
+    {"POST", "/sim/limit", limit_post},
 };
 
 void sim_control_answer(struct sim_request *request)
@@ -219,6 +264,7 @@ void sim_control_answer(struct sim_request *request)
     }
     sim_answer_error(request, 404, -1,
                      "%s %.80s: no such control: there are GET /sim/report, GET /sim/orders, POST "
-                     "/sim/reset, POST /sim/clock, POST /sim/use, GET, POST and DELETE /sim/fault",
+                     "/sim/reset, POST /sim/clock, POST /sim/use, POST /sim/limit, GET, POST and "
+                     "DELETE /sim/fault",
                      request->method, request->path);
 }

@@ -19,15 +19,10 @@ static bool report_value(struct sim_request *request, size_t limit,
                          const struct sim_report_rule *rule, int64_t *value)
 {
     struct sim *sim = request->sim;
-    const struct sim_reports *reports = &sim->config.limits[limit].reports;
     struct sim_instant now = sim_clock_now(&sim->clock);
-    double ago_ns = 0;
-    struct sim_usage usage;
+    struct sim_usage usage = sim_exchange_usage(&sim->exchange, &request->call, limit,
+                                                request->report_ago_ns[limit], now);
 
-    if (reports->delay_ms > 0) {
-        ago_ns = sim_random_draw(sim) * (double)(reports->delay_ms * SIM_NS_PER_MS);
-    }
-    usage = sim_exchange_usage(&sim->exchange, &request->call, limit, (int64_t)ago_ns, now);
     *value = sim_usage_value(&usage, rule->what, now.utc_ns);
     return sim_report_shown(rule, request->verdict.used[limit] != SIM_NOT_COUNTED, success(request),
                             refused(request), rule->missing > 0 ? sim_random_draw(sim) : 1.0,
@@ -114,11 +109,25 @@ static bool fields_wanted(const struct sim_request *request)
     return wanted;
 }
 
+static void ago_draw(struct sim_request *request)
+{
+    struct sim *sim = request->sim;
+
+    for (size_t i = 0; i < sim->config.limit_cnt; i++) {
+        int64_t delay_ns = sim->config.limits[i].reports.delay_ms * SIM_NS_PER_MS;
+
+        if (delay_ns > 0) {
+            request->report_ago_ns[i] = (int64_t)(sim_random_draw(sim) * (double)delay_ns);
+        }
+    }
+}
+
 void sim_decorate_body(struct sim_request *request)
 {
     struct sim_answer *answer = &request->answer;
     json_t *body;
 
+    ago_draw(request);
     if (!answer->body || !fields_wanted(request)) {
         return;
     }

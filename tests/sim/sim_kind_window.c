@@ -7,19 +7,60 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+/* Where the closed window NUMBER stands in the history; -1 when it is not kept. */
+static int closed_find(const struct sim_limit_count *count, int64_t number)
+{
+    size_t kept = SIM_WINDOW_HISTORY_MAX;
+    size_t oldest = count->history_cnt > kept ? count->history_cnt - kept : 0;
+
+    for (size_t i = count->history_cnt; i-- > oldest;) {
+        if (count->history[i % kept].number == number) {
+            return (int)(i % kept);
+        }
+    }
+    return -1;
+}
+
+static void complete_add(const struct sim_limit_rule *rule, struct sim_limit_count *count,
+                         const struct sim_window *window, int sign)
+{
+    if (window->number != count->first_window) {
+        count->complete_cnt += sign;
+        count->complete_used += sign * window->used;
+        count->complete_granted += sign * least(window->used, rule->quota);
+    }
+}
+
+/* A clock that went back comes to a window again: its count goes on where it
+   stood, for the rule knows only server time. */
+static void window_resume(const struct sim_limit_rule *rule, struct sim_limit_count *count,
+                          struct sim_window *window)
+{
+    int at = closed_find(count, window->number);
+
+    if (at >= 0) {
+        window->used = count->history[at].used;
+        complete_add(rule, count, &count->history[at], -1);
+        count->history[at].number = SIM_WINDOW_RESUMED;
+    } else if (window->number > count->first_window && window->number < count->newest) {
+        count->complete_cnt--; /* it was passed over as empty */
+    }
+}
+
 void sim_window_turn(const struct sim_limit_rule *rule, struct sim_limit_count *count,
                      struct sim_window next)
 {
     struct sim_window closed = count->window;
 
-    count->history[count->history_cnt++ % SIM_WINDOW_HISTORY_MAX] = closed;
-    if (next.number > closed.number) {
-        count->complete_cnt += next.number - closed.number - 1;
+    count->newest = closed.number > count->newest ? closed.number : count->newest;
+    if (next.number > count->newest) {
+        count->complete_cnt += next.number - count->newest - 1;
     }
-    if (closed.number != count->first_window) {
-        count->complete_cnt++;
-        count->complete_used += closed.used;
-        count->complete_granted += least(closed.used, rule->quota);
+    count->history[count->history_cnt++ % SIM_WINDOW_HISTORY_MAX] = closed;
+    complete_add(rule, count, &closed, 1);
+    count->went_back = count->went_back || next.number < closed.number;
+    if (count->went_back) {
+        window_resume(rule, count, &next);
     }
     count->window = next;
 }
@@ -36,27 +77,19 @@ void sim_window_add(struct sim_limit_count *count, int64_t units)
 void sim_window_take_back(const struct sim_limit_rule *rule, struct sim_limit_count *count,
                           int64_t number, int64_t units)
 {
-    size_t kept = SIM_WINDOW_HISTORY_MAX;
-    size_t oldest = count->history_cnt > kept ? count->history_cnt - kept : 0;
+    int at;
 
     if (number == count->window.number) {
         count->window.used -= least(units, count->window.used);
         return;
     }
-    for (size_t i = count->history_cnt; i-- > oldest;) {
-        struct sim_window *window = &count->history[i % kept];
+    at = closed_find(count, number);
+    if (at >= 0) {
+        struct sim_window *closed = &count->history[at];
 
-        if (window->number == number) {
-            int64_t left = window->used - least(units, window->used);
-
-            if (number != count->first_window) {
-                count->complete_used -= window->used - left;
-                count->complete_granted -=
-                    least(window->used, rule->quota) - least(left, rule->quota);
-            }
-            window->used = left;
-            return;
-        }
+        complete_add(rule, count, closed, -1);
+        closed->used -= least(units, closed->used);
+        complete_add(rule, count, closed, 1);
     }
 }
 
@@ -79,6 +112,7 @@ static void fixed_open(const struct sim_limit_rule *rule, struct sim_limit_count
     struct sim_span span = sim_calendar_span(rule, now.utc_ns);
 
     span_set(count, span);
+    count->newest = span.number;
     count->first_window = span.number; /* never complete: the run began inside it */
     count->window = (struct sim_window){span.number, span.from_utc_ns / SIM_NS_PER_MS, 0};
 }
@@ -86,8 +120,15 @@ static void fixed_open(const struct sim_limit_rule *rule, struct sim_limit_count
 static double fixed_used(const struct sim_limit_rule *rule, const struct sim_limit_count *count,
                          struct sim_instant now)
 {
-    (void)rule;
-    return holds(count, now.utc_ns) ? (double)count->window.used : 0.0;
+    int at = -1;
+
+    if (holds(count, now.utc_ns)) {
+        return (double)count->window.used;
+    }
+    if (count->went_back || now.utc_ns < count->window_from_ns) {
+        at = closed_find(count, sim_calendar_span(rule, now.utc_ns).number);
+    }
+    return at >= 0 ? (double)count->history[at].used : 0.0;
 }
 
 static int64_t fixed_add(const struct sim_limit_rule *rule, struct sim_limit_count *count,

@@ -69,6 +69,12 @@ static int64_t note_usage(const struct sim_limit_rule *rule, struct sim_limit_co
     return used;
 }
 
+static void debt_add(struct sim_limit_count *count, int64_t units)
+{
+    count->debt_level -= (double)units;
+    count->excess_max = fmax(count->excess_max, -count->debt_level);
+}
+
 /* What a call takes that finds ROOM units too few. */
 static int64_t refused_take(const struct sim_limit_rule *rule, const struct sim_limit_ask *ask,
                             double room)
@@ -106,8 +112,7 @@ struct sim_limit_answer sim_limit_ask(const struct sim_limit_rule *rule,
     } else {
         answer.receipt = kind->add(rule, count, answer.taken, now);
     }
-    count->debt_level -= (double)ask.cost;
-    count->excess_max = fmax(count->excess_max, -count->debt_level);
+    debt_add(count, ask.cost);
     count->arrival_cnt++;
     count->violation_cnt += answer.refused;
     count->counted += after_paid ? 0 : ask.cost;
@@ -138,6 +143,7 @@ void sim_limit_correct(const struct sim_limit_rule *rule, struct sim_limit_count
 {
     if (units > 0) {
         kinds[rule->kind]->add(rule, count, units, now);
+        debt_add(count, units);
     } else {
         kinds[rule->kind]->take_back(rule, count, receipt, -units, now);
     }

@@ -83,6 +83,9 @@ struct sim_limit_rule {
     struct sim_refusal refuse;
 };
 
+/* The number of a closed window that was opened again: it stands elsewhere. */
+#define SIM_WINDOW_RESUMED INT64_MIN
+
 struct sim_window {
     int64_t number;
     int64_t start_ms; /* server time */
@@ -111,6 +114,8 @@ struct sim_limit_count {
     struct sim_window window; /* the open one; sliding: the running tile, see sim_kind.h */
     int64_t window_from_ns;   /* fixed_window: server time; else monotonic */
     int64_t window_until_ns;
+    bool went_back;           /* the server's clock came to an earlier window */
+    int64_t newest;           /* the highest number that a window had */
     int64_t first_window;     /* fixed_window: of the first arrival; it began before the run */
     int64_t complete_cnt;     /* windows that began and ended between first and last arrival */
     int64_t complete_used;    /* counted in them */

@@ -31,7 +31,9 @@ static void windows_report(json_t *row, const struct sim_limit_rule *rule,
     json_t *windows = json_array();
 
     for (size_t i = from; i < count->history_cnt; i++) {
-        json_array_append_new(windows, window_json(count->history[i % kept]));
+        if (count->history[i % kept].number != SIM_WINDOW_RESUMED) {
+            json_array_append_new(windows, window_json(count->history[i % kept]));
+        }
     }
     json_array_append_new(windows, window_json(count->window));
     if (rule->every == SIM_EVERY_WINDOW_MS) {

@@ -46,6 +46,7 @@ struct sim_request {
     bool failed;   /* whatever the status: the exchange did not do what was asked */
     struct sim_call call;
     struct sim_verdict verdict;
+    int64_t report_ago_ns[SIM_LIMIT_MAX]; /* late reports: one instant per limit and answer */
     bool has_fault;
     struct sim_fault fault;
     int64_t count_at_mono_ns;
@@ -95,7 +96,8 @@ void sim_call_refuse(struct sim_request *request);
 /* The outcome, once the answer is made: corrects what the call cost. */
 void sim_call_settle(struct sim_request *request);
 
-/* Numbers that the exchange puts into its answers. sim_decorate.c */
+/* Numbers that the exchange puts into its answers: the body first, whose call
+   draws which instant late reports quote. sim_decorate.c */
 void sim_decorate_body(struct sim_request *request);
 void sim_decorate_headers(struct sim_request *request,
                           void (*add)(void *context, const char *name, int64_t value),

@@ -94,6 +94,33 @@ static void test_clock_that_goes_back_opens_another_window(void **state)
     assert_int_equal(counter.complete_cnt, 0);
 }
 
+/* Back over a boundary and forward again: each window has one count, and a
+   quota is not to be had twice. */
+static void test_clock_that_goes_back_finds_its_window_again(void **state)
+{
+    struct sim_limit_rule rule = {.kind = SIM_FIXED_WINDOW, .quota = 10, .window_ms = 1000};
+
+    (void)state;
+    assert_true(passes(&rule, 1, 3900)); /* the run begins inside */
+    assert_true(passes(&rule, 7, 4900));
+    assert_true(passes(&rule, 9, 5100));
+    assert_true(passes(&rule, 3, 4950)); /* 10 in the window of 4000 */
+    assert_false(passes(&rule, 1, 4960));
+    assert_true(passes(&rule, 1, 5200)); /* 10 in that of 5000 */
+    assert_false(passes(&rule, 1, 5300));
+    assert_true(passes(&rule, 1, 8000)); /* 6000 and 7000 had none */
+    assert_int_equal(counter.complete_cnt, 4);
+    assert_int_equal(counter.complete_used, 20);
+    assert_false(passes(&rule, 1, 4999));
+    assert_true(passes(&rule, 1, 9000));
+    assert_int_equal(counter.complete_cnt, 5); /* 4000 … 8000 */
+    assert_int_equal(counter.complete_used, 21);
+    assert_true(passes(&rule, 5, 6500)); /* it was empty before */
+    assert_true(passes(&rule, 1, 10000));
+    assert_int_equal(counter.complete_cnt, 6);
+    assert_int_equal(counter.complete_used, 27);
+}
+
 /* ---- fixed_from_first: HTX, 100 per 2 s ---- */
 
 static void test_window_from_the_first_call(void **state)
@@ -503,6 +530,7 @@ int main(void)
         ON_COUNTER(test_phase_moves_the_boundary),
         ON_COUNTER(test_refused_counts_where_it_is_said),
         ON_COUNTER(test_clock_that_goes_back_opens_another_window),
+        ON_COUNTER(test_clock_that_goes_back_finds_its_window_again),
         ON_COUNTER(test_window_from_the_first_call),
         ON_COUNTER(test_sliding_window_is_half_open),
         ON_COUNTER(test_sliding_window_has_no_boundary),
