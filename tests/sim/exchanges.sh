@@ -26,6 +26,18 @@ test_all_are_taken() {
     done
 }
 
+# Keys are read off the tables of fields in the sources.
+test_every_key_is_documented() {
+    local key page missing=
+    for key in $(sed -n 's/^ *{"\([a-z_]*\)", SIM_FIELD_.*/\1/p' "$here"/sim_*.c | sort -u); do
+        for page in "$here/README.md" "$here/../../docs/man/weir-sim.1"; do
+            sed 's/\\(dq/"/g' "$page" | grep -w "$key" >/dev/null || missing="$missing $key:$(basename "$page")"
+        done
+    done
+    is 'keys without a word in README.md or weir-sim(1)' "$missing" ''
+    sim_start '{}'
+}
+
 test_binance_spot() {
     exchange binance_spot 's/"minus_one": 0.02/"minus_one": 0/'
     local order=$url/api/v3/order
