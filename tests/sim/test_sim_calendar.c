@@ -160,6 +160,11 @@ static void test_clock_shift_forgets_what_drifted(void **state)
     shifted_ns = clock.drift_from_mono_ns;
     assert_int_equal(offset_at_ns(&clock, shifted_ns), -40 * SIM_NS_PER_MS);
     sim_clock_drift(&clock, 0);
+    clock.drift_ppm = 100000;
+    clock.drift_from_mono_ns -= 1000 * SIM_NS_PER_S;
+    sim_clock_drift(&clock, 0); /* another drift keeps what has drifted */
+    assert_true(offset_at_ns(&clock, shifted_ns) > 99 * SIM_NS_PER_S);
+    sim_clock_shift(&clock, -40);
     assert_true(offset_at_ns(&clock, shifted_ns + 3600 * SIM_NS_PER_S) < -30 * SIM_NS_PER_MS);
 }
 

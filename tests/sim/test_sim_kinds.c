@@ -159,6 +159,7 @@ static void test_sliding_window_is_half_open(void **state)
     assert_false(passes(&rule, 1, 1399));
     assert_true(passes(&rule, 1, 1400));
     assert_int_equal(counter.highest, 3);
+    assert_int_equal(counter.highest_start_ms, 86400000 - 200); /* first seen in (-200, 800] */
     assert_int_equal(counter.violation_cnt, 2);
 }
 
@@ -396,13 +397,15 @@ static void test_bytes_are_paid_afterwards(void **state)
     assert_true(passes(&rule, 1, 0));
     sim_limit_add(&rule, &counter, 999, at_ms(100));
     assert_true(passes(&rule, 1, 200)); /* one byte is left */
+    sim_limit_add(&rule, &counter, 1, at_ms(250));
+    assert_false(passes(&rule, 1, 260)); /* none is */
     sim_limit_add(&rule, &counter, 5000, at_ms(300));
-    assert_int_equal(counter.highest, 5999);
+    assert_int_equal(counter.highest, 6000);
     assert_false(passes(&rule, 1, 400));
     assert_false(passes(&rule, 1, 30100)); /* the 999 are gone, the 5000 are not */
     assert_true(passes(&rule, 1, 30300));
-    assert_int_equal(counter.violation_cnt, 2);
-    assert_int_equal(counter.counted, 5999);
+    assert_int_equal(counter.violation_cnt, 3);
+    assert_int_equal(counter.counted, 6000);
 }
 
 /* ---- partial grants and corrections ---- */
