@@ -22,10 +22,12 @@ static int64_t drifted_ns(const struct sim_clock *clock, int64_t mono_ns)
 static void drift_settle(struct sim_clock *clock, int64_t mono_ns)
 {
     clock->offset_ns += drifted_ns(clock, mono_ns);
+    clock->span_gained_ns += drifted_ns(clock, mono_ns);
     clock->drift_from_mono_ns = mono_ns;
 }
 
-void sim_clock_start(struct sim_clock *clock, int64_t offset_ms, int64_t drift_ppm)
+void sim_clock_start(struct sim_clock *clock, int64_t offset_ms, int64_t drift_ppm,
+                     bool drifts_spans)
 {
     int64_t mono_ns = host_now_ns(CLOCK_MONOTONIC);
 
@@ -33,6 +35,7 @@ void sim_clock_start(struct sim_clock *clock, int64_t offset_ms, int64_t drift_p
         .utc_minus_mono_ns = host_now_ns(CLOCK_REALTIME) - mono_ns,
         .offset_ns = offset_ms * SIM_NS_PER_MS,
         .drift_ppm = drift_ppm,
+        .drifts_spans = drifts_spans,
         .drift_from_mono_ns = mono_ns,
     };
 }
@@ -61,6 +64,8 @@ bool sim_clock_step(struct sim_clock *clock, int64_t step_ms, int64_t after_ms)
 
 struct sim_instant sim_clock_at(struct sim_clock *clock, int64_t mono_ns)
 {
+    int64_t drifted;
+
     for (int i = 0; i < clock->step_cnt;) {
         if (clock->steps[i].at_mono_ns <= mono_ns) {
             clock->offset_ns += clock->steps[i].step_ms * SIM_NS_PER_MS;
@@ -69,10 +74,10 @@ struct sim_instant sim_clock_at(struct sim_clock *clock, int64_t mono_ns)
             i++;
         }
     }
+    drifted = drifted_ns(clock, mono_ns);
     return (struct sim_instant){
-        .utc_ns =
-            mono_ns + clock->utc_minus_mono_ns + clock->offset_ns + drifted_ns(clock, mono_ns),
-        .mono_ns = mono_ns,
+        .utc_ns = mono_ns + clock->utc_minus_mono_ns + clock->offset_ns + drifted,
+        .mono_ns = mono_ns + (clock->drifts_spans ? clock->span_gained_ns + drifted : 0),
     };
 }
 

@@ -27,15 +27,18 @@ struct sim_clock_step {
 };
 
 struct sim_clock {
-    int64_t utc_minus_mono_ns; /* of the host, at start */
-    int64_t offset_ns;         /* of the exchange to the host at drift_from_mono_ns */
-    int64_t drift_ppm;         /* exchange's ns gained in 1 ms of the host, so to speak */
-    int64_t drift_from_mono_ns;
+    int64_t utc_minus_mono_ns;  /* of the host, at start */
+    int64_t offset_ns;          /* of the exchange to the host at drift_from_mono_ns */
+    int64_t drift_ppm;          /* ns gained in 1 ms of the host */
+    bool drifts_spans;          /* its monotonic clock drifts, too: one oscillator for both */
+    int64_t span_gained_ns;     /* by that clock until drift_from_mono_ns */
+    int64_t drift_from_mono_ns; /* of the host */
     struct sim_clock_step steps[SIM_CLOCK_STEP_MAX]; /* to come, in no order */
     int step_cnt;
 };
 
-void sim_clock_start(struct sim_clock *clock, int64_t offset_ms, int64_t drift_ppm);
+void sim_clock_start(struct sim_clock *clock, int64_t offset_ms, int64_t drift_ppm,
+                     bool drifts_spans);
 
 /* Sets the offset anew, from now on: what drift and steps have done is gone. */
 void sim_clock_shift(struct sim_clock *clock, int64_t offset_ms);
@@ -48,8 +51,8 @@ bool sim_clock_step(struct sim_clock *clock, int64_t step_ms, int64_t after_ms);
 
 struct sim_instant sim_clock_now(struct sim_clock *clock);
 
-/* The reading at an instant of CLOCK_MONOTONIC, not before the last reading:
-   sim_clock_now is this at the present. */
+/* The reading at an instant of the host's CLOCK_MONOTONIC, not before the last
+   reading: sim_clock_now is this at the present. */
 struct sim_instant sim_clock_at(struct sim_clock *clock, int64_t mono_ns);
 
 #endif

@@ -151,6 +151,7 @@ static const char *const ban_scope_names[] = {"ip", "key", NULL};
 static const struct sim_field top_fields[] = {
     {"clock_offset_ms", SIM_FIELD_INTEGER, TOP_AT(clock_offset_ms), -3660 * DAY_MS, 3660 * DAY_MS},
     {"clock_drift_ppm", SIM_FIELD_INTEGER, TOP_AT(clock_drift_ppm), -100000, 100000},
+    {"clock_drift_spans", SIM_FIELD_FLAG, TOP_AT(clock_drift_spans)},
     {"limits", SIM_FIELD_JSON, offsetof(struct document, limits)},
     {"ban_after", SIM_FIELD_INTEGER, TOP_AT(ban.after), 0, 1e9},
     {"ban_window_ms", SIM_FIELD_INTEGER, TOP_AT(ban.window_ms), 1, DAY_MS},

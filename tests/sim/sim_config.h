@@ -24,6 +24,7 @@ struct sim_account {
 struct sim_config {
     int64_t clock_offset_ms;
     int64_t clock_drift_ppm;
+    bool clock_drift_spans;
     struct sim_limit_rule limits[SIM_LIMIT_MAX];
     size_t limit_cnt;
     struct sim_ban_rule ban;

@@ -147,7 +147,8 @@ bool sim_serve(const struct sim_config *config, const struct sockaddr_in *addres
     sim->config = *config;
     sim->faults = config->faults;
     sim->random_state = (uint64_t)config->seed * 2 + 1; /* xorshift never leaves zero */
-    sim_clock_start(&sim->clock, config->clock_offset_ms, config->clock_drift_ppm);
+    sim_clock_start(&sim->clock, config->clock_offset_ms, config->clock_drift_ppm,
+                    config->clock_drift_spans);
     sim_exchange_open(&sim->exchange, &sim->config, sim_clock_now(&sim->clock));
     daemon = sim_http_start(sim, listen_fd);
     if (daemon) {

@@ -137,7 +137,7 @@ static void test_clock_drifts(void **state)
     int64_t began_ns;
 
     (void)state;
-    sim_clock_start(&clock, 250, 200);
+    sim_clock_start(&clock, 250, 200, false);
     began_ns = clock.drift_from_mono_ns;
     assert_int_equal(offset_at_ns(&clock, began_ns), 250 * SIM_NS_PER_MS);
     assert_int_equal(offset_at_ns(&clock, began_ns + SIM_NS_PER_S), 250200000);
@@ -154,7 +154,7 @@ static void test_clock_shift_forgets_what_drifted(void **state)
     int64_t shifted_ns;
 
     (void)state;
-    sim_clock_start(&clock, 0, 100000);
+    sim_clock_start(&clock, 0, 100000, false);
     clock.drift_from_mono_ns -= 1000 * SIM_NS_PER_S; /* 100 s have drifted */
     sim_clock_shift(&clock, -40);
     shifted_ns = clock.drift_from_mono_ns;
@@ -168,13 +168,38 @@ static void test_clock_shift_forgets_what_drifted(void **state)
     assert_true(offset_at_ns(&clock, shifted_ns + 3600 * SIM_NS_PER_S) < -30 * SIM_NS_PER_MS);
 }
 
+/* A slow oscillator: a second of the exchange lasts longer, for sliding windows too. */
+static void test_clock_may_drift_its_spans(void **state)
+{
+    struct sim_limit_rule rule = {.kind = SIM_SLIDING_WINDOW, .quota = 1, .window_ms = 1000};
+    struct sim_limit_count count = {0};
+    struct sim_clock clock;
+    int64_t began_ns;
+
+    (void)state;
+    sim_clock_start(&clock, 0, -200, true);
+    began_ns = clock.drift_from_mono_ns;
+    assert_false(sim_limit_count(&rule, &count, 1, sim_clock_at(&clock, began_ns)).refused);
+    assert_true(
+        sim_limit_count(&rule, &count, 1, sim_clock_at(&clock, began_ns + 1000000000)).refused);
+    assert_false(
+        sim_limit_count(&rule, &count, 1, sim_clock_at(&clock, began_ns + 1000200041)).refused);
+    sim_limit_close(&count);
+    /* What was gained stays, or the exchange's own time would jump. */
+    clock.drift_from_mono_ns -= 1000 * SIM_NS_PER_S;
+    began_ns = sim_clock_at(&clock, began_ns).mono_ns;
+    sim_clock_drift(&clock, 0);
+    assert_true(sim_clock_at(&clock, clock.drift_from_mono_ns).mono_ns >= began_ns);
+    assert_true(clock.span_gained_ns < -199000000);
+}
+
 static void test_clock_steps_when_it_is_time(void **state)
 {
     struct sim_clock clock;
     int64_t at_ns;
 
     (void)state;
-    sim_clock_start(&clock, 0, 0);
+    sim_clock_start(&clock, 0, 0, false);
     assert_true(sim_clock_step(&clock, -500, 3000));
     assert_true(sim_clock_step(&clock, 700, 5000));
     at_ns = clock.steps[0].at_mono_ns;
@@ -200,6 +225,7 @@ int main(void)
         cmocka_unit_test(test_month_is_one_window_of_the_counter),
         cmocka_unit_test(test_clock_drifts),
         cmocka_unit_test(test_clock_shift_forgets_what_drifted),
+        cmocka_unit_test(test_clock_may_drift_its_spans),
         cmocka_unit_test(test_clock_steps_when_it_is_time),
     };
 
