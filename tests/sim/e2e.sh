@@ -164,4 +164,15 @@ test_latency() {
     is 'SIGTERM ends it, calls waiting or not' "$sim_rc $(cat "$work/err")" '0 '
 }
 
+# Out and back are drawn apart, from their own ranges.
+test_asymmetric_jitter() {
+    sim_start "{\"count_delay_ms\": 10, \"count_jitter_ms\": 190, \"latency_ms\": 5, \"seed\": 7, \"limits\": [$weight]}"
+    local i least_ms most_ms
+    for i in $(seq 20); do get -o /dev/null -w '%{time_starttransfer}\n' "$url/bytes/$i"; done >"$work/times"
+    least_ms=$(sort -n "$work/times" | head -1 | awk '{print int($1 * 1000)}')
+    most_ms=$(sort -n "$work/times" | tail -1 | awk '{print int($1 * 1000)}')
+    is "none below both floors (least $least_ms ms)" $((least_ms >= 15)) 1
+    is "and not all the same (most $most_ms ms)" $((most_ms - least_ms > 50)) 1
+}
+
 tests_run

@@ -285,6 +285,38 @@ static void test_decay_falls_in_steps(void **state)
     assert_int_equal(used_at(&rule, 4000), 15); /* as a whole number, rounded up */
 }
 
+/* Tick by tick, in hundredths: Kraken Intermediate, 125 and 2.34 per second. */
+static void test_decay_against_brute_force(void **state)
+{
+    enum { CALL_CNT = 3000, SEED = 20261124, MOST = 12500, PER_TICK = 234 };
+    struct sim_limit_rule rule = {
+        .kind = SIM_DECAY, .quota = 125, .decay_per_s = 2.34, .step_ms = 1000};
+    int64_t hundredths = 0;
+    int64_t now_ms = 12345;
+    int64_t refused_cnt = 0;
+    unsigned seed = SEED;
+
+    (void)state;
+    printf("seed %u\n", seed);
+    for (int i = 0; i < CALL_CNT; i++) {
+        int64_t cost = rand_r(&seed) % 9 + 1;
+
+        for (int64_t wait = rand_r(&seed) % 4000; wait > 0; wait--) {
+            now_ms++;
+            if (now_ms % 1000 == 0) {
+                hundredths = hundredths > PER_TICK ? hundredths - PER_TICK : 0;
+            }
+        }
+        bool fits = hundredths + cost * 100 <= MOST;
+        assert_int_equal(passes(&rule, cost, now_ms), fits);
+        hundredths += fits ? cost * 100 : 0;
+        refused_cnt += !fits;
+        assert_true(fabs(counter.level - (double)hundredths / 100) < 1e-6);
+    }
+    assert_int_equal(counter.violation_cnt, refused_cnt);
+    assert_true(refused_cnt > 50 && refused_cnt < CALL_CNT / 2);
+}
+
 static void test_decay_stops_at_zero(void **state)
 {
     struct sim_limit_rule rule = {
@@ -346,6 +378,36 @@ static void test_bucket_excess(void **state)
     assert_true(fabs(counter.excess_max - 4.0) < 1e-9);
     assert_true(passes(&rule, 1, 2000));
     assert_true(fabs(counter.excess_max - 4.0) < 1e-9);
+}
+
+/* By the definition: over all pairs of arrivals, in whole thousandths. */
+static void test_bucket_excess_against_brute_force(void **state)
+{
+    enum { CALL_CNT = 600, SEED = 20261123, BURST = 15, PER_S = 10 };
+    static int64_t times_ms[CALL_CNT];
+    static int64_t costs[CALL_CNT];
+    struct sim_limit_rule rule = {.kind = SIM_TOKEN_BUCKET, .quota = BURST, .refill_per_s = PER_S};
+    int64_t excess_max = 0;
+    unsigned seed = SEED;
+
+    (void)state;
+    printf("seed %u\n", seed);
+    for (int i = 0; i < CALL_CNT; i++) {
+        int64_t sum = 0;
+
+        times_ms[i] = (i ? times_ms[i - 1] : 0) + rand_r(&seed) % 600;
+        costs[i] = 1 + rand_r(&seed) % 6;
+        sim_limit_count(&rule, &counter, costs[i], at_ms(times_ms[i]));
+        for (int from = i; from >= 0; from--) {
+            int64_t excess;
+
+            sum += costs[from] * 1000;
+            excess = sum - BURST * 1000 - PER_S * (times_ms[i] - times_ms[from]);
+            excess_max = excess > excess_max ? excess : excess_max;
+        }
+        assert_true(fabs(counter.excess_max - (double)excess_max / 1000) < 1e-6);
+    }
+    assert_true(excess_max > 1000);
 }
 
 static void test_bucket_share(void **state)
@@ -543,10 +605,12 @@ int main(void)
         ON_COUNTER(test_sliding_share_is_of_whole_tiles),
         ON_COUNTER(test_sliding_window_against_brute_force),
         ON_COUNTER(test_decay_falls_in_steps),
+        ON_COUNTER(test_decay_against_brute_force),
         ON_COUNTER(test_decay_stops_at_zero),
         ON_COUNTER(test_decay_without_steps_is_a_bucket),
         ON_COUNTER(test_forced_call_passes_the_maximum),
         ON_COUNTER(test_bucket_excess),
+        ON_COUNTER(test_bucket_excess_against_brute_force),
         ON_COUNTER(test_bucket_share),
         ON_COUNTER(test_concurrency_counts_what_is_in_progress),
         ON_COUNTER(test_concurrency_share_is_the_mean),
