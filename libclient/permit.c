@@ -11,7 +11,7 @@
 #define DECISION_NS (10 * WEIR_NS_PER_MS)
 /* ... and one that weir itself ends soon: a word under repair, a clock that is being re-aligned. */
 #define REPAIR_NS (200 * WEIR_NS_PER_US)
-/* A pause without a Retry-After. */
+/* A pause without a Retry-After; the worker makes it longer where it escalates. */
 #define PAUSE_DEFAULT_NS WEIR_NS_PER_S
 
 int weir_permit_try(struct weir *w, weir_route_id route, weir_scope_id scope,
@@ -60,12 +60,15 @@ static int look(const struct waiter *t)
     return weir_permit_look(&t->w->view, t->route, t->scope, t->units, t->priority, t->permit);
 }
 
-/* When to ask again after this refusal; `*promised` says that asking earlier is pointless unless the bell rings. */
+/*
+ * When to ask again after this refusal; `*promised` says that asking earlier is pointless unless the bell rings. A reopening is no promise: the probe's
+ * answer may come long before its lease ends, and rings.
+ */
 static uint64_t ask_again_ns(const struct weir_denial *d, uint64_t now_ns, bool *promised)
 {
     *promised = d->earliest_ns != UINT64_MAX &&
                 (d->reason == WEIR_REASON_LIMIT_FULL || d->reason == WEIR_REASON_PAUSED);
-    if (*promised) {
+    if (*promised || (d->reason == WEIR_REASON_REOPENING && d->earliest_ns > now_ns)) {
         return d->earliest_ns;
     }
     bool brief = d->reason == WEIR_REASON_CLOCK_MOVING || d->reason == WEIR_REASON_LIMIT_DAMAGED;
@@ -148,9 +151,9 @@ static uint32_t pause_cause(uint32_t status)
                                             : WEIR_PAUSE_NONE;
 }
 
-/* The exchange said stop: nobody calls this provider for a while. */
-static int pause_report(struct weir *w, const struct weir_permit *permit, uint32_t cause,
-                        uint64_t retry_after_ns)
+/* An answer came: either it said stop, and nobody calls this provider for a while, or it may open the way back from such a pause. */
+static int hold_tell(struct weir *w, const struct weir_permit *permit,
+                     const struct weir_outcome *outcome)
 {
     struct weir_permit_view *view = &w->view;
     int rc = weir_permit_refresh(view);
@@ -160,12 +163,28 @@ static int pause_report(struct weir *w, const struct weir_permit *permit, uint32
     if (permit->route >= view->tables.route_cnt) {
         return WEIR_E_ARGUMENT;
     }
-    uint64_t pause_ns = retry_after_ns != 0 ? retry_after_ns : PAUSE_DEFAULT_NS;
+    uint32_t provider = view->tables.route[permit->route].provider;
+    uint32_t cause = pause_cause(outcome->status);
+    if (WEIR_LIKELY(cause == WEIR_PAUSE_NONE)) {
+        weir_hold_answered(view, provider, permit);
+        return WEIR_OK;
+    }
+    uint64_t pause_ns = outcome->retry_after_ns != 0 ? outcome->retry_after_ns : PAUSE_DEFAULT_NS;
     pause_ns = weir_min_u64(pause_ns, WEIR_PAUSE_TRADER_MAX_NS);
-    struct weir_shm_pause *pause = &view->pause[view->tables.route[permit->route].provider];
-    (void)weir_pause_extend(&pause->word, weir_now_ns(w) + pause_ns, cause,
-                            permit->pause_generation);
+    (void)weir_hold_throttled(view, provider, permit, weir_now_ns(w) + pause_ns,
+                              (enum weir_pause_cause)cause);
     return WEIR_OK;
+}
+
+/* Nobody knows what became of it: if it was the probe of a reopening another one may try. */
+static int hold_let_go(struct weir *w, const struct weir_permit *permit)
+{
+    struct weir_permit_view *view = &w->view;
+    int rc = weir_permit_refresh(view);
+    if (rc == WEIR_OK && permit->route < view->tables.route_cnt) {
+        weir_hold_unanswered(view, view->tables.route[permit->route].provider, permit);
+    }
+    return rc;
 }
 
 static int answered(struct weir *w, struct weir_permit *permit, const struct weir_outcome *outcome)
@@ -197,13 +216,12 @@ int weir_permit_settle(struct weir *w, struct weir_permit *permit,
     if (outcome->kind == WEIR_OUTCOME_NOT_SENT) {
         rc = weir_permit_give(&w->view, permit);
     } else if (outcome->kind == WEIR_OUTCOME_ANSWERED) {
-        uint32_t cause = pause_cause(outcome->status);
-        if (cause != WEIR_PAUSE_NONE) {
-            rc = pause_report(w, permit, cause, outcome->retry_after_ns);
-        }
+        rc = hold_tell(w, permit, outcome);
         rc = rc != WEIR_OK ? rc : answered(w, permit, outcome);
     } else {
-        rc = weir_permit_end(&w->view, permit, NULL); /* the charge stays, what is held is let go */
+        rc = hold_let_go(w, permit);
+        /* the charge stays, what is held is let go */
+        rc = rc != WEIR_OK ? rc : weir_permit_end(&w->view, permit, NULL);
     }
     if (rc == WEIR_OK) {
         permit->state = WEIR_PERMIT_SETTLED;

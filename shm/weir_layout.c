@@ -30,6 +30,7 @@ WHOLE_LINES(weir_shm_wake);
 WHOLE_LINES(weir_shm_meter_head);
 WHOLE_LINES(weir_shm_slot);
 WHOLE_LINES(weir_shm_ledger);
+WHOLE_LINES(weir_shm_backoff);
 static_assert(sizeof(struct weir_shm_request) == WEIR_LINE_BYTES, "a request is one line");
 static_assert(sizeof(struct weir_shm_response) == WEIR_LINE_BYTES, "a response is one line");
 static_assert(offsetof(struct weir_shm_provider, throttled) == WEIR_LINE_BYTES,
@@ -123,6 +124,12 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_provider, clock_samples),
     F(weir_shm_provider, clock_realigned),
     F(weir_shm_provider, traders_pause),
+    F(weir_shm_provider, reopen),
+    F(weir_shm_provider, backoff_until_ns),
+    F(weir_shm_provider, backoff_last_ns),
+    F(weir_shm_provider, backoff_steps),
+    F(weir_shm_provider, backoff_level),
+    F(weir_shm_provider, backoff_cause),
     F(weir_shm_provider, reserved2),
     T(weir_shm_foreign),
     F(weir_shm_foreign, word),
@@ -197,6 +204,8 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_provider_row, jitter_ns),
     F(weir_shm_provider_row, slack_ns),
     F(weir_shm_provider_row, scope_cnt),
+    F(weir_shm_provider_row, reopen_lease_ns),
+    F(weir_shm_provider_row, reopen_step_ns),
     F(weir_shm_provider_row, reserved),
     T(weir_shm_limit_row),
     F(weir_shm_limit_row, kind),
@@ -273,6 +282,7 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_pause, word),
     F(weir_shm_pause, changed),
     F(weir_shm_pause, waiters),
+    F(weir_shm_pause, reopen),
     F(weir_shm_pause, reserved),
     T(weir_shm_wake),
     F(weir_shm_wake, done),
@@ -352,6 +362,17 @@ const struct weir_layout_field weir_layout_fields[] = {
     T(weir_shm_ledger),
     F(weir_shm_ledger, correlation_next),
     F(weir_shm_ledger, reserved),
+    T(weir_shm_backoff),
+    F(weir_shm_backoff, until_ns),
+    F(weir_shm_backoff, last_ns),
+    F(weir_shm_backoff, resumed_ns),
+    F(weir_shm_backoff, operator_until_ns),
+    F(weir_shm_backoff, steps),
+    F(weir_shm_backoff, level),
+    F(weir_shm_backoff, cause),
+    F(weir_shm_backoff, generation),
+    F(weir_shm_backoff, traders_generation),
+    F(weir_shm_backoff, reserved),
     T(weir_shm_clock),
     F(weir_shm_clock, seq),
     F(weir_shm_clock, anchor),
@@ -395,7 +416,8 @@ const char *weir_section_name(uint32_t kind)
         "-",        "gate",       "supervisor", "worker",     "clock",    "need_wakeup", "block",
         "provider", "foreign",    "limit",      "route",      "endpoint", "ring_head",   "client",
         "tables",   "limit_word", "pause",      "ring",       "wake",     "meter",       "slot",
-        "request",  "response",   "shadow",     "limit_view", "ledger",   "cell"};
+        "request",  "response",   "shadow",     "limit_view", "ledger",   "cell",
+        "backoff"};
     static_assert(WEIR_ARRAY_CNT(names) == WEIR_SECTION_CNT, "one text per kind");
     return kind < WEIR_ARRAY_CNT(names) ? names[kind] : "?";
 }

@@ -14,7 +14,7 @@
  *   arena i  writers: client i, worker                 readers: the same
  *     header | wake | meter[thread] | slot[] | request bytes[] | response pool
  *   ledger   writer and reader: worker                 survives it, never leaves the broker
- *     header | counters | limit_word[], cell[] (its own charges)
+ *     header | counters | limit_word[], cell[] (its own charges) | backoff[provider]
  *   shadow i writer and reader: worker                 as the ledger, one per client
  *     header | shadow[slot]
  *
@@ -88,6 +88,7 @@ enum weir_section_kind {
     WEIR_SECTION_LIMIT_VIEW = 24,
     WEIR_SECTION_LEDGER = 25,
     WEIR_SECTION_CELL = 26,
+    WEIR_SECTION_BACKOFF = 27,
     WEIR_SECTION_CNT
 };
 
@@ -205,7 +206,14 @@ struct weir_shm_provider {
     uint64_t clock_samples;
     uint64_t clock_realigned;
     uint64_t traders_pause; /* copy of the pause word in permits (weir_pause.h) */
-    uint64_t reserved2[11];
+    uint64_t reopen;        /* copy of the reopening word in permits (weir_reopen.h) */
+    /* copies out of struct weir_shm_backoff */
+    uint64_t backoff_until_ns;
+    uint64_t backoff_last_ns;
+    uint64_t backoff_steps;
+    uint32_t backoff_level;
+    uint32_t backoff_cause;
+    uint64_t reserved2[6];
 } WEIR_ALIGN_LINE;
 
 /* What others used of a limit, as the server's headers show it: window:32 | units:32. Writer: worker. One per limit word. */
@@ -318,7 +326,9 @@ struct weir_shm_provider_row {
     uint64_t jitter_ns;                      /* configured: slack + way */
     uint64_t slack_ns;                       /* a permit must be written to the wire within this */
     uint32_t scope_cnt[WEIR_SCOPE_KIND_CNT]; /* values of each kind; at least 1 */
-    uint64_t reserved[4];
+    uint64_t reopen_lease_ns; /* so long a probe may go without an answer (weir_reopen.h) */
+    uint64_t reopen_step_ns;  /* length of one step of the ramp behind it */
+    uint64_t reserved[2];
 } WEIR_ALIGN_LINE;
 
 /* Line 0 and 1 are what a permit reads; line 2 is for people. */
@@ -443,7 +453,8 @@ struct weir_shm_pause {
     uint64_t word;    /* weir_pause.h */
     uint32_t changed; /* futex: goes up at refunds, resumes and reloads while somebody waits */
     uint32_t waiters; /* hint: somebody sleeps on `changed` */
-    uint64_t reserved[14];
+    uint64_t reopen;  /* weir_reopen.h: the way back from a pause to the full rate */
+    uint64_t reserved[13];
 } WEIR_ALIGN_LINE;
 
 /* ------------------------------------------------------------------------------------------------ arena */
@@ -560,6 +571,23 @@ struct weir_shm_shadow {
 struct weir_shm_ledger {
     uint64_t correlation_next;
     uint64_t reserved[15];
+} WEIR_ALIGN_LINE;
+
+/*
+ * Per provider: what the broker remembers of being told to stop (broker/backoff.h). Writer: worker. `until_ns` is stored first: a worker that
+ * dies in the middle leaves the pause, and at worst a level that is one too low. The next worker restores the board's pause from here.
+ */
+struct weir_shm_backoff {
+    uint64_t until_ns;           /* end of the last pause that a throttle began; 0 = never one */
+    uint64_t last_ns;            /* when the last step was counted */
+    uint64_t resumed_ns;         /* the last resume by an operator */
+    uint64_t operator_until_ns;  /* end of an operator's pause; 0 = none */
+    uint64_t steps;              /* counted in all */
+    uint32_t level;              /* of the backoff; 0 = it begins at its base */
+    uint32_t cause;              /* enum weir_pause_cause, of `until_ns` */
+    uint32_t generation;         /* goes up at each step and each resume */
+    uint32_t traders_generation; /* of the pause word in permits, as last looked at */
+    uint64_t reserved[9];
 } WEIR_ALIGN_LINE;
 
 /* ------------------------------------------------------------------------------------------------ table of the layout */

@@ -26,6 +26,7 @@ struct attempt {
     struct weir_limit_time time;
     uint64_t clock_seq;
     uint64_t pause_word;
+    uint32_t held;        /* not 0: the provider is being reopened, and a place has to be claimed */
     uint64_t earliest_ns; /* of the limit that refused */
     uint64_t owner;       /* of the units that this permit holds */
     struct step step[WEIR_PERMIT_LIMITS_MAX];
@@ -116,10 +117,26 @@ static int deny(struct weir_permit *permit, uint32_t reason, uint32_t limit, uin
     return WEIR_DENIED;
 }
 
+static int deny_held(enum weir_hold hold, uint64_t earliest_ns, struct weir_permit *permit)
+{
+    return deny(permit, hold == WEIR_HOLD_PAUSED ? WEIR_REASON_PAUSED : WEIR_REASON_REOPENING,
+                UINT32_MAX, earliest_ns);
+}
+
+/* A pause holds, or has held and the provider is being reopened. Only a look: what the limits refuse must not cost a place. */
+static int gate_held(struct weir_permit_view *view, uint32_t provider, struct attempt *a,
+                     struct weir_permit *permit)
+{
+    uint64_t earliest_ns = 0;
+    enum weir_hold hold = weir_hold_look(view, provider, &earliest_ns);
+    a->held = hold == WEIR_HOLD_CLAIM;
+    return hold == WEIR_HOLD_NONE || hold == WEIR_HOLD_CLAIM ? WEIR_OK
+                                                             : deny_held(hold, earliest_ns, permit);
+}
+
 /* What stands before any limit: lease, block, pauses. */
-WEIR_INLINE int gate_check(const struct weir_permit_view *view,
-                           const struct weir_shm_route_row *route, struct attempt *a,
-                           struct weir_permit *permit)
+WEIR_INLINE int gate_check(struct weir_permit_view *view, const struct weir_shm_route_row *route,
+                           struct attempt *a, struct weir_permit *permit)
 {
     uint64_t now_ns = a->time.now_ns;
     /* relaxed: an older lease ends earlier, so staleness is on the safe side */
@@ -131,15 +148,13 @@ WEIR_INLINE int gate_check(const struct weir_permit_view *view,
                        weir_load_relaxed_u32(view->block)) != 0)) {
         return deny(permit, WEIR_REASON_BLOCKED, UINT32_MAX, UINT64_MAX);
     }
-    /* relaxed, both: nothing is read behind a pause but the pause */
+    /* relaxed, both: nothing is read behind a pause but the pause; whatever is not 0 is read again */
     a->pause_word = weir_load_relaxed_u64(&view->pause[route->provider].word);
     uint64_t board = weir_load_relaxed_u64(&view->provider[route->provider].pause);
-    if (weir_pause_holds(a->pause_word, now_ns) || weir_pause_holds(board, now_ns)) {
-        uint64_t until_ns =
-            weir_max_u64(weir_pause_until_ns(a->pause_word), weir_pause_until_ns(board));
-        return deny(permit, WEIR_REASON_PAUSED, UINT32_MAX, until_ns);
-    }
-    return WEIR_OK;
+    a->held = 0;
+    return WEIR_LIKELY(weir_hold_open(a->pause_word, board))
+               ? WEIR_OK
+               : gate_held(view, route->provider, a, permit);
 }
 
 /* Read the clock of this attempt. */
@@ -441,6 +456,24 @@ WEIR_INLINE void permit_fill(struct weir_permit_view *view, weir_route_id id,
     }
 }
 
+/*
+ * All is charged; the provider is being reopened: take the place that the gate saw, or give everything back. WEIR_CONTENDED: start over. Last, so that
+ * whoever has claimed the probe does hold a permit.
+ */
+static int place_claim(struct weir_permit_view *view, const struct weir_shm_route_row *route,
+                       struct attempt *a, struct weir_permit *permit)
+{
+    uint32_t generation = 0;
+    uint64_t earliest_ns = 0;
+    enum weir_hold hold = weir_hold_claim(view, route->provider, &generation, &earliest_ns);
+    if (hold == WEIR_HOLD_CLAIM || hold == WEIR_HOLD_NONE) {
+        a->held = generation;
+        return WEIR_OK;
+    }
+    roll_back(view, route, a, (1U << route->limit_cnt) - 1U);
+    return hold == WEIR_HOLD_CONTENDED ? WEIR_CONTENDED : deny_held(hold, earliest_ns, permit);
+}
+
 /* The attempts of one call; with `look` only pass 1, and nothing is counted. */
 WEIR_INLINE int attempts(struct weir_permit_view *view, weir_route_id id, const struct ask *ask,
                          bool look, struct weir_permit *permit)
@@ -467,8 +500,15 @@ WEIR_INLINE int attempts(struct weir_permit_view *view, weir_route_id id, const 
             return WEIR_OK;
         }
         if (WEIR_LIKELY(verdict == WEIR_LIMIT_YES && pass_two(view, ask, &a, scarcest))) {
-            permit_fill(view, id, ask->route, &a, ask->priority, permit);
-            return WEIR_OK;
+            bool held = a.held != 0;
+            rc = WEIR_UNLIKELY(held) ? place_claim(view, ask->route, &a, permit) : WEIR_OK;
+            if (WEIR_LIKELY(rc == WEIR_OK)) {
+                permit_fill(view, id, ask->route, &a, ask->priority, permit);
+                permit->pause_generation = WEIR_UNLIKELY(held) ? a.held : permit->pause_generation;
+            }
+            if (WEIR_LIKELY(rc != WEIR_CONTENDED)) {
+                return rc;
+            }
         }
     }
     if (verdict == WEIR_LIMIT_AGAIN) {
@@ -589,6 +629,9 @@ static int correct_check(struct weir_permit_view *view, struct weir_permit *perm
         }
     }
     permit->state = WEIR_PERMIT_SETTLED;
+    if (!made && permit->route < view->tables.route_cnt) {
+        weir_hold_unanswered(view, view->tables.route[permit->route].provider, permit);
+    }
     return WEIR_OK;
 }
 

@@ -3,7 +3,8 @@
  *
  * Two passes. Pass 1 reads every word and refuses without writing anything, so a full limit never disturbs callers of
  * another. Pass 2 charges by CAS, scarcest limit first; if one refuses now, what was taken is given back and pass 1 starts again, at most
- * WEIR_PERMIT_ATTEMPTS times. Between them stand the gate (lease, block), the pauses, and the provider's clock.
+ * WEIR_PERMIT_ATTEMPTS times. Before them stand the gate (lease, block), the pauses and the way back from them (weir_hold.h), and the provider's
+ * clock; a place in a reopening is claimed last, behind all charges.
  *
  *   writers  any number of traders and the worker, on the limit words, by CAS
  *   dies between two CASes   what was charged stays charged: too few permits for one window, never too many. The worker counts it
@@ -21,8 +22,8 @@
 #ifndef WEIR_PERMIT_H
 #define WEIR_PERMIT_H
 
+#include "weir_hold.h"
 #include "weir_limit.h"
-#include "weir_pause.h"
 #include "weir_tables.h"
 
 #define WEIR_PERMIT_ATTEMPTS 4
@@ -60,7 +61,9 @@ struct weir_permit_view {
     uint64_t owner;                           /* of units held by this thread: weir_owner_make */
     uint32_t serial;                          /* of its permits that hold units */
     struct weir_shm_pause *pause;             /* [provider], permits */
-    const void *tables_base;                  /* section TABLES */
+    /* the worker's private account: pauses hold, but the places of a reopening are the shared words' to give */
+    bool account_only;
+    const void *tables_base; /* section TABLES */
     uint32_t tables_cnt;
     uint64_t tables_stride_bytes;
     struct weir_tables_bounds bounds;

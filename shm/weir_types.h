@@ -99,6 +99,8 @@ enum weir_reason {
     WEIR_REASON_LIMIT_DAMAGED = 5,
     /* the provider's clock is being re-aligned: a matter of microseconds */
     WEIR_REASON_CLOCK_MOVING = 6,
+    /* a pause is over, and permits come back in steps: one call tries first, the others wait for its answer or for the next step */
+    WEIR_REASON_REOPENING = 7,
 };
 
 /* A refusal: which limit, and the earliest instant at which the same call could pass if nobody else came first. */
@@ -191,7 +193,8 @@ struct weir_permit {
     uint64_t use_by_ns;
     struct weir_denial denial; /* filled with the answer WEIR_DENIED */
     uint32_t route;
-    uint32_t pause_generation; /* a late 429 of this permit does not pause again after a resume */
+    /* generation:20, so that a late 429 of this permit does not pause again; probe's ticket:11; it is the probe:1 */
+    uint32_t pause_generation;
     uint8_t state;             /* 0 none, 1 granted, 2 settled, 3 sent */
     uint8_t priority;
     uint16_t charge_cnt;

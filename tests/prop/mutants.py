@@ -64,7 +64,7 @@ def main():
                 (shm / file).write_text(text.replace(old, new))
             exe = f"{tmp}/prop"
             sources = [str(root / "tests/prop/prop_permit.c"), str(root / "tests/prop/prop_judge.c"), str(root / "tests/support/fixture.c")]
-            sources += [str(shm / f"weir_{n}.c") for n in ("limit", "limit_repair", "permit", "tables", "clock", "sliding", "concurrency")]
+            sources += [str(shm / f"weir_{n}.c") for n in ("limit", "limit_repair", "permit", "tables", "clock", "sliding", "concurrency", "hold")]
             subprocess.run([cc, "-std=gnu11", "-O1", "-w", "-D_GNU_SOURCE", "-DWEIR_WEAVE_HOOKS", "-fno-strict-aliasing",
                             f"-I{shm}", f"-I{root}/tests/support", f"-I{root}/tests/prop", *sources, "-lxxhash", "-o", exe], check=True)
             kind = next((k for f, k in KINDS.items() if edits[0].startswith(f)), "0")

@@ -123,7 +123,9 @@ void fixture_tables_publish(struct fixture *f, uint32_t generation)
                                                .limit_cnt = spec->limit_cnt,
                                                .route_cnt = spec->route_cnt,
                                                .jitter_ns = spec->jitter_ns,
-                                               .slack_ns = spec->slack_ns};
+                                               .slack_ns = spec->slack_ns,
+                                               .reopen_lease_ns = spec->reopen_lease_ns,
+                                               .reopen_step_ns = spec->reopen_step_ns};
     block->limit_cnt = spec->limit_cnt;
     block->limit_off_bytes = off;
     uint32_t word = 0;

@@ -36,6 +36,8 @@ struct fixture_route {
 struct fixture_spec {
     uint64_t jitter_ns;
     uint64_t slack_ns;
+    uint64_t reopen_lease_ns;
+    uint64_t reopen_step_ns;
     uint32_t limit_cnt;
     uint32_t route_cnt;
     struct fixture_limit limit[FIXTURE_LIMITS];

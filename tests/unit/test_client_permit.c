@@ -179,8 +179,8 @@ static void woken_early(void **state)
     /* A resume. */
     h.units = NULL;
     h.what = resume;
-    assert_true(weir_pause_extend(&s->f.pause->word, weir_now_ns(s->w) + 30 * WEIR_NS_PER_S,
-                                  WEIR_PAUSE_OPERATOR, 0));
+    (void)weir_pause_begin(&s->f.pause->word, weir_now_ns(s->w) + 30 * WEIR_NS_PER_S,
+                           WEIR_PAUSE_OPERATOR);
     assert_true(wait_while(s, &h, 60 * WEIR_NS_PER_S, WEIR_OK) < 5 * WEIR_NS_PER_S);
     /* A block ends: nobody rings, so it is asked again. */
     h.what = unblock;

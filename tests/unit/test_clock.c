@@ -156,17 +156,38 @@ static void test_pause(void **state)
     (void)state;
     uint64_t word = weir_pause_make(0, WEIR_PAUSE_NONE, 5);
     uint64_t t = 100 * WEIR_NS_PER_S;
-    assert_false(weir_pause_extend(&word, t, WEIR_PAUSE_THROTTLED, 4)); /* a late 429 */
-    assert_true(weir_pause_extend(&word, t, WEIR_PAUSE_THROTTLED, 5));
+    /* A late 429: its permit bears an older generation, and no pause holds. */
+    assert_int_equal(weir_pause_tell(&word, t, WEIR_PAUSE_THROTTLED, 4, 1), WEIR_PAUSE_LATE);
+    assert_int_equal(weir_pause_tell(&word, t, WEIR_PAUSE_THROTTLED, 5, 1), WEIR_PAUSE_BEGUN);
+    assert_int_equal(weir_pause_generation(word), 6);
     assert_true(weir_pause_holds(word, t - 1));
     assert_in_range(weir_pause_until_ns(word), t, t + (UINT64_C(1) << WEIR_PAUSE_TICK_BITS));
+    /* The rest of the burst: never shorter, perhaps longer, and no new generation. */
     uint64_t held = word;
-    assert_true(weir_pause_extend(&word, t - 1, WEIR_PAUSE_BANNED, 5)); /* never shorter */
+    assert_int_equal(weir_pause_tell(&word, t - 1, WEIR_PAUSE_BANNED, 5, 2), WEIR_PAUSE_SAME);
     assert_true(word == held);
-    assert_true(weir_pause_extend(&word, UINT64_MAX, WEIR_PAUSE_OPERATOR, 5));
+    assert_int_equal(weir_pause_tell(&word, 2 * t, WEIR_PAUSE_BANNED, 5, 2), WEIR_PAUSE_SAME);
+    assert_in_range(weir_pause_until_ns(word), 2 * t, 2 * t + (1U << WEIR_PAUSE_TICK_BITS));
+    assert_int_equal(weir_pause_cause(word), WEIR_PAUSE_BANNED);
+    assert_int_equal(weir_pause_generation(word), 6);
+    /* When it is over, what is left of the burst changes nothing; a call that left behind it does. */
+    assert_int_equal(weir_pause_tell(&word, 9 * t, WEIR_PAUSE_BANNED, 5, 3 * t), WEIR_PAUSE_LATE);
+    assert_int_equal(weir_pause_tell(&word, 4 * t, WEIR_PAUSE_THROTTLED, 6, 3 * t),
+                     WEIR_PAUSE_BEGUN);
+    assert_int_equal(weir_pause_generation(word), 7);
+    assert_int_equal(weir_pause_begin(&word, UINT64_MAX, WEIR_PAUSE_OPERATOR), 8);
     assert_int_equal(weir_pause_until_ns(word), WEIR_PAUSE_UNTIL_MAX_NS);
     assert_int_equal(weir_pause_cause(word), WEIR_PAUSE_OPERATOR);
-    assert_int_equal(weir_pause_generation(word), 5);
+    assert_int_equal(weir_pause_begin(&word, t, WEIR_PAUSE_BANNED), 9); /* shorter: as it was */
+    assert_int_equal(weir_pause_cause(word), WEIR_PAUSE_OPERATOR);
+    word = weir_pause_make(t, WEIR_PAUSE_THROTTLED, 5);
+    held = word;
+    word = weir_pause_make(t, WEIR_PAUSE_THROTTLED, 6);
+    assert_false(weir_pause_clear(&word, held)); /* somebody was told meanwhile */
+    held = word;
+    assert_true(weir_pause_clear(&word, held));
+    assert_true(word == weir_pause_make(0, WEIR_PAUSE_NONE, 6));
+    word = weir_pause_make(t, WEIR_PAUSE_THROTTLED, 5);
     weir_pause_resume(&word);
     assert_false(weir_pause_holds(word, 0));
     assert_int_equal(weir_pause_generation(word), 6);
