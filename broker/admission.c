@@ -30,6 +30,7 @@
 #endif
 
 #define HELLO_MAX_NS        (1 * WEIR_NS_PER_S)
+#define OPERATION_MAX_NS    (10 * WEIR_NS_PER_S) /* a worker that is stopped does not answer */
 #define SLOTS_DEFAULT       64U
 #define REQUEST_DEFAULT     2048U
 #define ARENA_DEFAULT_BYTES (UINT64_C(1) << 20)
@@ -474,7 +475,12 @@ enum admission_event admission_read(struct admission *a, struct peer *p, int wor
 {
     struct asked q = {.domain = &a->config->broker.domain[p->domain], .domain_index = p->domain};
     socklen_t bytes = sizeof q.cred;
-    ssize_t n = control_receive(p->socket, &q.hello, sizeof q.hello, NULL,
+    union {
+        struct weir_attach_hello hello;
+        struct weir_operate operate;
+    } said;
+    memset(&said, 0, sizeof said);
+    ssize_t n = control_receive(p->socket, &said, sizeof said, NULL,
                                 NULL); /* descriptors from clients are closed */
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
         return ADMISSION_NOTHING;
@@ -482,19 +488,53 @@ enum admission_event admission_read(struct admission *a, struct peer *p, int wor
     if (n <= 0) {
         return peer_left(p, index);
     }
-    if (p->attached) {
+    if (p->attached || p->operation != 0) {
         return ADMISSION_NOTHING; /* nothing more is to be said; it is ignored */
     }
-    q.hello.client_name[WEIR_NAME_BYTES - 1] = '\0';
     if (getsockopt(p->socket, SOL_SOCKET, SO_PEERCRED, &q.cred, &bytes) != 0) {
         return peer_left(p, index);
     }
+    if (said.operate.magic == WEIR_OPERATE_MAGIC) {
+        return operate_take(a, p, &q.cred, &said.operate, (size_t)n, worker) ? ADMISSION_NOTHING
+                                                                             : peer_left(p, index);
+    }
+    q.hello = said.hello;
+    q.hello.client_name[WEIR_NAME_BYTES - 1] = '\0';
     answer(a, &q, p, worker);
     if (!p->attached) {
         return peer_left(p, index);
     }
     *index = p->client;
     return ADMISSION_ATTACHED;
+}
+
+void admission_operated(struct admission *a, const struct control_operation *operation)
+{
+    for (uint32_t i = 0; i < PEERS_MAX && operation->ticket != 0; i++) {
+        struct peer *p = &a->peer[i];
+        if (p->socket >= 0 && p->operation == operation->ticket) {
+            uint32_t index;
+            (void)control_send(p->socket, &operation->answer, sizeof operation->answer, NULL, 0);
+            (void)peer_left(p, &index);
+            return;
+        }
+    }
+}
+
+void admission_operations_lost(struct admission *a)
+{
+    for (uint32_t i = 0; i < PEERS_MAX; i++) {
+        struct control_operation o = {.ticket = a->peer[i].operation};
+        if (a->peer[i].socket >= 0 && o.ticket != 0) {
+            o.answer = (struct weir_operated){
+                .magic = WEIR_OPERATE_MAGIC,
+                .version = WEIR_OPERATE_VERSION,
+                .bytes = sizeof o.answer,
+                .error = WEIR_E_NOT_READY,
+                .text = "the worker died before it answered; whether it was done is unknown"};
+            admission_operated(a, &o);
+        }
+    }
 }
 
 void admission_reaped(struct admission *a, uint32_t index)
@@ -527,7 +567,8 @@ void admission_idle(struct admission *a, uint64_t now_ns)
 {
     for (uint32_t i = 0; i < PEERS_MAX; i++) {
         struct peer *p = &a->peer[i];
-        if (p->socket >= 0 && !p->attached && now_ns - p->accepted_at_ns > HELLO_MAX_NS) {
+        uint64_t most_ns = p->operation != 0 ? OPERATION_MAX_NS : HELLO_MAX_NS;
+        if (p->socket >= 0 && !p->attached && now_ns - p->accepted_at_ns > most_ns) {
             uint32_t index;
             (void)peer_left(p, &index);
         }

@@ -13,12 +13,15 @@
 #include "broker/control.h"
 #include "broker/region.h"
 
+#include <sys/socket.h>
+
 #define MONITORS_MAX 64U
 
 /* One accepted connection. */
 struct peer {
     int socket; /* -1 = free */
     bool attached;
+    uint64_t operation; /* ticket of the operator's order whose answer it waits for; 0 = none */
     uint32_t domain;
     uint32_t client;         /* UINT32_MAX: monitor, or not attached yet */
     uint64_t accepted_at_ns; /* a connection that says no hello for a second is closed */
@@ -39,6 +42,7 @@ struct admission {
     /* An arena of the default size made ahead, because populating it takes most of an attach. */
     struct weir_segment spare_arena, spare_shadow;
     bool spare;
+    uint64_t operations; /* tickets given out */
 };
 
 /* Bind the sockets in `dir`. Returns -1 with `text`. */
@@ -59,6 +63,16 @@ enum admission_event {
 /* Read from a peer: its hello, or its end. `worker` is the control socket. Frees the peer on ADMISSION_LEFT. */
 enum admission_event admission_read(struct admission *a, struct peer *p, int worker,
                                     uint32_t *index);
+
+/* The worker's answer to an operator's order: pass it on and end the connection. */
+void admission_operated(struct admission *a, const struct control_operation *operation);
+
+/* The worker died: nobody will answer the orders that it was given. */
+void admission_operations_lost(struct admission *a);
+
+/* operate.c: an operator's order, as it came from `p`. Returns false when the peer is to be closed: it was refused, and told so. */
+bool operate_take(struct admission *a, struct peer *p, const struct ucred *cred,
+                  struct weir_operate *asked, size_t bytes, int worker);
 
 /* The worker is done with this client: its index and memory are free again. */
 void admission_reaped(struct admission *a, uint32_t index);

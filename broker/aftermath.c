@@ -166,6 +166,11 @@ static void fact_save(const struct region *region, struct state_record *r, uint3
     } else if (r->kind == RECORD_PAUSE) {
         r->value[0] = weir_load_acquire_u64(&region->pause[index].word);     /* pair:pause A */
         r->value[1] = weir_load_acquire_u64(&region->provider[index].pause); /* pair:pause A */
+        const struct weir_shm_backoff *b = &region->backoff[index];
+        r->value[2] = b->until_ns;
+        r->value[3] = b->last_ns;
+        r->value[4] = b->operator_until_ns;
+        r->value[5] = (uint64_t)b->cause << 32 | b->level;
     } else if (!weir_latch_read(&region->provider[index].clock_seq, region->provider[index].clock,
                                 r->value, WEIR_SERVER_CLOCK_WORDS, &seq)) {
         return;
@@ -201,6 +206,12 @@ static void fact_restore(const struct region *region, struct state_record *r, ui
             region->pause[index].word = weir_pause_make(until_ns, weir_pause_cause(s->value[0]),
                                                         weir_pause_generation(s->value[0]));
             region->provider[index].pause = s->value[1];
+            region->backoff[index].until_ns = s->value[2];
+            region->backoff[index].last_ns = s->value[3];
+            region->backoff[index].operator_until_ns = s->value[4];
+            region->backoff[index].cause = (uint32_t)(s->value[5] >> 32);
+            region->backoff[index].level = (uint32_t)s->value[5];
+            region->backoff[index].traders_generation = weir_pause_generation(s->value[0]);
         } else {
             weir_latch_write(&region->provider[index].clock_seq, region->provider[index].clock,
                              s->value, WEIR_SERVER_CLOCK_WORDS);

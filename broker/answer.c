@@ -1,6 +1,5 @@
-#include "broker/log.h"
+#include "broker/pause.h"
 #include "broker/worker.h"
-#include "shm/weir_atomic.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -59,29 +58,19 @@ static bool is_throttle(const struct weir_config_throttle *config, uint32_t stat
 }
 
 /* One 429 stops everybody, before the next permit of anyone; what becomes of its body does not matter. */
-static void pause_by_status(struct worker *w, const struct call *c)
+static void pause_by_status(struct worker *w, struct call *c)
 {
     uint32_t p = w->route[c->route].provider;
     const struct weir_config_throttle *config = &w->provider[p].config->throttle;
     if (!is_throttle(config, c->head_status)) {
         return;
     }
-    struct weir_shm_provider *board = &w->region->provider[p];
-    uint64_t word = weir_load_acquire_u64(&w->region->pause[p].word); /* pair:pause A */
-    board_add(&board->throttled, 1);
-    /* The generation is not compared: traders can write it, and nothing that they write may keep the broker from stopping. */
-    uint64_t for_ns = c->retry_after_ns > 0 ? c->retry_after_ns : config->default_ns;
-    uint64_t until_ns = worker_now(w) + for_ns;
-    uint32_t cause = c->head_status == 429 ? WEIR_PAUSE_THROTTLED : WEIR_PAUSE_BANNED;
-    uint64_t old = weir_load_relaxed_u64(&board->pause); /* relaxed: this thread wrote it */
-    if (weir_pause_until_ns(old) < until_ns) {
-        weir_store_release_u64(
-            &board->pause,
-            weir_pause_make(until_ns, cause, weir_pause_generation(word))); /* pair:pause R */
-        board_add(&board->paused_ns, for_ns);
-        log_warn("provider_paused", "s:s, s:i, s:I", "provider", w->provider[p].config->name,
-                 "status", (int)c->head_status, "for_ms", (long long)(for_ns / WEIR_NS_PER_MS));
-    }
+    c->throttled = true;
+    const struct throttle_heard heard = {.cause = pause_cause_of(c->head_status),
+                                         .left_ns = c->permit.granted_at_ns,
+                                         .for_ns = c->retry_after_ns,
+                                         .status = c->head_status};
+    pause_throttled(w, p, &heard);
 }
 
 /* The number in "HTTP/1.1 429 Too Many Requests"; 0 if there is none. */

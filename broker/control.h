@@ -7,7 +7,7 @@
 #ifndef WEIR_BROKER_CONTROL_H
 #define WEIR_BROKER_CONTROL_H
 
-#include "shm/weir_types.h"
+#include "shm/weir_attach.h"
 
 #include <sys/types.h>
 
@@ -18,6 +18,9 @@ enum control_kind {
     CONTROL_REAPED = 3,  /* worker: nothing of it is left; the index may be used again */
     CONTROL_DRAIN = 4,   /* supervisor: end what is in flight, take nothing new */
     CONTROL_DRAINED = 5, /* worker: done, exiting */
+    CONTROL_OPERATE =
+        6, /* supervisor: an operator's order; the worker answers OPERATED with the same ticket */
+    CONTROL_OPERATED = 7,
 };
 
 #define CONTROL_FDS 5
@@ -39,10 +42,22 @@ struct client_info {
         pidfd; /* valid in the process that holds this copy */
 };
 
+/* An operator's order on its way to the worker, and its answer on the way back. */
+struct control_operation {
+    uint64_t ticket; /* the supervisor's: who waits for the answer */
+    uint32_t uid;
+    uint32_t pid;
+    union {
+        struct weir_operate asked;
+        struct weir_operated answer;
+    };
+};
+
 struct control_message {
     uint32_t kind;
     uint32_t reserved;
     struct client_info client;
+    struct control_operation operation;
 };
 
 /* Send one message, with `fd_cnt` descriptors. Never blocks. Returns 0 or -1 with errno. */

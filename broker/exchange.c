@@ -278,12 +278,8 @@ static void give_back(struct worker *w, struct call *c)
 /* Is the permit still good for one send, now? */
 static bool permit_usable(struct worker *w, const struct call *c, uint64_t now_ns)
 {
-    uint32_t p = w->route[c->route].provider;
-    uint64_t traders = weir_load_acquire_u64(&w->region->pause[p].word); /* pair:pause A */
-    uint64_t board =
-        weir_load_relaxed_u64(&w->region->provider[p].pause); /* relaxed: this thread wrote it */
     return c->permit.state == WEIR_PERMIT_GRANTED && now_ns <= c->permit.use_by_ns &&
-           !weir_pause_holds(traders, now_ns) && !weir_pause_holds(board, now_ns);
+           !weir_hold_before(&w->shared, w->route[c->route].provider, &c->permit);
 }
 
 static bool stop(struct call *c, enum call_stop why)
@@ -313,6 +309,7 @@ static bool on_gate(struct http_transfer *t)
     }
     if (!permit_usable(w, c, now_ns)) {
         /* Too old, or curl sends again: the old charge stays, this passage takes its own. A pause refuses here too. */
+        weir_hold_unanswered(&w->shared, w->route[c->route].provider, &c->permit);
         permit_over(w, c);
         if (dispatch_permit(w, c) != WEIR_OK) {
             c->permit.state = WEIR_PERMIT_NONE;
@@ -323,6 +320,7 @@ static bool on_gate(struct http_transfer *t)
     c->own_permit.state = WEIR_PERMIT_SENT;
     c->sends++;
     c->sent_ns = now_ns;
+    c->throttled = false;
     c->head = CALL_HEAD_NONE;
     c->head_bytes = 0;
     c->body_bytes = 0;
@@ -408,12 +406,26 @@ static void stopped(struct worker *w, struct call *c)
     }
 }
 
+/* What the end of a call that was sent says about a pause that is over. "Stop" was heard with the head. */
+static void tell_hold(struct worker *w, struct call *c, bool answered)
+{
+    uint32_t provider = w->route[c->route].provider;
+    if (answered && !c->throttled) {
+        weir_hold_answered(&w->shared, provider, &c->permit);
+    } else if (!answered) {
+        weir_hold_unanswered(&w->shared, provider, &c->permit);
+    }
+}
+
 static void on_done(struct http_transfer *t)
 {
     struct worker *w = the_worker;
     struct call *c = call_of(t);
     w->now_ns = worker_now(w);
     transfer_left(c);
+    if (c->sends > 0) {
+        tell_hold(w, c, t->code == CURLE_OK || c->stop == CALL_STOP_LARGE);
+    }
     if (t->code == CURLE_OK) {
         uint64_t answer_ns = c->first_byte_ns > c->sent_ns ? c->first_byte_ns - c->sent_ns : 0;
         c->endpoint->answer_ns = (7 * c->endpoint->answer_ns + answer_ns / 2) / 8;

@@ -1,4 +1,5 @@
 #include "broker/log.h"
+#include "broker/pause.h"
 #include "broker/worker.h"
 #include "shm/weir_atomic.h"
 #include "shm/weir_limit_repair.h"
@@ -47,20 +48,6 @@ static void audit(struct worker *w)
             view_show(&at, &r->limit_view[k], w->now_ns);
         }
     }
-    for (uint32_t p = 0; p < r->provider_cnt; p++) {
-        /* A trader's word holds 60 s at most, whatever it wrote; longer pauses are on the board. */
-        uint64_t word = weir_load_acquire_u64(&r->pause[p].word); /* pair:pause A */
-        uint64_t latest_ns = w->now_ns + WEIR_PAUSE_TRADER_MAX_NS;
-        if (weir_pause_until_ns(word) > latest_ns + WEIR_NS_PER_S) {
-            (void)weir_cas_u64(
-                &r->pause[p].word, &word, /* pair:pause R */
-                weir_pause_make(latest_ns, weir_pause_cause(word), weir_pause_generation(word)));
-            board_add(&r->worker->limit_damaged, 1);
-            log_warn("pause_damaged", "s:s", "provider", w->provider[p].config->name);
-        }
-        weir_store_relaxed_u64(&r->provider[p].traders_pause,
-                               weir_load_relaxed_u64(&r->pause[p].word)); /* relaxed: for display */
-    }
     weir_store_relaxed_u64(&r->worker->limit_view_ns, w->now_ns); /* relaxed: for display */
 }
 
@@ -103,6 +90,7 @@ static void tick(struct worker *w)
 {
     audit(w);
     units_sweep(w);
+    pause_turn(w);
     dispatch_expire(w);
     clients_look(w);
     endpoint_turn(w);

@@ -104,6 +104,7 @@ static int ledger_create(struct region *r, const struct weir_segment_spec *base)
         {WEIR_SECTION_LEDGER, 1, sizeof(struct weir_shm_ledger)},
         {WEIR_SECTION_LIMIT_WORD, r->word_cnt, sizeof(struct weir_shm_limit_word)},
         {WEIR_SECTION_CELL, r->cell_cnt, sizeof(uint64_t)},
+        {WEIR_SECTION_BACKOFF, r->provider_cnt, sizeof(struct weir_shm_backoff)},
     };
     struct weir_segment_spec spec = *base;
     spec.kind = WEIR_SEGMENT_LEDGER;
@@ -116,6 +117,8 @@ static int ledger_create(struct region *r, const struct weir_segment_spec *base)
             weir_segment_section(&r->ledger, WEIR_SECTION_CELL, sizeof *r->own_cell, NULL, NULL);
         r->own_word = weir_segment_section(&r->ledger, WEIR_SECTION_LIMIT_WORD, sizeof *r->own_word,
                                            NULL, NULL);
+        r->backoff =
+            weir_segment_section(&r->ledger, WEIR_SECTION_BACKOFF, sizeof *r->backoff, NULL, NULL);
     }
     return rc;
 }
@@ -258,6 +261,7 @@ void region_permit_view(const struct region *region, struct weir_permit_view *vi
     view->word = own ? region->own_word : region->word;
     view->cell = own ? region->own_cell : region->cell;
     view->pause = region->pause;
+    view->account_only = own;
     view->tables_base = region->tables;
     view->tables_cnt = region->tables_cnt;
     view->tables_stride_bytes = region->tables_stride_bytes;

@@ -49,6 +49,7 @@ struct region {
     struct weir_shm_limit_word *own_word;
     uint64_t *cell;
     uint64_t *own_cell;
+    struct weir_shm_backoff *backoff;
 };
 
 /*

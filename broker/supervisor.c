@@ -158,6 +158,7 @@ static void worker_died(struct supervisor *s, int status)
     (void)close(s->worker_control);
     s->worker_control = -1;
     s->worker_pid = 0;
+    admission_operations_lost(&s->admission);
     if (s->stopping) {
         return;
     }
@@ -253,6 +254,8 @@ static void on_worker(struct supervisor *s)
                             NULL);
             s->untold[m.client.index] = false;
             admission_reaped(&s->admission, m.client.index);
+        } else if (m.kind == CONTROL_OPERATED) {
+            admission_operated(&s->admission, &m.operation);
         }
     }
     children_reap(s); /* an end of file is its death: SIGCHLD may come a moment later */

@@ -2,6 +2,7 @@
 
 #include "shm/weir_bucket.h"
 #include "shm/weir_concurrency.h"
+#include "shm/weir_reopen.h"
 #include "shm/weir_sliding.h"
 #include "shm/weir_window.h"
 
@@ -429,6 +430,8 @@ static int provider_rows(struct build *b, uint32_t index)
     memcpy(row->name, p->name, sizeof row->name);
     row->jitter_ns = p->clock.max_jitter_ns;
     row->slack_ns = p->clock.max_jitter_ns / 2;
+    row->reopen_lease_ns = p->throttle.reopen.probe_ns;
+    row->reopen_step_ns = p->throttle.reopen.ramp_ns / WEIR_REOPEN_STEPS;
     row->limit_first = b->limit_cnt;
     row->limit_cnt = (uint32_t)p->limit_cnt;
     row->route_first = b->route_cnt;

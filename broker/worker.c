@@ -1,6 +1,7 @@
 #include "broker/worker.h"
 
 #include "broker/log.h"
+#include "broker/pause.h"
 #include "broker/tables_build.h"
 #include "shm/weir_atomic.h"
 #include "shm/weir_limit_repair.h"
@@ -213,6 +214,8 @@ static void control_event(struct worker *w)
             client_gone(w, m.client.index);
         } else if (m.kind == CONTROL_DRAIN) {
             drain(w);
+        } else if (m.kind == CONTROL_OPERATE) {
+            operations_event(w, &m.operation);
         }
     }
     loop_poll(&w->loop, LOOP_CONTROL, 0, 0, w->control, POLLIN, false);
@@ -407,6 +410,7 @@ int worker_run(const struct weir_config *config, struct region *region,
     board_open(w);
     w->running_due_ns = UINT64_MAX;
     w->now_ns = worker_now(w);
+    pause_open(w); /* before the lease: no permit may slip through where a pause holds */
     keeper_turn(w);
     loop_poll(&w->loop, LOOP_CONTROL, 0, 0, control, POLLIN, false);
     loop_poll(&w->loop, LOOP_RESOLVER, 0, 0, resolver, POLLIN, false);

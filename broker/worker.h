@@ -9,6 +9,8 @@
  *   answer.c    the head and body of an answer; what a status says to everybody
  *   probe.c     the worker's own calls: the time of each provider's clock
  *   keeper.c    what is due by time: lease, anchors, audits, meters
+ *   operations.c  operators' orders: pause, resume, block, unblock
+ *   pause.c     who stops a provider, and who lets it go again (pause.h)
  *   endpoint.c  addresses and which endpoint serves
  *
  * One thread. Everything here is private memory but for the mapped segments; nothing that a client can write is ever used without a
@@ -96,7 +98,8 @@ struct call {
     uint32_t route;
     uint32_t priority;
     bool idempotent;
-    bool refused; /* counted as refused, once */
+    bool refused;   /* counted as refused, once */
+    bool throttled; /* its answer said stop: it opens no way back */
     uint64_t deadline_ns;
     uint64_t due_ns; /* running: the deadline, or the end of patience with its connection */
     struct endpoint *endpoint;
@@ -195,6 +198,7 @@ struct worker {
     uint64_t drain_until_ns;
     uint64_t tick_at_ns, second_at_ns, fold_at_ns;
     uint64_t running_due_ns; /* no running call is due earlier */
+    uint64_t random;         /* state of the jitter's generator (pause.c) */
     struct client *bell[WEIR_CLIENTS_MAX + 1];
     uint32_t bell_cnt;
 };
@@ -277,6 +281,9 @@ void probe_publish(struct worker *w, uint32_t provider, const struct weir_server
 
 /* units.c: let go the units in flight of owners that are dead */
 void units_sweep(struct worker *w);
+
+/* operations.c: what an operator ordered, as the supervisor relayed it; answers over w->control */
+void operations_event(struct worker *w, const struct control_operation *operation);
 
 /* keeper.c */
 void keeper_turn(struct worker *w);

@@ -294,32 +294,104 @@ static int greet(const struct attempt *a, struct board *board)
     return board_map(a, board, &welcome, fd);
 }
 
+/* Fill `a` and connect. */
+static int target_connect(struct attempt *a, const struct board_target *target,
+                          char reason[BOARD_REASON_BYTES], int *out)
+{
+    *a = (struct attempt){.name = board_name(target),
+                          .domain = target->domain != NULL ? target->domain : "default",
+                          .reason = reason};
+    char folder[BOARD_PATH_BYTES];
+    const char *dir = board_runtime_dir(target, folder, sizeof folder);
+    if (!board_name_ok(a->name) || !board_name_ok(a->domain)) {
+        return fail(a, EXIT_USAGE, "'%.64s' is no name: %s",
+                    board_name_ok(a->name) ? a->domain : a->name, weir_error_hint(WEIR_E_NAME));
+    }
+    int n = snprintf(a->path, sizeof a->path, "%s/%s/%s.sock", dir, a->name, a->domain);
+    if (n < 0 || (size_t)n >= sizeof a->path) {
+        return fail(a, EXIT_USAGE,
+                    "the path is longer than %zu bytes: give a shorter --runtime-dir",
+                    sizeof a->path - 1);
+    }
+    return socket_open(a, out);
+}
+
 int board_attach(struct board *board, const struct board_target *target,
                  char reason[BOARD_REASON_BYTES])
 {
     *board = (struct board){.live.fd = -1, .socket = -1};
-    struct attempt a = {.name = board_name(target),
-                        .domain = target->domain != NULL ? target->domain : "default",
-                        .reason = reason};
-    char folder[BOARD_PATH_BYTES];
-    const char *dir = board_runtime_dir(target, folder, sizeof folder);
-    if (!board_name_ok(a.name) || !board_name_ok(a.domain)) {
-        return fail(&a, EXIT_USAGE, "'%.64s' is no name: %s",
-                    board_name_ok(a.name) ? a.domain : a.name, weir_error_hint(WEIR_E_NAME));
-    }
-    int n = snprintf(a.path, sizeof a.path, "%s/%s/%s.sock", dir, a.name, a.domain);
-    if (n < 0 || (size_t)n >= sizeof a.path) {
-        return fail(&a, EXIT_USAGE,
-                    "the path is longer than %zu bytes: give a shorter --runtime-dir",
-                    sizeof a.path - 1);
-    }
-    int code = socket_open(&a, &board->socket);
+    struct attempt a;
+    int code = target_connect(&a, target, reason, &board->socket);
     if (code == EXIT_OK) {
         code = greet(&a, board);
     }
     if (code != EXIT_OK) {
         board_detach(board);
     }
+    return code;
+}
+
+/* ---------------------------------------------------------------------------------------------- operate */
+
+static int operated_check(const struct attempt *a, const struct weir_operated *answer,
+                          ssize_t bytes)
+{
+    char text[TEXT_BYTES * 2];
+    if (bytes < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+        return fail(a, EXIT_STALE,
+                    "the broker did not answer within %d s: it is stopped or stuck; whether it was "
+                    "done is unknown: see its log",
+                    ANSWER_PATIENCE_S);
+    }
+    if (bytes <= 0) {
+        return fail(
+            a, EXIT_STALE,
+            "the broker closed the connection; whether it was done is unknown: see its log");
+    }
+    if ((size_t)bytes < sizeof *answer || answer->magic != WEIR_OPERATE_MAGIC) {
+        return fail(
+            a, EXIT_CORRUPT,
+            "the broker does not know this order (%zd bytes, magic 0x%08x): use the weir of "
+            "its version",
+            bytes, answer->magic);
+    }
+    (void)PRINT_TEXT(text, answer->text);
+    switch (answer->error) {
+    case WEIR_OK:
+        return EXIT_OK;
+    case WEIR_E_PERMISSION:
+        return fail(a, EXIT_PERMISSION, "%s", text);
+    case WEIR_E_NOT_READY:
+        return fail(a, EXIT_ABSENT, "%s: %s", text, weir_error_hint(answer->error));
+    case WEIR_E_ABI:
+    case WEIR_E_UNSUPPORTED:
+        return fail(a, EXIT_CORRUPT, "%s: use the weir of the broker's version", text);
+    case WEIR_E_SCOPE_UNKNOWN:
+        return fail(a, EXIT_USAGE, "%s: list them: weir limits", text);
+    default:
+        return fail(a, EXIT_USAGE, "%s: %s", text, weir_error_hint(answer->error));
+    }
+}
+
+int board_operate(const struct board_target *target, const struct weir_operate *order,
+                  struct weir_operated *answer, char reason[BOARD_REASON_BYTES])
+{
+    struct attempt a;
+    int fd = -1;
+    int code = target_connect(&a, target, reason, &fd);
+    if (code != EXIT_OK) {
+        return code;
+    }
+    ssize_t n;
+    do {
+        n = send(fd, order, sizeof *order, MSG_NOSIGNAL);
+    } while (n < 0 && errno == EINTR);
+    do {
+        n = recv(fd, answer, sizeof *answer,
+                 0); /* a broker that refuses may have answered and closed already */
+    } while (n < 0 && errno == EINTR);
+    code = operated_check(&a, answer, n);
+    (void)close(fd);
     return code;
 }
 

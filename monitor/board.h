@@ -8,6 +8,7 @@
 #define WEIR_MONITOR_BOARD_H
 
 #include "image.h"
+#include "weir_attach.h"
 
 #define BOARD_PATH_BYTES   108 /* struct sockaddr_un's */
 #define BOARD_REASON_BYTES 512
@@ -34,6 +35,13 @@ int board_attach(struct board *board, const struct board_target *target,
                  char reason[BOARD_REASON_BYTES]);
 
 void board_detach(struct board *board);
+
+/*
+ * Give the broker an operator's order. Returns EXIT_OK with the answer, or the exit code of the cause with the message in `reason`, as
+ * board_attach. Waits 2 s at most.
+ */
+int board_operate(const struct board_target *target, const struct weir_operate *order,
+                  struct weir_operated *answer, char reason[BOARD_REASON_BYTES]);
 
 /*
  * Copy the board and open the copy. Returns as image_open, or WEIR_E_MEMORY. A table block that is replaced while it is copied

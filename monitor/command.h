@@ -76,6 +76,7 @@ double rate_per_s(uint64_t now, uint64_t before, const struct image *image,
 int stat_main(int argc, char *argv[]);
 int limits_main(int argc, char *argv[]);
 int call_main(int argc, char *argv[]);
+int ctl_main(int argc, char *argv[]);
 int inspect_main(int argc, char *argv[]);
 
 /* Print a section of a board, or its header where `section` is NULL. */

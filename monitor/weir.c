@@ -117,6 +117,7 @@ static const char help[] =
     "  stat      the broker's health, endpoints, latencies, routes, clients\n"
     "  limits    every limit: used, left, reset, refused; --routes lists the routes\n"
     "  call      make one call through the broker\n"
+    "  ctl       pause, resume, block, unblock\n"
     "  inspect   the shared memory itself: layout, check, raw sections\n"
     "\n"
     "weir COMMAND --help says more; so does weir(1).\n";
@@ -125,10 +126,8 @@ static const struct {
     const char *name;
     int (*main)(int argc, char *argv[]);
 } commands[] = {
-    {"stat", stat_main},
-    {"limits", limits_main},
-    {"call", call_main},
-    {"inspect", inspect_main},
+    {"stat", stat_main}, {"limits", limits_main},   {"call", call_main},
+    {"ctl", ctl_main},   {"inspect", inspect_main},
 };
 
 int main(int argc, char *argv[])
@@ -151,7 +150,7 @@ int main(int argc, char *argv[])
     if (name[0] == '\0') {
         (void)fputs(help, stderr);
     } else {
-        complain("unknown command '%s': it is one of stat, limits, call, inspect", name);
+        complain("unknown command '%s': it is one of stat, limits, call, ctl, inspect", name);
     }
     return EXIT_USAGE;
 }

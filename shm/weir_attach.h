@@ -11,7 +11,10 @@
  * The connection then stays open: its end means "the supervisor is gone" to the client, and "the client left" to the supervisor. (It is
  * not the sign of death: a forked child would keep it open. The supervisor also watches a pidfd.)
  *
- * Both structs begin with {magic, version, bytes}, so that either side can name a mismatch instead of misreading it. They only grow.
+ * An operator (`weir ctl`) says one struct weir_operate instead of the hello, gets one struct weir_operated, and the connection ends. Allowed to the
+ * broker's own uid and to the uids of broker.operators, whatever the domain says.
+ *
+ * All structs begin with {magic, version, bytes}, so that either side can name a mismatch instead of misreading it. They only grow.
  */
 #ifndef WEIR_ATTACH_H
 #define WEIR_ATTACH_H
@@ -52,6 +55,38 @@ struct weir_attach_welcome {
     /* the supervisor's CLOCK_MONOTONIC as it answered: shows a time namespace */
     uint64_t monotonic_ns;
     char text[160];
+};
+
+#define WEIR_OPERATE_MAGIC   UINT32_C(0x706f6557) /* "Weop" */
+#define WEIR_OPERATE_VERSION 1U
+#define WEIR_REASON_BYTES    96
+
+enum weir_operation {
+    WEIR_OPERATION_PAUSE = 1,
+    WEIR_OPERATION_RESUME = 2,
+    WEIR_OPERATION_BLOCK = 3,
+    WEIR_OPERATION_UNBLOCK = 4,
+};
+
+struct weir_operate {
+    uint32_t magic;
+    uint32_t version;
+    uint32_t bytes;
+    uint32_t operation;   /* enum weir_operation */
+    uint64_t duration_ns; /* pause: so long; 0 = until a resume */
+    /* pause, resume: a provider. block, unblock: a client by its index or name (all of that name), or "all" */
+    char target[WEIR_NAME_BYTES];
+    char reason[WEIR_REASON_BYTES]; /* for the log; "" = none */
+};
+
+struct weir_operated {
+    uint32_t magic;
+    uint32_t version;
+    uint32_t bytes;
+    int32_t error; /* 0, or enum weir_error */
+    uint32_t cnt;  /* providers or clients that it reached */
+    uint32_t reserved;
+    char text[160]; /* what happened, or what failed: a clause for people, without a line end */
 };
 
 #endif

@@ -574,8 +574,8 @@ struct weir_shm_ledger {
 } WEIR_ALIGN_LINE;
 
 /*
- * Per provider: what the broker remembers of being told to stop (broker/backoff.h). Writer: worker. `until_ns` is stored first: a worker that
- * dies in the middle leaves the pause, and at worst a level that is one too low. The next worker restores the board's pause from here.
+ * Per provider: what the broker remembers of being told to stop (broker/backoff.h). Writer: worker. A worker that dies in the middle leaves whole
+ * words: at worst the step that it was just counting is lost in part. The next worker restores the board's pause from here.
  */
 struct weir_shm_backoff {
     uint64_t until_ns;           /* end of the last pause that a throttle began; 0 = never one */

@@ -79,6 +79,7 @@ enum weir_error {
     WEIR_E_LEASE = -36,
     WEIR_E_NAME = -37,
     WEIR_E_LIMIT_UNKNOWN = -38,
+    WEIR_E_CLIENT_UNKNOWN = -39,
 };
 
 /* What one attachment may do; each role includes the ones before it. */

@@ -118,10 +118,12 @@ struct weir_config_broker {
     char name[WEIR_NAME_BYTES];
     enum weir_config_wake wake;
     enum weir_config_log log;
-    uint64_t spin_ns;                  /* wake: adaptive, how long before it sleeps */
-    uint64_t memory_max_bytes;         /* all segments together */
-    uint64_t ring_cnt;                 /* entries of each priority's ring: a power of two */
-    uint64_t drain_ns;                 /* SIGTERM: how long calls in flight may take to end */
+    uint64_t spin_ns;          /* wake: adaptive, how long before it sleeps */
+    uint64_t memory_max_bytes; /* all segments together */
+    uint64_t ring_cnt;         /* entries of each priority's ring: a power of two */
+    uint64_t drain_ns;         /* SIGTERM: how long calls in flight may take to end */
+    struct weir_config_numbers
+        operators;                     /* uids that may use `weir ctl`, besides the broker's own */
     const char *runtime_dir;           /* "": /run/weir for root, else $XDG_RUNTIME_DIR/weir */
     struct weir_config_domain *domain; /* at least one */
     size_t domain_cnt;
@@ -180,10 +182,26 @@ struct weir_config_feedback {
     enum weir_config_reports reports;
 };
 
+/* throttle: backoff; the first pause is throttle.default */
+struct weir_config_backoff {
+    uint64_t factor;
+    uint64_t jitter_ppm;
+    uint64_t max_ns;
+    uint64_t quiet_ns;
+};
+
+/* throttle: reopen */
+struct weir_config_reopen {
+    uint64_t probe_ns; /* so long a probe may go unanswered */
+    uint64_t ramp_ns;  /* from its answer to the full rate */
+};
+
 struct weir_config_throttle {
     struct weir_config_numbers status; /* HTTP status that mean "too many" */
     enum weir_config_retry_after retry_after;
-    uint64_t default_ns; /* the pause where the answer names none */
+    uint64_t default_ns; /* the pause where the answer names none: the first */
+    struct weir_config_backoff backoff;
+    struct weir_config_reopen reopen;
 };
 
 /* `text` as it was written; the parts are checked: no user, no query, no fragment. */

@@ -60,6 +60,18 @@ void weir_config_finish_retry(struct weir_config_reader *reader, void *section,
     }
 }
 
+void weir_config_finish_throttle(struct weir_config_reader *reader, void *section,
+                                 const struct weir_config_place *place)
+{
+    const struct weir_config_throttle *throttle = section;
+    if (throttle->default_ns > throttle->backoff.max_ns) {
+        char max[WEIR_CONFIG_NUMBER_BYTES];
+        weir_config_number_write(WEIR_CONFIG_TYPE_DURATION, throttle->backoff.max_ns, max);
+        struct weir_config_place first = weir_config_place_key(place, "default");
+        weir_config_error(reader, &first, "must not be above backoff.max = %s", max);
+    }
+}
+
 /* Headers by which the broker keeps request and connection apart from the next ones. */
 static bool is_broker_header(const char *header)
 {

@@ -99,6 +99,8 @@ static const struct weir_config_row broker_row[] = {
              "path of a socket is at most 107 bytes long."},
     {.key = "drain", TYPE(DURATION), AT(broker, drain_ns), RANGE(0, 1 * HOUR), .def = "10s",
      .text = "After SIGTERM, how long calls under way may take to end."},
+    {.key = "operators", OF(INTEGER), AT(broker, operators), ID_RANGE, ENTRIES(0, 64), .def = "",
+     .text = "User ids that may pause, resume and block with weir ctl, besides the broker's own."},
     {.key = "domains", TYPE(SECTIONS), ITEMS(broker, domain), ENTRIES(1, WEIR_CONFIG_DOMAIN_MAX), .def = "{}",
      .section = &domain_section, .text = "Who may attach."},
 };
@@ -240,6 +242,34 @@ static const struct weir_config_section feedback_section = {
     .text = "Headers in which the provider tells its own count, so that usage from elsewhere is seen.",
 };
 
+static const struct weir_config_row backoff_row[] = {
+    {.key = "factor", TYPE(INTEGER), AT(backoff, factor), RANGE(1, 10), .def = "2",
+     .text = "Each pause is this many times the one before, where the provider says stop to a call that left after that one."},
+    {.key = "jitter", TYPE(PERCENT), AT(backoff, jitter_ppm), RANGE(0, WHOLE), .def = "25%",
+     .text = "How much a pause differs from that by chance, up and down, so that several machines do not come back together."},
+    {.key = "max", TYPE(DURATION), AT(backoff, max_ns), RANGE(1 * MS, 1 * DAY), .def = "5m",
+     .text = "The longest pause that backoff makes. What the answer names may be longer."},
+    {.key = "quiet", TYPE(DURATION), AT(backoff, quiet_ns), RANGE(1 * MS, 30 * DAY), .def = "1m",
+     .text = "After each such time without a stop the next pause is one factor shorter again."},
+};
+
+static const struct weir_config_section backoff_section = {
+    .title = "providers[].throttle.backoff", .bytes = sizeof(struct weir_config_backoff), ROWS(backoff_row),
+    .text = "How pauses grow where the provider says stop again and again. The first is throttle.default.",
+};
+
+static const struct weir_config_row reopen_row[] = {
+    {.key = "probe", TYPE(DURATION), AT(reopen, probe_ns), RANGE(10 * MS, 1 * HOUR), .def = "5s",
+     .text = "After a pause one call tries, and the others wait for its answer: so long. Then another one tries."},
+    {.key = "ramp", TYPE(DURATION), AT(reopen, ramp_ns), RANGE(0, 1 * HOUR), .def = "10s",
+     .text = "From that answer to the full rate: in eight steps 1, 2, 4 ... 128 permits are granted. 0s: the full rate at once."},
+};
+
+static const struct weir_config_section reopen_section = {
+    .title = "providers[].throttle.reopen", .bytes = sizeof(struct weir_config_reopen), ROWS(reopen_row),
+    .text = "How calls come back after a pause that the provider asked for.",
+};
+
 static const struct weir_config_row throttle_row[] = {
     {.key = "status", OF(INTEGER), AT(throttle, status), RANGE(100, 599), ENTRIES(1, 16), .def = "429",
      .text = "HTTP status codes that mean \"too many\": nobody calls this provider until the pause is over."},
@@ -248,11 +278,17 @@ static const struct weir_config_row throttle_row[] = {
              {"none", WEIR_CONFIG_RETRY_AFTER_NONE}),
      .text = "What the Retry-After header holds; none: do not look at it."},
     {.key = "default", TYPE(DURATION), AT(throttle, default_ns), RANGE(1 * MS, 1 * DAY), .def = "1s",
-     .text = "The pause where the answer names none."},
+     .text = "The pause where the answer names none, or a shorter one: give or take backoff.jitter, and longer where the "
+             "provider says stop again."},
+    {.key = "backoff", TYPE(SECTION), AT(throttle, backoff), .def = "{}", .section = &backoff_section,
+     .text = "How pauses grow where the provider says stop again and again."},
+    {.key = "reopen", TYPE(SECTION), AT(throttle, reopen), .def = "{}", .section = &reopen_section,
+     .text = "How calls come back after a pause."},
 };
 
 static const struct weir_config_section throttle_section = {
     .title = "providers[].throttle", .bytes = sizeof(struct weir_config_throttle), ROWS(throttle_row),
+    .finish = weir_config_finish_throttle,
     .text = "What to do when the provider says stop.",
 };
 

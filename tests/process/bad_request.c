@@ -45,7 +45,8 @@ static void paths(struct rig *r, struct weir *w)
 static void headers(struct rig *r, struct weir *w)
 {
     static const char invalid[] = "a header name or value holds a byte that could end the header";
-    static const char forbidden[] = "this header belongs to the broker, or the route does not list it";
+    static const char forbidden[] =
+        "this header belongs to the broker, or the route does not list it";
     static const struct weir_header bad[] = {{"X-Test", "a\r\nX-Evil: 1"},
                                              {"X-Test", "a\nb"},
                                              {"X-Test", "a\rb"},

@@ -120,6 +120,9 @@ static void throttle(struct rig *r, struct weir *w, int status)
     uint64_t after_ms = (weir_now_ns(w) - paused_ns) / WEIR_NS_PER_MS;
     rig_check(r, after_ms >= 980 && after_ms < 1100, __FILE__, __LINE__, "paused for %llu ms",
               (unsigned long long)after_ms);
+    /* We are the one that tries; the answer lets the others in. */
+    const struct weir_outcome fine = {.kind = WEIR_OUTCOME_ANSWERED, .status = 200};
+    CHECK_INT(r, weir_permit_settle(w, &p, &fine), 0);
     a = call(r, w, "sim.ping", NULL, 1000, &took_ms);
     CHECK_INT(r, a.result, WEIR_RESULT_DONE);
     rig_faults_clear(r);
@@ -261,6 +264,7 @@ int main(int argc, char **argv)
     throttle(&r, w, 429);
     throttle(&r, w, 418);
     keep_alive(&r, w);
+    rig_sleep_ms(200); /* the ramp is over: the next broker begins at the full rate */
     weir_close(w);
     CHECK_INT(&r, rig_weird_stop(&r, 5000), 0);
     scopes(&r);
