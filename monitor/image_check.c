@@ -59,7 +59,9 @@ static void pause_check(const struct image *image, struct findings *f, uint32_t 
         finding_add(f, "provider[%u].%s: cause %u (allowed 0..%u)", p, what, weir_pause_cause(word),
                     WEIR_PAUSE_OPERATOR);
     }
-    if (until_ns > image->now_ns && until_ns - image->now_ns > max_ns) {
+    bool endless =
+        weir_pause_cause(word) == WEIR_PAUSE_OPERATOR && until_ns >= WEIR_PAUSE_UNTIL_MAX_NS;
+    if (!endless && until_ns > image->now_ns && until_ns - image->now_ns > max_ns) {
         char far[DURATION_BYTES], most[DURATION_BYTES];
         finding_add(f, "provider[%u].%s: holds %s more (allowed up to %s)", p, what,
                     print_duration(far, until_ns - image->now_ns), print_duration(most, max_ns));

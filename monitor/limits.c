@@ -3,7 +3,6 @@
 
 #include "print.h"
 #include "weir_error.h"
-#include "weir_pause.h"
 
 #include <inttypes.h>
 
@@ -35,36 +34,27 @@ static void clock_line(FILE *out, const struct image *image,
                   print_duration(b, age_ns), print_duration(c, clock.jitter_ns));
 }
 
-static const char *cause_text(uint32_t cause)
-{
-    static const char *const names[] = {"no cause given", "throttled by the server",
-                                        "banned by the server", "by an operator"};
-    return cause < WEIR_ARRAY_CNT(names) ? names[cause] : "unknown cause";
-}
-
 static void pause_line(FILE *out, const struct image *image,
                        const struct weir_shm_provider *provider)
 {
     char a[DURATION_BYTES];
+    char text[HOLD_BYTES];
     const uint64_t now_ns = image->now_ns;
-    const uint64_t words[2] = {provider->pause, provider->traders_pause};
-    static const char *const who[2] = {"broker", "traders"};
-    bool held = false;
-    for (unsigned i = 0; i < 2; i++) {
-        if (weir_pause_holds(words[i], now_ns)) {
-            (void)fprintf(out, "  pause  %s more: %s (set by %s)\n",
-                          print_duration(a, weir_pause_until_ns(words[i]) - now_ns),
-                          cause_text(weir_pause_cause(words[i])), who[i]);
-            held = true;
-        }
-    }
-    if (!held) {
+    if (hold_text(text, provider, now_ns)) {
+        (void)fprintf(out, "  pause  %s\n", text);
+    } else {
         (void)fprintf(out, "  pause  none");
         if (provider->throttled > 0) {
             (void)fprintf(out, " now; %" PRIu64 " answers said stop so far, %s paused in all",
                           provider->throttled, print_duration(a, provider->paused_ns));
         }
         (void)fputc('\n', out);
+    }
+    if (provider->backoff_steps > 0) {
+        uint64_t age_ns =
+            now_ns > provider->backoff_last_ns ? now_ns - provider->backoff_last_ns : 0;
+        (void)fprintf(out, "  backoff level %u, told to stop %s ago, %" PRIu64 " times in all\n",
+                      provider->backoff_level, print_duration(a, age_ns), provider->backoff_steps);
     }
 }
 

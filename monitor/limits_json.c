@@ -61,6 +61,31 @@ static json_t *pause_json(const struct image *image, uint64_t word)
     return o;
 }
 
+static json_t *reopening_json(const struct image *image, const struct weir_shm_provider *provider)
+{
+    struct hold_state s;
+    hold_state_get(&s, provider, image->now_ns);
+    json_t *o = json_object();
+    (void)json_object_set_new(o, "phase",
+                              json_string(!s.reopening ? "none"
+                                          : s.probing  ? "probing"
+                                                       : "ramping"));
+    (void)json_object_set_new(o, "step", json_integer(s.step));
+    return o;
+}
+
+static json_t *backoff_json(const struct image *image, const struct weir_shm_provider *provider)
+{
+    uint64_t last_ns = provider->backoff_last_ns;
+    json_t *o = json_object();
+    (void)json_object_set_new(o, "level", json_integer(provider->backoff_level));
+    (void)json_object_set_new(o, "steps", json_u64(provider->backoff_steps));
+    (void)json_object_set_new(
+        o, "last_ago_ns",
+        json_u64(last_ns != 0 && image->now_ns > last_ns ? image->now_ns - last_ns : 0));
+    return o;
+}
+
 static json_t *state_json(const struct image *image, uint32_t limit, uint32_t value)
 {
     struct weir_limit_state state;
@@ -116,6 +141,8 @@ static json_t *provider_json(const struct image *image, uint32_t p)
     (void)json_object_set_new(pause, "broker", pause_json(image, provider.pause));
     (void)json_object_set_new(pause, "traders", pause_json(image, provider.traders_pause));
     (void)json_object_set_new(o, "pause", pause);
+    (void)json_object_set_new(o, "reopening", reopening_json(image, &provider));
+    (void)json_object_set_new(o, "backoff", backoff_json(image, &provider));
     (void)json_object_set_new(o, "throttled", json_u64(provider.throttled));
     (void)json_object_set_new(o, "paused_ns", json_u64(provider.paused_ns));
     json_t *limits = json_array();

@@ -31,4 +31,21 @@ void routes_text(FILE *out, const struct image *image, const struct image *befor
 json_t *routes_json(const struct image *image, const struct image *before,
                     const struct options *options);
 
+/* The way back from a pause, as the copies on the board show it. */
+struct hold_state {
+    bool paused;       /* a pause holds */
+    bool reopening;    /* it is over, and calls come back in steps */
+    bool probing;      /* ... one tries */
+    uint32_t step;     /* ... else the step of the ramp, from 1 */
+    uint64_t until_ns; /* end of the longest pause; 0 = open */
+    uint32_t cause;    /* of that */
+    bool traders;      /* that was set by them */
+};
+void hold_state_get(struct hold_state *state, const struct weir_shm_provider *provider,
+                    uint64_t now_ns);
+
+/* The same in words. Returns false where nothing holds the provider back. */
+#define HOLD_BYTES 160
+bool hold_text(char text[HOLD_BYTES], const struct weir_shm_provider *provider, uint64_t now_ns);
+
 #endif

@@ -1,4 +1,5 @@
 /* stat.c: `weir stat`, for people. */
+#include "show_limits.h"
 #include "show_stat.h"
 
 #include "print.h"
@@ -97,6 +98,21 @@ static void work_text(FILE *out, const struct image *image, const struct image *
                   "  repairs     %" PRIu64 " limit words, %" PRIu64 " dead clients, %" PRIu64
                   " of their requests; %" PRIu64 " pauses told by traders\n",
                   w->limit_damaged, w->client_reaped, w->slot_reaped, w->permit_reports);
+}
+
+/* A line for each provider that is not open. */
+static void holds_text(FILE *out, const struct image *image)
+{
+    char name[TEXT_BYTES];
+    char text[HOLD_BYTES];
+    for (uint32_t p = 0; image->tables.word != 0 && p < image->tables.provider_cnt; p++) {
+        struct weir_shm_provider provider;
+        (void)image_get(image, WEIR_SECTION_PROVIDER, p, &provider, sizeof provider);
+        if (hold_text(text, &provider, image->now_ns)) {
+            (void)fprintf(out, "  paused      %s: %s\n",
+                          PRINT_TEXT(name, image->tables.provider[p].name), text);
+        }
+    }
 }
 
 /* ---------------------------------------------------------------------------------------------- tables */
@@ -317,6 +333,7 @@ void stat_text(FILE *out, const struct image *image, const struct image *before,
                   state_text(&health));
     processes_text(out, image, &health);
     work_text(out, image, before, &health);
+    holds_text(out, image);
     if (image->tables.word != 0) {
         endpoints_text(out, image);
         stages_text(out, image);

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
-"""Does prop_permit see a broken permit path? Each mutant is one change to shm/; the property test must fail on every one.
+"""Do prop_permit and prop_reopen see a broken permit path? Each mutant is one change to shm/; its property test must fail on every one.
 
-mutants.py SOURCE_ROOT [CC]      exit 1: a mutant survived, or no longer applies
+mutants.py SOURCE_ROOT [CC [PROGRAM]]      exit 1: a mutant survived, or no longer applies
 """
 import pathlib
 import shutil
@@ -48,31 +48,58 @@ MUTANTS = [
 # Where a mutant only changes one kind, schedules of that kind find it sooner (enum weir_limit_kind).
 KINDS = {"weir_window": "2", "weir_limit_repair": "2", "weir_sliding": "3", "weir_concurrency": "4"}
 
+# The same for pauses and the way back from them: prop_reopen.
+REOPEN_MUTANTS = [
+    ("a probe for everybody", "weir_reopen.h", "now_ns - since_ns >= rule->lease_ns)", "now_ns >= since_ns)"),
+    ("a probe's lease never ends", "weir_reopen.h", "now_ns - since_ns >= rule->lease_ns)", "now_ns - since_ns > UINT64_MAX / 2)"),
+    ("a ramp of an earlier pause counts", "weir_reopen.h", "bool ours = since_ns >= until_ns && ", "bool ours = "),
+    ("a word ahead of the clock counts", "weir_reopen.h", " && since_ns <= now_ns;", ";"),
+    ("one more in each step", "weir_reopen.h", "cnt >= UINT32_C(1) << step", "cnt > UINT32_C(1) << step"),
+    ("each step counts on", "weir_reopen.h", ": weir_reopen_step(word) == step ? weir_reopen_cnt(word)", ": weir_reopen_step(word) == step ? 0"),
+    ("an answer from before the pause opens", "weir_hold.c", "permit->granted_at_ns < words.until_ns) {", "false) {"),
+    ("no answer opens", "weir_hold.c", "if (weir_cas_u64(&pause->reopen, &seen, next))", "if (true)"),
+    ("a claim overwrites", "weir_hold.c", "if (weir_cas_u64(&view->pause[provider].reopen, &seen, next))",
+     "if (weir_xchg_u64(&view->pause[provider].reopen, next) + 1 != 0 || seen == 0)"),
+    ("no claim", "weir_permit.c", "? place_claim(view, ask->route, &a, permit)", "? WEIR_OK"),
+    ("a refused claim passes", "weir_permit.c", "if (hold == WEIR_HOLD_CLAIM || hold == WEIR_HOLD_NONE) {", "if (hold != WEIR_HOLD_CONTENDED) {"),
+    ("gives back another's probe", "weir_reopen.h", " && weir_reopen_ticket(seen) == ticket &&", " &&"),
+    ("a late stop pauses again", "weir_pause.h", "bool begins = now_at == generation;", "bool begins = true;"),
+    ("a pause raises no generation", "weir_pause.h", "begins ? now_at + 1U : now_at", "now_at"),
+    ("a burst goes on behind its pause", "weir_pause.h", " &&\n                    weir_pause_holds(seen, now_ns);", ";"),
+]
+
+
+def survives(root, cc, program, name, edits):
+    with tempfile.TemporaryDirectory(prefix="weir-mutant.") as tmp:
+        shm = pathlib.Path(tmp) / "shm"
+        shutil.copytree(root / "shm", shm)
+        for file, old, new in zip(edits[0::3], edits[1::3], edits[2::3]):
+            text = (shm / file).read_text()
+            if text.count(old) != 1:
+                sys.exit(f"mutants: '{name}' applies {text.count(old)} times to {file}: write it anew")
+            (shm / file).write_text(text.replace(old, new))
+        exe = f"{tmp}/prop"
+        own = [program, "prop_judge"] if program == "prop_permit" else [program]
+        sources = [str(root / f"tests/prop/{n}.c") for n in own] + [str(root / "tests/support/fixture.c")]
+        sources += [str(shm / f"weir_{n}.c") for n in ("limit", "limit_repair", "permit", "tables", "clock", "sliding", "concurrency", "hold")]
+        subprocess.run([cc, "-std=gnu11", "-O1", "-w", "-D_GNU_SOURCE", "-DWEIR_WEAVE_HOOKS", "-fno-strict-aliasing",
+                        f"-I{shm}", f"-I{root}/tests/support", f"-I{root}/tests/prop", *sources, "-lxxhash", "-o", exe], check=True)
+        kind = next((k for f, k in KINDS.items() if edits[0].startswith(f)), "0")
+        more = ["--kind", kind] if program == "prop_permit" else []
+        run = subprocess.run([exe, "--seconds", "10", *more], capture_output=True, text=True, check=False)
+        last = run.stdout.strip().splitlines()[-1].split(": repeat")[0]
+        print(f"{'caught  ' if run.returncode == 1 else 'SURVIVED'}  {name}: {last}", flush=True)
+        return run.returncode != 1
+
 
 def main():
     root = pathlib.Path(sys.argv[1])
     cc = sys.argv[2] if len(sys.argv) > 2 else "cc"
-    survivors = 0
-    for name, *edits in MUTANTS:
-        with tempfile.TemporaryDirectory(prefix="weir-mutant.") as tmp:
-            shm = pathlib.Path(tmp) / "shm"
-            shutil.copytree(root / "shm", shm)
-            for file, old, new in zip(edits[0::3], edits[1::3], edits[2::3]):
-                text = (shm / file).read_text()
-                if text.count(old) != 1:
-                    sys.exit(f"mutants: '{name}' applies {text.count(old)} times to {file}: write it anew")
-                (shm / file).write_text(text.replace(old, new))
-            exe = f"{tmp}/prop"
-            sources = [str(root / "tests/prop/prop_permit.c"), str(root / "tests/prop/prop_judge.c"), str(root / "tests/support/fixture.c")]
-            sources += [str(shm / f"weir_{n}.c") for n in ("limit", "limit_repair", "permit", "tables", "clock", "sliding", "concurrency", "hold")]
-            subprocess.run([cc, "-std=gnu11", "-O1", "-w", "-D_GNU_SOURCE", "-DWEIR_WEAVE_HOOKS", "-fno-strict-aliasing",
-                            f"-I{shm}", f"-I{root}/tests/support", f"-I{root}/tests/prop", *sources, "-lxxhash", "-o", exe], check=True)
-            kind = next((k for f, k in KINDS.items() if edits[0].startswith(f)), "0")
-            run = subprocess.run([exe, "--seconds", "10", "--kind", kind], capture_output=True, text=True, check=False)
-            last = run.stdout.strip().splitlines()[-1].split(": repeat")[0]
-            print(f"{'caught  ' if run.returncode == 1 else 'SURVIVED'}  {name}: {last}", flush=True)
-            survivors += run.returncode != 1
-    print(f"{len(MUTANTS)} mutants, {survivors} survived")
+    jobs = [("prop_permit", m) for m in MUTANTS] + [("prop_reopen", m) for m in REOPEN_MUTANTS]
+    if len(sys.argv) > 3:
+        jobs = [j for j in jobs if j[0] == sys.argv[3]]
+    survivors = sum(survives(root, cc, program, name, edits) for program, (name, *edits) in jobs)
+    print(f"{len(jobs)} mutants, {survivors} survived")
     return 1 if survivors else 0
 
 
