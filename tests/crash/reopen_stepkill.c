@@ -28,7 +28,7 @@
 #define NOW       (UNTIL + 3 * TICK)
 #define LEASE     (100 * TICK)
 #define QUOTA     64U
-#define UNIT_NS   (WEIR_NS_PER_S / QUOTA)
+#define UNIT_NS   weir_bucket_unit_ns(WEIR_NS_PER_S, QUOTA)
 
 static const struct fixture_spec spec = {
     .slack_ns = WEIR_NS_PER_MS,
