@@ -122,7 +122,7 @@ static int order_run(const struct order *o)
     (void)json_object_set_new(out, "target", json_string(o->operate.target));
     (void)json_object_set_new(out, "reached", json_integer(answer.cnt));
     (void)json_object_set_new(out, "text", json_string(text));
-    return json_out(out, false);
+    return json_out(out, true);
 }
 
 static int order_option(struct order *o, int argc, char *argv[], int option, const char *value)

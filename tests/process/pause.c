@@ -311,6 +311,47 @@ static void prober_dies(struct rig *r, struct weir *w)
 
 /* ---------------------------------------------------------------------------------------------- waiters, operators */
 
+/* Sleeps through the pause. The first is the probe and lets the others wait for its answer. */
+static int sleeper(struct rig *r, int arg)
+{
+    (void)arg;
+    struct weir *w = rig_attach(r, WEIR_ROLE_TRADER);
+    struct weir_permit p;
+    note(r, READY);
+    int rc = weir_permit_wait(w, rig_route(w, "sim.own"), 0, NULL, WEIR_PRIORITY_HIGH,
+                              weir_now_ns(w) + 60 * WEIR_NS_PER_S, &p);
+    if (rc == 0 && (p.pause_generation & WEIR_HOLD_PROBE) != 0) {
+        rig_sleep_ms(300);
+        note(r, seen(r, LATER) == 0 ? HELD : BROKEN);
+        rc = weir_permit_settle(w, &p, &fine); /* rings */
+        note(r, AFTER);
+    } else if (rc == 0) {
+        note(r, LATER);
+        rc = weir_permit_settle(w, &p, &fine);
+    }
+    weir_close(w);
+    return rc;
+}
+
+static void sleepers(struct rig *r, struct weir *w)
+{
+    struct weir_permit p;
+    pid_t pid[6];
+    counts_clear(r);
+    CHECK_INT(r, weir_permit_try(w, rig_route(w, "sim.own"), 0, NULL, WEIR_PRIORITY_HIGH, &p), 0);
+    CHECK_INT(r, weir_permit_settle(w, &p, &stop), 0);
+    for (unsigned i = 0; i < 6; i++) {
+        pid[i] = rig_fork(r, sleeper, 0);
+    }
+    for (unsigned i = 0; i < 6; i++) {
+        CHECK_INT(r, rig_wait(pid[i], 30000), 0);
+    }
+    CHECK_INT(r, seen(r, HELD), 1);
+    CHECK_INT(r, seen(r, BROKEN), 0);
+    CHECK_INT(r, seen(r, LATER), 5);
+    CHECK(r, until_open(w, 5000), "open");
+}
+
 static int waiter(struct rig *r, int arg)
 {
     (void)arg;
@@ -378,6 +419,7 @@ int main(int argc, char **argv)
     burst(&r, w);
     worker_dies(&r, w);
     prober_dies(&r, w);
+    sleepers(&r, w);
     operators(&r, w);
     weir_close(w);
     CHECK_INT(&r, rig_weird_stop(&r, 15000), 0);

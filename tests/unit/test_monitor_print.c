@@ -11,6 +11,8 @@
 #include "command.h"
 #include "exit_codes.h"
 #include "show_call.h"
+#include "show_limits.h"
+#include "weir_hold.h"
 
 static void durations_have_three_digits(void **state)
 {
@@ -146,9 +148,46 @@ static void names_are_checked(void **state)
     assert_false(board_name_ok("12345678901234567890123456789012"));
 }
 
+static void expect_hold(const struct weir_shm_provider *p, uint64_t now_ns, const char *wanted)
+{
+    char text[HOLD_BYTES];
+    assert_int_equal(hold_text(text, p, now_ns), wanted != NULL);
+    if (wanted != NULL) {
+        assert_string_equal(text, wanted);
+    }
+}
+
+static void holds_are_told(void **state)
+{
+    (void)state;
+    const uint64_t until_ns = UINT64_C(1000) << 30;
+    const uint64_t tick = UINT64_C(1) << WEIR_PAUSE_TICK_BITS;
+    struct weir_shm_provider p = {0};
+    expect_hold(&p, until_ns, NULL);
+    p.traders_pause = weir_pause_make(until_ns, WEIR_PAUSE_THROTTLED, 1);
+    expect_hold(&p, until_ns - 2 * WEIR_NS_PER_S,
+                "2.00 s more: throttled by the server (set by traders)");
+    p.pause = weir_pause_make(until_ns + tick, WEIR_PAUSE_BANNED, 1);
+    expect_hold(&p, until_ns + tick - WEIR_NS_PER_S,
+                "1.00 s more: banned by the server (set by broker)");
+    expect_hold(&p, until_ns + tick + WEIR_NS_PER_S,
+                "over for 1.00 s: one call tries, the others wait for it");
+    p.reopen = weir_reopen_make(until_ns + 2 * tick, 3, 5, WEIR_REOPEN_RAMPING);
+    expect_hold(&p, until_ns + tick + WEIR_NS_PER_S,
+                "over for 1.00 s: calls come back, step 4 of 8");
+    p.traders_pause = 0;
+    p.pause = weir_pause_make(until_ns, WEIR_PAUSE_OPERATOR, 1);
+    expect_hold(&p, until_ns, NULL);
+    p.pause = weir_pause_make(UINT64_MAX, WEIR_PAUSE_OPERATOR, 1);
+    expect_hold(&p, until_ns, "until it is resumed: by an operator (set by broker)");
+    p.pause = UINT64_MAX; /* whatever stands there: words, not a crash */
+    expect_hold(&p, until_ns, "until it is resumed: unknown cause (set by broker)");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(holds_are_told),
         cmocka_unit_test(durations_have_three_digits),
         cmocka_unit_test(windows_are_exact),
         cmocka_unit_test(durations_are_parsed_or_refused),
