@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Do prop_permit and prop_reopen see a broken permit path? Each mutant is one change to shm/; its property test must fail on every one.
+"""Do prop_permit, prop_reopen and test_backoff see a broken rule? Each mutant is one change to shm/ or to broker/backoff.c; its test must fail on every one.
 
 mutants.py SOURCE_ROOT [CC [PROGRAM]]      exit 1: a mutant survived, or no longer applies
 """
@@ -69,33 +69,70 @@ REOPEN_MUTANTS = [
 ]
 
 
+# And for how long to be quiet: test_backoff.
+BACKOFF_MUTANTS = [
+    ("jitter only upwards", "broker/backoff.c", "ns - swing_ns + weir_mulhi_u64", "ns + weir_mulhi_u64"),
+    ("jitter above the longest pause", "broker/backoff.c", "2 * swing_ns + 1), rule->max_ns)", "2 * swing_ns + 1), UINT64_MAX)"),
+    ("half of the jitter", "broker/backoff.c", "(random, 2 * swing_ns + 1)", "(random, swing_ns + 1)"),
+    ("overflow", "broker/backoff.c", "ns > rule->max_ns / rule->factor ? rule->max_ns : ns * rule->factor", "ns * rule->factor"),
+    ("no decay", "broker/backoff.c", "next > fallen ? next - fallen : 0", "next"),
+    ("decays to the end at once", "broker/backoff.c", "next > fallen ? next - fallen : 0", "fallen > 0 ? 0 : next"),
+    ("a level above the longest pause", "broker/backoff.c", "(longest ? 0 : 1)", "1"),
+    ("each of a burst is a step", "broker/backoff.c", "if (event->left_ns < state->until_ns) {", "if (false) {"),
+    ("a burst cannot make it longer", "broker/backoff.c", "(holds || event->cause == WEIR_PAUSE_BANNED)", "event->cause == WEIR_PAUSE_BANNED"),
+    ("a late stop pauses again", "broker/backoff.c", "(holds || event->cause == WEIR_PAUSE_BANNED)", "true"),
+    ("a resume is forgotten", "broker/backoff.c", "if (event->left_ns < state->resumed_ns) {", "if (false) {"),
+    ("what the answer names is ignored", "broker/backoff.c", "weir_max_u64(weir_min_u64(until_ns, latest_ns), told_ns)", "weir_min_u64(until_ns, latest_ns)"),
+    ("the backoff is ignored", "broker/backoff.c", "weir_max_u64(weir_min_u64(until_ns, latest_ns), told_ns)", "told_ns > 0 ? told_ns : until_ns"),
+    ("traders pause for as long as they like", "broker/backoff.c", "event->now_ns + event->most_ns : UINT64_MAX", "UINT64_MAX : UINT64_MAX"),
+    ("traders raise the level without end", "broker/backoff.c", "while (event->most_ns > 0 && ", "while (false && "),
+]
+
+
+def sources_of(root, tmp, program):
+    if program == "test_backoff":
+        return [root / "tests/unit/test_backoff.c", tmp / "broker/backoff.c"], ["-lcmocka"]
+    own = [program, "prop_judge"] if program == "prop_permit" else [program]
+    shm = ("limit", "limit_repair", "permit", "tables", "clock", "sliding", "concurrency", "hold")
+    return ([root / f"tests/prop/{n}.c" for n in own] + [root / "tests/support/fixture.c"] + [tmp / f"shm/weir_{n}.c" for n in shm],
+            ["-lxxhash"])
+
+
+def arguments_of(program, edits):
+    if program == "test_backoff":
+        return []
+    kind = next((k for f, k in KINDS.items() if edits[0].startswith(f)), "0")
+    return ["--seconds", "10"] + (["--kind", kind] if program == "prop_permit" else [])
+
+
 def survives(root, cc, program, name, edits):
-    with tempfile.TemporaryDirectory(prefix="weir-mutant.") as tmp:
-        shm = pathlib.Path(tmp) / "shm"
-        shutil.copytree(root / "shm", shm)
+    with tempfile.TemporaryDirectory(prefix="weir-mutant.") as at:
+        tmp = pathlib.Path(at)
+        shutil.copytree(root / "shm", tmp / "shm")
+        (tmp / "broker").mkdir()
+        for part in ("backoff.c", "backoff.h"):
+            shutil.copy(root / "broker" / part, tmp / "broker")
         for file, old, new in zip(edits[0::3], edits[1::3], edits[2::3]):
-            text = (shm / file).read_text()
+            path = tmp / file if "/" in file else tmp / "shm" / file
+            text = path.read_text()
             if text.count(old) != 1:
                 sys.exit(f"mutants: '{name}' applies {text.count(old)} times to {file}: write it anew")
-            (shm / file).write_text(text.replace(old, new))
-        exe = f"{tmp}/prop"
-        own = [program, "prop_judge"] if program == "prop_permit" else [program]
-        sources = [str(root / f"tests/prop/{n}.c") for n in own] + [str(root / "tests/support/fixture.c")]
-        sources += [str(shm / f"weir_{n}.c") for n in ("limit", "limit_repair", "permit", "tables", "clock", "sliding", "concurrency", "hold")]
-        subprocess.run([cc, "-std=gnu11", "-O1", "-w", "-D_GNU_SOURCE", "-DWEIR_WEAVE_HOOKS", "-fno-strict-aliasing",
-                        f"-I{shm}", f"-I{root}/tests/support", f"-I{root}/tests/prop", *sources, "-lxxhash", "-o", exe], check=True)
-        kind = next((k for f, k in KINDS.items() if edits[0].startswith(f)), "0")
-        more = ["--kind", kind] if program == "prop_permit" else []
-        run = subprocess.run([exe, "--seconds", "10", *more], capture_output=True, text=True, check=False)
-        last = run.stdout.strip().splitlines()[-1].split(": repeat")[0]
-        print(f"{'caught  ' if run.returncode == 1 else 'SURVIVED'}  {name}: {last}", flush=True)
-        return run.returncode != 1
+            path.write_text(text.replace(old, new))
+        sources, libraries = sources_of(root, tmp, program)
+        subprocess.run([cc, "-std=gnu11", "-O1", "-w", "-D_GNU_SOURCE", "-DWEIR_WEAVE_HOOKS", "-fno-strict-aliasing", f"-I{tmp}", f"-I{tmp}/shm",
+                        f"-I{root}/tests/support", f"-I{root}/tests/prop", *map(str, sources), *libraries, "-o", f"{tmp}/test"], check=True)
+        run = subprocess.run([f"{tmp}/test", *arguments_of(program, edits)], capture_output=True, text=True, check=False)
+        last = (run.stdout.strip().splitlines() or [""])[-1].split(": repeat")[0]
+        caught = run.returncode == 1 or (program == "test_backoff" and run.returncode > 0)  # cmocka: how many failed
+        print(f"{'caught  ' if caught else 'SURVIVED'}  {name}: {last}", flush=True)
+        return not caught
 
 
 def main():
     root = pathlib.Path(sys.argv[1])
     cc = sys.argv[2] if len(sys.argv) > 2 else "cc"
     jobs = [("prop_permit", m) for m in MUTANTS] + [("prop_reopen", m) for m in REOPEN_MUTANTS]
+    jobs += [("test_backoff", m) for m in BACKOFF_MUTANTS]
     if len(sys.argv) > 3:
         jobs = [j for j in jobs if j[0] == sys.argv[3]]
     survivors = sum(survives(root, cc, program, name, edits) for program, (name, *edits) in jobs)
