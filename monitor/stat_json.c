@@ -1,4 +1,5 @@
 /* stat_json.c: `weir stat --json`. Keys are stable; weir(1) lists them. */
+#include "show_limits.h"
 #include "show_stat.h"
 
 #include "print.h"
@@ -183,6 +184,23 @@ static void totals_json(json_t *o, const struct image *image, const struct image
     }
 }
 
+/* The providers that are not open, in the words of `weir limits`. */
+static json_t *paused_json(const struct image *image)
+{
+    char name[TEXT_BYTES];
+    char text[HOLD_BYTES];
+    json_t *o = json_object();
+    for (uint32_t p = 0; image->tables.word != 0 && p < image->tables.provider_cnt; p++) {
+        struct weir_shm_provider provider;
+        (void)image_get(image, WEIR_SECTION_PROVIDER, p, &provider, sizeof provider);
+        if (hold_text(text, &provider, image->now_ns)) {
+            (void)json_object_set_new(o, PRINT_TEXT(name, image->tables.provider[p].name),
+                                      json_string(text));
+        }
+    }
+    return o;
+}
+
 json_t *stat_json(const struct image *image, const struct image *before,
                   const struct options *options)
 {
@@ -202,6 +220,7 @@ json_t *stat_json(const struct image *image, const struct image *before,
     totals_json(o, image, before);
     (void)json_object_set_new(o, "supervisor", supervisor_json(image, &health));
     (void)json_object_set_new(o, "worker", worker_json(image, &health));
+    (void)json_object_set_new(o, "paused", paused_json(image));
     json_t *endpoints = json_array();
     for (uint32_t e = 0; e < image->tables.endpoint_cnt; e++) {
         (void)json_array_append_new(endpoints, endpoint_json(image, e));
