@@ -102,7 +102,7 @@ def arguments_of(program, edits):
     if program == "test_backoff":
         return []
     kind = next((k for f, k in KINDS.items() if edits[0].startswith(f)), "0")
-    return ["--seconds", "10"] + (["--kind", kind] if program == "prop_permit" else [])
+    return ["--seconds", "30"] + (["--kind", kind] if program == "prop_permit" else [])
 
 
 def survives(root, cc, program, name, edits):
