@@ -39,7 +39,7 @@ MUTANTS = [
     ("parts: forgets the oldest part", "weir_sliding.c", "*sum += diff >= -(int32_t)WEIR_SLIDING_PARTS &&", "*sum += diff > -(int32_t)WEIR_SLIDING_PARTS / 2 &&"),
     ("parts: does not see faster clocks", "weir_sliding.c", "*sum += diff >= -(int32_t)WEIR_SLIDING_PARTS && word != 0", "*sum += diff >= -(int32_t)WEIR_SLIDING_PARTS && diff <= 0 && word != 0"),
     ("units: no rest", "weir_concurrency.h", "now_ns >= cell && now_ns - cell >= rest_ns)", "rest_ns + now_ns > 0)"),
-    ("units: a settle lets go another's", "weir_concurrency.c", "if (unit_load(cell, at) == owner && weir_cas", "if (weir_unit_held(seen = unit_load(cell, at)) && weir_cas"),
+    ("units: a settle lets go another's", "weir_concurrency.c", "if (unit_load(cell, at) == owner &&", "if (weir_unit_held(seen = unit_load(cell, at)) &&"),
     ("units: takes what is held", "weir_concurrency.h", "return cell == 0 || (!weir_unit_held(cell) &&", "return cell == 0 || weir_unit_held(cell) || ("),
     ("an end gives all back", "weir_permit.c", "part.units = charge->units - units;", "part.units = charge->units;"),
     ("charges nothing", "weir_limit.h", "own + p->units);", "own);"),
