@@ -43,7 +43,7 @@ enum weir_limit_verdict weir_units_plan(struct weir_limit_plan *p,
 {
     const struct weir_shm_limit_row *row = p->row;
     uint64_t kept = (uint64_t)row->reserve_min[p->priority] +
-                    weir_foreign_rolling(weir_load_relaxed_u64(&p->foreign->word),
+                    weir_foreign_rolling(weir_load_relaxed_u64(&p->foreign->word[0]),
                                          time->now_ns); /* relaxed: an estimate */
     if ((uint64_t)p->units + row->reserve_min[p->priority] > row->cell_cnt) {
         return WEIR_LIMIT_NEVER;

@@ -213,12 +213,21 @@ struct weir_shm_provider {
     uint64_t backoff_steps;
     uint32_t backoff_level;
     uint32_t backoff_cause;
-    uint64_t reserved2[6];
+    uint64_t clock_ignored;   /* stamps that were no stamps, absurd, or doubted and not confirmed */
+    uint64_t reports;         /* counts of limits that answers reported, and that were heeded */
+    uint64_t reports_ignored; /* negative, garbage, of an older window, or of no certain one */
+    uint64_t
+        straddle_given; /* windows given back once an answer proved where its call was counted */
+    uint64_t reserved2[2];
 } WEIR_ALIGN_LINE;
 
-/* What others used of a limit, as the server's headers show it: window:32 | units:32. Writer: worker. One per limit word. */
+/*
+ * What others used of a limit, as the server's answers show it: word[k & 1] = window k (low 32 bits) : 32 | units : 32, like the limit word
+ * beside which it is added; a window that nothing is known of yet may bear what is expected (broker/feedback.h). One per limit word. Writer: worker,
+ * relaxed stores of whole words; never written into our charges. Limits without windows: word[0] alone, {until, units} (weir_foreign_make).
+ */
 struct weir_shm_foreign {
-    uint64_t word;
+    uint64_t word[2];
 };
 
 /*

@@ -246,7 +246,7 @@ static void bucket_state(struct weir_limit_state *s, const struct weir_shm_limit
 }
 
 static void window_state(struct weir_limit_state *s, const struct weir_shm_limit_row *row,
-                         const uint64_t word[2], uint64_t foreign,
+                         const uint64_t word[2], const struct weir_shm_foreign *others,
                          const struct weir_limit_time *time)
 {
     struct weir_window_span span;
@@ -256,6 +256,8 @@ static void window_state(struct weir_limit_state *s, const struct weir_shm_limit
     uint32_t own = weir_window_units(word[span.first & 1], span.first, &ahead);
     s->damaged = ahead || !weir_window_legal(word[(span.first + 1) & 1], span.first, row->quota);
     s->quota = span.cap;
+    uint64_t foreign =
+        weir_load_relaxed_u64(&others->word[span.first & 1]); /* relaxed: an estimate */
     s->foreign = weir_window_id(foreign) == span.first ? (uint32_t)foreign : 0;
     uint64_t used = (uint64_t)own + s->foreign;
     s->used = (uint32_t)weir_min_u64(used, UINT32_MAX);
@@ -281,7 +283,7 @@ static void cells_state(struct weir_limit_state *s, const struct weir_limit_plac
         empty_at_ns = weir_load_relaxed_u64(&at->word->word[1]);
     }
     s->quota = row->quota;
-    s->foreign = weir_foreign_rolling(weir_load_relaxed_u64(&foreign->word),
+    s->foreign = weir_foreign_rolling(weir_load_relaxed_u64(&foreign->word[0]),
                                       now_ns); /* relaxed: an estimate */
     used += s->foreign;
     s->used = (uint32_t)weir_min_u64(used, UINT32_MAX);
@@ -314,8 +316,7 @@ void weir_limit_state_get(struct weir_limit_state *state, const struct weir_limi
     case WEIR_LIMIT_FIXED_WINDOW:
         w[0] = weir_load_acquire_u64(&at->word->word[0]); /* pair:limit A */
         w[1] = weir_load_acquire_u64(&at->word->word[1]); /* pair:limit A */
-        window_state(state, at->row, w, weir_load_relaxed_u64(&foreign->word),
-                     time); /* relaxed: an estimate */
+        window_state(state, at->row, w, foreign, time);
         break;
     case WEIR_LIMIT_SLIDING_WINDOW:
     case WEIR_LIMIT_CONCURRENCY:

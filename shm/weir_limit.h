@@ -111,7 +111,8 @@ WEIR_INLINE enum weir_limit_verdict weir_bucket_plan(struct weir_limit_plan *p,
         return WEIR_LIMIT_AGAIN; /* or this thread slept since it read the clock */
     }
     /* relaxed: an estimate, newer is better, older is legal */
-    uint64_t others = weir_foreign_rolling(weir_load_relaxed_u64(&p->foreign->word), time->now_ns);
+    uint64_t others =
+        weir_foreign_rolling(weir_load_relaxed_u64(&p->foreign->word[0]), time->now_ns);
     if (WEIR_UNLIKELY(others != 0)) {
         uint64_t others_ns = weir_min_u64(others, row->quota) * row->unit_ns;
         tolerance_ns = tolerance_ns > others_ns ? tolerance_ns - others_ns : 0;
@@ -164,7 +165,7 @@ WEIR_INLINE enum weir_limit_verdict weir_window_fit(struct weir_limit_plan *p,
     uint64_t word =
         weir_load_relaxed_u64(at); /* relaxed: the CAS of pass 2 judges what was read here */
     uint64_t foreign = weir_load_relaxed_u64(
-        &p->foreign->word); /* relaxed: an estimate, newer is better, older is legal */
+        &p->foreign->word[k & 1]); /* relaxed: an estimate, newer is better, older is legal */
     bool ahead;
     uint32_t own = weir_window_units(word, k, &ahead);
     if (WEIR_UNLIKELY(ahead)) {

@@ -77,7 +77,7 @@ static uint64_t kept_units(const struct weir_limit_plan *p, uint64_t now_ns)
 {
     /* relaxed: an estimate, newer is better, older is legal */
     return (uint64_t)p->row->reserve_min[p->priority] +
-           weir_foreign_rolling(weir_load_relaxed_u64(&p->foreign->word), now_ns);
+           weir_foreign_rolling(weir_load_relaxed_u64(&p->foreign->word[0]), now_ns);
 }
 
 static enum weir_limit_verdict cells_plan(struct weir_limit_plan *p, uint64_t now_ns,

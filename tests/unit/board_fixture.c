@@ -171,7 +171,7 @@ static void provider_fill(struct weir_segment *s)
     view[2].word[ten & 1] = weir_window_word(ten, 7);
     view[3].word[0] = FIXTURE_NOW_NS + WEIR_NS_PER_S / 2;
     struct weir_shm_foreign *foreign = section(s, WEIR_SECTION_FOREIGN);
-    foreign[0].word = weir_window_word(minute, 66);
+    foreign[0].word[minute & 1] = weir_window_word(minute, 66);
 }
 
 static void counters_fill(struct weir_segment *s)

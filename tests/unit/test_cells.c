@@ -201,7 +201,7 @@ static void test_sliding_others(void **state)
     for (uint32_t form = WEIR_FORM_CELLS; form <= WEIR_FORM_PARTS; form++) {
         open_with(WEIR_LIMIT_SLIDING_WINDOW, form, 5, 6);
         assert_int_equal(take(0, &p), WEIR_E_COST); /* above the quota */
-        f.memory->foreign[0].word = weir_foreign_make(NOW + 100 * MS, 4);
+        f.memory->foreign[0].word[0] = weir_foreign_make(NOW + 100 * MS, 4);
         assert_int_equal(take(1, &p), WEIR_OK);
         assert_int_equal(take(1, &p), WEIR_DENIED);
         assert_int_equal(used(), 5);

@@ -177,7 +177,8 @@ static void test_overflow_extremes(void **state)
     assert_int_equal(weir_limit_plan(&plan, &time), WEIR_LIMIT_YES);
     plan.units = (uint32_t)INT32_MAX + 1;
     assert_int_equal(weir_limit_plan(&plan, &time), WEIR_LIMIT_NEVER);
-    foreign.word = weir_window_word((uint32_t)(time.now_ns / row.window_ns), UINT32_MAX);
+    uint32_t current = (uint32_t)(time.now_ns / row.window_ns);
+    foreign.word[current & 1] = weir_window_word(current, UINT32_MAX);
     plan.units = 1;
     assert_int_equal(weir_limit_plan(&plan, &time), WEIR_LIMIT_NO); /* own + foreign > 2^32 */
 
@@ -185,13 +186,13 @@ static void test_overflow_extremes(void **state)
     row = bucket_row(INT32_MAX, 366 * DAY_NS);
     word.word[0] = 0;
     plan.units = 2;
-    foreign.word = weir_foreign_make(time.now_ns + WEIR_NS_PER_S, INT32_MAX - 1);
+    foreign.word[0] = weir_foreign_make(time.now_ns + WEIR_NS_PER_S, INT32_MAX - 1);
     assert_int_equal(weir_limit_plan(&plan, &time), WEIR_LIMIT_NO);
     plan.units = 1;
     assert_int_equal(weir_limit_plan(&plan, &time), WEIR_LIMIT_YES);
-    foreign.word = weir_foreign_make(time.now_ns + WEIR_NS_PER_S, UINT32_MAX);
+    foreign.word[0] = weir_foreign_make(time.now_ns + WEIR_NS_PER_S, UINT32_MAX);
     assert_int_equal(weir_limit_plan(&plan, &time), WEIR_LIMIT_NO);
-    foreign.word = weir_foreign_make(time.now_ns - WEIR_NS_PER_S, UINT32_MAX);
+    foreign.word[0] = weir_foreign_make(time.now_ns - WEIR_NS_PER_S, UINT32_MAX);
     plan.units = INT32_MAX;
     assert_int_equal(weir_limit_plan(&plan, &time), WEIR_LIMIT_YES);
     assert_int_equal(weir_limit_take_again(&plan, &time, false), WEIR_LIMIT_YES);

@@ -172,12 +172,12 @@ static void test_give_back_only_where_it_was_taken(void **state)
 static void test_foreign_usage(void **state)
 {
     (void)state;
-    f.memory->foreign[0].word = weir_window_word(1000, 9);
+    f.memory->foreign[0].word[0] = weir_window_word(1000, 9);
     assert_int_equal(take(0), WEIR_OK);
     assert_int_equal((uint32_t)f.memory->word[0].word[0], 1); /* others' usage is not ours */
     assert_int_equal(take(0), WEIR_DENIED);
     assert_int_equal(permit.denial.earliest_ns, START + WEIR_NS_PER_S);
-    f.memory->foreign[0].word = weir_window_word(999, 9); /* an old window's */
+    f.memory->foreign[0].word[0] = weir_window_word(998, 9); /* an old window's */
     assert_int_equal(take(0), WEIR_OK);
 }
 
