@@ -68,6 +68,32 @@ enum weir_config_transport {
     WEIR_CONFIG_TRANSPORT_OWN = 2,  /* permits only: no method, no path, no endpoint needed */
 };
 
+/* What an instant's number counts; auto: its magnitude tells, or it is a date. */
+enum weir_config_unit {
+    WEIR_CONFIG_UNIT_AUTO = 1,
+    WEIR_CONFIG_UNIT_S = 2,
+    WEIR_CONFIG_UNIT_MS = 3,
+    WEIR_CONFIG_UNIT_US = 4,
+    WEIR_CONFIG_UNIT_NS = 5,
+};
+
+enum weir_config_reports {
+    WEIR_CONFIG_REPORTS_USED = 1,
+    WEIR_CONFIG_REPORTS_REMAINING = 2,
+    WEIR_CONFIG_REPORTS_RESET = 3, /* when the window ends */
+};
+
+enum weir_config_form {
+    WEIR_CONFIG_FORM_EPOCH = 1, /* an instant, UTC */
+    WEIR_CONFIG_FORM_LEFT = 2,  /* a span from now */
+};
+
+enum weir_config_expect {
+    WEIR_CONFIG_EXPECT_OFF = 1,
+    WEIR_CONFIG_EXPECT_ADAPTIVE =
+        2, /* what others used in the last windows is kept free in the next */
+};
+
 /* The remaining enums are read for a later version. */
 enum weir_config_auth_kind {
     WEIR_CONFIG_AUTH_NONE = 1,
@@ -77,11 +103,6 @@ enum weir_config_auth_kind {
     WEIR_CONFIG_AUTH_HMAC_SHA256_HEADER = 5,
     WEIR_CONFIG_AUTH_HMAC_SHA512_HEADER = 6,
     WEIR_CONFIG_AUTH_ED25519_QUERY = 7,
-};
-
-enum weir_config_reports {
-    WEIR_CONFIG_REPORTS_USED = 1,
-    WEIR_CONFIG_REPORTS_REMAINING = 2,
 };
 
 enum weir_config_balance {
@@ -131,8 +152,11 @@ struct weir_config_broker {
 
 struct weir_config_clock {
     enum weir_config_clock_source source;
-    const char *path;  /* source: server */
-    const char *field; /* member of the JSON answer that holds the time in ms */
+    const char *path; /* source: server; "": the time is read from other calls' answers only */
+    const char
+        *field; /* member of the JSON answer to `path` that holds the time; "": `header` does */
+    const char *header;         /* of every answer; lower case; "": none */
+    enum weir_config_unit unit; /* of `field` and `header` */
     uint64_t interval_ns;
     uint64_t error_ns; /* source: host */
     uint64_t max_jitter_ns;
@@ -160,6 +184,11 @@ enum weir_config_calendar_unit {
     WEIR_CONFIG_CALENDAR_MONTH = 3,
 };
 
+/* Usage of a limit by others. */
+struct weir_config_foreign {
+    enum weir_config_expect expect;
+};
+
 struct weir_config_limit {
     char name[WEIR_NAME_BYTES];
     enum weir_limit_kind kind;
@@ -173,13 +202,24 @@ struct weir_config_limit {
     const char *time_zone; /* of a calendar: a name of the tz database, "" = UTC */
     struct weir_config_calendar calendar;
     uint64_t headroom_ppm[WEIR_PRIORITY_CNT]; /* of burst_units, kept against the classes below */
+    struct weir_config_foreign foreign;
 };
 
+/* One of `header` and `field` is set. */
 struct weir_config_feedback {
     const char *header; /* lower case */
+    const char *field;  /* member of a JSON body */
     char limit[WEIR_NAME_BYTES];
     size_t limit_idx; /* in the provider's limit[] */
     enum weir_config_reports reports;
+    uint64_t of_units;          /* remaining: the provider's quota; filled in from the limit's */
+    enum weir_config_unit unit; /* reset */
+    enum weir_config_form form; /* reset */
+};
+
+struct weir_config_throttle_body {
+    const char *field;
+    const char *equals;
 };
 
 /* throttle: backoff; the first pause is throttle.default */
@@ -198,6 +238,11 @@ struct weir_config_reopen {
 
 struct weir_config_throttle {
     struct weir_config_numbers status; /* HTTP status that mean "too many" */
+    const char *header;                /* an answer that bears it; lower case; "": none */
+    struct weir_config_throttle_body *body;
+    size_t body_cnt;
+    struct weir_config_strings text; /* anywhere in the first 8 KiB of the body */
+    const char *until_text;          /* text with {time} in it; "": none */
     enum weir_config_retry_after retry_after;
     uint64_t default_ns; /* the pause where the answer names none: the first */
     struct weir_config_backoff backoff;

@@ -7,6 +7,7 @@
 #ifndef WEIR_CONFIG_CHECK_H
 #define WEIR_CONFIG_CHECK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct weir_config_place;
@@ -29,6 +30,12 @@ weir_config_finish weir_config_finish_throttle;
 weir_config_finish weir_config_finish_route;
 weir_config_finish weir_config_finish_provider;
 
+/* config_check_feedback.c: what is read from answers */
+weir_config_finish weir_config_finish_feedback;
+void weir_config_check_feedback(struct weir_config_reader *reader,
+                                struct weir_config_provider *provider,
+                                const struct weir_config_place *place);
+
 /* config_check_limit.c */
 weir_config_finish weir_config_finish_limit;
 
@@ -36,6 +43,11 @@ weir_config_finish weir_config_finish_limit;
 void weir_config_check_budget(struct weir_config_reader *reader,
                               struct weir_config_provider *provider,
                               const struct weir_config_place *place);
+
+/* The provider's limit of this name; false after an error that names those it has. */
+bool weir_config_find_limit(struct weir_config_reader *reader,
+                            const struct weir_config_provider *provider, const char *name,
+                            const struct weir_config_place *place, size_t *idx);
 
 /* No two of the `cnt` structs of `stride` bytes at `entry`, each of which begins with its name, have the same. */
 void weir_config_check_names(struct weir_config_reader *reader, const void *entry, size_t cnt,

@@ -20,10 +20,9 @@ static void names_write(const struct weir_config_provider *provider, char *out, 
     }
 }
 
-/* Returns false after an error: the provider has no limit of this name. */
-static bool find_limit(struct weir_config_reader *reader,
-                       const struct weir_config_provider *provider, const char *name,
-                       const struct weir_config_place *place, size_t *idx)
+bool weir_config_find_limit(struct weir_config_reader *reader,
+                            const struct weir_config_provider *provider, const char *name,
+                            const struct weir_config_place *place, size_t *idx)
 {
     for (*idx = 0; *idx < provider->limit_cnt; (*idx)++) {
         if (strcmp(provider->limit[*idx].name, name) == 0) {
@@ -57,7 +56,7 @@ static void check_costs(struct weir_config_reader *reader, struct weir_config_pr
     for (size_t i = 0; i < route->cost_cnt; i++) {
         struct weir_config_cost *cost = &route->cost[i];
         struct weir_config_place entry = weir_config_place_key(&map, cost->limit);
-        if (!find_limit(reader, provider, cost->limit, &entry, &cost->limit_idx)) {
+        if (!weir_config_find_limit(reader, provider, cost->limit, &entry, &cost->limit_idx)) {
             continue;
         }
         const struct weir_config_limit *limit = &provider->limit[cost->limit_idx];
@@ -76,7 +75,7 @@ static bool find_charged(struct weir_config_reader *reader,
                          const struct weir_config_route *route, const char *name,
                          const struct weir_config_place *place, size_t *idx)
 {
-    if (!find_limit(reader, provider, name, place, idx)) {
+    if (!weir_config_find_limit(reader, provider, name, place, idx)) {
         return false;
     }
     for (size_t i = 0; i < route->cost_cnt; i++) {
@@ -224,13 +223,6 @@ void weir_config_check_budget(struct weir_config_reader *reader,
         check_costs(reader, provider, &provider->route[i], &route);
         check_settle(reader, provider, &provider->route[i], &route);
         check_ages(reader, provider, &provider->route[i], &route);
-    }
-    struct weir_config_place feedbacks = weir_config_place_key(place, "feedback");
-    for (size_t i = 0; i < provider->feedback_cnt; i++) {
-        struct weir_config_feedback *feedback = &provider->feedback[i];
-        struct weir_config_place item = weir_config_place_item(&feedbacks, i);
-        struct weir_config_place name = weir_config_place_key(&item, "limit");
-        find_limit(reader, provider, feedback->limit, &name, &feedback->limit_idx);
     }
     struct weir_config_place limits = weir_config_place_key(place, "limits");
     for (size_t i = 0; i < provider->limit_cnt && reader->fault_cnt == fault_cnt; i++) {

@@ -28,13 +28,24 @@ void weir_config_finish_clock(struct weir_config_reader *reader, void *section,
         clock->source = WEIR_CONFIG_CLOCK_NONE;
         return;
     }
-    if (clock->source == WEIR_CONFIG_CLOCK_SERVER && !clock->path[0]) {
+    bool asks = clock->source == WEIR_CONFIG_CLOCK_SERVER;
+    if (asks && !clock->path[0] && !clock->header[0]) {
         complain(reader, place, "path",
-                 "missing: source: server asks this path for the time; or write source: host");
+                 "missing: source: server asks this path for the time; or write header, or "
+                 "source: host");
     }
-    if (clock->source == WEIR_CONFIG_CLOCK_SERVER && !clock->field[0]) {
+    if (asks && clock->path[0] && !clock->field[0] && !clock->header[0]) {
         complain(reader, place, "field",
-                 "missing: source: server reads the time from this member of the JSON answer");
+                 "missing: source: server reads the time from this member of the JSON answer; or "
+                 "write header");
+    }
+    if (clock->field[0] && !clock->path[0] && clock->header[0]) {
+        complain(reader, place, "field",
+                 "has no use without path, whose answer it is a member of: write path, or header");
+    }
+    if (clock->header[0] && !asks) {
+        complain(reader, place, "header",
+                 "has no use with this source: write source: server, or remove it");
     }
 }
 
@@ -243,4 +254,5 @@ void weir_config_finish_provider(struct weir_config_reader *reader, void *sectio
     check_endpoints(reader, provider, place);
     warn_of_blind_windows(reader, provider, place);
     weir_config_check_budget(reader, provider, place);
+    weir_config_check_feedback(reader, provider, place);
 }

@@ -111,22 +111,33 @@ static const struct weir_config_section broker_section = {
     .text = "The broker itself.",
 };
 
+#define UNIT_CHOICES                                                                               \
+    CHOICES({"auto", WEIR_CONFIG_UNIT_AUTO}, {"s", WEIR_CONFIG_UNIT_S}, {"ms", WEIR_CONFIG_UNIT_MS}, \
+            {"us", WEIR_CONFIG_UNIT_US}, {"ns", WEIR_CONFIG_UNIT_NS})
+
 static const struct weir_config_row clock_row[] = {
     {.key = "source", TYPE(ENUM), AT(clock, source), .def = "server",
      CHOICES({"server", WEIR_CONFIG_CLOCK_SERVER}, {"host", WEIR_CONFIG_CLOCK_HOST}, {"none", WEIR_CONFIG_CLOCK_NONE}),
      .text = "server asks the provider for its time; host trusts this machine's UTC within error; none knows nothing, "
              "which is also what holds without a clock: of a fixed window only a part can then be granted safely."},
     {.key = "path", TYPE(PATH), AT(clock, path), TEXT_RANGE, .def = "",
-     .text = "The path that answers with the time. Required for source: server."},
+     .text = "The path that answers with the time, asked every interval. Without it the time comes from the header of other "
+             "calls' answers, and is unknown until the first."},
     {.key = "field", TYPE(STRING), AT(clock, field), TEXT_RANGE, .def = "",
-     .text = "The member of the JSON answer that holds the time in milliseconds. Required for source: server."},
+     .text = "The member of the JSON answer to path that holds the time."},
+    {.key = "header", TYPE(HEADER), AT(clock, header), RANGE(1, 63), .def = "",
+     .text = "A header that holds the time, read from every answer of the provider: date, or one of its own. Two answers must "
+             "agree before the clock moves."},
+    {.key = "unit", TYPE(ENUM), AT(clock, unit), .def = "auto", UNIT_CHOICES,
+     .text = "What the number in field or header counts since 1970 UTC. auto: its magnitude tells; or it is a date as in RFC 9110."},
     {.key = "interval", TYPE(DURATION), AT(clock, interval_ns), RANGE(1 * SEC, 1 * DAY), .def = "30s",
      .text = "How often to ask."},
     {.key = "error", TYPE(DURATION), AT(clock, error_ns), RANGE(1 * MS, 1 * MINUTE), .def = "250ms",
      .text = "For source: host, how far this machine's clock and the provider's can be apart."},
     {.key = "max_jitter", TYPE(DURATION), AT(clock, max_jitter_ns), RANGE(0, 1 * MINUTE), .def = "50ms",
-     .text = "How much later than its permit a call may be counted: half of it until the request is written, half for the whole "
-             "way to the exchange's counter. A call within this span of a window's edge is charged to both windows."},
+     .text = "How much later than its permit a call may be counted, at least: half of it until the request is written, the rest for "
+             "the whole way to the exchange's counter. Where answers take longer than that rest, weir allows for more by itself. A "
+             "call within this span of a window's edge is charged to both windows."},
 };
 
 static const struct weir_config_section clock_section = {
@@ -188,6 +199,18 @@ static const struct weir_config_section headroom_section = {
     .text = "What stays free for higher priorities. A class may use the limit less the headroom of all classes above it.",
 };
 
+static const struct weir_config_row foreign_row[] = {
+    {.key = "expect", TYPE(ENUM), AT(foreign, expect), .def = "off",
+     CHOICES({"off", WEIR_CONFIG_EXPECT_OFF}, {"adaptive", WEIR_CONFIG_EXPECT_ADAPTIVE}),
+     .text = "adaptive: the most that others used in any of the last windows stays free in each new one, before the first "
+             "answer tells. Needs feedback for the limit. off: others are seen when an answer shows them."},
+};
+
+static const struct weir_config_section foreign_section = {
+    .title = "providers[].limits[].foreign", .bytes = sizeof(struct weir_config_foreign), ROWS(foreign_row),
+    .text = "Usage by others, as feedback shows it.",
+};
+
 static const struct weir_config_row limit_row[] = {
     {.key = "name", TYPE(NAME), AT(limit, name), NAME_RANGE, .def = NULL, .text = "Named in the cost of routes."},
     {.key = "kind", TYPE(ENUM), AT(limit, kind), .def = NULL,
@@ -221,6 +244,8 @@ static const struct weir_config_row limit_row[] = {
      .text = "What the provider counts by."},
     {.key = "headroom", TYPE(SECTION), AT(limit, headroom_ppm), .def = "{}", .section = &headroom_section,
      .text = "What stays free for higher priorities."},
+    {.key = "foreign", TYPE(SECTION), AT(limit, foreign), .def = "{}", .section = &foreign_section,
+     .text = "What others use of it: calls from the same address or key that weir does not make."},
 };
 
 static const struct weir_config_section limit_section = {
@@ -230,16 +255,41 @@ static const struct weir_config_section limit_section = {
 };
 
 static const struct weir_config_row feedback_row[] = {
-    {.key = "header", TYPE(HEADER), AT(feedback, header), RANGE(1, 63), .def = NULL, .text = "The response header."},
-    {.key = "limit", TYPE(NAME), AT(feedback, limit), NAME_RANGE, .def = NULL, .text = "The limit that it tells about."},
+    {.key = "header", TYPE(HEADER), AT(feedback, header), RANGE(1, 63), .def = "",
+     .text = "The response header. Either this or field."},
+    {.key = "field", TYPE(STRING), AT(feedback, field), TEXT_RANGE, .def = "",
+     .text = "The member of the JSON answer: a.b looks inside a, list.0 at the first of a list. Bodies of up to 64 KiB."},
+    {.key = "limit", TYPE(NAME), AT(feedback, limit), NAME_RANGE, .def = NULL,
+     .text = "The limit that it tells about, a fixed_window. Heeded on answers to routes that take from this limit."},
     {.key = "reports", TYPE(ENUM), AT(feedback, reports), .def = NULL,
-     CHOICES({"used", WEIR_CONFIG_REPORTS_USED}, {"remaining", WEIR_CONFIG_REPORTS_REMAINING}),
-     .text = "Whether it counts up or down."},
+     CHOICES({"used", WEIR_CONFIG_REPORTS_USED}, {"remaining", WEIR_CONFIG_REPORTS_REMAINING},
+             {"reset", WEIR_CONFIG_REPORTS_RESET}),
+     .text = "used counts up, remaining counts down, both with this call in it; reset says when the window ends."},
+    {.key = "of", TYPE(INTEGER), AT(feedback, of_units), UNIT_RANGE, .def = "",
+     .text = "remaining only: the quota from which the provider counts down. Default: the limit's quota."},
+    {.key = "unit", TYPE(ENUM), AT(feedback, unit), .def = "auto", UNIT_CHOICES,
+     .text = "reset only: what its number counts. auto: by magnitude; seconds with form: left."},
+    {.key = "form", TYPE(ENUM), AT(feedback, form), .def = "epoch",
+     CHOICES({"epoch", WEIR_CONFIG_FORM_EPOCH}, {"left", WEIR_CONFIG_FORM_LEFT}),
+     .text = "reset only: an instant since 1970 UTC, or what is left from now."},
 };
 
 static const struct weir_config_section feedback_section = {
     .title = "providers[].feedback[]", .bytes = sizeof(struct weir_config_feedback), ROWS(feedback_row),
-    .text = "Headers in which the provider tells its own count, so that usage from elsewhere is seen.",
+    .finish = weir_config_finish_feedback,
+    .text = "Where the provider tells its own count, so that usage from elsewhere is seen and taken off.",
+};
+
+static const struct weir_config_row throttle_body_row[] = {
+    {.key = "field", TYPE(STRING), AT(throttle_body, field), TEXT_RANGE, .def = NULL,
+     .text = "The member: a.b looks inside a, list.0 at the first of a list."},
+    {.key = "equals", TYPE(STRING), AT(throttle_body, equals), TEXT_RANGE, .def = NULL,
+     .text = "Its value as text: 10006 is also \"10006\"."},
+};
+
+static const struct weir_config_section throttle_body_section = {
+    .title = "providers[].throttle.body[]", .bytes = sizeof(struct weir_config_throttle_body), ROWS(throttle_body_row),
+    .text = "Members of a JSON answer that say stop whatever the status. Bodies of up to 64 KiB are looked at.",
 };
 
 static const struct weir_config_row backoff_row[] = {
@@ -273,6 +323,15 @@ static const struct weir_config_section reopen_section = {
 static const struct weir_config_row throttle_row[] = {
     {.key = "status", OF(INTEGER), AT(throttle, status), RANGE(100, 599), ENTRIES(1, 16), .def = "429",
      .text = "HTTP status codes that mean \"too many\": nobody calls this provider until the pause is over."},
+    {.key = "header", TYPE(HEADER), AT(throttle, header), RANGE(1, 63), .def = "",
+     .text = "An answer that bears this header says stop too."},
+    {.key = "body", TYPE(SECTIONS), ITEMS(throttle, body), ENTRIES(1, 16), .def = "", .section = &throttle_body_section,
+     .text = "Members of the JSON answer that say stop, also in HTTP 200."},
+    {.key = "text", OF(STRING), AT(throttle, text), TEXT_RANGE, ENTRIES(0, 16), .def = "",
+     .text = "Texts that say stop wherever they stand in the first 8 KiB of an answer, also in HTTP 200."},
+    {.key = "until_text", TYPE(STRING), AT(throttle, until_text), TEXT_RANGE, .def = "",
+     .text = "How an answer that says stop names the instant: a text with {time} in it, such as \"banned until {time}\". A number "
+             "since 1970 UTC, its unit by magnitude."},
     {.key = "retry_after", TYPE(ENUM), AT(throttle, retry_after), .def = "seconds",
      CHOICES({"seconds", WEIR_CONFIG_RETRY_AFTER_SECONDS}, {"ms", WEIR_CONFIG_RETRY_AFTER_MS},
              {"none", WEIR_CONFIG_RETRY_AFTER_NONE}),
@@ -450,8 +509,7 @@ static const struct weir_config_row provider_row[] = {
     {.key = "limits", TYPE(SECTIONS), ITEMS(provider, limit), ENTRIES(1, WEIR_CONFIG_LIMIT_MAX), .def = NULL,
      .section = &limit_section, .text = "The counted rules."},
     {.key = "feedback", TYPE(SECTIONS), ITEMS(provider, feedback), ENTRIES(1, WEIR_CONFIG_LIMIT_MAX), .def = "",
-     .section = &feedback_section, .text = "Headers in which the provider tells its own count.",
-     .later = "accepted, but this version does not read them: calls made without weir are not seen"},
+     .section = &feedback_section, .text = "Where the provider tells its own count."},
     {.key = "throttle", TYPE(SECTION), AT(provider, throttle), .def = "{}", .section = &throttle_section,
      .text = "What to do when the provider says stop."},
     {.key = "endpoints", TYPE(SECTIONS), ITEMS(provider, endpoint), ENTRIES(1, WEIR_CONFIG_ENDPOINT_MAX), .def = "",

@@ -14,9 +14,10 @@
 #include "broker/config/config.h"
 
 /* A document whose parts are right unless the case says otherwise. */
-#define LIMIT "{name: l, kind: token_bucket, quota: 10, window: 1s}"
-#define ROUTE "{name: r, transport: own, cost: {l: 1}}"
-#define HOST  "  endpoints: [{name: e, url: 'http://h'}]\n"
+#define LIMIT  "{name: l, kind: token_bucket, quota: 10, window: 1s}"
+#define WINDOW "{name: l, kind: fixed_window, quota: 10, window: 1s}"
+#define ROUTE  "{name: r, transport: own, cost: {l: 1}}"
+#define HOST   "  endpoints: [{name: e, url: 'http://h'}]\n"
 #define DOC(broker, extra, limits, routes) \
     broker "providers:\n- name: p\n" extra "  limits: [" limits "]\n  routes: [" routes "]\n"
 
@@ -279,10 +280,19 @@ static const struct refusal routes_refusal[] = {
 static const struct refusal providers_refusal[] = {
     {DOC("", "  clock: {field: t}\n", LIMIT, ROUTE),
      "t:3:10: providers[0].clock.path: missing: source: server asks this path for the time; or "
-     "write source: host"},
+     "write header, or source: host"},
     {DOC("", "  clock: {path: /t}\n", LIMIT, ROUTE),
      "t:3:10: providers[0].clock.field: missing: source: server reads the time from this member of "
-     "the JSON answer"},
+     "the JSON answer; or write header"},
+    {DOC("", "  clock: {header: date, field: t}\n", LIMIT, ROUTE),
+     "t:3:32: providers[0].clock.field = \"t\": has no use without path, whose answer it is a "
+     "member "
+     "of: write path, or header"},
+    {DOC("", "  clock: {source: host, header: date}\n", LIMIT, ROUTE),
+     "t:3:33: providers[0].clock.header = \"date\": has no use with this source: write source: "
+     "server, or remove it"},
+    {DOC("", "  clock: {header: date, unit: h}\n", LIMIT, ROUTE),
+     "t:3:31: providers[0].clock.unit = \"h\": must be one of auto, s, ms, us, ns"},
     {DOC("", "  clock: {path: /t, field: t}\n", LIMIT, ROUTE),
      "t:2:3: providers[0].endpoints: missing: clock asks the provider for its time: write at least "
      "one, or clock: {source: host}"},
@@ -306,6 +316,48 @@ static const struct refusal providers_refusal[] = {
      "t:3:23: providers[0].throttle.reopen.steps: unknown key: the keys here are probe, ramp"},
     {DOC("", "  feedback: [{header: h, limit: x, reports: used}]\n", LIMIT, ROUTE),
      "t:3:33: providers[0].feedback[0].limit = \"x\": no such limit: p has l"},
+    {DOC("", "  feedback: [{header: h, limit: l, reports: used}]\n", LIMIT, ROUTE),
+     "t:3:33: providers[0].feedback[0].limit = \"l\": is no fixed_window: the count of other kinds "
+     "falls all the time, so a report says nothing by the time it is here; remove the entry"},
+    {DOC("", "  feedback: [{header: h, limit: l, reports: reset}]\n",
+         "{name: l, kind: fixed_window, quota: 10, calendar: day}", ROUTE),
+     "t:3:45: providers[0].feedback[0].reports = \"reset\": must be used or remaining: the ends of "
+     "a "
+     "calendar's windows are known"},
+    {DOC("", "  feedback: [{limit: l, reports: used}]\n", WINDOW, ROUTE),
+     "t:3:14: providers[0].feedback[0].header: missing: write header, or field for a member of the "
+     "body"},
+    {DOC("", "  feedback: [{header: h, field: f, limit: l, reports: used}]\n", WINDOW, ROUTE),
+     "t:3:33: providers[0].feedback[0].field = \"f\": has no use beside header: write one entry "
+     "for "
+     "each"},
+    {DOC("", "  feedback: [{header: h, limit: l, reports: used, unit: ms}]\n", WINDOW, ROUTE),
+     "t:3:57: providers[0].feedback[0].unit = \"ms\": has a use only with reports: reset"},
+    {DOC("", "  feedback: [{header: h, limit: l, reports: used, form: left}]\n", WINDOW, ROUTE),
+     "t:3:57: providers[0].feedback[0].form = \"left\": has a use only with reports: reset"},
+    {DOC("", "  feedback: [{header: h, limit: l, reports: used, of: 5}]\n", WINDOW, ROUTE),
+     "t:3:55: providers[0].feedback[0].of = \"5\": has a use only with reports: remaining"},
+    {DOC("", "  feedback: [{header: h, limit: l, reports: remaining, of: 5}]\n", WINDOW, ROUTE),
+     "t:3:60: providers[0].feedback[0].of = \"5\": must not be below the limit's quota = 10"},
+    {DOC("", "  feedback: [{header: h, limit: l, reports: left}]\n", WINDOW, ROUTE),
+     "t:3:45: providers[0].feedback[0].reports = \"left\": must be one of used, remaining, reset"},
+    {DOC("", "",
+         "{name: l, kind: fixed_window, quota: 10, window: 1s, foreign: {expect: adaptive}}",
+         ROUTE),
+     "t:3:83: providers[0].limits[0].foreign.expect = \"adaptive\": needs feedback that reports "
+     "used "
+     "or remaining of this limit: without it nothing is ever seen of others"},
+    {DOC("", "  throttle: {until_text: banned until}\n", LIMIT, ROUTE),
+     "t:3:26: providers[0].throttle.until_text = \"banned until\": must have {time} behind the "
+     "text "
+     "that it is found by, as in \"banned until {time}\""},
+    {DOC("", "  throttle: {until_text: '{time} is when'}\n", LIMIT, ROUTE),
+     "t:3:26: providers[0].throttle.until_text = \"{time} is when\": must have {time} behind the "
+     "text "
+     "that it is found by, as in \"banned until {time}\""},
+    {DOC("", "  throttle: {body: [{field: code}]}\n", LIMIT, ROUTE),
+     "t:3:21: providers[0].throttle.body[0].equals: missing: must be printable ASCII; 1..255 "
+     "bytes"},
     {DOC("", "  retry: {base: 2s, max: 1s}\n", LIMIT, ROUTE),
      "t:3:17: providers[0].retry.base = \"2s\": must not be above max = 1s"},
     {DOC("", "  scopes: {ip: [a, b, a]}\n", LIMIT, ROUTE),
