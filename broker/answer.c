@@ -1,3 +1,4 @@
+#include "broker/log.h"
 #include "broker/pause.h"
 #include "broker/worker.h"
 
@@ -46,31 +47,36 @@ static void head_look(struct worker *w, struct call *c, const char *line, size_t
     }
 }
 
-/* Did this status say "stop"? */
-static bool is_throttle(const struct weir_config_throttle *config, uint32_t status)
-{
-    for (size_t i = 0; i < config->status.cnt; i++) {
-        if (config->status.number[i] == status) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* One 429 stops everybody, before the next permit of anyone; what becomes of its body does not matter. */
-static void pause_by_status(struct worker *w, struct call *c)
+void answer_throttled(struct worker *w, struct call *c, enum throttle_by by)
 {
     uint32_t p = w->route[c->route].provider;
-    const struct weir_config_throttle *config = &w->provider[p].config->throttle;
-    if (!is_throttle(config, c->head_status)) {
-        return;
+    if (by == THROTTLE_NOT || c->throttled) {
+        return; /* one answer is one stop, however many ways it says so */
     }
     c->throttled = true;
+    if (by != THROTTLE_BY_STATUS) {
+        log_warn("throttled", "s:s, s:s, s:i", "provider", w->provider[p].config->name, "by",
+                 throttle_by_name(by), "status", (int)c->head_status);
+    }
     const struct throttle_heard heard = {.cause = pause_cause_of(c->head_status),
                                          .left_ns = c->permit.granted_at_ns,
                                          .for_ns = c->retry_after_ns,
-                                         .status = c->head_status};
+                                         .status = by == THROTTLE_BY_STATUS ? c->head_status : 0};
     pause_throttled(w, p, &heard);
+}
+
+void answer_banned_until(struct worker *w, struct call *c, uint64_t until_utc_ns)
+{
+    uint32_t p = w->route[c->route].provider;
+    uint64_t now_utc_ns = clock_server_utc_ns(w, p);
+    if (until_utc_ns > now_utc_ns) {
+        const struct throttle_heard heard = {.cause = pause_cause_of(c->head_status),
+                                             .left_ns = c->permit.granted_at_ns,
+                                             .until_ns = worker_now(w) + until_utc_ns - now_utc_ns,
+                                             .status = c->head_status,
+                                             .again = true};
+        pause_throttled(w, p, &heard);
+    }
 }
 
 /* The number in "HTTP/1.1 429 Too Many Requests"; 0 if there is none. */
@@ -114,7 +120,11 @@ bool answer_head(struct worker *w, struct call *c, const char *line, size_t byte
         c->head = c->head == CALL_HEAD_INTERIM ? CALL_HEAD_NONE : CALL_HEAD_WHOLE;
     }
     if (c->head == CALL_HEAD_WHOLE) {
-        pause_by_status(w, c);
+        uint32_t p = w->route[c->route].provider;
+        answer_throttled(
+            w, c,
+            throttle_head(&w->provider[p].config->throttle, c->head_status, c->room,
+                          c->head_bytes)); /* what becomes of its body does not matter */
     }
     return true;
 }

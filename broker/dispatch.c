@@ -163,6 +163,7 @@ int dispatch_permit(struct worker *w, struct call *c)
     /* One instant for both, so that what is given back later is the same in both accounts and the private one stays below. */
     c->permit.granted_at_ns = c->own_permit.granted_at_ns;
     c->permit.use_by_ns = c->own_permit.use_by_ns;
+    reply_charged(w, &c->permit, false);
     board_add(&w->region->route_stats[c->route].granted[c->priority], 1);
     c->permitted_ns = c->permit.granted_at_ns;
     return WEIR_OK;
@@ -230,6 +231,7 @@ static enum start start(struct worker *w, struct queue *q, struct call *c)
         return start_denied(w, q, c, rc);
     }
     if (!exchange_start(w, c, e)) {
+        reply_charged(w, &c->permit, true);
         (void)weir_permit_give(&w->own, &c->own_permit);
         (void)weir_permit_give(&w->shared, &c->permit);
         call_end(w, c, WEIR_RESULT_NOT_SENT, WEIR_E_MEMORY);

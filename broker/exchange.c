@@ -269,6 +269,7 @@ void call_end(struct worker *w, struct call *c, enum weir_result result, int err
 static void give_back(struct worker *w, struct call *c)
 {
     if (c->permit.state == WEIR_PERMIT_GRANTED) {
+        reply_charged(w, &c->permit, true);
         (void)weir_permit_give(
             &w->own, &c->own_permit); /* first: the private account never exceeds the shared one */
         (void)weir_permit_give(&w->shared, &c->permit);
@@ -423,6 +424,9 @@ static void on_done(struct http_transfer *t)
     struct call *c = call_of(t);
     w->now_ns = worker_now(w);
     transfer_left(c);
+    if (t->code == CURLE_OK) {
+        reply_answered(w, c); /* first: its body may say stop */
+    }
     if (c->sends > 0) {
         tell_hold(w, c, t->code == CURLE_OK || c->stop == CALL_STOP_LARGE);
     }

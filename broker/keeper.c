@@ -91,6 +91,7 @@ static void tick(struct worker *w)
     audit(w);
     units_sweep(w);
     pause_turn(w);
+    reply_tick(w);
     dispatch_expire(w);
     clients_look(w);
     endpoint_turn(w);

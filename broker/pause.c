@@ -85,7 +85,7 @@ void pause_throttled(struct worker *w, uint32_t provider, const struct throttle_
                                         .told_until_ns = weir_max_u64(told_ns, heard->until_ns),
                                         .cause = heard->cause,
                                         .random = draw(w)};
-    board_add(&w->region->provider[provider].throttled, 1);
+    board_add(&w->region->provider[provider].throttled, heard->again ? 0 : 1);
     /* By our own time, not by the generation of the permit: traders can write that, and may not keep the broker from stopping. */
     enum backoff_step step = backoff_tell(s, &rule, &event);
     if (step == BACKOFF_LATE || !board_pause(w, provider, s->until_ns, s->cause)) {

@@ -25,6 +25,7 @@ struct throttle_heard {
     uint64_t for_ns;   /* Retry-After as a duration; 0 = none */
     uint64_t until_ns; /* "banned until"; 0 = none. The later of both counts */
     uint32_t status;   /* for the log; 0 = it was not the status that said so */
+    bool again;        /* the body of an answer that was heard already: not counted anew */
 };
 
 /* The exchange told a call of the worker's to stop. Everybody pauses before the next permit of anyone. */

@@ -3,12 +3,13 @@
 #include "shm/weir_atomic.h"
 #include "shm/weir_limit_repair.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define PROBE_TIMEOUT_NS (2 * WEIR_NS_PER_S)
 #define PROBE_AGAIN_NS   (1 * WEIR_NS_PER_S) /* after a failure, and for the second sample */
+#define PROBE_DOUBT_NS \
+    (WEIR_NS_PER_S / 10) /* after an answer that disagrees: a second one decides */
 
 /* Does any limit of the provider ask that its charges be carried over? */
 static bool realign_needed(struct worker *w, uint32_t provider,
@@ -41,6 +42,7 @@ static void realign(struct worker *w, uint32_t provider, const struct weir_serve
             weir_limit_realign(l, &w->region->own_word[k], from, next, now_ns);
         }
     }
+    reply_realigned(w, provider);
     board_add(&w->region->provider[provider].clock_realigned, 1);
     log_info("clock_realigned", "s:s, s:I, s:I, s:I", "provider",
              w->provider[provider].config->name, "offset_before_ns", (long long)from->offset_ns,
@@ -55,67 +57,7 @@ void probe_publish(struct worker *w, uint32_t provider, const struct weir_server
     }
     weir_server_clock_publish(&w->region->provider[provider], next);
     p->published = *next;
-}
-
-/* The member `field` of a JSON answer; "a.b" looks inside. 0 when it is not there or not a number. */
-static uint64_t field_get(const char *body, size_t bytes, const char *field)
-{
-    json_error_t error;
-    json_t *root = json_loadb(body, bytes, JSON_REJECT_DUPLICATES, &error);
-    const json_t *at = root;
-    char part[64];
-    while (at != NULL && *field != '\0') {
-        size_t n = strcspn(field, ".");
-        if (n >= sizeof part) {
-            at = NULL;
-            break;
-        }
-        memcpy(part, field, n);
-        part[n] = '\0';
-        at = json_object_get(at, part);
-        field += n + (field[n] == '.');
-    }
-    uint64_t value = 0;
-    if (json_is_integer(at) && json_integer_value(at) > 0) {
-        value = (uint64_t)json_integer_value(at);
-    } else if (json_is_string(at)) {
-        value = strtoull(json_string_value(at), NULL, 10); /* some exchanges send numbers as text */
-    }
-    json_decref(root);
-    return value;
-}
-
-/* Seconds, milliseconds, microseconds or nanoseconds? Their magnitudes do not overlap before the year 5138. */
-static uint64_t unit_of(uint64_t stamp)
-{
-    if (stamp < UINT64_C(100000000000)) {
-        return WEIR_NS_PER_S;
-    }
-    if (stamp < UINT64_C(100000000000000)) {
-        return WEIR_NS_PER_MS;
-    }
-    return stamp < UINT64_C(100000000000000000) ? WEIR_NS_PER_US : 1;
-}
-
-static void sample(struct worker *w, uint32_t provider, const struct call *c)
-{
-    struct provider *p = &w->provider[provider];
-    uint64_t stamp = field_get(c->room + c->head_bytes, c->body_bytes, p->config->clock.field);
-    if (stamp == 0) {
-        log_warn("clock_sample_refused", "s:s, s:s", "provider", p->config->name, "field_absent",
-                 p->config->clock.field);
-        return;
-    }
-    uint64_t unit_ns = unit_of(stamp);
-    /* The stamp was made after our request was written and before the first byte of the answer came. */
-    enum server_clock_step step =
-        server_clock_sample(&p->clock, c->sent_ns, c->first_byte_ns, stamp * unit_ns, unit_ns);
-    if (step == SERVER_CLOCK_REFUSED) {
-        return;
-    }
-    struct weir_server_clock next = server_clock_value(&p->clock, p->config->clock.max_jitter_ns);
-    board_add(&w->region->provider[provider].clock_samples, 1);
-    probe_publish(w, provider, &next);
+    p->published_at_ns = worker_now(w);
 }
 
 static void on_probe_done(struct worker *w, struct call *c, enum weir_result result)
@@ -123,14 +65,12 @@ static void on_probe_done(struct worker *w, struct call *c, enum weir_result res
     uint32_t provider = w->route[c->route].provider;
     struct provider *p = &w->provider[provider];
     bool good = result == WEIR_RESULT_DONE && c->transfer.status == 200;
-    p->probing = false;
-    if (good) {
-        sample(w, provider, c);
-    }
+    p->probing = false; /* what its answer says was taken with that of every answer (reply.c) */
     uint64_t samples =
         weir_load_relaxed_u64(&w->region->provider[provider].clock_samples); /* relaxed: our own */
-    p->probe_at_ns =
-        w->now_ns + (good && samples > 1 ? p->config->clock.interval_ns : PROBE_AGAIN_NS);
+    p->probe_at_ns = w->now_ns + (p->clock.doubted      ? PROBE_DOUBT_NS
+                                  : good && samples > 1 ? p->config->clock.interval_ns
+                                                        : PROBE_AGAIN_NS);
 }
 
 static void probe_start(struct worker *w, uint32_t provider)
@@ -159,12 +99,12 @@ static void host_clock(struct worker *w, uint32_t provider)
 {
     struct provider *p = &w->provider[provider];
     uint64_t now_ns = worker_now(w);
-    struct weir_server_clock next =
-        server_clock_host(now_ns, weir_clock_realtime_ns(), p->config->clock.error_ns,
-                          p->config->clock.max_jitter_ns);
+    struct weir_server_clock next = server_clock_host(
+        now_ns, weir_clock_realtime_ns(), p->config->clock.error_ns, clock_jitter_ns(p));
     int64_t moved = next.offset_ns - p->published.offset_ns;
     uint64_t distance = (uint64_t)(moved < 0 ? -moved : moved);
-    if (p->published.state != WEIR_CLOCK_KNOWN || distance > WEIR_NS_PER_MS / 10) {
+    if (p->published.state != WEIR_CLOCK_KNOWN || distance > WEIR_NS_PER_MS / 10 ||
+        next.jitter_ns != p->published.jitter_ns) {
         probe_publish(w, provider, &next);
     }
     p->probe_at_ns = w->now_ns + WEIR_NS_PER_S;

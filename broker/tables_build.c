@@ -11,7 +11,8 @@
 
 static bool has_clock_route(const struct weir_config_provider *p)
 {
-    return p->clock.source == WEIR_CONFIG_CLOCK_SERVER && p->endpoint_cnt > 0;
+    return p->clock.source == WEIR_CONFIG_CLOCK_SERVER && p->endpoint_cnt > 0 &&
+           p->clock.path[0] != '\0';
 }
 
 static uint32_t words_of(const struct weir_config_provider *p, const struct weir_config_limit *l)

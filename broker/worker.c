@@ -62,10 +62,7 @@ static void clock_take_over(struct worker *w, uint32_t provider, uint64_t now_ns
         p->published = *last; /* its error has grown with its age */
         if (last->state == WEIR_CLOCK_KNOWN &&
             p->config->clock.source == WEIR_CONFIG_CLOCK_SERVER) {
-            p->clock = (struct server_clock){.known = true,
-                                             .low_ns = last->offset_ns - (int64_t)last->error_ns,
-                                             .high_ns = last->offset_ns + (int64_t)last->error_ns,
-                                             .sampled_at_ns = last->sampled_at_ns};
+            server_clock_restore(&p->clock, last);
         }
         return;
     }
@@ -150,7 +147,7 @@ static bool open_all(struct worker *w)
     }
     w->http = http_open(&w->loop);
     if (w->http == NULL || !providers_open(w) || !queues_open(w) || !endpoint_open(w) ||
-        !rings_open(w)) {
+        !rings_open(w) || !reply_open(w)) {
         log_error("worker_not_started", "s:s", "reason", text);
         return false;
     }

@@ -19,16 +19,19 @@
 #ifndef WEIR_BROKER_WORKER_H
 #define WEIR_BROKER_WORKER_H
 
+#include "broker/clock_spread.h"
 #include "broker/control.h"
 #include "broker/http.h"
 #include "broker/loop.h"
 #include "broker/pool.h"
 #include "broker/region.h"
 #include "broker/server_clock.h"
+#include "broker/throttle.h"
 #include "shm/weir_request.h"
 #include "shm/weir_slot.h"
 
 struct worker;
+struct reply;
 
 #define CALL_HEAD_MAX_BYTES 8192U /* of an answer's head; more is TOO_LARGE */
 
@@ -155,7 +158,9 @@ struct provider {
     struct endpoint *endpoint; /* sorted by role */
     uint32_t endpoint_cnt;
     struct server_clock clock;
+    struct clock_spread spread;
     struct weir_server_clock published;
+    uint64_t published_at_ns;
     uint64_t probe_at_ns;
     bool probing;
     uint32_t clock_route; /* UINT32_MAX: none */
@@ -174,6 +179,7 @@ struct worker {
     int control; /* to the supervisor; -1 when it is gone */
     int resolver;
     struct weir_permit_view shared, own;
+    struct reply *reply; /* reply.c's: others' usage, by limit word */
     struct weir_clock_source clock_source;
     struct provider *provider;
     struct endpoint *endpoint;
@@ -273,6 +279,25 @@ void exchange_due(struct worker *w); /* end running calls whose time is over */
 /* answer.c: take one line of the head, or a piece of the body; false = more than its cap */
 bool answer_head(struct worker *w, struct call *c, const char *line, size_t bytes);
 bool answer_data(struct worker *w, struct call *c, const char *bytes, size_t cnt);
+
+/* answer.c: an answer says stop. Counts it and pauses, once for each answer. Caller: answer.c (head), reply.c (body) */
+void answer_throttled(struct worker *w, struct call *c, enum throttle_by by);
+/* The body of such an answer names the instant, in the server's UTC: the pause lasts until then at least. */
+void answer_banned_until(struct worker *w, struct call *c, uint64_t until_utc_ns);
+
+/* reply.c: what a whole answer tells besides its content: others' usage, which window counted it, the server's time, a stop in its body */
+bool reply_open(struct worker *w);
+void reply_answered(struct worker *w, struct call *c);
+/* Permits that the worker took for a call, or (`given`) gave back unsent. */
+void reply_charged(struct worker *w, const struct weir_permit *permit, bool given);
+void reply_realigned(struct worker *w, uint32_t provider);
+void reply_tick(struct worker *w); /* every 10 ms: look at the words, publish */
+
+/* clock_reply.c: the server's clock from answers */
+struct clock_evidence; /* clock_reply.h */
+uint64_t clock_jitter_ns(const struct provider *p);
+/* The server's UTC now; this machine's where it is not known. */
+uint64_t clock_server_utc_ns(struct worker *w, uint32_t provider);
 
 /* probe.c */
 void probe_turn(struct worker *w);

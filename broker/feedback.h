@@ -1,0 +1,107 @@
+/*
+ * feedback.h: what others use of one limit word, from the counts that the provider reports.
+ *
+ * For one window k of the server's clock, with everything in units:
+ *
+ *   U         the most that any reply reported as used. It includes the call that it answers
+ *   charged   what the limit word holds for k: our charges, brokered calls and traders' together
+ *   brokered  the part of it that the worker charged, less what it gave back
+ *   answered  the part of `brokered` whose own replies, with a count, have come: counted in k, and not after U. (A counter that only grows puts its
+ *             replies in order: the one with the highest count was counted last. So late and reordered replies need no time stamps.)
+ *   over      traders' charges that were older than J when the call of U was sent: those calls are over, or never left (weir_window.h)
+ *
+ *   proven    max over replies of U - (charged by then): what we cannot have used ourselves. Never falls within the window
+ *   possible  U - answered - over: what others may have used at most. Falls when what was in flight is answered
+ *
+ * The published usage is `proven` until others have been proven at all; from then on, for SHARED_WINDOWS windows, it is max(proven, possible).
+ * So whoever is alone on a limit pays nothing for calls in flight, and whoever is not never exceeds it with what the server has already said:
+ *
+ * Theorem. At a reply that reports U, charged + possible = U + (charged - answered - over) = U + what of ours may still be counted after it. Grants
+ * keep charged + published <= N, so U plus all that may yet come from us stays <= N. What others send after the newest reply nobody knows:
+ * for that, `expect: adaptive` keeps free what they used in the last windows.
+ *
+ * Only what lies wholly in one window is believed: the caller says which window a call was counted in, and does not report at all where that is
+ * ambiguous. Older windows' reports are dropped. A limit is moved only by reports that name it, in the call's own scope.
+ *
+ * Pure: no atomics, no I/O, one struct per limit word. Caller: the worker (reply.c). A worker that dies forgets it; the words on the board stay,
+ * bear their window's id, and end with it. Source: research/rate_limits.md 3.5.
+ */
+#ifndef WEIR_BROKER_FEEDBACK_H
+#define WEIR_BROKER_FEEDBACK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define FEEDBACK_PAST           8U
+#define FEEDBACK_HISTORY        4U /* windows with reports that `expect` looks back on */
+#define FEEDBACK_SHARED_WINDOWS 16
+
+struct feedback_window {
+    uint32_t id;
+    bool live;
+    bool reported;
+    uint32_t most; /* U */
+    uint32_t answered;
+    uint32_t brokered;
+    uint32_t over;
+    uint32_t traders_peak; /* most that traders were ever seen to have charged */
+    uint32_t proven;
+    uint64_t told_left_ns; /* of the window, when the call of the newest report was sent */
+};
+
+/* What traders had charged at one look. */
+struct feedback_past {
+    uint64_t at_ns; /* 0: none */
+    uint32_t id[2];
+    uint32_t traders[2];
+};
+
+struct feedback {
+    uint32_t quota;
+    uint64_t window_ns;
+    bool expect;
+    bool shared; /* others have been proven; until window `shared_until` */
+    uint32_t shared_until;
+    struct feedback_window window[2]; /* by parity */
+    struct feedback_past past[FEEDBACK_PAST];
+    uint32_t past_next;
+    uint32_t history[FEEDBACK_HISTORY];
+    uint32_t history_cnt;
+};
+
+void feedback_init(struct feedback *f, uint32_t quota, uint64_t window_ns, bool expect);
+
+/* The timeline was re-aligned: ids mean other windows now. What others were found to use is kept for `expect`. */
+void feedback_realigned(struct feedback *f);
+
+/* The worker charged `units` to window `id`, or (`given`) gave such a charge back because the call was not counted there. */
+void feedback_charged(struct feedback *f, uint32_t id, uint32_t units, bool given);
+
+/*
+ * Look at the limit word: what is charged to windows `id` and `id + 1` at `now_ns`. Caller: every 10 ms or so, and before each report.
+ * `keep_ns`: how far back looks are needed, J and a round trip.
+ */
+void feedback_look(struct feedback *f, uint32_t id, const uint32_t charged[2], uint64_t now_ns,
+                   uint64_t keep_ns);
+
+/* A reply's count. */
+struct feedback_report {
+    uint32_t id;   /* the window in which the call was surely counted */
+    uint32_t used; /* U */
+    uint32_t
+        units; /* what the call itself took from this word in that window; 0: not known to be counted */
+    uint64_t
+        settled_ns; /* permits granted before this instant were over when the call was sent: sent - J */
+    uint64_t left_ns; /* of the window, when it was sent */
+};
+
+/* Take one report. Returns false where it is of an older window. */
+bool feedback_report(struct feedback *f, const struct feedback_report *r);
+
+/* What to publish as foreign usage of window `id`: 0..quota. */
+uint32_t feedback_foreign(const struct feedback *f, uint32_t id);
+
+/* What others are expected to use in a window of which nothing is known yet; 0 without `expect`. */
+uint32_t feedback_expected(const struct feedback *f, uint32_t id);
+
+#endif
