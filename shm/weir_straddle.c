@@ -74,8 +74,8 @@ uint32_t weir_straddle_give(struct weir_permit_view *view, struct weir_permit *p
                             const struct weir_straddle_span *span)
 {
     uint32_t given = 0;
-    if (permit->state == WEIR_PERMIT_NONE || permit->charge_cnt > WEIR_PERMIT_LIMITS_MAX ||
-        weir_permit_refresh(view) != WEIR_OK ||
+    if ((permit->state != WEIR_PERMIT_GRANTED && permit->state != WEIR_PERMIT_SENT) ||
+        permit->charge_cnt > WEIR_PERMIT_LIMITS_MAX || weir_permit_refresh(view) != WEIR_OK ||
         permit->tables_generation != (uint16_t)(view->tables.word >> 32)) {
         return 0;
     }

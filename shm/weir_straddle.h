@@ -44,7 +44,8 @@ bool weir_straddle_window(const struct weir_shm_limit_row *row,
 
 /*
  * Give back what `span` proves was not counted. Returns a mask: bit i, charge i lost one of its windows and now names the other alone. The
- * permit may be granted or settled; its state does not change. WEIR_PERMIT_NONE, an older timeline or older tables: 0.
+ * permit is granted or sent, and stays so: before weir_permit_end, which corrects both windows and leaves `units` as they were. Any other state,
+ * an older timeline or older tables: 0.
  * Caller: the thread that owns `view`.
  */
 uint32_t weir_straddle_give(struct weir_permit_view *view, struct weir_permit *permit,

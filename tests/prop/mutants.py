@@ -42,6 +42,10 @@ MUTANTS = [
     ("units: a settle lets go another's", "weir_concurrency.c", "if (unit_load(cell, at) == owner &&", "if (weir_unit_held(seen = unit_load(cell, at)) &&"),
     ("units: takes what is held", "weir_concurrency.h", "return cell == 0 || (!weir_unit_held(cell) &&", "return cell == 0 || weir_unit_held(cell) || ("),
     ("an end gives all back", "weir_permit.c", "part.units = charge->units - units;", "part.units = charge->units;"),
+    ("straddle proven without the clock's error", "weir_straddle.c", "(uint64_t)clock->offset_ns + error_ns;", "(uint64_t)clock->offset_ns;"),
+    ("straddle proven by the answer alone", "weir_straddle.c", "return into_ns + (high_ns - low_ns) < length_ns;", "return true;"),
+    ("straddle gives the counted window back", "weir_straddle.c", "other.window = counted == c->window ?", "other.window = counted != c->window ?"),
+    ("straddle given back on another timeline", "weir_straddle.c", "(uint16_t)epoch.seen != permit->clock_epoch ||", ""),
     ("charges nothing", "weir_limit.h", "own + p->units);", "own);"),
 ]
 

@@ -7,6 +7,7 @@
  *
  * Oracle, in plain arithmetic, knowing the true offset that the code under test does not know:
  *   window    the server counts at most N units in each of its windows; each call arrives within J of its permit's clock read
+ *             (answers that prove which window counted their call give the other one of a straddle back)
  *   bucket    a server's bucket of B units and r = N/W never overflows (the same as B + r*t over all intervals), also where it decays in steps
  *   sliding   the server counts at most N units in any interval of length W
  *   flight    the server has at most N units in flight; it may count a call for a while after its answer
@@ -25,6 +26,7 @@
 
 #include "fixture.h"
 #include "prop_judge.h"
+#include "weir_straddle.h"
 #include "weir_weave.h"
 
 #define CALLS_MAX 4096
@@ -38,6 +40,7 @@ struct call {
     struct weir_cost count; /* what the exchange counts for it */
     bool settled;           /* sent, or given back */
     bool ended;
+    bool answered;
 };
 
 static struct {
@@ -63,8 +66,8 @@ static struct {
 } s;
 
 static struct {
-    uint64_t schedules, granted, refused, contended, refunds, ended, deaths, straddles, realigns,
-        woven;
+    uint64_t schedules, granted, refused, contended, refunds, ended, deaths, straddles, proven,
+        realigns, woven;
     double used, room;
 } total;
 
@@ -318,6 +321,27 @@ static void owner_dies(struct weir_permit_view *view)
     total.deaths++;
 }
 
+/* An answer is here: the call was counted between its permit and now. What that proves is given back, and the server judges at the end. */
+static void answer_one(struct weir_permit_view *view)
+{
+    for (uint32_t tries = 0; tries < 4 && s.call_cnt > 0; tries++) {
+        uint32_t back = (uint32_t)below(weir_min_u64(s.call_cnt, one_in(3) ? 400 : 20));
+        struct call *c = &s.call[s.call_cnt - 1 - back];
+        if (c->arrives_ns != 0 && c->arrives_ns <= s.now_ns && !c->answered && !c->ended) {
+            const struct weir_straddle_span span = {
+                .from_ns = c->arrives_ns - below(c->arrives_ns - c->permit.granted_at_ns + 1),
+                .to_ns = c->arrives_ns + below(s.now_ns - c->arrives_ns + 1)};
+            uint32_t given = weir_straddle_give(view, &c->permit, &span);
+            if (given != 0 && weir_straddle_give(view, &c->permit, &span) != 0) {
+                violated("a window was given back twice");
+            }
+            c->answered = true;
+            total.proven += given != 0;
+            return;
+        }
+    }
+}
+
 void weir_weave_hook(const char *name)
 {
     (void)name;
@@ -338,6 +362,8 @@ void weir_weave_hook(const char *name)
         settle_one(&s.view[s.depth]);
     } else if (one_in(4)) {
         end_one(&s.view[s.depth]);
+    } else if (one_in(4)) {
+        answer_one(&s.view[s.depth]);
     } else {
         for (uint64_t n = one_in(4) ? below(5) : 1; n > 0 && s.call_cnt < CALLS_MAX - 8; n--) {
             take(&s.view[s.depth]);
@@ -513,8 +539,10 @@ static void schedule(uint64_t seed)
         uint64_t what = below(100);
         if (what < 80) {
             take(&s.view[0]);
-        } else if (what < 88) {
+        } else if (what < 86) {
             settle_one(&s.view[0]);
+        } else if (what < 90) {
+            answer_one(&s.view[0]);
         } else if (what < 95) {
             end_one(&s.view[0]);
         } else if (what < 96) {
@@ -558,11 +586,12 @@ int main(int argc, char **argv)
     for (uint64_t i = 0; i < schedules && weir_clock_monotonic_ns() < until_ns; i++) {
         schedule(seed + i);
     }
-    printf("%" PRIu64 " schedules, %" PRIu64 " granted (%" PRIu64 " straddled), %" PRIu64
-           " refused, %" PRIu64 " contended, %" PRIu64 " given back, %" PRIu64 " ended, %" PRIu64
-           " deaths, %" PRIu64 " re-alignments, %" PRIu64 " woven in, 0 violations\n",
-           total.schedules, total.granted, total.straddles, total.refused, total.contended,
-           total.refunds, total.ended, total.deaths, total.realigns, total.woven);
+    printf("%" PRIu64 " schedules, %" PRIu64 " granted (%" PRIu64 " straddled, %" PRIu64
+           " proven), %" PRIu64 " refused, %" PRIu64 " contended, %" PRIu64 " given back, %" PRIu64
+           " ended, %" PRIu64 " deaths, %" PRIu64 " re-alignments, %" PRIu64
+           " woven in, 0 violations\n",
+           total.schedules, total.granted, total.straddles, total.proven, total.refused,
+           total.contended, total.refunds, total.ended, total.deaths, total.realigns, total.woven);
     printf("utilisation of single limits at this load: %.1f %%\n",
            total.room > 0 ? 100.0 * total.used / total.room : 0.0);
     return 0;
