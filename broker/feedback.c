@@ -19,9 +19,9 @@ static uint32_t most_of(uint32_t a, uint32_t b)
     return a > b ? a : b;
 }
 
-void feedback_init(struct feedback *f, uint32_t quota, uint64_t window_ns, bool expect)
+void feedback_init(struct feedback *f, uint32_t quota, bool expect)
 {
-    *f = (struct feedback){.quota = quota, .window_ns = window_ns, .expect = expect};
+    *f = (struct feedback){.quota = quota, .expect = expect};
 }
 
 /* What others used, as far as this window knows. */
@@ -57,7 +57,7 @@ static struct feedback_window *window_of(struct feedback *f, uint32_t id)
         return NULL;
     }
     window_end(f, w);
-    *w = (struct feedback_window){.id = id, .live = true, .told_left_ns = f->window_ns};
+    *w = (struct feedback_window){.id = id, .live = true};
     return w;
 }
 
@@ -154,7 +154,6 @@ bool feedback_report(struct feedback *f, const struct feedback_report *r)
     }
     w->reported = true;
     w->answered += r->units;
-    w->told_left_ns = weir_min_u64(w->told_left_ns, r->left_ns);
     uint64_t ours = (uint64_t)w->brokered + w->traders_peak;
     if (r->used > ours) {
         w->proven = most_of(w->proven, (uint32_t)(r->used - ours));
@@ -181,13 +180,5 @@ uint32_t feedback_foreign(const struct feedback *f, uint32_t id)
 {
     const struct feedback_window *w = window_find(f, id);
     uint32_t seen = w != NULL ? used_by_others(f, w) : 0;
-    uint32_t expected = feedback_expected(f, id);
-    if (expected <= seen) {
-        return seen;
-    }
-    /* What was seen, and the rest of the window at the rate expected: never more than the whole expectation. */
-    uint64_t left_ns = w != NULL ? weir_min_u64(w->told_left_ns, f->window_ns) : f->window_ns;
-    uint64_t rest = weir_muldiv_u64(expected, left_ns, f->window_ns) + 1;
-    uint64_t units = weir_min_u64(seen + rest, expected);
-    return (uint32_t)weir_min_u64(units, f->quota);
+    return most_of(seen, feedback_expected(f, id));
 }

@@ -46,7 +46,6 @@ struct feedback_window {
     uint32_t over;
     uint32_t traders_peak; /* most that traders were ever seen to have charged */
     uint32_t proven;
-    uint64_t told_left_ns; /* of the window, when the call of the newest report was sent */
 };
 
 /* What traders had charged at one look. */
@@ -58,7 +57,6 @@ struct feedback_past {
 
 struct feedback {
     uint32_t quota;
-    uint64_t window_ns;
     bool expect;
     bool shared; /* others have been proven; until window `shared_until` */
     uint32_t shared_until;
@@ -69,7 +67,7 @@ struct feedback {
     uint32_t history_cnt;
 };
 
-void feedback_init(struct feedback *f, uint32_t quota, uint64_t window_ns, bool expect);
+void feedback_init(struct feedback *f, uint32_t quota, bool expect);
 
 /* The timeline was re-aligned: ids mean other windows now. What others were found to use is kept for `expect`. */
 void feedback_realigned(struct feedback *f);
@@ -92,7 +90,6 @@ struct feedback_report {
         units; /* what the call itself took from this word in that window; 0: not known to be counted */
     uint64_t
         settled_ns; /* permits granted before this instant were over when the call was sent: sent - J */
-    uint64_t left_ns; /* of the window, when it was sent */
 };
 
 /* Take one report. Returns false where it is of an older window. */

@@ -251,10 +251,6 @@ static void count_look(struct worker *w, struct answer *a, const struct weir_con
         board_add(&board->reports_ignored, 1);
         return;
     }
-    uint64_t into_ns;
-    (void)weir_window_at(c->sent_ns + (uint64_t)clock->offset_ns, row->window_ns,
-                         row->window_inverse, &into_ns);
-    r.left_ns = row->window_ns - into_ns;
     r.settled_ns = c->sent_ns > clock->jitter_ns ? c->sent_ns - clock->jitter_ns : 0;
     r.units = units_of(w, c, index, r.id);
     word_look(w, rw, index, r.id);
@@ -400,7 +396,7 @@ static bool limit_open(struct worker *w, uint32_t provider, uint32_t limit, bool
         }
         r->provider = provider;
         r->limit = limit;
-        feedback_init(&r->feedback, row->quota, row->window_ns, expect);
+        feedback_init(&r->feedback, row->quota, expect);
         w->reply->word[k] = r;
     }
     return true;
