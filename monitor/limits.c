@@ -29,9 +29,26 @@ static void clock_line(FILE *out, const struct image *image,
         int64_t ahead_ns = (int64_t)((uint64_t)clock.offset_ns - (uint64_t)image->utc_offset_ns);
         (void)fprintf(out, "server %s against this machine's UTC, ", print_offset(a, ahead_ns));
     }
-    (void)fprintf(out, "true within %s, sampled %s ago, jitter allowed %s\n",
+    (void)fprintf(out, "true within %s, sampled %s ago, jitter allowed %s; %" PRIu64 " samples",
                   print_duration(a, weir_server_clock_error_ns(&clock, now_ns)),
-                  print_duration(b, age_ns), print_duration(c, clock.jitter_ns));
+                  print_duration(b, age_ns), print_duration(c, clock.jitter_ns),
+                  provider->clock_samples);
+    if (provider->clock_ignored > 0) {
+        (void)fprintf(out, ", %" PRIu64 " ignored", provider->clock_ignored);
+    }
+    (void)fputc('\n', out);
+}
+
+/* What answers told about the limits: only where feedback is at work. */
+static void reports_line(FILE *out, const struct weir_shm_provider *provider)
+{
+    if (provider->reports + provider->reports_ignored + provider->straddle_given == 0) {
+        return;
+    }
+    (void)fprintf(out,
+                  "  told   %" PRIu64 " counts heeded, %" PRIu64 " ignored; %" PRIu64
+                  " charges at a window's edge given back\n",
+                  provider->reports, provider->reports_ignored, provider->straddle_given);
 }
 
 static void pause_line(FILE *out, const struct image *image,
@@ -177,6 +194,7 @@ static void provider_text(FILE *out, const struct image *image, uint32_t p,
     (void)image_get(image, WEIR_SECTION_PROVIDER, p, &provider, sizeof provider);
     (void)fprintf(out, "%s\n", PRINT_TEXT(text, row->name));
     clock_line(out, image, &provider);
+    reports_line(out, &provider);
     pause_line(out, image, &provider);
     if (options->priorities) {
         table_init(&table, priority_columns, WEIR_ARRAY_CNT(priority_columns));

@@ -44,6 +44,7 @@ static json_t *clock_json(const struct image *image, const struct weir_shm_provi
             json_integer((json_int_t)((uint64_t)clock.offset_ns - (uint64_t)image->utc_offset_ns)));
     }
     (void)json_object_set_new(o, "samples", json_u64(provider->clock_samples));
+    (void)json_object_set_new(o, "ignored", json_u64(provider->clock_ignored));
     (void)json_object_set_new(o, "realigned", json_u64(provider->clock_realigned));
     return o;
 }
@@ -100,6 +101,7 @@ static json_t *state_json(const struct image *image, uint32_t limit, uint32_t va
     (void)json_object_set_new(o, "quota_units", json_u64(state.quota));
     (void)json_object_set_new(o, "used_units", json_u64(state.used));
     (void)json_object_set_new(o, "foreign_units", json_u64(state.foreign));
+    (void)json_object_set_new(o, "foreign_next_units", json_u64(state.foreign_next));
     (void)json_object_set_new(o, "left_units", by_priority_u32(state.left));
     (void)json_object_set_new(
         o, "reset_in_ns",
@@ -143,6 +145,11 @@ static json_t *provider_json(const struct image *image, uint32_t p)
     (void)json_object_set_new(o, "pause", pause);
     (void)json_object_set_new(o, "reopening", reopening_json(image, &provider));
     (void)json_object_set_new(o, "backoff", backoff_json(image, &provider));
+    json_t *told = json_object();
+    (void)json_object_set_new(told, "counts_heeded", json_u64(provider.reports));
+    (void)json_object_set_new(told, "counts_ignored", json_u64(provider.reports_ignored));
+    (void)json_object_set_new(told, "straddles_given_back", json_u64(provider.straddle_given));
+    (void)json_object_set_new(o, "told", told);
     (void)json_object_set_new(o, "throttled", json_u64(provider.throttled));
     (void)json_object_set_new(o, "paused_ns", json_u64(provider.paused_ns));
     json_t *limits = json_array();

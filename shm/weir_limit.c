@@ -259,6 +259,8 @@ static void window_state(struct weir_limit_state *s, const struct weir_shm_limit
     uint64_t foreign =
         weir_load_relaxed_u64(&others->word[span.first & 1]); /* relaxed: an estimate */
     s->foreign = weir_window_id(foreign) == span.first ? (uint32_t)foreign : 0;
+    foreign = weir_load_relaxed_u64(&others->word[(span.first + 1) & 1]); /* relaxed: an estimate */
+    s->foreign_next = weir_window_id(foreign) == span.first + 1 ? (uint32_t)foreign : 0;
     uint64_t used = (uint64_t)own + s->foreign;
     s->used = (uint32_t)weir_min_u64(used, UINT32_MAX);
     s->reset_ns = span.end_ns;

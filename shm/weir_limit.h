@@ -313,6 +313,7 @@ struct weir_limit_state {
     uint32_t quota; /* units the limit has now (reduced while the clock is unknown) */
     uint32_t used;  /* own charges and foreign usage */
     uint32_t foreign;
+    uint32_t foreign_next; /* windows: what others are expected to use in the next one */
     uint32_t left[WEIR_PRIORITY_CNT];
     uint64_t reset_ns; /* weir time at which used falls to 0 if nothing more is taken */
     bool damaged;

@@ -97,7 +97,7 @@ def sources_of(root, tmp, program):
     if program == "test_backoff":
         return [root / "tests/unit/test_backoff.c", tmp / "broker/backoff.c"], ["-lcmocka"]
     own = [program, "prop_judge"] if program == "prop_permit" else [program]
-    shm = ("limit", "limit_repair", "permit", "tables", "clock", "sliding", "concurrency", "hold")
+    shm = ("limit", "limit_repair", "permit", "tables", "clock", "sliding", "concurrency", "hold", "straddle")
     return ([root / f"tests/prop/{n}.c" for n in own] + [root / "tests/support/fixture.c"] + [tmp / f"shm/weir_{n}.c" for n in shm],
             ["-lxxhash"])
 
