@@ -11,6 +11,7 @@
 #include "broker/reply_value.h"
 #include "broker/worker.h"
 #include "shm/weir_atomic.h"
+#include "shm/weir_overdue.h"
 #include "shm/weir_straddle.h"
 
 #include <stdlib.h>
@@ -18,6 +19,9 @@
 
 /* How far back looks at the words reach at least, beyond J on both sides. */
 #define LOOK_MIN_NS (100 * WEIR_NS_PER_MS)
+
+/* Open calls are looked at every 10 ms; they are charged so far ahead, for turns that come late. */
+#define OVERDUE_AHEAD_NS (30 * WEIR_NS_PER_MS)
 
 /* The last count of a limit word, for the drop that a window's edge makes. */
 struct last_count {
@@ -321,6 +325,43 @@ static void straddles_give(struct worker *w, struct call *c)
     }
 }
 
+/* ---------------------------------------------------------------------------------------------- open calls */
+
+/* A call is open: every window that it may be counted in from now on is charged, on both accounts. */
+static void overdue_charge(struct worker *w, struct call *c, uint32_t provider)
+{
+    const struct weir_permit before = c->permit;
+    (void)weir_overdue_charge(&w->own, &c->own_permit, OVERDUE_AHEAD_NS);
+    uint32_t changed = weir_overdue_charge(&w->shared, &c->permit, OVERDUE_AHEAD_NS);
+    for (uint32_t i = 0; i < WEIR_PERMIT_LIMITS_MAX; i++) {
+        const struct weir_charge *now = &c->permit.charge[i];
+        for (uint32_t k = 0; (changed >> i & 1U) != 0 && k < now->windows; k++) {
+            bool old = before.clock_epoch == c->permit.clock_epoch &&
+                       now->window + k - before.charge[i].window < before.charge[i].windows;
+            if (!old) {
+                tell(w, now, now->window + k, 1, false);
+                board_add(&w->region->provider[provider].overdue_charged, 1);
+            }
+        }
+    }
+}
+
+static void overdue_look(struct worker *w)
+{
+    for (struct call *c = w->call_first; c != NULL; c = c->all_next) {
+        if (c->stage != CALL_RUNNING || c->sends == 0 || c->first_byte_ns != 0 ||
+            c->permit.state != WEIR_PERMIT_SETTLED) {
+            continue;
+        }
+        uint32_t provider = w->route[c->route].provider;
+        uint64_t covered_ns =
+            c->permit.granted_at_ns + w->provider[provider].config->clock.max_jitter_ns;
+        if (w->now_ns + OVERDUE_AHEAD_NS >= covered_ns) {
+            overdue_charge(w, c, provider);
+        }
+    }
+}
+
 /* ---------------------------------------------------------------------------------------------- the whole answer */
 
 static void stop_look(struct worker *w, struct call *c, uint32_t provider)
@@ -366,6 +407,7 @@ void reply_realigned(struct worker *w, uint32_t provider)
 
 void reply_tick(struct worker *w)
 {
+    overdue_look(w);
     for (uint32_t i = 0; i < w->reply->word_cnt; i++) {
         struct reply_word *r = w->reply->word[i];
         if (r == NULL || w->provider[r->provider].published.state != WEIR_CLOCK_KNOWN) {

@@ -134,6 +134,7 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_provider, reports),
     F(weir_shm_provider, reports_ignored),
     F(weir_shm_provider, straddle_given),
+    F(weir_shm_provider, overdue_charged),
     F(weir_shm_provider, reserved2),
     T(weir_shm_foreign),
     F(weir_shm_foreign, word),

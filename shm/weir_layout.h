@@ -216,9 +216,9 @@ struct weir_shm_provider {
     uint64_t clock_ignored;   /* stamps that were no stamps, absurd, or doubted and not confirmed */
     uint64_t reports;         /* counts of limits that answers reported, and that were heeded */
     uint64_t reports_ignored; /* negative, garbage, of an older window, or of no certain one */
-    uint64_t
-        straddle_given; /* windows given back once an answer proved where its call was counted */
-    uint64_t reserved2[2];
+    uint64_t straddle_given;  /* windows given back by the proof of an answer */
+    uint64_t overdue_charged; /* windows charged for calls that were still open when they came */
+    uint64_t reserved2[1];
 } WEIR_ALIGN_LINE;
 
 /*

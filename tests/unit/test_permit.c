@@ -10,6 +10,8 @@
 #include <cmocka.h>
 
 #include "fixture.h"
+#include "weir_overdue.h"
+#include "weir_straddle.h"
 
 #define START (UINT64_C(1000) * WEIR_NS_PER_S)
 
@@ -181,6 +183,76 @@ static void test_foreign_usage(void **state)
     assert_int_equal(take(0), WEIR_OK);
 }
 
+/* An open call is charged to each window that comes, once, and to no other. */
+static void test_overdue(void **state)
+{
+    (void)state;
+    const uint64_t ahead = 30 * WEIR_NS_PER_MS;
+    assert_int_equal(take(0), WEIR_OK);
+    fixture_time_set(&view, START + 500 * WEIR_NS_PER_MS);
+    assert_int_equal(weir_overdue_charge(&view, &permit, ahead), 0); /* this window has it */
+    fixture_time_set(&view, START + 980 * WEIR_NS_PER_MS);
+    assert_int_equal(weir_overdue_charge(&view, &permit, ahead), 1); /* before the edge */
+    assert_int_equal(weir_overdue_charge(&view, &permit, ahead), 0);
+    assert_true(f.memory->word[0].word[0] == weir_window_word(1000, 1));
+    assert_true(f.memory->word[0].word[1] == weir_window_word(1001, 1));
+    fixture_time_set(&view, START + 1500 * WEIR_NS_PER_MS);
+    assert_int_equal(weir_overdue_charge(&view, &permit, ahead), 0);
+    fixture_time_set(&view, START + 5500 * WEIR_NS_PER_MS); /* the worker slept */
+    assert_int_equal(weir_overdue_charge(&view, &permit, ahead), 1);
+    assert_int_equal(permit.charge[0].windows, 1);
+    assert_true(f.memory->word[0].word[1] == weir_window_word(1005, 1));
+    f.memory->word[0].word[0] = weir_window_word(1006, 10); /* full: it stays at the quota */
+    fixture_time_set(&view, START + 5990 * WEIR_NS_PER_MS);
+    assert_int_equal(weir_overdue_charge(&view, &permit, ahead), 1);
+    assert_true(f.memory->word[0].word[0] == weir_window_word(1006, 10));
+    /* Another timeline: charged anew, where it may be counted now. */
+    fixture_server_clock(&f, &(struct weir_server_clock){.state = WEIR_CLOCK_CLOSED});
+    assert_int_equal(weir_overdue_charge(&view, &permit, ahead), 0);
+    fixture_server_clock(&f, &(struct weir_server_clock){.state = WEIR_CLOCK_KNOWN,
+                                                         .jitter_ns = 2 * WEIR_NS_PER_MS});
+    fixture_time_set(&view, START + 8500 * WEIR_NS_PER_MS);
+    assert_int_equal(weir_overdue_charge(&view, &permit, ahead), 1);
+    assert_true(f.memory->word[0].word[0] == weir_window_word(1008, 1));
+    assert_int_equal(weir_overdue_charge(&view, &permit, ahead), 0);
+    permit.state = WEIR_PERMIT_NONE;
+    fixture_time_set(&view, START + 9500 * WEIR_NS_PER_MS);
+    assert_int_equal(weir_overdue_charge(&view, &permit, ahead), 0);
+}
+
+static void test_straddle_given_back(void **state)
+{
+    (void)state;
+    const uint64_t at = START + 999 * WEIR_NS_PER_MS; /* J is 2 ms */
+    struct weir_straddle_span span = {.from_ns = at, .to_ns = at + WEIR_NS_PER_MS / 2};
+    fixture_time_set(&view, at);
+    assert_int_equal(take(0), WEIR_OK);
+    assert_int_equal(permit.charge[0].windows, 2);
+    fixture_time_set(&view, at + 5 * WEIR_NS_PER_MS);
+    struct weir_permit copy = permit;
+    /* Over the edge, in no order, in the future, or against the server's own stamp: nothing is proven. */
+    span.to_ns = at + WEIR_NS_PER_MS;
+    assert_int_equal(weir_straddle_give(&view, &copy, &span), 0);
+    span.to_ns = at - 1;
+    assert_int_equal(weir_straddle_give(&view, &copy, &span), 0);
+    span.to_ns = at + 6 * WEIR_NS_PER_MS;
+    assert_int_equal(weir_straddle_give(&view, &copy, &span), 0);
+    span.to_ns = at + WEIR_NS_PER_MS / 2;
+    span.stamp_utc_ns = at + 3 * WEIR_NS_PER_MS;
+    assert_int_equal(weir_straddle_give(&view, &copy, &span), 0);
+    span.stamp_utc_ns = at - WEIR_NS_PER_S + WEIR_NS_PER_MS;
+    span.granularity_ns = WEIR_NS_PER_S;
+    assert_int_equal(weir_straddle_give(&view, &copy, &span), 1);
+    assert_int_equal(copy.charge[0].windows, 1);
+    assert_true(f.memory->word[0].word[0] == weir_window_word(1000, 1));
+    assert_true(f.memory->word[0].word[1] == weir_window_word(1001, 0));
+    assert_int_equal(weir_straddle_give(&view, &copy, &span), 0);
+    /* Not KNOWN: no proof. */
+    assert_int_equal(take(0), WEIR_OK);
+    fixture_server_clock(&f, &(struct weir_server_clock){.state = WEIR_CLOCK_UNKNOWN});
+    assert_int_equal(weir_straddle_give(&view, &permit, &span), 0);
+}
+
 static void test_look_takes_nothing(void **state)
 {
     (void)state;
@@ -199,6 +271,8 @@ int main(void)
         CASE(test_cost_of_zero_and_of_all),
         CASE(test_give_back_only_where_it_was_taken),
         CASE(test_foreign_usage),
+        CASE(test_overdue),
+        CASE(test_straddle_given_back),
         CASE(test_look_takes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,86 @@
+#include "weir_overdue.h"
+
+/* Add `units` to window `k`, up to the quota. A word that bears a later window is left alone: `k` is over. */
+static void window_add(struct weir_shm_limit_word *word, uint32_t k, uint32_t units, uint32_t quota,
+                       const struct weir_limit_epoch *epoch)
+{
+    uint64_t *at = &word->word[k & 1];
+    uint64_t seen = weir_load_acquire_u64(at); /* pair:limit A */
+    for (;;) { /* lock-free: each failed CAS is somebody's progress */
+        bool ahead;
+        uint64_t sum = (uint64_t)weir_window_units(seen, k, &ahead) + units;
+        if (ahead || weir_load_acquire_u64(epoch->now) != epoch->seen) { /* pair:epoch A */
+            return;
+        }
+        uint64_t next = weir_window_word(k, (uint32_t)weir_min_u64(sum, quota));
+        if (weir_cas_u64(at, &seen, next)) { /* pair:limit R */
+            return;
+        }
+    }
+}
+
+/* One charge. `fresh`: what it names belongs to a timeline that is over. */
+static bool charge_move(struct weir_permit_view *view, struct weir_charge *c,
+                        const struct weir_server_clock *clock, const struct weir_limit_epoch *epoch,
+                        bool fresh, uint64_t now_ns, uint64_t ahead_ns)
+{
+    const struct weir_shm_limit_row *row = &view->tables.limit[c->limit];
+    uint64_t error_ns = weir_server_clock_error_ns(clock, now_ns);
+    uint64_t low_ns = now_ns + (uint64_t)clock->offset_ns - error_ns;
+    uint64_t into_ns;
+    uint64_t first = weir_window_at(low_ns, row->window_ns, row->window_inverse, &into_ns);
+    uint64_t span_ns = into_ns + 2 * error_ns + ahead_ns;
+    if (error_ns > row->window_ns || span_ns >= 2 * row->window_ns) {
+        return false;
+    }
+    uint32_t cnt = span_ns >= row->window_ns ? 2 : 1;
+    bool changed = false;
+    for (uint32_t k = (uint32_t)first; k != (uint32_t)first + cnt; k++) {
+        if (fresh || k - c->window >= (uint32_t)c->windows) {
+            window_add(&view->word[c->word], k, c->units, row->quota, epoch);
+            changed = true;
+        }
+    }
+    if (changed) {
+        c->window = (uint32_t)first;
+        c->windows = (uint8_t)cnt;
+    }
+    return changed;
+}
+
+uint32_t weir_overdue_charge(struct weir_permit_view *view, struct weir_permit *permit,
+                             uint64_t ahead_ns)
+{
+    uint32_t changed = 0;
+    if (permit->state == WEIR_PERMIT_NONE || permit->charge_cnt > WEIR_PERMIT_LIMITS_MAX ||
+        weir_permit_refresh(view) != WEIR_OK ||
+        permit->tables_generation != (uint16_t)(view->tables.word >> 32)) {
+        return 0;
+    }
+    uint64_t now_ns = weir_clock_now(&view->time);
+    uint16_t epoch_seen = permit->clock_epoch;
+    for (uint32_t i = 0; i < permit->charge_cnt; i++) {
+        struct weir_charge *c = &permit->charge[i];
+        if (c->kind != WEIR_LIMIT_FIXED_WINDOW || c->units == 0 || c->windows == 0 ||
+            c->limit >= view->tables.limit_cnt || c->word >= view->bounds.word_cnt) {
+            continue;
+        }
+        uint32_t provider = view->tables.limit[c->limit].provider;
+        struct weir_limit_epoch epoch = {.now = &view->provider[provider].clock_epoch};
+        epoch.seen = weir_load_acquire_u64(epoch.now); /* pair:epoch A */
+        uint64_t seq;
+        const struct weir_server_clock *clock = weir_permit_server_clock(view, provider, &seq);
+        bool fresh = (uint16_t)epoch.seen != permit->clock_epoch;
+        if (clock == NULL || clock->state != WEIR_CLOCK_KNOWN) {
+            continue;
+        }
+        if (charge_move(view, c, clock, &epoch, fresh, now_ns, ahead_ns)) {
+            changed |= 1U << i;
+        } else if (fresh) {
+            c->windows = 0; /* its ids are the old timeline's: nothing may be taken back by them */
+        }
+        epoch_seen = (uint16_t)epoch.seen;
+    }
+    permit->clock_epoch = epoch_seen;
+    return changed;
+}
