@@ -145,7 +145,8 @@ static void drop_look(struct worker *w, struct answer *a, struct reply_word *r, 
 {
     const struct call *c = a->call;
     struct last_count *last = &r->last;
-    bool later = last->received_ns != 0 && last->received_ns < c->sent_ns;
+    bool known = w->shared.tables.limit[r->limit].calendar_cnt != 0; /* a calendar's edges */
+    bool later = !known && last->received_ns != 0 && last->received_ns < c->sent_ns;
     if (later && !e->found && used < last->used / 4 && last->used - used >= 8 &&
         w->provider[a->provider].config->clock.source == WEIR_CONFIG_CLOCK_SERVER) {
         clock_drop(w, a->provider, last->sent_ns, c->first_byte_ns, window_ns, e);
@@ -350,7 +351,7 @@ static void overdue_look(struct worker *w)
 {
     for (struct call *c = w->call_first; c != NULL; c = c->all_next) {
         if (c->stage != CALL_RUNNING || c->sends == 0 || c->first_byte_ns != 0 ||
-            c->permit.state != WEIR_PERMIT_SETTLED) {
+            c->permit.state != WEIR_PERMIT_SENT) {
             continue;
         }
         uint32_t provider = w->route[c->route].provider;

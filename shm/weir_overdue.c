@@ -28,12 +28,13 @@ static bool charge_move(struct weir_permit_view *view, struct weir_charge *c,
     uint64_t error_ns = weir_server_clock_error_ns(clock, now_ns);
     uint64_t low_ns = now_ns + (uint64_t)clock->offset_ns - error_ns;
     uint64_t into_ns;
-    uint64_t first = weir_window_at(low_ns, row->window_ns, row->window_inverse, &into_ns);
-    uint64_t span_ns = into_ns + 2 * error_ns + ahead_ns;
-    if (error_ns > row->window_ns || span_ns >= 2 * row->window_ns) {
+    uint64_t length_ns;
+    uint64_t first = weir_window_find(row, low_ns, &into_ns, &length_ns);
+    /* Within one window's length, the shortest of them: at most two. */
+    if (error_ns > row->window_ns || 2 * error_ns + ahead_ns >= row->window_ns) {
         return false;
     }
-    uint32_t cnt = span_ns >= row->window_ns ? 2 : 1;
+    uint32_t cnt = into_ns + 2 * error_ns + ahead_ns >= length_ns ? 2 : 1;
     bool changed = false;
     for (uint32_t k = (uint32_t)first; k != (uint32_t)first + cnt; k++) {
         if (fresh || k - c->window >= (uint32_t)c->windows) {
@@ -52,8 +53,8 @@ uint32_t weir_overdue_charge(struct weir_permit_view *view, struct weir_permit *
                              uint64_t ahead_ns)
 {
     uint32_t changed = 0;
-    if (permit->state == WEIR_PERMIT_NONE || permit->charge_cnt > WEIR_PERMIT_LIMITS_MAX ||
-        weir_permit_refresh(view) != WEIR_OK ||
+    if ((permit->state != WEIR_PERMIT_GRANTED && permit->state != WEIR_PERMIT_SENT) ||
+        permit->charge_cnt > WEIR_PERMIT_LIMITS_MAX || weir_permit_refresh(view) != WEIR_OK ||
         permit->tables_generation != (uint16_t)(view->tables.word >> 32)) {
         return 0;
     }

@@ -50,7 +50,7 @@ MUTANTS = [
 ]
 
 # Where a mutant only changes one kind, schedules of that kind find it sooner (enum weir_limit_kind).
-KINDS = {"weir_window": "2", "weir_limit_repair": "2", "weir_sliding": "3", "weir_concurrency": "4"}
+KINDS = {"weir_window": "2", "weir_limit_repair": "2", "weir_sliding": "3", "weir_concurrency": "4", "weir_straddle": "2"}
 
 # The same for pauses and the way back from them: prop_reopen.
 REOPEN_MUTANTS = [

@@ -350,6 +350,9 @@ void weir_weave_hook(const char *name)
     }
     s.depth++;
     total.woven++;
+    if (windows_only(0) && one_in(6)) {
+        answer_one(&s.view[s.depth]);
+    }
     if (one_in(4)) {
         time_pass(below(s.f.spec.jitter_ns / 4 + 1));
     } else if (one_in(40)) {
@@ -362,8 +365,6 @@ void weir_weave_hook(const char *name)
         settle_one(&s.view[s.depth]);
     } else if (one_in(4)) {
         end_one(&s.view[s.depth]);
-    } else if (one_in(4)) {
-        answer_one(&s.view[s.depth]);
     } else {
         for (uint64_t n = one_in(4) ? below(5) : 1; n > 0 && s.call_cnt < CALLS_MAX - 8; n--) {
             take(&s.view[s.depth]);
@@ -539,10 +540,8 @@ static void schedule(uint64_t seed)
         uint64_t what = below(100);
         if (what < 80) {
             take(&s.view[0]);
-        } else if (what < 86) {
+        } else if (what < 88) {
             settle_one(&s.view[0]);
-        } else if (what < 90) {
-            answer_one(&s.view[0]);
         } else if (what < 95) {
             end_one(&s.view[0]);
         } else if (what < 96) {
@@ -555,6 +554,9 @@ static void schedule(uint64_t seed)
             if (!calm && one_in(3)) {
                 server_step();
             }
+        }
+        if (windows_only(0) && one_in(6)) {
+            answer_one(&s.view[0]);
         }
         if (one_in(16)) {
             sums_check();
