@@ -180,7 +180,7 @@ static enum reply_verdict date_read(struct reply_text t, struct reply_instant *o
         month++;
     }
     if (month == 12 || !digits(t.at + 5, 2, 1, 31, &day) ||
-        !digits(t.at + 12, 4, 1970, 2199, &year) || !digits(t.at + 17, 2, 0, 23, &hour) ||
+        !digits(t.at + 12, 4, 1970, 2115, &year) || !digits(t.at + 17, 2, 0, 23, &hour) ||
         !digits(t.at + 20, 2, 0, 59, &minute) || !digits(t.at + 23, 2, 0, 60, &second)) {
         return REPLY_GARBAGE;
     }

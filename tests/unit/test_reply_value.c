@@ -115,6 +115,7 @@ static void test_instants(void **state)
         "Sun, 06 Nov 1994 24:49:37 GMT",
         "Sun, 00 Nov 1994 08:49:37 GMT",
         "Sun, 06 Nov 9994 08:49:37 GMT",
+        "Sun, 06 Jan 2136 08:49:37 GMT", /* 2^62 ns are 146 years: found by fuzz_reply */
         "Sun, 06 Foo 1994 08:49:37 GMT",
         "Sun, 06 Nov 1994 08:49:37 GM",
         "Sun, 06 Nov 1994 08:49:37 GMTX",
