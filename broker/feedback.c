@@ -61,6 +61,15 @@ static struct feedback_window *window_of(struct feedback *f, uint32_t id)
     return w;
 }
 
+void feedback_restore(struct feedback *f, uint32_t id, uint32_t units)
+{
+    struct feedback_window *w = units > 0 ? window_of(f, id) : NULL;
+    if (w != NULL) {
+        w->reported = true;
+        w->proven = units;
+    }
+}
+
 static const struct feedback_window *window_find(const struct feedback *f, uint32_t id)
 {
     const struct feedback_window *w = &f->window[id & 1];

@@ -23,8 +23,8 @@
  * Only what lies wholly in one window is believed: the caller says which window a call was counted in, and does not report at all where that is
  * ambiguous. Older windows' reports are dropped. A limit is moved only by reports that name it, in the call's own scope.
  *
- * Pure: no atomics, no I/O, one struct per limit word. Caller: the worker (reply.c). A worker that dies forgets it; the words on the board stay,
- * bear their window's id, and end with it. Source: research/rate_limits.md 3.5.
+ * Pure: no atomics, no I/O, one struct per limit word. Caller: the worker (reply.c). The next worker begins with what the words on the board
+ * say. Source: research/rate_limits.md 3.5.
  */
 #ifndef WEIR_BROKER_FEEDBACK_H
 #define WEIR_BROKER_FEEDBACK_H
@@ -68,6 +68,9 @@ struct feedback {
 };
 
 void feedback_init(struct feedback *f, uint32_t quota, bool expect);
+
+/* A worker before us had published `units` for window `id`: they count as proven there. Caller: once, at the start, for what the board holds. */
+void feedback_restore(struct feedback *f, uint32_t id, uint32_t units);
 
 /* The timeline was re-aligned: ids mean other windows now. What others were found to use is kept for `expect`. */
 void feedback_realigned(struct feedback *f);

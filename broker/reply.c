@@ -440,6 +440,11 @@ static bool limit_open(struct worker *w, uint32_t provider, uint32_t limit, bool
         r->provider = provider;
         r->limit = limit;
         feedback_init(&r->feedback, row->quota, expect);
+        for (uint32_t i = 0; i < 2; i++) { /* of a worker before us; 0 after a start */
+            uint64_t word =
+                weir_load_relaxed_u64(&w->region->foreign[k].word[i]); /* relaxed: our own */
+            feedback_restore(&r->feedback, weir_window_id(word), (uint32_t)word);
+        }
         w->reply->word[k] = r;
     }
     return true;

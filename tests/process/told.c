@@ -234,6 +234,18 @@ static void count_checks(struct rig *r, struct weir *w)
     CHECK_INT(r, others_of(1), 99);
 }
 
+/* A worker dies: the next one knows the clock and what others used, and goes on from there. */
+static void restart_checks(struct rig *r, struct weir *w)
+{
+    pid_t worker = rig_process(r, "weird-worker");
+    CHECK(r, worker > 0 && kill(worker, SIGKILL) == 0, "killed");
+    CHECK(r, rig_process_next(r, "weird-worker", worker, 5000) > 0, "another one");
+    (void)call(r, w, "raw.get", "ok");
+    rig_sleep_ms(50); /* some looks at the words */
+    CHECK_INT(r, others_of(1), 99);
+    CHECK_INT(r, clock_now().state, WEIR_CLOCK_KNOWN);
+}
+
 static void stop_checks(struct rig *r, struct weir *w)
 {
     static const char *const stops[] = {"code", "text", "header"};
@@ -264,6 +276,7 @@ int main(int argc, char **argv)
     foreign = rig_board(w, WEIR_SECTION_FOREIGN, sizeof *foreign);
     clock_checks(&r, w);
     count_checks(&r, w);
+    restart_checks(&r, w);
     jitter_checks(&r, w);
     stop_checks(&r, w);
     weir_close(w);

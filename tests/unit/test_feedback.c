@@ -98,6 +98,24 @@ static void test_others_are_seen_and_stay(void **state)
     assert_int_equal(feedback_foreign(&f, 8), 0);
 }
 
+/* The worker died: the next one goes on with what the board says. */
+static void test_restored(void **state)
+{
+    (void)state;
+    struct feedback f;
+    const uint32_t word[2] = {0, 0};
+    feedback_init(&f, 100, false);
+    feedback_restore(&f, 8, 0);
+    feedback_restore(&f, 7, 25);
+    look(&f, 7, word, 10);
+    assert_int_equal(feedback_foreign(&f, 7), 25);
+    report(&f, 7, 20, 0);
+    assert_int_equal(feedback_foreign(&f, 7), 25);
+    report(&f, 7, 30, 0);
+    assert_int_equal(feedback_foreign(&f, 7), 30);
+    assert_int_equal(feedback_foreign(&f, 8), 0);
+}
+
 static void test_older_windows_are_dropped(void **state)
 {
     (void)state;
@@ -401,6 +419,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_alone_nothing_is_foreign),
         cmocka_unit_test(test_others_are_seen_and_stay),
+        cmocka_unit_test(test_restored),
         cmocka_unit_test(test_older_windows_are_dropped),
         cmocka_unit_test(test_extremes),
         cmocka_unit_test(test_expectation),
