@@ -1,4 +1,5 @@
 #include "broker/log.h"
+#include "broker/settle.h"
 #include "broker/worker.h"
 #include "shm/weir_atomic.h"
 #include "shm/weir_error.h"
@@ -211,7 +212,29 @@ static void permit_over(struct worker *w, struct call *c)
     }
 }
 
-/* The call has ended. What was sent counts as the route's rules say for its outcome; without an answer it stays charged. */
+/* What the exchange counted of an answered call. False: as the rules say. */
+static bool answer_counted(struct worker *w, const struct call *c, enum weir_result result,
+                           bool *success, struct weir_cost *units)
+{
+    const struct weir_config_route *route = w->route[c->route].config;
+    *success = c->transfer.status / 100 == 2;
+    if (route == NULL || !settle_asks(&route->settle) || result != WEIR_RESULT_DONE) {
+        return false;
+    }
+    const struct settle_answer answer = {.status = c->transfer.status,
+                                         .head = c->room,
+                                         .head_bytes = c->head_bytes,
+                                         .body = c->room + c->head_bytes,
+                                         .body_bytes = c->body_bytes};
+    *success = settle_success(&route->settle, &answer);
+    if (!weir_permit_rule(&w->shared, &c->permit, *success, units)) {
+        return false;
+    }
+    settle_counted(route, &answer, units);
+    return true;
+}
+
+/* The call has ended. What was sent counts as the answer or the route's rules say; without an answer it stays charged. */
 static void permit_settle(struct worker *w, struct call *c, enum weir_result result)
 {
     bool answered = result == WEIR_RESULT_DONE || result == WEIR_RESULT_TOO_LARGE;
@@ -219,9 +242,12 @@ static void permit_settle(struct worker *w, struct call *c, enum weir_result res
         permit_over(w, c);
         return;
     }
-    bool success = c->transfer.status / 100 == 2;
-    (void)weir_permit_answered(&w->own, &c->own_permit, success, NULL);
-    (void)weir_permit_answered(&w->shared, &c->permit, success, NULL);
+    bool success;
+    struct weir_cost units;
+    const struct weir_cost *counted =
+        answer_counted(w, c, result, &success, &units) ? &units : NULL;
+    (void)weir_permit_answered(&w->own, &c->own_permit, success, counted);
+    (void)weir_permit_answered(&w->shared, &c->permit, success, counted);
 }
 
 void call_end(struct worker *w, struct call *c, enum weir_result result, int error)

@@ -232,21 +232,27 @@ static const json_t *step(const json_t *at, const char *part)
     return json_object_get(at, part);
 }
 
-enum reply_verdict reply_member(const json_t *root, const char *path, char buffer[40],
-                                struct reply_text *value)
+const json_t *reply_at(const json_t *root, const char *path)
 {
     const json_t *at = root;
     char part[64];
     while (at != NULL && *path != '\0') {
         size_t n = strcspn(path, ".");
         if (n >= sizeof part || n == 0) {
-            return REPLY_ABSENT;
+            return NULL;
         }
         memcpy(part, path, n);
         part[n] = '\0';
         at = step(at, part);
         path += n + (path[n] == '.');
     }
+    return at;
+}
+
+enum reply_verdict reply_member(const json_t *root, const char *path, char buffer[40],
+                                struct reply_text *value)
+{
+    const json_t *at = reply_at(root, path);
     if (at == NULL) {
         return REPLY_ABSENT;
     }

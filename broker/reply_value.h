@@ -75,6 +75,9 @@ enum reply_verdict reply_span(struct reply_text text, enum reply_unit unit,
 /* The tree of a body, to be given back with json_decref; NULL where it is too long or no JSON. */
 json_t *reply_json(const char *body, size_t bytes);
 
+/* The value at `path` inside a tree, of any kind; NULL: it is not there. */
+const json_t *reply_at(const json_t *root, const char *path);
+
 /*
  * The member at `path` ("a.b" looks inside a, "list.0" at the first of a list) as text: a string, or an integer or real written into `buffer`.
  * ABSENT where it is not there, GARBAGE where it is null, true, false, a list or an object.

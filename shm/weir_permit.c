@@ -673,22 +673,32 @@ int weir_permit_end(struct weir_permit_view *view, struct weir_permit *permit,
     return permit_correct(view, permit, true, units);
 }
 
+bool weir_permit_rule(struct weir_permit_view *view, const struct weir_permit *permit, bool success,
+                      struct weir_cost *units)
+{
+    /* By other tables than those of the grant nothing is corrected anyway. */
+    if (permit->route >= view->tables.route_cnt ||
+        permit->charge_cnt != view->tables.route[permit->route].limit_cnt) {
+        return false;
+    }
+    const struct weir_shm_route_row *row = &view->tables.route[permit->route];
+    *units = (struct weir_cost){.cnt = permit->charge_cnt};
+    for (uint32_t i = 0; i < units->cnt; i++) {
+        uint32_t rule = success ? row->settle_success[i] : row->settle_failure[i];
+        units->units[i] = rule == WEIR_SETTLE_AS_CHARGED ? permit->charge[i].units : rule;
+    }
+    return true;
+}
+
 int weir_permit_answered(struct weir_permit_view *view, struct weir_permit *permit, bool success,
                          const struct weir_cost *counted)
 {
+    struct weir_cost units;
     int rc = counted == NULL ? weir_permit_refresh(view) : WEIR_OK;
-    /* By other tables than those of the grant nothing is corrected anyway. */
-    if (rc != WEIR_OK || counted != NULL || permit->route >= view->tables.route_cnt ||
-        permit->charge_cnt != view->tables.route[permit->route].limit_cnt) {
-        return rc != WEIR_OK ? rc : weir_permit_end(view, permit, counted);
+    if (rc == WEIR_OK && counted == NULL && weir_permit_rule(view, permit, success, &units)) {
+        counted = &units;
     }
-    const struct weir_shm_route_row *row = &view->tables.route[permit->route];
-    struct weir_cost units = {.cnt = permit->charge_cnt};
-    for (uint32_t i = 0; i < units.cnt; i++) {
-        uint32_t rule = success ? row->settle_success[i] : row->settle_failure[i];
-        units.units[i] = rule == WEIR_SETTLE_AS_CHARGED ? permit->charge[i].units : rule;
-    }
-    return weir_permit_end(view, permit, &units);
+    return rc != WEIR_OK ? rc : weir_permit_end(view, permit, counted);
 }
 
 void weir_permit_bell(struct weir_shm_pause *pause)

@@ -102,6 +102,10 @@ int weir_permit_end(struct weir_permit_view *view, struct weir_permit *permit,
 int weir_permit_answered(struct weir_permit_view *view, struct weir_permit *permit, bool success,
                          const struct weir_cost *counted);
 
+/* What the route's rule for this outcome says of a permit, by limit. False: nothing (another table's permit). */
+bool weir_permit_rule(struct weir_permit_view *view, const struct weir_permit *permit, bool success,
+                      struct weir_cost *units);
+
 /* Bring view->tables up to the gate's word. Returns WEIR_OK or WEIR_E_CORRUPT. Cheap when nothing changed. */
 int weir_permit_refresh(struct weir_permit_view *view);
 

@@ -296,12 +296,33 @@ struct weir_config_cost {
     uint64_t units;
 };
 
+/* Where an answer says what the exchange counted: exactly one of header, field, list and per_bytes. */
+struct weir_config_counted {
+    char limit[WEIR_NAME_BYTES];
+    size_t limit_idx;   /* in the provider's limit[] */
+    const char *header; /* a number, lower case name */
+    const char *field;  /* a member of the body that is a number */
+    const char *list;   /* a list in the body: its entries whose member `item` equals `equals` */
+    const char *item;
+    const char *equals;
+    uint64_t per_bytes; /* a unit for each so many bytes of the answer, head and body */
+};
+
+/* Success is a status of 2xx, and where `field` is not "" a member of the body that equals `equals`. */
+struct weir_config_settle_ok {
+    const char *field;
+    const char *equals;
+};
+
 /* What the exchange counts in the end, where that is not the cost. */
 struct weir_config_settle {
     struct weir_config_cost *success; /* of a call that succeeded */
     size_t success_cnt;
     struct weir_config_cost *failure; /* of one that did not */
     size_t failure_cnt;
+    struct weir_config_settle_ok ok;
+    struct weir_config_counted *counted; /* what the answer says */
+    size_t counted_cnt;
 };
 
 /* A cost that depends on the age of what the call touches. */

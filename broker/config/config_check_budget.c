@@ -90,6 +90,26 @@ static bool find_charged(struct weir_config_reader *reader,
     return false;
 }
 
+/* One entry of settle.counted says where its number is, in one way. */
+static void check_counted(struct weir_config_reader *reader,
+                          const struct weir_config_counted *counted,
+                          const struct weir_config_place *item)
+{
+    unsigned ways = (*counted->header != '\0') + (*counted->field != '\0') +
+                    (*counted->list != '\0') + (counted->per_bytes != 0);
+    if (ways != 1) {
+        weir_config_error(reader, item,
+                          "has %u of header, field, list and per_bytes: must have one: where the "
+                          "answer says what was counted",
+                          ways);
+    }
+    if ((*counted->list != '\0') != (*counted->item != '\0') ||
+        (*counted->list != '\0') != (*counted->equals != '\0')) {
+        weir_config_error(reader, item,
+                          "list, item and equals belong together: write all three, or none");
+    }
+}
+
 static void check_settle(struct weir_config_reader *reader, struct weir_config_provider *provider,
                          struct weir_config_route *route, const struct weir_config_place *place)
 {
@@ -107,6 +127,14 @@ static void check_settle(struct weir_config_reader *reader, struct weir_config_p
             (void)find_charged(reader, provider, route, maps[m].cost[i].limit, &entry,
                                &maps[m].cost[i].limit_idx);
         }
+    }
+    struct weir_config_place list = weir_config_place_key(&settle, "counted");
+    for (size_t i = 0; i < route->settle.counted_cnt; i++) {
+        struct weir_config_counted *counted = &route->settle.counted[i];
+        struct weir_config_place item = weir_config_place_item(&list, i);
+        struct weir_config_place name = weir_config_place_key(&item, "limit");
+        (void)find_charged(reader, provider, route, counted->limit, &name, &counted->limit_idx);
+        check_counted(reader, counted, &item);
     }
 }
 

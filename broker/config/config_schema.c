@@ -423,11 +423,45 @@ static const struct weir_config_section health_section = {
     .text = "Asking endpoints whether they are well.",
 };
 
+static const struct weir_config_row counted_row[] = {
+    {.key = "limit", TYPE(NAME), AT(counted, limit), NAME_RANGE, .def = NULL, .text = "One that the route's cost names."},
+    {.key = "header", TYPE(HEADER), AT(counted, header), RANGE(1, 63), .def = "", .text = "The header that says how many units the call cost."},
+    {.key = "field", TYPE(STRING), AT(counted, field), TEXT_RANGE, .def = "",
+     .text = "The member of the JSON answer that says it: a.b looks inside a, list.0 at the first of a list."},
+    {.key = "list", TYPE(STRING), AT(counted, list), TEXT_RANGE, .def = "",
+     .text = "A list in the JSON answer: as many units as entries whose member item equals equals. For batches that are done in part."},
+    {.key = "item", TYPE(STRING), AT(counted, item), TEXT_RANGE, .def = "", .text = "With list: the member of each entry."},
+    {.key = "equals", TYPE(STRING), AT(counted, equals), TEXT_RANGE, .def = "", .text = "With list: its value as text, of an entry that counts."},
+    {.key = "per_bytes", TYPE(SIZE), AT(counted, per_bytes), RANGE(1, GIB), .def = "",
+     .text = "One unit for each so many bytes of the answer, rounded up. For limits of bytes, which are known only afterwards."},
+};
+
+static const struct weir_config_section counted_section = {
+    .title = "providers[].routes[].settle.counted[]", .bytes = sizeof(struct weir_config_counted), ROWS(counted_row),
+    .text = "Numbers of the answer that say what was counted; exactly one of header, field, list and per_bytes. An answer that does not say, or says "
+            "nonsense, corrects nothing. Bodies of up to 64 KiB are looked into.",
+};
+
+static const struct weir_config_row settle_ok_row[] = {
+    {.key = "field", TYPE(STRING), AT(settle_ok, field), TEXT_RANGE, .def = NULL,
+     .text = "The member of the JSON answer: a.b looks inside a, list.0 at the first of a list."},
+    {.key = "equals", TYPE(STRING), AT(settle_ok, equals), TEXT_RANGE, .def = NULL, .text = "Its value as text where the call succeeded: 0 is also \"0\"."},
+};
+
+static const struct weir_config_section settle_ok_section = {
+    .title = "providers[].routes[].settle.ok", .bytes = sizeof(struct weir_config_settle_ok), ROWS(settle_ok_row),
+    .text = "What tells success from failure where the status is 200 in both cases.",
+};
+
 static const struct weir_config_row settle_row[] = {
     {.key = "success", TYPE(UNITS), ITEMS(settle, success), COST_RANGE, ENTRIES(0, WEIR_PERMIT_LIMITS_MAX), .def = "",
      .text = "{limit: units} of a call that succeeded (status 2xx). Binance orders: {weight_1m: 0}. Limits not named stay charged."},
     {.key = "failure", TYPE(UNITS), ITEMS(settle, failure), COST_RANGE, ENTRIES(0, WEIR_PERMIT_LIMITS_MAX), .def = "",
      .text = "The same of a call that was answered otherwise. A call without an answer stays charged."},
+    {.key = "ok", TYPE(SECTION), AT(settle, ok), .def = "", .section = &settle_ok_section,
+     .text = "Calls that the broker makes: a status of 2xx is a success only if this member of the answer says so."},
+    {.key = "counted", TYPE(SECTIONS), ITEMS(settle, counted), ENTRIES(0, WEIR_PERMIT_LIMITS_MAX), .def = "", .section = &counted_section,
+     .text = "Calls that the broker makes: numbers of the answer that go before success and failure."},
 };
 
 static const struct weir_config_section settle_section = {
