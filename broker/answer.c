@@ -109,11 +109,13 @@ bool answer_head(struct worker *w, struct call *c, const char *line, size_t byte
         c->head = c->head_status / 100 == 1 ? CALL_HEAD_INTERIM : CALL_HEAD_FINAL;
         c->head_bytes = 0;
         c->retry_after_ns = 0;
+        hear_begin(&c->hear, w->route[c->route].hears);
     }
     if (c->head_bytes + bytes > CALL_HEAD_MAX_BYTES) {
         return false;
     }
     memcpy(c->room + c->head_bytes, line, bytes);
+    hear_head(&c->hear, line, bytes);
     c->head_bytes += (uint32_t)bytes;
     head_look(w, c, line, bytes);
     if (line[0] == '\r' || line[0] == '\n') {
@@ -123,8 +125,8 @@ bool answer_head(struct worker *w, struct call *c, const char *line, size_t byte
         uint32_t p = w->route[c->route].provider;
         answer_throttled(
             w, c,
-            throttle_head(&w->provider[p].config->throttle, c->head_status, c->room,
-                          c->head_bytes)); /* what becomes of its body does not matter */
+            throttle_head(&w->provider[p].config->throttle, c->head_status, hear_head_at(&c->hear),
+                          c->hear.head_bytes)); /* what becomes of its body does not matter */
     }
     return true;
 }
@@ -136,6 +138,7 @@ bool answer_data(struct worker *w, struct call *c, const char *bytes, size_t cnt
         return false;
     }
     memcpy(c->room + c->head_bytes + c->body_bytes, bytes, cnt);
+    hear_body(&c->hear, bytes, cnt);
     c->body_bytes += (uint32_t)cnt;
     return true;
 }

@@ -222,10 +222,11 @@ static bool answer_counted(struct worker *w, const struct call *c, enum weir_res
         return false;
     }
     const struct settle_answer answer = {.status = c->transfer.status,
-                                         .head = c->room,
-                                         .head_bytes = c->head_bytes,
-                                         .body = c->room + c->head_bytes,
-                                         .body_bytes = c->body_bytes};
+                                         .answer_bytes = (uint64_t)c->head_bytes + c->body_bytes,
+                                         .head = hear_head_at(&c->hear),
+                                         .head_bytes = c->hear.head_bytes,
+                                         .body = hear_body_at(&c->hear),
+                                         .body_bytes = c->hear.body_bytes};
     *success = settle_success(&route->settle, &answer);
     if (!weir_permit_rule(&w->shared, &c->permit, *success, units)) {
         return false;

@@ -57,7 +57,7 @@ static enum reply_verdict member(struct answer *a, const char *path, char buffer
     const struct call *c = a->call;
     if (!a->root_tried) {
         a->root_tried = true;
-        a->root = reply_json(c->room + c->head_bytes, c->body_bytes);
+        a->root = reply_json(hear_body_at(&c->hear), c->hear.body_bytes);
     }
     return a->root != NULL ? reply_member(a->root, path, buffer, text) : REPLY_ABSENT;
 }
@@ -65,7 +65,8 @@ static enum reply_verdict member(struct answer *a, const char *path, char buffer
 static enum reply_verdict feedback_text(struct answer *a, const struct weir_config_feedback *f,
                                         char buffer[40], struct reply_text *text)
 {
-    return f->header[0] != '\0' ? reply_header(a->call->room, a->call->head_bytes, f->header, text)
+    return f->header[0] != '\0' ? reply_header(hear_head_at(&a->call->hear),
+                                               a->call->hear.head_bytes, f->header, text)
                                 : member(a, f->field, buffer, text);
 }
 
@@ -115,7 +116,8 @@ static void clock_look(struct worker *w, struct answer *a, struct clock_evidence
         }
     }
     if (!e->found && config->header[0] != '\0' &&
-        reply_header(c->room, c->head_bytes, config->header, &text) == REPLY_VALUE) {
+        reply_header(hear_head_at(&c->hear), c->hear.head_bytes, config->header, &text) ==
+            REPLY_VALUE) {
         clock_stamp(w, c, text, e);
     }
 }
@@ -368,13 +370,13 @@ static void overdue_look(struct worker *w)
 static void stop_look(struct worker *w, struct call *c, uint32_t provider)
 {
     const struct weir_config_throttle *config = &w->provider[provider].config->throttle;
-    const char *body = c->room + c->head_bytes;
+    const char *body = hear_body_at(&c->hear);
     uint64_t until_utc_ns;
     if (!c->throttled) {
-        answer_throttled(w, c, throttle_body(config, body, c->body_bytes));
+        answer_throttled(w, c, throttle_body(config, body, c->hear.body_bytes));
     }
     if (c->throttled && config->until_text[0] != '\0' &&
-        throttle_until(config, body, c->body_bytes, clock_server_utc_ns(w, provider),
+        throttle_until(config, body, c->hear.body_bytes, clock_server_utc_ns(w, provider),
                        &until_utc_ns)) {
         answer_banned_until(w, c, until_utc_ns);
     }

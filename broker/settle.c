@@ -47,8 +47,7 @@ static bool count_one(const struct weir_config_counted *c, const struct settle_a
     char buffer[40];
     struct reply_text value;
     if (c->per_bytes != 0) {
-        uint64_t bytes = (uint64_t)answer->head_bytes + answer->body_bytes;
-        uint64_t n = (bytes + c->per_bytes - 1) / c->per_bytes;
+        uint64_t n = (answer->answer_bytes + c->per_bytes - 1) / c->per_bytes;
         *units = n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
         return true;
     }

@@ -17,7 +17,8 @@
 
 struct settle_answer {
     uint32_t status;
-    const char *head;
+    uint64_t answer_bytes; /* head and body, whole */
+    const char *head;      /* of these what is looked into (hear.h) */
     size_t head_bytes;
     const char *body;
     size_t body_bytes;

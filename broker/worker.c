@@ -95,6 +95,7 @@ static bool providers_open(struct worker *w)
             struct route *route = &w->route[row->route_first + r];
             route->provider = p;
             route->config = r < pr->config->route_cnt ? &pr->config->route[r] : NULL;
+            route->hears = hear_wanted(pr->config, route->config);
             if (route->config == NULL) {
                 pr->clock_route = row->route_first + r;
             }

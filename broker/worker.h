@@ -21,6 +21,7 @@
 
 #include "broker/clock_spread.h"
 #include "broker/control.h"
+#include "broker/hear.h"
 #include "broker/http.h"
 #include "broker/loop.h"
 #include "broker/pool.h"
@@ -33,7 +34,7 @@
 struct worker;
 struct reply;
 
-#define CALL_HEAD_MAX_BYTES 8192U /* of an answer's head; more is TOO_LARGE */
+#define CALL_HEAD_MAX_BYTES HEAR_HEAD_MAX_BYTES /* of an answer's head; more is TOO_LARGE */
 
 /* One attached client, mapped. */
 struct client {
@@ -113,7 +114,8 @@ struct call {
     uint32_t room_off_bytes, room_bytes;
     enum call_head head;
     uint32_t head_status; /* as the head says */
-    uint32_t head_bytes, body_bytes;
+    uint32_t head_bytes,
+        body_bytes; /* in `room`, where its client can write: nothing is decided by what stands there */
     uint64_t retry_after_ns;
     uint64_t taken_ns, permitted_ns, sent_ns, first_byte_ns;
     struct weir_denial denial;
@@ -123,6 +125,7 @@ struct call {
     struct weir_shm_request request; /* the checked copy */
     struct weir_permit permit;       /* on the shared words; `state` is cleared with the rest */
     struct weir_permit own_permit;   /* on the private account */
+    struct hear hear;                /* what is decided by; its memory is kept */
     struct weir_request_parts parts;
 };
 
@@ -168,6 +171,7 @@ struct provider {
 
 struct route {
     const struct weir_config_route *config; /* NULL: the worker's own */
+    enum hear_what hears;
     uint32_t provider;
 };
 

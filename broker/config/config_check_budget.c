@@ -95,8 +95,11 @@ static void check_counted(struct weir_config_reader *reader,
                           const struct weir_config_counted *counted,
                           const struct weir_config_place *item)
 {
-    unsigned ways = (*counted->header != '\0') + (*counted->field != '\0') +
-                    (*counted->list != '\0') + (counted->per_bytes != 0);
+    unsigned ways = 0;
+    ways += *counted->header != '\0';
+    ways += *counted->field != '\0';
+    ways += *counted->list != '\0';
+    ways += counted->per_bytes != 0;
     if (ways != 1) {
         weir_config_error(reader, item,
                           "has %u of header, field, list and per_bytes: must have one: where the "

@@ -203,6 +203,16 @@ static const struct refusal routes_refusal[] = {
      "t:4:74: providers[0].routes[0].settle.failure.m = \"0\": cost does not name limit m: only "
      "what was "
      "charged can be corrected: add it to cost, with 0 if need be"},
+    {DOC("", "", LIMIT, "{name: r, transport: own, cost: {l: 1}, settle: {counted: [{limit: l}]}}"),
+     "t:4:71: providers[0].routes[0].settle.counted[0]: has 0 of header, field, list and per_bytes: "
+     "must have one: "
+     "where the answer says what was counted"},
+    {DOC("", "", LIMIT,
+         "{name: r, transport: own, cost: {l: 1}, settle: {counted: [{limit: l, list: a, item: "
+         "b}]}}"),
+     "t:4:71: providers[0].routes[0].settle.counted[0]: list, item and equals belong together: "
+     "write all three, or "
+     "none"},
     {DOC("", "", LIMIT,
          "{name: r, transport: own, cost: {l: 1}, age_cost: [{limit: l, below: 5s, units: 11}]}"),
      "t:4:92: providers[0].routes[0].age_cost[0].units = \"11\": must not be above limits[0].burst "
