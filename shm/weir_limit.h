@@ -8,7 +8,7 @@
  *   plan    read the words, say yes or no, write nothing                      (pass 1)
  *   take    CAS what was planned; plan again if somebody was faster           (pass 2)
  *   give    undo a charge, by the kind's refund rule                          (rollback, settle)
- *   left    what could be taken now, for monitors
+ *   left    what could be taken now, for monitors; earliest: from when on
  *
  * All atomic accesses to limit words are here, in weir_limit_repair.c, and to cells in weir_sliding.c and weir_concurrency.c (pair:limit).
  */
@@ -327,5 +327,16 @@ void weir_limit_state_get(struct weir_limit_state *state, const struct weir_limi
 /* What a limit view shows of a kind that lives in cells: units used, and when they are all free again. Reads every cell. */
 uint32_t weir_limit_cells_used(const struct weir_limit_place *at, uint64_t now_ns,
                                uint64_t *empty_at_ns);
+
+/*
+ * The first instant from time->now_ns on at which `units` would pass at `priority`, if nobody else came and nothing were given back: exact, by
+ * the kind's own test (weir_limit_plan), which is asked at instants to come. The server clock's error goes on growing with its age. UINT64_MAX: never as
+ * things are (the cost is above what the class may ever take, or above the quota while the clock is unknown; a kind whose room depends on
+ * others). Not on the permit path: some hundred tests. A new kind adds its case in weir_limit_earliest.c. A monitor's view of a kind that lives in cells
+ * (`at->cell` NULL) says only when all is free: there the answer is an instant at which it passes at the latest.
+ */
+uint64_t weir_limit_earliest(const struct weir_limit_place *at,
+                             const struct weir_shm_foreign *foreign,
+                             const struct weir_limit_time *time, uint32_t units, unsigned priority);
 
 #endif

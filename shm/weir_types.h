@@ -235,6 +235,49 @@ struct weir_outcome {
     const struct weir_cost *counted;
 };
 
+/* ---- planning ahead: weir_limit_forecast */
+
+/* What was seen of a limit at one instant. Written by weir, read by nobody else: kept so that a later forecast can tell the pace. */
+struct weir_limit_reading {
+    uint64_t at_ns; /* 0: nothing was read */
+    uint64_t word[2];
+    uint32_t window;
+    uint32_t epoch;
+};
+
+/* Millionths: of a unit per second, and of a whole. */
+#define WEIR_MILLION UINT64_C(1000000)
+
+/*
+ * What a limit will do, if what was seen goes on. `now_ns` is the instant that all of it is said for; instants are weir time, UINT64_MAX: never as
+ * things are. Shares are in millionths.
+ */
+struct weir_forecast {
+    uint64_t now_ns;
+    uint32_t units;    /* the cost that the two instants below are about */
+    uint32_t priority; /* ... and its class */
+    uint32_t quota_units;
+    uint32_t used_units;
+    uint32_t left_units[WEIR_PRIORITY_CNT];
+    /* net of what was given back, in millionths of a unit per second, measured over the last `pace_over_ns`; 0: nothing was measured yet */
+    uint64_t pace_micro;
+    uint64_t pace_over_ns;
+    uint64_t reset_ns; /* a window's end; a bucket: full again if nothing more is taken */
+    uint64_t
+        earliest_ns; /* the cost passes this limit then, if nobody else comes: exact by the kind's rule */
+    uint64_t
+        empty_ns; /* at this pace the cost finds no room from then on; UINT64_MAX: not before the reset */
+    /* at this pace, used when the window ends: may be above the quota; 0 where the kind has no window */
+    uint64_t at_reset_units;
+    /* the budget, by the average since its window began rather than by the pace of late */
+    uint32_t gone_ppm; /* how much of the window is over; 0 where the kind has no window */
+    uint32_t used_ppm; /* how much of the quota is used */
+    /* used_ppm / gone_ppm: above 1000000 the quota will not last; a bucket: its pace against its refill; 0: too early to say */
+    uint64_t burn_ppm;
+    uint64_t burn_empty_ns; /* at that average the quota is used up then; UINT64_MAX: it lasts */
+    struct weir_limit_reading reading;
+};
+
 #ifdef __cplusplus
 }
 #endif
