@@ -92,6 +92,7 @@ static void tick(struct worker *w)
     units_sweep(w);
     pause_turn(w);
     reply_tick(w);
+    pace_turn(w);
     dispatch_expire(w);
     clients_look(w);
     endpoint_turn(w);

@@ -40,6 +40,7 @@ static int board_create(struct region *r, const struct weir_segment_spec *base,
         {WEIR_SECTION_CLIENT, WEIR_CLIENTS_MAX, sizeof(struct weir_shm_client)},
         {WEIR_SECTION_TABLES, TABLES_BLOCKS, size->bytes},
         {WEIR_SECTION_LIMIT_VIEW, r->word_cnt, sizeof(struct weir_shm_limit_view)},
+        {WEIR_SECTION_PACE, r->word_cnt, sizeof(struct weir_shm_pace)},
     };
     struct weir_segment_spec spec = *base;
     spec.kind = WEIR_SEGMENT_BOARD;
@@ -65,6 +66,7 @@ static int board_create(struct region *r, const struct weir_segment_spec *base,
         weir_segment_section(b, WEIR_SECTION_LIMIT, sizeof *r->limit_stats, NULL, NULL);
     r->limit_view =
         weir_segment_section(b, WEIR_SECTION_LIMIT_VIEW, sizeof *r->limit_view, NULL, NULL);
+    r->pace = weir_segment_section(b, WEIR_SECTION_PACE, sizeof *r->pace, NULL, NULL);
     r->route_stats =
         weir_segment_section(b, WEIR_SECTION_ROUTE, sizeof *r->route_stats, NULL, NULL);
     r->endpoint = weir_segment_section(b, WEIR_SECTION_ENDPOINT, sizeof *r->endpoint, NULL, NULL);

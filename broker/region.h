@@ -31,6 +31,7 @@ struct region {
     struct weir_shm_foreign *foreign;
     struct weir_shm_limit_stats *limit_stats;
     struct weir_shm_limit_view *limit_view;
+    struct weir_shm_pace *pace;
     struct weir_shm_route_stats *route_stats;
     struct weir_shm_endpoint *endpoint;
     struct weir_shm_ring_head *ring_head; /* [domain * 5 + priority] */

@@ -11,6 +11,7 @@
  *   keeper.c    what is due by time: lease, anchors, audits, meters
  *   operations.c  operators' orders: pause, resume, block, unblock
  *   pause.c     who stops a provider, and who lets it go again (pause.h)
+ *   pace.c      how fast each limit is being used
  *   endpoint.c  addresses and which endpoint serves
  *
  * One thread. Everything here is private memory but for the mapped segments; nothing that a client can write is ever used without a
@@ -188,6 +189,7 @@ struct worker {
     struct provider *provider;
     struct endpoint *endpoint;
     struct route *route;
+    struct pacer *pacer; /* [limit word] */
     struct client client[WEIR_CLIENTS_MAX];
     /* goes up with each attach: events of a former client are dropped */
     uint32_t client_life[WEIR_CLIENTS_MAX];
@@ -317,6 +319,10 @@ void operations_event(struct worker *w, const struct control_operation *operatio
 /* keeper.c */
 void keeper_turn(struct worker *w);
 void keeper_lease(struct worker *w, uint64_t until_ns);
+
+/* pace.c */
+bool pace_open(struct worker *w);
+void pace_turn(struct worker *w); /* each tick */
 
 /* endpoint.c */
 bool endpoint_open(struct worker *w);

@@ -57,6 +57,8 @@ struct weir_attachment {
     const uint32_t *block;
     const struct weir_shm_provider *provider;
     const struct weir_shm_foreign *foreign;
+    const struct weir_shm_pace *pace; /* [limit word], for forecasts */
+    uint32_t pace_cnt;
     struct weir_shm_limit_word *word;
     uint64_t *cell;
     struct weir_shm_pause *pause;

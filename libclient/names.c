@@ -76,49 +76,6 @@ int weir_route_get(struct weir *w, weir_route_id route, struct weir_route_info *
     return WEIR_OK;
 }
 
-int weir_limit_get(struct weir *w, uint32_t limit, weir_scope_id scope, struct weir_limit_info *out)
-{
-    if (out == NULL) {
-        return WEIR_E_ARGUMENT;
-    }
-    int rc = enter(w);
-    if (rc != WEIR_OK) {
-        return rc;
-    }
-    struct weir_permit_view *view = &w->view;
-    if (w->role != WEIR_ROLE_TRADER) {
-        return WEIR_E_NOT_TRADER;
-    }
-    if (limit >= view->tables.limit_cnt) {
-        return WEIR_E_LIMIT_UNKNOWN;
-    }
-    const struct weir_shm_limit_row *row = &view->tables.limit[limit];
-    uint32_t index;
-    uint64_t seq;
-    struct weir_shm_limit_word *word = weir_permit_word(view, limit, scope, &index);
-    if (word == NULL) {
-        return WEIR_E_SCOPE_UNKNOWN;
-    }
-    struct weir_limit_time time = {.now_ns = weir_clock_now(&view->time)};
-    time.server = weir_permit_server_clock(view, row->provider, &seq);
-    if (time.server == NULL) {
-        return WEIR_CONTENDED;
-    }
-    time.error_ns = weir_server_clock_error_ns(time.server, time.now_ns);
-    struct weir_limit_state state;
-    const struct weir_limit_place at = {
-        .row = row, .word = word, .cell = weir_limit_cells(view->cell, row, index)};
-    weir_limit_state_get(&state, &at, &view->foreign[index], &time);
-    *out = (struct weir_limit_info){.provider = view->tables.provider[row->provider].name,
-                                    .name = row->name,
-                                    .kind = (enum weir_limit_kind)row->kind,
-                                    .quota_units = state.quota,
-                                    .used_units = state.used,
-                                    .reset_ns = state.reset_ns};
-    memcpy(out->left_units, state.left, sizeof out->left_units);
-    return WEIR_OK;
-}
-
 int weir_cost_at_age(struct weir *w, weir_route_id route, uint64_t born_ns, struct weir_cost *out,
                      uint64_t *cheaper_at_ns)
 {

@@ -67,6 +67,7 @@ static void board_find(struct weir_attachment *at, struct finder *f)
         array_of(f, b, WEIR_SECTION_PROVIDER, sizeof *at->provider, 0, &at->bounds.provider_cnt);
     at->foreign =
         array_of(f, b, WEIR_SECTION_FOREIGN, sizeof *at->foreign, 0, &at->bounds.word_cnt);
+    at->pace = array_of(f, b, WEIR_SECTION_PACE, sizeof *at->pace, 0, &at->pace_cnt);
     (void)array_of(f, b, WEIR_SECTION_LIMIT, sizeof(struct weir_shm_limit_stats), 0,
                    &at->bounds.limit_cnt);
     (void)array_of(f, b, WEIR_SECTION_ROUTE, sizeof(struct weir_shm_route_stats), 0,

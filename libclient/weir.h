@@ -135,6 +135,25 @@ struct weir_limit_info {
 WEIR_API int weir_limit_get(struct weir *w, uint32_t limit, weir_scope_id scope,
                             struct weir_limit_info *out);
 
+/* What to forecast. Zero the struct, set `struct_bytes`, then what you want. Only grows at its end. */
+struct weir_forecast_ask {
+    size_t struct_bytes;         /* sizeof(struct weir_forecast_ask) */
+    enum weir_priority priority; /* whose room; 0 is critical */
+    uint32_t units; /* the cost that is to pass; 0: the dearest that a route has on this limit */
+    /* a forecast of the same limit and scope that you kept: the pace is then measured from it until now. NULL: the worker's measure, over 10 s */
+    const struct weir_forecast *before;
+};
+
+/*
+ * What the limit will do if what was seen goes on: left, pace, exhausted at, the earliest instant for a cost, next reset, and how a budget burns. `ask`
+ * NULL: the dearest cost, as critical. `*out` is self-contained; keep it and name it as `before` later. Takes nothing.
+ * 0, WEIR_CONTENDED (the provider's clock was being written: ask again), WEIR_E_LIMIT_UNKNOWN, _SCOPE_UNKNOWN, _PRIORITY, _UNSUPPORTED (an ask of a newer
+ * weir.h), _NOT_TRADER (callers and monitors ask `weir limits --forecast`), _ARGUMENT, _CORRUPT, _FORKED. No system call. Cost: some microseconds.
+ * `earliest_ns` looks at this limit alone; weir_permit_peek looks at all of a route's, at the pauses and the lease.
+ */
+WEIR_API int weir_limit_forecast(struct weir *w, uint32_t limit, weir_scope_id scope,
+                                 const struct weir_forecast_ask *ask, struct weir_forecast *out);
+
 /* ------------------------------------------------------------------------------------------- time */
 
 /* Now, on weir's timeline: the broker's CLOCK_MONOTONIC in ns. The only source of deadlines. Works in a forked child too. Cost: about 10 ns. */

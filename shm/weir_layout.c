@@ -141,6 +141,11 @@ const struct weir_layout_field weir_layout_fields[] = {
     T(weir_shm_limit_view),
     F(weir_shm_limit_view, word),
     F(weir_shm_limit_view, reserved),
+    T(weir_shm_pace),
+    F(weir_shm_pace, short_micro),
+    F(weir_shm_pace, window_micro),
+    F(weir_shm_pace, since_ns),
+    F(weir_shm_pace, reserved),
     T(weir_shm_limit_stats),
     F(weir_shm_limit_stats, refused),
     F(weir_shm_limit_stats, damaged),
@@ -418,11 +423,11 @@ const char *weir_segment_name(uint32_t kind)
 const char *weir_section_name(uint32_t kind)
 {
     static const char *const names[] = {
-        "-",        "gate",       "supervisor", "worker",     "clock",    "need_wakeup", "block",
-        "provider", "foreign",    "limit",      "route",      "endpoint", "ring_head",   "client",
-        "tables",   "limit_word", "pause",      "ring",       "wake",     "meter",       "slot",
-        "request",  "response",   "shadow",     "limit_view", "ledger",   "cell",
-        "backoff"};
+        "-",          "gate",     "supervisor", "worker",     "clock",    "need_wakeup",
+        "block",      "provider", "foreign",    "limit",      "route",    "endpoint",
+        "ring_head",  "client",   "tables",     "limit_word", "pause",    "ring",
+        "wake",       "meter",    "slot",       "request",    "response", "shadow",
+        "limit_view", "ledger",   "cell",       "backoff",    "pace"};
     static_assert(WEIR_ARRAY_CNT(names) == WEIR_SECTION_CNT, "one text per kind");
     return kind < WEIR_ARRAY_CNT(names) ? names[kind] : "?";
 }

@@ -6,7 +6,7 @@
  *
  *   board    writer: worker (one line: supervisor)     readers: everyone, read-only for ever
  *     header | gate | supervisor | worker | clock | need_wakeup | block | provider[] | foreign[limit word] | limit[] | route[] |
- *     endpoint[] | ring_head[domain][5] | client[255] | tables[] | limit_view[limit word]
+ *     endpoint[] | ring_head[domain][5] | client[255] | tables[] | limit_view[limit word] | pace[limit word]
  *   permits  writers: traders, worker                  readers: the same
  *     header | limit_word[] | pause[provider] | cell[]
  *   ring d   writers: clients of domain d, worker      readers: the same
@@ -89,6 +89,7 @@ enum weir_section_kind {
     WEIR_SECTION_LEDGER = 25,
     WEIR_SECTION_CELL = 26,
     WEIR_SECTION_BACKOFF = 27,
+    WEIR_SECTION_PACE = 28,
     WEIR_SECTION_CNT
 };
 
@@ -239,6 +240,18 @@ struct weir_shm_limit_view {
     uint64_t word[2];     /* as in struct weir_shm_limit_word */
     uint64_t reserved[2]; /* kinds with more words */
 };
+
+/*
+ * How fast one limit word is being used: own charges net of what was given back, in millionths of a unit per second (weir_forecast.h). One per limit
+ * word. Writer: worker, relaxed, every 10 ms. A worker measures anew from its start: `since_ns` says from when on.
+ */
+struct weir_shm_pace {
+    uint64_t short_micro;  /* average over about the last 10 s */
+    uint64_t window_micro; /* over about the limit's window; no shorter than the other */
+    uint64_t since_ns;     /* weir time; 0: nothing was measured yet */
+    uint64_t reserved;
+};
+#define WEIR_PACE_SHORT_NS (10 * WEIR_NS_PER_S)
 
 /* Per limit, for monitors. Writer: worker, which folds in what the traders' meters say. */
 struct weir_shm_limit_stats {

@@ -57,6 +57,7 @@ static void segments_make(struct fake_broker *f)
         {WEIR_SECTION_BLOCK, 1, sizeof(struct weir_shm_block)},
         {WEIR_SECTION_PROVIDER, 1, sizeof(struct weir_shm_provider)},
         {WEIR_SECTION_FOREIGN, 3, sizeof(struct weir_shm_foreign)},
+        {WEIR_SECTION_PACE, 3, sizeof(struct weir_shm_pace)},
         {WEIR_SECTION_LIMIT, 2, sizeof(struct weir_shm_limit_stats)},
         {WEIR_SECTION_ROUTE, FAKE_ROUTES, sizeof(struct weir_shm_route_stats)},
         {WEIR_SECTION_ENDPOINT, 1, sizeof(struct weir_shm_endpoint)},
@@ -90,6 +91,7 @@ static void sections_find(struct fake_broker *f)
     f->need_wakeup = section(&f->board, WEIR_SECTION_NEED_WAKEUP);
     f->block = section(&f->board, WEIR_SECTION_BLOCK);
     f->provider = section(&f->board, WEIR_SECTION_PROVIDER);
+    f->pace = section(&f->board, WEIR_SECTION_PACE);
     f->word = section(&f->permits, WEIR_SECTION_LIMIT_WORD);
     f->pause = section(&f->permits, WEIR_SECTION_PAUSE);
     f->wake = section(&f->arena, WEIR_SECTION_WAKE);

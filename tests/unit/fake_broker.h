@@ -59,6 +59,7 @@ struct fake_broker {
     struct weir_shm_need_wakeup *need_wakeup;
     struct weir_shm_block *block;
     struct weir_shm_provider *provider;
+    struct weir_shm_pace *pace; /* [limit word] */
     struct weir_shm_limit_word *word;
     struct weir_shm_pause *pause;
     struct weir_shm_wake *wake;

@@ -425,6 +425,7 @@ static void roles(void **state)
         struct weir_permit permit;
         struct weir_response response;
         struct weir_limit_info info;
+        struct weir_forecast forecast;
         weir_ticket ticket;
         weir_route_id route;
         const struct weir_request_spec spec = {.struct_bytes = sizeof spec, .route = FAKE_FREE};
@@ -438,6 +439,8 @@ static void roles(void **state)
         assert_int_equal(weir_permit_try(w, FAKE_OWN, 0, NULL, WEIR_PRIORITY_HIGH, &permit),
                          trader ? WEIR_OK : WEIR_E_NOT_TRADER);
         assert_int_equal(weir_limit_get(w, 0, 0, &info), trader ? WEIR_OK : WEIR_E_NOT_TRADER);
+        assert_int_equal(weir_limit_forecast(w, 0, 0, NULL, &forecast),
+                         trader ? WEIR_OK : WEIR_E_NOT_TRADER);
         assert_int_equal(weir_submit(w, &spec, &ticket), caller ? WEIR_OK : WEIR_E_NOT_CALLER);
         assert_int_equal(weir_poll(w, &response), caller ? WEIR_EMPTY : WEIR_E_NOT_CALLER);
         assert_true(caller ? weir_fd(w) >= 0 : weir_fd(w) == WEIR_E_NOT_CALLER);
@@ -461,6 +464,7 @@ static void fork_guard(void **state)
         struct weir_permit p;
         struct weir_response r;
         struct weir_limit_info info;
+        struct weir_forecast forecast;
         struct weir_route_info about;
         const struct weir_outcome o = {.kind = WEIR_OUTCOME_NOT_SENT};
         const struct weir_request_spec spec = {.struct_bytes = sizeof spec};
@@ -475,6 +479,7 @@ static void fork_guard(void **state)
             weir_limit_find(w, "sim.bucket", &id),
             weir_route_get(w, 0, &about),
             weir_limit_get(w, 0, 0, &info),
+            weir_limit_forecast(w, 0, 0, NULL, &forecast),
             weir_server_time(w, "sim", &a, &b),
             weir_permit_try(w, 0, 0, NULL, WEIR_PRIORITY_HIGH, &p),
             weir_permit_wait(w, 0, 0, NULL, WEIR_PRIORITY_HIGH, UINT64_MAX, &p),

@@ -308,6 +308,56 @@ static void limits_and_time(void **state)
     assert_int_equal(l.quota_units, 40);
 }
 
+static void forecasts(void **state)
+{
+    struct stage *s = *state;
+    struct weir_forecast f;
+    struct weir_forecast later;
+    struct weir_permit p;
+    struct weir_forecast_ask ask = {
+        .struct_bytes = sizeof ask, .priority = WEIR_PRIORITY_HIGH, .units = 1};
+    assert_int_equal(weir_limit_forecast(s->w, 0, 0, &ask, &f), WEIR_OK);
+    assert_true(f.pace_over_ns == 0); /* nobody measured yet */
+    assert_true(f.earliest_ns == f.now_ns && f.left_units[HIGH] == 5);
+
+    drain_bucket(s, &p);
+    assert_int_equal(weir_permit_peek(s->w, FAKE_OWN, 0, NULL, WEIR_PRIORITY_HIGH, &p),
+                     WEIR_DENIED);
+    ask.before = &f;
+    assert_int_equal(weir_limit_forecast(s->w, 0, 0, &ask, &later), WEIR_OK);
+    /* the same promise as a denial's */
+    assert_true(later.earliest_ns == p.denial.earliest_ns);
+    assert_true(later.empty_ns == later.now_ns && later.used_units == 5);
+    assert_true(later.pace_over_ns == later.now_ns - f.now_ns);
+    /* five units since then; how long that took is the machine's affair */
+    uint64_t taken_micro =
+        (uint64_t)((unsigned __int128)later.pace_micro * later.pace_over_ns / WEIR_NS_PER_S);
+    assert_in_range(taken_micro, 3 * WEIR_MILLION - 1000, 6 * WEIR_MILLION);
+
+    /* what the worker measured */
+    s->f.pace[0] = (struct weir_shm_pace){.short_micro = 7 * WEIR_MILLION, .since_ns = 1};
+    assert_int_equal(weir_limit_forecast(s->w, 0, 0, NULL, &f), WEIR_OK);
+    assert_true(f.pace_micro == 7 * WEIR_MILLION && f.pace_over_ns == WEIR_PACE_SHORT_NS);
+    assert_int_equal(f.units, 1); /* the dearest cost of a route */
+    assert_int_equal(f.priority, WEIR_PRIORITY_CRITICAL);
+
+    assert_int_equal(weir_limit_forecast(s->w, 2, 0, NULL, &f), WEIR_E_LIMIT_UNKNOWN);
+    assert_int_equal(weir_limit_forecast(s->w, 0, UINT64_C(2) << 32, NULL, &f),
+                     WEIR_E_SCOPE_UNKNOWN);
+    assert_int_equal(weir_limit_forecast(s->w, 0, 0, NULL, NULL), WEIR_E_ARGUMENT);
+    ask.priority = (enum weir_priority)WEIR_PRIORITY_CNT;
+    assert_int_equal(weir_limit_forecast(s->w, 0, 0, &ask, &f), WEIR_E_PRIORITY);
+    assert_int_equal(weir_limit_forecast(s->w, 0, 0, &(struct weir_forecast_ask){0}, &f),
+                     WEIR_E_ARGUMENT);
+    struct {
+        struct weir_forecast_ask ask;
+        uint64_t more;
+    } newer = {.ask = {.struct_bytes = sizeof newer}, .more = 1};
+    assert_int_equal(weir_limit_forecast(s->w, 0, 0, &newer.ask, &f), WEIR_E_UNSUPPORTED);
+    newer.more = 0;
+    assert_int_equal(weir_limit_forecast(s->w, 0, 0, &newer.ask, &f), WEIR_OK);
+}
+
 static void texts(void **state)
 {
     (void)state;
@@ -325,10 +375,9 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(try_and_peek),    TEST(wait_for_room),
-        TEST(woken_early),     TEST(blocked_until_deadline),
-        TEST(settle),          TEST(names),
-        TEST(limits_and_time), cmocka_unit_test(texts),
+        TEST(try_and_peek),           TEST(wait_for_room), TEST(woken_early),
+        TEST(blocked_until_deadline), TEST(settle),        TEST(names),
+        TEST(limits_and_time),        TEST(forecasts),     cmocka_unit_test(texts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
