@@ -17,6 +17,8 @@ struct options {
     bool routes;     /* limits */
     bool priorities; /* limits */
     bool all;        /* limits */
+    bool forecast;   /* limits */
+    bool budget;     /* limits */
     bool watch;
     uint64_t watch_ns;
 };

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* ---------------------------------------------------------------------------------------------- numbers */
 
@@ -66,6 +67,48 @@ const char *print_window(char buffer[DURATION_BYTES], uint64_t ns)
         u++;
     }
     (void)snprintf(buffer, DURATION_BYTES, "%" PRIu64 "%s", ns / units[u].ns, units[u].unit);
+    return buffer;
+}
+
+const char *print_pace(char buffer[DURATION_BYTES], uint64_t pace_micro)
+{
+    static const struct {
+        double s;
+        const char *unit;
+    } units[] = {{1, "s"}, {60, "min"}, {3600, "h"}, {86400, "d"}};
+    double v = (double)pace_micro / 1e6;
+    size_t u = 0;
+    while (u + 1 < WEIR_ARRAY_CNT(units) && v * units[u].s < 0.995 && pace_micro > 0) {
+        u++;
+    }
+    v *= units[u].s;
+    (void)snprintf(buffer, DURATION_BYTES, "%.*f/%s",
+                   v < 9.995   ? (v == 0 ? 0 : 2)
+                   : v < 99.95 ? 1
+                               : 0,
+                   v, units[u].unit);
+    return buffer;
+}
+
+const char *print_utc(char buffer[DURATION_BYTES], uint64_t utc_ns, uint64_t now_utc_ns)
+{
+    const uint64_t away_ns = utc_ns > now_utc_ns ? utc_ns - now_utc_ns : now_utc_ns - utc_ns;
+    const time_t at = (time_t)(utc_ns / WEIR_NS_PER_S);
+    const time_t now = (time_t)(now_utc_ns / WEIR_NS_PER_S);
+    struct tm parts;
+    size_t n = 0;
+    if (gmtime_r(&at, &parts) == NULL) {
+        n = 0;
+    } else if (at / 86400 != now / 86400) {
+        n = strftime(buffer, DURATION_BYTES, "%b %d %H:%M UTC", &parts);
+    } else if (away_ns < 600 * WEIR_NS_PER_S) {
+        n = strftime(buffer, DURATION_BYTES, "%H:%M:%S UTC", &parts);
+    } else {
+        n = strftime(buffer, DURATION_BYTES, "%H:%M UTC", &parts);
+    }
+    if (n == 0) {
+        (void)snprintf(buffer, DURATION_BYTES, "?");
+    }
     return buffer;
 }
 

@@ -22,6 +22,12 @@ const char *print_offset(char buffer[DURATION_BYTES], int64_t ns);
 /* The window of a limit as it is configured: "1m", "10s", "250ms". Exact. */
 const char *print_window(char buffer[DURATION_BYTES], uint64_t ns);
 
+/* "95.2/s", "12/min", "3.5/h": millionths of a unit per second in a unit of time that leaves something before the point. */
+const char *print_pace(char buffer[DURATION_BYTES], uint64_t pace_micro);
+
+/* "17:32 UTC" on the day of `now_utc_ns`, "Nov 23 00:00 UTC" on another; with seconds where it is less than ten minutes away. */
+const char *print_utc(char buffer[DURATION_BYTES], uint64_t utc_ns, uint64_t now_utc_ns);
+
 /* Copy a fixed-size field of the board: up to its end or its NUL, anything but printable ASCII as '?'. Returns `buffer`. */
 const char *print_text(char buffer[TEXT_BYTES], const char *field, size_t field_bytes);
 

@@ -3,7 +3,7 @@
 #define WEIR_MONITOR_SHOW_LIMITS_H
 
 #include "command.h"
-#include "weir_limit.h"
+#include "weir_forecast.h"
 
 /*
  * A row whose arithmetic ends: a forged window_inverse would make the division of weir_window.h loop for ever. weir_tables_resolve checks
@@ -21,6 +21,29 @@ bool limit_state(const struct image *image, uint32_t limit, uint32_t value,
 /* "account=main", or "ip" where the value has no name. */
 const char *limit_scope(const struct image *image, uint32_t limit, uint32_t value,
                         char buffer[TEXT_BYTES]);
+
+/* What a forecast is about when nobody says: the dearest route, in that route's own class; one unit in class medium where no route takes from the limit. */
+struct limit_dearest {
+    uint32_t units;
+    uint32_t priority;
+    uint32_t route; /* UINT32_MAX: none */
+};
+
+/* The forecast of one limit word for its dearest route, by the pace of the last ten seconds. Returns as limit_state. `window_micro` is the other pace. */
+bool limit_forecast(const struct image *image, uint32_t limit, uint32_t value,
+                    struct limit_dearest *dearest, struct weir_forecast *out,
+                    uint64_t *window_micro);
+
+/* A budget is a limit whose window is an hour or longer. */
+bool limit_is_budget(const struct weir_shm_limit_row *row);
+
+/* weir limits --forecast and --budget */
+void forecast_text(FILE *out, const struct image *image, const struct image *before,
+                   const struct options *options);
+json_t *forecast_json(const struct image *image, const struct image *before,
+                      const struct options *options);
+void budget_text(FILE *out, const struct image *image, const struct image *before,
+                 const struct options *options);
 
 void limits_text(FILE *out, const struct image *image, const struct image *before,
                  const struct options *options);

@@ -55,7 +55,11 @@ static const char limits_help[] =
     "\n"
     "  --priorities         what is left for each of the five priorities\n"
     "  --all                also scope values of which nothing is used\n"
-    "  --routes             list the routes: method, priority, costs\n" VIEW_HELP_OPTIONS;
+    "  --routes             list the routes: method, priority, costs\n"
+    "  --forecast           will each limit last at the pace of the last 10 s, and when does the "
+    "dearest call pass?\n"
+    "  --budget             limits of an hour and longer: how fast they burn, and when they "
+    "empty\n" VIEW_HELP_OPTIONS;
 
 static int view_options(struct options *options, int argc, char *argv[], const char *help)
 {
@@ -63,6 +67,8 @@ static int view_options(struct options *options, int argc, char *argv[], const c
                                           {"routes", no_argument, NULL, 'r'},
                                           {"priorities", no_argument, NULL, 'p'},
                                           {"all", no_argument, NULL, 'a'},
+                                          {"forecast", no_argument, NULL, 'f'},
+                                          {"budget", no_argument, NULL, 'b'},
                                           COMMON_LONG};
     const bool limits = strcmp(options->command, "limits") == 0;
     for (int c; (c = getopt_long(argc, argv, ":" COMMON_SHORT, longs, NULL)) != -1;) {
@@ -74,10 +80,12 @@ static int view_options(struct options *options, int argc, char *argv[], const c
             if (!watch_option(options, argc, argv, optarg)) {
                 return EXIT_USAGE;
             }
-        } else if (limits && (c == 'r' || c == 'p' || c == 'a')) {
+        } else if (limits && strchr("rpafb", c) != NULL) {
             options->routes |= c == 'r';
             options->priorities |= c == 'p';
             options->all |= c == 'a';
+            options->forecast |= c == 'f';
+            options->budget |= c == 'b';
         } else if (!common_option(options, c, optarg)) {
             return option_refused(options, argc, argv, c);
         }
@@ -102,11 +110,23 @@ int limits_main(int argc, char *argv[])
 {
     static const struct view limits = {limits_text, limits_json};
     static const struct view routes = {routes_text, routes_json};
+    static const struct view forecast = {forecast_text, forecast_json};
+    static const struct view budget = {budget_text, forecast_json};
     struct options options = {.command = "limits"};
     int code = view_options(&options, argc, argv, limits_help);
+    if (code == EXIT_OK &&
+        options.routes + options.priorities + options.forecast + options.budget > 1) {
+        complain(
+            "limits: --routes, --priorities, --forecast and --budget are four views: give one");
+        return EXIT_USAGE;
+    }
     return code < 0          ? EXIT_OK
            : code != EXIT_OK ? code
-                             : view_run(options.routes ? &routes : &limits, &options);
+                             : view_run(options.routes     ? &routes
+                                        : options.forecast ? &forecast
+                                        : options.budget   ? &budget
+                                                           : &limits,
+                                        &options);
 }
 
 /* ---------------------------------------------------------------------------------------------- main */

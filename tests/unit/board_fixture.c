@@ -37,6 +37,7 @@ static const struct weir_segment_part parts[] = {
     {WEIR_SECTION_CLIENT, 8, sizeof(struct weir_shm_client)},
     {WEIR_SECTION_TABLES, 2, BLOCK_BYTES},
     {WEIR_SECTION_LIMIT_VIEW, WORDS, sizeof(struct weir_shm_limit_view)},
+    {WEIR_SECTION_PACE, WORDS, sizeof(struct weir_shm_pace)},
 };
 
 static void *section(struct weir_segment *s, enum weir_section_kind kind)
@@ -172,6 +173,12 @@ static void provider_fill(struct weir_segment *s)
     view[3].word[0] = FIXTURE_NOW_NS + WEIR_NS_PER_S / 2;
     struct weir_shm_foreign *foreign = section(s, WEIR_SECTION_FOREIGN);
     foreign[0].word[minute & 1] = weir_window_word(minute, 66);
+    struct weir_shm_pace *pace = section(s, WEIR_SECTION_PACE);
+    pace[0] = (struct weir_shm_pace){.short_micro = 95200000,
+                                     .window_micro = 60000000,
+                                     .since_ns = FIXTURE_NOW_NS - 500 * WEIR_NS_PER_S};
+    pace[3] = (struct weir_shm_pace){.short_micro = 2500000,
+                                     .since_ns = FIXTURE_NOW_NS - 4 * WEIR_NS_PER_S};
 }
 
 static void counters_fill(struct weir_segment *s)
@@ -285,6 +292,9 @@ int board_fixture_look(const unsigned char *bytes, uint64_t size, FILE *out)
     stat_text(out, &image[0], &image[1], &brief);
     limits_text(out, &image[0], NULL, &brief);
     limits_text(out, &image[0], &image[1], &full);
+    forecast_text(out, &image[0], NULL, &brief);
+    budget_text(out, &image[0], NULL, &full);
+    json_look(forecast_json(&image[0], NULL, &brief), out);
     routes_text(out, &image[0], NULL, &brief);
     json_look(stat_json(&image[0], &image[1], &brief), out);
     json_look(limits_json(&image[0], &image[1], &brief), out);

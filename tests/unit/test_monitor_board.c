@@ -95,6 +95,32 @@ static void limits_are_read_from_the_view(void **state)
     image_free(&image);
 }
 
+static void forecasts_are_made_from_the_view(void **state)
+{
+    (void)state;
+    struct image image;
+    struct weir_forecast f;
+    struct limit_dearest dearest;
+    uint64_t window_micro;
+    static struct findings findings;
+    image_make(&image, &findings);
+    assert_true(limit_forecast(&image, 0, 0, &dearest, &f, &window_micro));
+    assert_true(f.used_units == 1300 && f.quota_units == 6000);
+    assert_true(f.pace_micro == 95200000 && f.pace_over_ns == WEIR_PACE_SHORT_NS);
+    assert_true(window_micro == 60000000);
+    assert_true(dearest.units > 0 && dearest.route != UINT32_MAX);
+    assert_true(f.earliest_ns == f.now_ns); /* 4700 are left */
+    uint64_t left_ns = f.reset_ns - f.now_ns;
+    assert_int_equal(f.at_reset_units, 1300 + 952 * (left_ns / 1000) / 10000000);
+    /* the bucket was measured for four seconds: it says so */
+    assert_true(limit_forecast(&image, 2, 0, &dearest, &f, &window_micro));
+    assert_true(f.pace_over_ns == 4 * WEIR_NS_PER_S && f.gone_ppm == 0);
+    /* no pace on the board: nothing is known, and nothing is guessed */
+    assert_true(limit_forecast(&image, 1, 1, &dearest, &f, &window_micro));
+    assert_true(f.pace_over_ns == 0);
+    image_free(&image);
+}
+
 static void health_names_what_is_wrong(void **state)
 {
     (void)state;
@@ -263,6 +289,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(right_board_has_no_finding),
         cmocka_unit_test(limits_are_read_from_the_view),
+        cmocka_unit_test(forecasts_are_made_from_the_view),
         cmocka_unit_test(health_names_what_is_wrong),
         cmocka_unit_test(a_row_that_never_ends_is_refused),
         cmocka_unit_test(hostile_names_do_not_reach_the_terminal),

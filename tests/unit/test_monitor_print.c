@@ -45,6 +45,27 @@ static void durations_have_three_digits(void **state)
     assert_string_equal(print_offset(text, INT64_MIN), "-106751 d 23 h");
 }
 
+static void paces_and_instants_read_at_a_glance(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t micro;
+        const char *text;
+    } paces[] = {{0, "0/s"},           {95200000, "95.2/s"}, {1000000, "1.00/s"},
+                 {200000, "12.0/min"}, {1000, "3.60/h"},     {20, "1.73/d"},
+                 {1, "0.09/d"},        {454600000, "455/s"}, {UINT64_MAX, "18446744073710/s"}};
+    for (size_t i = 0; i < WEIR_ARRAY_CNT(paces); i++) {
+        char text[DURATION_BYTES];
+        assert_string_equal(print_pace(text, paces[i].micro), paces[i].text);
+    }
+    const uint64_t day_ns = 86400 * WEIR_NS_PER_S;
+    const uint64_t now_ns = 20000 * day_ns + 12 * 3600 * WEIR_NS_PER_S; /* 2024-10-04 12:00 */
+    char text[DURATION_BYTES];
+    assert_string_equal(print_utc(text, now_ns + 19920 * WEIR_NS_PER_S, now_ns), "17:32 UTC");
+    assert_string_equal(print_utc(text, now_ns + 5 * WEIR_NS_PER_S, now_ns), "12:00:05 UTC");
+    assert_string_equal(print_utc(text, now_ns + day_ns / 2, now_ns), "Oct 05 00:00 UTC");
+}
+
 static void windows_are_exact(void **state)
 {
     (void)state;
@@ -189,6 +210,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(holds_are_told),
         cmocka_unit_test(durations_have_three_digits),
+        cmocka_unit_test(paces_and_instants_read_at_a_glance),
         cmocka_unit_test(windows_are_exact),
         cmocka_unit_test(durations_are_parsed_or_refused),
         cmocka_unit_test(tables_line_up),
