@@ -2,6 +2,7 @@
  * weird: the broker. Options, configuration, and then the supervisor.
  */
 #include "broker/config/config.h"
+#include "broker/replay.h"
 #include "broker/supervisor.h"
 #include "broker/tables_build.h"
 
@@ -21,10 +22,20 @@ static void usage(FILE *out)
         "       weird --config FILE --check          check the configuration and say what is "
         "wrong\n"
         "       weird --config FILE --print-config   print it with every default written out\n"
+        "       weird --config FILE --replay LOG     what would it have refused? offline, with "
+        "these:\n"
+        "             [--as-sent] [--json] [--keep-time] [--provider NAME]\n"
         "       weird --print-schema                 print weir.yaml(5)\n"
         "       weird --version | --help\n"
         "\n"
         "  -c, --config FILE       the configuration, weir.yaml(5)\n"
+        "  --replay LOG            calls as JSON lines or an access log, '-' for standard input; "
+        "weird(8) has the forms\n"
+        "  --as-sent               count all of them as made: where is a quota exceeded?\n"
+        "  --keep-time             access logs: keep whole seconds instead of spreading calls over "
+        "them\n"
+        "  --provider NAME         access logs: only routes of this provider\n"
+        "  --json                  the report as one JSON object\n"
         "  -d, --runtime-dir DIR   where the sockets go; over $WEIR_RUNTIME_DIR and "
         "broker.runtime_dir\n"
         "\n"
@@ -37,16 +48,41 @@ struct options {
     const char *config;
     const char *runtime_dir;
     bool check, print_config, print_schema;
+    struct replay_options replay;
 };
+
+static void replay_option(struct replay_options *r, int option, const char *value)
+{
+    r->log = option == 'r' ? value : r->log;
+    r->provider = option == 'P' ? value : r->provider;
+    r->as_sent |= option == 'a';
+    r->keep_time |= option == 't';
+    r->json |= option == 'j';
+}
+
+/* Options that mean something with --replay only. */
+static bool replay_stray(const struct replay_options *r)
+{
+    return r->log == NULL && (r->provider != NULL || r->as_sent || r->keep_time || r->json);
+}
 
 /* Returns -1 to go on, or the exit status. */
 static int options_read(struct options *o, int argc, char **argv)
 {
     static const struct option longs[] = {
-        {"config", required_argument, NULL, 'c'}, {"runtime-dir", required_argument, NULL, 'd'},
-        {"check", no_argument, NULL, 'k'},        {"print-config", no_argument, NULL, 'p'},
-        {"print-schema", no_argument, NULL, 's'}, {"version", no_argument, NULL, 'V'},
-        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
+        {"config", required_argument, NULL, 'c'},
+        {"runtime-dir", required_argument, NULL, 'd'},
+        {"check", no_argument, NULL, 'k'},
+        {"print-config", no_argument, NULL, 'p'},
+        {"print-schema", no_argument, NULL, 's'},
+        {"version", no_argument, NULL, 'V'},
+        {"help", no_argument, NULL, 'h'},
+        {"replay", required_argument, NULL, 'r'},
+        {"as-sent", no_argument, NULL, 'a'},
+        {"keep-time", no_argument, NULL, 't'},
+        {"provider", required_argument, NULL, 'P'},
+        {"json", no_argument, NULL, 'j'},
+        {NULL, 0, NULL, 0},
     };
     int c;
     while ((c = getopt_long(argc, argv, "c:d:h", longs, NULL)) != -1) {
@@ -66,6 +102,13 @@ static int options_read(struct options *o, int argc, char **argv)
         case 's':
             o->print_schema = true;
             break;
+        case 'r':
+        case 'a':
+        case 't':
+        case 'P':
+        case 'j':
+            replay_option(&o->replay, c, optarg);
+            break;
         case 'V':
             (void)puts("weird " WEIR_VERSION);
             return EXIT_OK;
@@ -79,6 +122,11 @@ static int options_read(struct options *o, int argc, char **argv)
     }
     if (optind < argc) {
         (void)fprintf(stderr, "weird: unexpected argument: %s: see weird --help\n", argv[optind]);
+        return EXIT_USAGE;
+    }
+    if (replay_stray(&o->replay)) {
+        (void)fputs("weird: --as-sent, --keep-time, --provider and --json want --replay LOG\n",
+                    stderr);
         return EXIT_USAGE;
     }
     if (o->config == NULL && !o->print_schema) {
@@ -154,6 +202,9 @@ int main(int argc, char **argv)
     } else if (o.check) {
         (void)printf("%s: ok (%zu warnings)\n", o.config, diag.warning_cnt);
         rc = EXIT_OK;
+    } else if (o.replay.log != NULL) {
+        o.replay.config_path = o.config;
+        rc = tables_check(config) ? replay_run(config, &o.replay) : EXIT_CONFIG;
     } else if (o.print_config) {
         weir_config_print(stdout, config);
         rc = EXIT_OK;

@@ -79,6 +79,7 @@ int stat_main(int argc, char *argv[]);
 int limits_main(int argc, char *argv[]);
 int call_main(int argc, char *argv[]);
 int ctl_main(int argc, char *argv[]);
+int replay_main(int argc, char *argv[]);
 int inspect_main(int argc, char *argv[]);
 
 /* Print a section of a board, or its header where `section` is NULL. */

@@ -138,6 +138,7 @@ static const char help[] =
     "  limits    every limit: used, left, reset, refused; --routes lists the routes\n"
     "  call      make one call through the broker\n"
     "  ctl       pause, resume, block, unblock\n"
+    "  replay    a recorded log against a configuration: what would it have refused?\n"
     "  inspect   the shared memory itself: layout, check, raw sections\n"
     "\n"
     "weir COMMAND --help says more; so does weir(1).\n";
@@ -146,8 +147,8 @@ static const struct {
     const char *name;
     int (*main)(int argc, char *argv[]);
 } commands[] = {
-    {"stat", stat_main}, {"limits", limits_main},   {"call", call_main},
-    {"ctl", ctl_main},   {"inspect", inspect_main},
+    {"stat", stat_main}, {"limits", limits_main}, {"call", call_main},
+    {"ctl", ctl_main},   {"replay", replay_main}, {"inspect", inspect_main},
 };
 
 int main(int argc, char *argv[])
@@ -170,7 +171,8 @@ int main(int argc, char *argv[])
     if (name[0] == '\0') {
         (void)fputs(help, stderr);
     } else {
-        complain("unknown command '%s': it is one of stat, limits, call, ctl, inspect", name);
+        complain("unknown command '%s': it is one of stat, limits, call, ctl, replay, inspect",
+                 name);
     }
     return EXIT_USAGE;
 }

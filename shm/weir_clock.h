@@ -90,6 +90,17 @@ static inline uint64_t weir_clock_now(struct weir_clock *clock)
     return weir_clock_now_slow(clock);
 }
 
+/*
+ * Virtual time: the reader stands at `now_ns` until it is set again. `clock->shm` must be a line that nobody publishes to. For replays and tests; weir_clock_now
+ * runs as in production.
+ */
+static inline void weir_clock_stand(struct weir_clock *clock, uint64_t now_ns)
+{
+    clock->anchor = (struct weir_clock_anchor){.ns = now_ns}; /* at rate 0 */
+    clock->anchor_ticks_max = UINT64_MAX;
+    clock->seq = 0; /* that of a line never published */
+}
+
 /* The worker's side: private state from which anchors are made. */
 struct weir_clock_source {
     bool tsc_usable;

@@ -63,7 +63,7 @@ test_without_broker() {
     is 'usage: exit' $rc 1
     is 'usage: text' "$err" "weir: limits: unknown option '--nonsense': see weir limits --help"
     run zork
-    is 'command: text' "$err" "weir: unknown command 'zork': it is one of stat, limits, call, ctl, inspect"
+    is 'command: text' "$err" "weir: unknown command 'zork': it is one of stat, limits, call, ctl, replay, inspect"
     run stat --name a/b
     is 'name: text' "$err" "*'a/b' is no name: use letters, digits,*"
     run --version

@@ -209,9 +209,7 @@ void fixture_view(const struct fixture *f, struct weir_permit_view *view, uint64
 
 void fixture_time_set(struct weir_permit_view *view, uint64_t now_ns)
 {
-    view->time.anchor = (struct weir_clock_anchor){.ns = now_ns};
-    view->time.anchor_ticks_max = UINT64_MAX;
-    view->time.seq = 0; /* the fixture's clock line is never published */
+    weir_clock_stand(&view->time, now_ns); /* the fixture's clock line is never published */
 }
 
 void fixture_server_clock(const struct fixture *f, const struct weir_server_clock *clock)
