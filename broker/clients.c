@@ -262,6 +262,7 @@ void client_fold_meters(struct worker *w, struct client *c)
             uint32_t priority = i % WEIR_PRIORITY_CNT;
             if (row < r->route_cnt) {
                 board_add(&r->route_stats[row].granted[priority], diff);
+                trial_folded(w, row, priority, diff);
                 granted += diff;
             } else {
                 board_add(&r->limit_stats[row - r->route_cnt].refused[priority], diff);

@@ -166,6 +166,7 @@ int dispatch_permit(struct worker *w, struct call *c)
     reply_charged(w, &c->permit, false);
     board_add(&w->region->route_stats[c->route].granted[c->priority], 1);
     c->permitted_ns = c->permit.granted_at_ns;
+    trial_call(w, c);
     return WEIR_OK;
 }
 
@@ -232,6 +233,7 @@ static enum start start(struct worker *w, struct queue *q, struct call *c)
     }
     if (!exchange_start(w, c, e)) {
         reply_charged(w, &c->permit, true);
+        trial_give(w, c);
         (void)weir_permit_give(&w->own, &c->own_permit);
         (void)weir_permit_give(&w->shared, &c->permit);
         call_end(w, c, WEIR_RESULT_NOT_SENT, WEIR_E_MEMORY);

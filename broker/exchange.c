@@ -209,6 +209,7 @@ static void permit_over(struct worker *w, struct call *c)
     if (c->permit.state == WEIR_PERMIT_GRANTED || c->permit.state == WEIR_PERMIT_SENT) {
         (void)weir_permit_end(&w->own, &c->own_permit, NULL);
         (void)weir_permit_end(&w->shared, &c->permit, NULL);
+        trial_end(w, c);
     }
 }
 
@@ -249,6 +250,7 @@ static void permit_settle(struct worker *w, struct call *c, enum weir_result res
         answer_counted(w, c, result, &success, &units) ? &units : NULL;
     (void)weir_permit_answered(&w->own, &c->own_permit, success, counted);
     (void)weir_permit_answered(&w->shared, &c->permit, success, counted);
+    trial_answered(w, c, success);
 }
 
 void call_end(struct worker *w, struct call *c, enum weir_result result, int error)
@@ -300,6 +302,7 @@ static void give_back(struct worker *w, struct call *c)
         (void)weir_permit_give(
             &w->own, &c->own_permit); /* first: the private account never exceeds the shared one */
         (void)weir_permit_give(&w->shared, &c->permit);
+        trial_give(w, c);
     }
 }
 

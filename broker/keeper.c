@@ -93,6 +93,7 @@ static void tick(struct worker *w)
     pause_turn(w);
     reply_tick(w);
     pace_turn(w);
+    trial_turn(w);
     dispatch_expire(w);
     clients_look(w);
     endpoint_turn(w);

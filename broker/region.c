@@ -41,6 +41,8 @@ static int board_create(struct region *r, const struct weir_segment_spec *base,
         {WEIR_SECTION_TABLES, TABLES_BLOCKS, size->bytes},
         {WEIR_SECTION_LIMIT_VIEW, r->word_cnt, sizeof(struct weir_shm_limit_view)},
         {WEIR_SECTION_PACE, r->word_cnt, sizeof(struct weir_shm_pace)},
+        {WEIR_SECTION_TRIAL, r->trial_limit_cnt > 0 ? 1 : 0, sizeof(struct weir_shm_trial)},
+        {WEIR_SECTION_TRIAL_LIMIT, r->trial_limit_cnt, sizeof(struct weir_shm_trial_limit)},
     };
     struct weir_segment_spec spec = *base;
     spec.kind = WEIR_SEGMENT_BOARD;
@@ -67,6 +69,9 @@ static int board_create(struct region *r, const struct weir_segment_spec *base,
     r->limit_view =
         weir_segment_section(b, WEIR_SECTION_LIMIT_VIEW, sizeof *r->limit_view, NULL, NULL);
     r->pace = weir_segment_section(b, WEIR_SECTION_PACE, sizeof *r->pace, NULL, NULL);
+    r->trial = weir_segment_section(b, WEIR_SECTION_TRIAL, sizeof *r->trial, NULL, NULL);
+    r->trial_limit =
+        weir_segment_section(b, WEIR_SECTION_TRIAL_LIMIT, sizeof *r->trial_limit, NULL, NULL);
     r->route_stats =
         weir_segment_section(b, WEIR_SECTION_ROUTE, sizeof *r->route_stats, NULL, NULL);
     r->endpoint = weir_segment_section(b, WEIR_SECTION_ENDPOINT, sizeof *r->endpoint, NULL, NULL);
@@ -217,6 +222,11 @@ int region_create(struct region *region, const struct weir_config *config, char 
         .cell_cnt = size.cell_cnt,
         .ring_order = order_of(config->broker.ring_cnt),
     };
+    if (config->shadow != NULL) {
+        struct tables_size shadow;
+        tables_measure(config->shadow, &shadow);
+        region->trial_limit_cnt = shadow.limit_cnt;
+    }
     if (region->domain_cnt > WEIR_DOMAINS_MAX ||
         size.route_cnt > WEIR_ROUTES_MAX + WEIR_PROVIDERS_MAX) {
         (void)snprintf(text, text_bytes, "broker.domains: %u: at most %u: split the broker",

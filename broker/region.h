@@ -15,6 +15,8 @@
 /* How far ahead the lease is written. A broker that dies stops granting so much later, and its successor waits so long. */
 #define LEASE_NS (5 * WEIR_NS_PER_S)
 
+struct dry_run;
+
 struct region {
     uint64_t broker_id;
     uint32_t ring_order;
@@ -32,6 +34,9 @@ struct region {
     struct weir_shm_limit_stats *limit_stats;
     struct weir_shm_limit_view *limit_view;
     struct weir_shm_pace *pace;
+    struct weir_shm_trial *trial; /* NULL: no shadow configuration */
+    struct weir_shm_trial_limit *trial_limit;
+    uint32_t trial_limit_cnt;
     struct weir_shm_route_stats *route_stats;
     struct weir_shm_endpoint *endpoint;
     struct weir_shm_ring_head *ring_head; /* [domain * 5 + priority] */
@@ -51,6 +56,8 @@ struct region {
     uint64_t *cell;
     uint64_t *own_cell;
     struct weir_shm_backoff *backoff;
+    struct dry_run
+        *shadow; /* the shadow configuration's limits; NULL: none. Owned by the supervisor */
 };
 
 /*

@@ -2,6 +2,7 @@
 
 #include "broker/admission.h"
 #include "broker/aftermath.h"
+#include "broker/dry_run.h"
 #include "broker/log.h"
 #include "broker/loop.h"
 #include "broker/resolver.h"
@@ -86,7 +87,10 @@ static void resolver_start(struct supervisor *s)
         int fd = s->resolver_theirs;
         child_forget(s, false);
         region_destroy(&s->region); /* it has no business in shared memory */
-        resolver_run(fd);           /* closes every other descriptor */
+        if (s->region.shadow != NULL) {
+            dry_run_close(s->region.shadow);
+        }
+        resolver_run(fd); /* closes every other descriptor */
     }
     s->resolver_pid = pid;
 }
@@ -413,6 +417,13 @@ static int open_all(struct supervisor *s, const char *runtime_dir, char *text, s
     s->lock_fd = aftermath_lock(s->dir, text, text_bytes);
     if (s->lock_fd < 0 || region_create(&s->region, s->config, text, text_bytes) != WEIR_OK) {
         return -1;
+    }
+    if (s->config->shadow != NULL) {
+        static struct dry_run shadow; /* large; zeroed; the workers inherit it */
+        if (dry_run_open(&shadow, s->config->shadow, text, text_bytes) != WEIR_OK) {
+            return -1;
+        }
+        s->region.shadow = &shadow;
     }
     if (aftermath_enter(s->dir, &s->region, &found, text, text_bytes) != 0) {
         return -1;

@@ -19,6 +19,7 @@ static void usage(FILE *out)
 {
     (void)fputs(
         "usage: weird --config FILE [--runtime-dir DIR]\n"
+        "             [--shadow FILE2]                judge FILE2 beside it; refuse nothing\n"
         "       weird --config FILE --check          check the configuration and say what is "
         "wrong\n"
         "       weird --config FILE --print-config   print it with every default written out\n"
@@ -47,6 +48,7 @@ static void usage(FILE *out)
 struct options {
     const char *config;
     const char *runtime_dir;
+    const char *shadow;
     bool check, print_config, print_schema;
     struct replay_options replay;
 };
@@ -70,19 +72,13 @@ static bool replay_stray(const struct replay_options *r)
 static int options_read(struct options *o, int argc, char **argv)
 {
     static const struct option longs[] = {
-        {"config", required_argument, NULL, 'c'},
-        {"runtime-dir", required_argument, NULL, 'd'},
-        {"check", no_argument, NULL, 'k'},
-        {"print-config", no_argument, NULL, 'p'},
-        {"print-schema", no_argument, NULL, 's'},
-        {"version", no_argument, NULL, 'V'},
-        {"help", no_argument, NULL, 'h'},
-        {"replay", required_argument, NULL, 'r'},
-        {"as-sent", no_argument, NULL, 'a'},
-        {"keep-time", no_argument, NULL, 't'},
-        {"provider", required_argument, NULL, 'P'},
-        {"json", no_argument, NULL, 'j'},
-        {NULL, 0, NULL, 0},
+        {"config", required_argument, NULL, 'c'},   {"runtime-dir", required_argument, NULL, 'd'},
+        {"check", no_argument, NULL, 'k'},          {"print-config", no_argument, NULL, 'p'},
+        {"print-schema", no_argument, NULL, 's'},   {"version", no_argument, NULL, 'V'},
+        {"help", no_argument, NULL, 'h'},           {"replay", required_argument, NULL, 'r'},
+        {"as-sent", no_argument, NULL, 'a'},        {"keep-time", no_argument, NULL, 't'},
+        {"provider", required_argument, NULL, 'P'}, {"json", no_argument, NULL, 'j'},
+        {"shadow", required_argument, NULL, 'S'},   {NULL, 0, NULL, 0},
     };
     int c;
     while ((c = getopt_long(argc, argv, "c:d:h", longs, NULL)) != -1) {
@@ -92,6 +88,9 @@ static int options_read(struct options *o, int argc, char **argv)
             break;
         case 'd':
             o->runtime_dir = optarg;
+            break;
+        case 'S':
+            o->shadow = optarg;
             break;
         case 'k':
             o->check = true;
@@ -179,6 +178,22 @@ static bool tables_check(const struct weir_config *config)
     return ok;
 }
 
+/* Load what is to be judged beside `config`, by the same rules. Returns false after saying why not. */
+static bool shadow_load(struct weir_config *config, const char *option)
+{
+    static struct weir_config_diag diag;
+    if (option != NULL) {
+        config->broker.shadow = option;
+    }
+    if (config->broker.shadow[0] == '\0') {
+        return true;
+    }
+    struct weir_config *shadow = weir_config_load(config->broker.shadow, &diag);
+    weir_config_diag_print(stderr, &diag);
+    config->shadow = shadow;
+    return shadow != NULL && tables_check(shadow);
+}
+
 int main(int argc, char **argv)
 {
     static struct weir_config_diag diag;
@@ -197,7 +212,9 @@ int main(int argc, char **argv)
     if (config == NULL) {
         return EXIT_CONFIG;
     }
-    if (o.check && !tables_check(config)) {
+    if (!shadow_load(config, o.shadow)) {
+        rc = EXIT_CONFIG;
+    } else if (o.check && !tables_check(config)) {
         rc = EXIT_CONFIG;
     } else if (o.check) {
         (void)printf("%s: ok (%zu warnings)\n", o.config, diag.warning_cnt);
@@ -211,6 +228,7 @@ int main(int argc, char **argv)
     } else {
         rc = supervisor_run(config, runtime_dir(&o, config, buf, sizeof buf));
     }
+    weir_config_free(config->shadow);
     weir_config_free(config);
     return rc;
 }

@@ -12,6 +12,7 @@
  *   operations.c  operators' orders: pause, resume, block, unblock
  *   pause.c     who stops a provider, and who lets it go again (pause.h)
  *   pace.c      how fast each limit is being used
+ *   trial.c     shadow mode: what another configuration would have refused
  *   endpoint.c  addresses and which endpoint serves
  *
  * One thread. Everything here is private memory but for the mapped segments; nothing that a client can write is ever used without a
@@ -127,6 +128,7 @@ struct call {
     struct weir_permit permit;       /* on the shared words; `state` is cleared with the rest */
     struct weir_permit own_permit;   /* on the private account */
     struct hear hear;                /* what is decided by; its memory is kept */
+    struct weir_permit trial_permit; /* in the shadow configuration */
     struct weir_request_parts parts;
 };
 
@@ -190,6 +192,7 @@ struct worker {
     struct endpoint *endpoint;
     struct route *route;
     struct pacer *pacer; /* [limit word] */
+    struct trial *trial; /* NULL: no shadow configuration */
     struct client client[WEIR_CLIENTS_MAX];
     /* goes up with each attach: events of a former client are dropped */
     uint32_t client_life[WEIR_CLIENTS_MAX];
@@ -323,6 +326,20 @@ void keeper_lease(struct worker *w, uint64_t until_ns);
 /* pace.c */
 bool pace_open(struct worker *w);
 void pace_turn(struct worker *w); /* each tick */
+
+/* trial.c */
+bool trial_open(struct worker *w);
+void trial_turn(struct worker *w); /* each tick */
+/* A call was permitted: would it have been there? */
+void trial_call(struct worker *w, struct call *c);
+/* ... and was not made. */
+void trial_give(struct worker *w, struct call *c);
+/* ... and is over: units in flight are let go. */
+void trial_end(struct worker *w, struct call *c);
+/* ... or was answered: charges are corrected by the other configuration's rules. */
+void trial_answered(struct worker *w, struct call *c, bool success);
+/* Traders say that they took so many permits of a route since the last fold. */
+void trial_folded(struct worker *w, uint32_t route, uint32_t priority, uint32_t cnt);
 
 /* endpoint.c */
 bool endpoint_open(struct worker *w);

@@ -19,6 +19,7 @@ struct options {
     bool all;        /* limits */
     bool forecast;   /* limits */
     bool budget;     /* limits */
+    bool shadow;     /* limits */
     bool watch;
     uint64_t watch_ns;
 };

@@ -36,6 +36,9 @@ const struct image_section image_sections[] = {
     {WEIR_SECTION_CLIENT, "weir_shm_client", sizeof(struct weir_shm_client), 256, false},
     {WEIR_SECTION_TABLES, "weir_shm_tables", sizeof(struct weir_shm_tables), 0, false},
     {WEIR_SECTION_LIMIT_VIEW, "weir_shm_limit_view", sizeof(struct weir_shm_limit_view), 0, false},
+    {WEIR_SECTION_TRIAL, "weir_shm_trial", sizeof(struct weir_shm_trial), 1, false},
+    {WEIR_SECTION_TRIAL_LIMIT, "weir_shm_trial_limit", sizeof(struct weir_shm_trial_limit),
+     WEIR_LIMITS_MAX, false},
     {WEIR_SECTION_PACE, "weir_shm_pace", sizeof(struct weir_shm_pace), 0, false},
 };
 const size_t image_section_cnt = WEIR_ARRAY_CNT(image_sections);

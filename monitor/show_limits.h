@@ -45,6 +45,12 @@ json_t *forecast_json(const struct image *image, const struct image *before,
 void budget_text(FILE *out, const struct image *image, const struct image *before,
                  const struct options *options);
 
+/* weir limits --shadow */
+void shadow_text(FILE *out, const struct image *image, const struct image *before,
+                 const struct options *options);
+json_t *shadow_json(const struct image *image, const struct image *before,
+                    const struct options *options);
+
 void limits_text(FILE *out, const struct image *image, const struct image *before,
                  const struct options *options);
 json_t *limits_json(const struct image *image, const struct image *before,

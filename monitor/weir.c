@@ -59,17 +59,17 @@ static const char limits_help[] =
     "  --forecast           will each limit last at the pace of the last 10 s, and when does the "
     "dearest call pass?\n"
     "  --budget             limits of an hour and longer: how fast they burn, and when they "
-    "empty\n" VIEW_HELP_OPTIONS;
+    "empty\n"
+    "  --shadow             what the configuration of weird --shadow would have "
+    "refused\n" VIEW_HELP_OPTIONS;
 
 static int view_options(struct options *options, int argc, char *argv[], const char *help)
 {
-    static const struct option longs[] = {{"watch", optional_argument, NULL, 'w'},
-                                          {"routes", no_argument, NULL, 'r'},
-                                          {"priorities", no_argument, NULL, 'p'},
-                                          {"all", no_argument, NULL, 'a'},
-                                          {"forecast", no_argument, NULL, 'f'},
-                                          {"budget", no_argument, NULL, 'b'},
-                                          COMMON_LONG};
+    static const struct option longs[] = {
+        {"watch", optional_argument, NULL, 'w'}, {"routes", no_argument, NULL, 'r'},
+        {"priorities", no_argument, NULL, 'p'},  {"all", no_argument, NULL, 'a'},
+        {"forecast", no_argument, NULL, 'f'},    {"budget", no_argument, NULL, 'b'},
+        {"shadow", no_argument, NULL, 's'},      COMMON_LONG};
     const bool limits = strcmp(options->command, "limits") == 0;
     for (int c; (c = getopt_long(argc, argv, ":" COMMON_SHORT, longs, NULL)) != -1;) {
         if (c == 'h') {
@@ -80,12 +80,13 @@ static int view_options(struct options *options, int argc, char *argv[], const c
             if (!watch_option(options, argc, argv, optarg)) {
                 return EXIT_USAGE;
             }
-        } else if (limits && strchr("rpafb", c) != NULL) {
+        } else if (limits && strchr("rpafbs", c) != NULL) {
             options->routes |= c == 'r';
             options->priorities |= c == 'p';
             options->all |= c == 'a';
             options->forecast |= c == 'f';
             options->budget |= c == 'b';
+            options->shadow |= c == 's';
         } else if (!common_option(options, c, optarg)) {
             return option_refused(options, argc, argv, c);
         }
@@ -112,12 +113,14 @@ int limits_main(int argc, char *argv[])
     static const struct view routes = {routes_text, routes_json};
     static const struct view forecast = {forecast_text, forecast_json};
     static const struct view budget = {budget_text, forecast_json};
+    static const struct view shadow = {shadow_text, shadow_json};
     struct options options = {.command = "limits"};
     int code = view_options(&options, argc, argv, limits_help);
     if (code == EXIT_OK &&
-        options.routes + options.priorities + options.forecast + options.budget > 1) {
-        complain(
-            "limits: --routes, --priorities, --forecast and --budget are four views: give one");
+        options.routes + options.priorities + options.forecast + options.budget + options.shadow >
+            1) {
+        complain("limits: --routes, --priorities, --forecast, --budget and --shadow are views of "
+                 "their own: give one");
         return EXIT_USAGE;
     }
     return code < 0          ? EXIT_OK
@@ -125,6 +128,7 @@ int limits_main(int argc, char *argv[])
                              : view_run(options.routes     ? &routes
                                         : options.forecast ? &forecast
                                         : options.budget   ? &budget
+                                        : options.shadow   ? &shadow
                                                            : &limits,
                                         &options);
 }

@@ -31,6 +31,8 @@ WHOLE_LINES(weir_shm_meter_head);
 WHOLE_LINES(weir_shm_slot);
 WHOLE_LINES(weir_shm_ledger);
 WHOLE_LINES(weir_shm_backoff);
+WHOLE_LINES(weir_shm_trial);
+WHOLE_LINES(weir_shm_trial_limit);
 static_assert(sizeof(struct weir_shm_request) == WEIR_LINE_BYTES, "a request is one line");
 static_assert(sizeof(struct weir_shm_response) == WEIR_LINE_BYTES, "a response is one line");
 static_assert(offsetof(struct weir_shm_provider, throttled) == WEIR_LINE_BYTES,
@@ -146,6 +148,31 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_pace, window_micro),
     F(weir_shm_pace, since_ns),
     F(weir_shm_pace, reserved),
+    T(weir_shm_trial),
+    F(weir_shm_trial, file),
+    F(weir_shm_trial, since_ns),
+    F(weir_shm_trial, exact),
+    F(weir_shm_trial, exact_refused),
+    F(weir_shm_trial, folded),
+    F(weir_shm_trial, folded_refused),
+    F(weir_shm_trial, no_route),
+    F(weir_shm_trial, no_scope),
+    F(weir_shm_trial, skipped),
+    F(weir_shm_trial, reserved),
+    T(weir_shm_trial_limit),
+    F(weir_shm_trial_limit, exact_refused),
+    F(weir_shm_trial_limit, folded_refused),
+    F(weir_shm_trial_limit, never),
+    F(weir_shm_trial_limit, window_ns),
+    F(weir_shm_trial_limit, provider),
+    F(weir_shm_trial_limit, name),
+    F(weir_shm_trial_limit, kind),
+    F(weir_shm_trial_limit, rate_quota),
+    F(weir_shm_trial_limit, quota),
+    F(weir_shm_trial_limit, live),
+    F(weir_shm_trial_limit, used_units),
+    F(weir_shm_trial_limit, quota_units),
+    F(weir_shm_trial_limit, reserved),
     T(weir_shm_limit_stats),
     F(weir_shm_limit_stats, refused),
     F(weir_shm_limit_stats, damaged),
@@ -423,11 +450,11 @@ const char *weir_segment_name(uint32_t kind)
 const char *weir_section_name(uint32_t kind)
 {
     static const char *const names[] = {
-        "-",          "gate",     "supervisor", "worker",     "clock",    "need_wakeup",
-        "block",      "provider", "foreign",    "limit",      "route",    "endpoint",
-        "ring_head",  "client",   "tables",     "limit_word", "pause",    "ring",
-        "wake",       "meter",    "slot",       "request",    "response", "shadow",
-        "limit_view", "ledger",   "cell",       "backoff",    "pace"};
+        "-",        "gate",       "supervisor", "worker",     "clock",    "need_wakeup", "block",
+        "provider", "foreign",    "limit",      "route",      "endpoint", "ring_head",   "client",
+        "tables",   "limit_word", "pause",      "ring",       "wake",     "meter",       "slot",
+        "request",  "response",   "shadow",     "limit_view", "ledger",   "cell",        "backoff",
+        "pace",     "trial",      "trial_limit"};
     static_assert(WEIR_ARRAY_CNT(names) == WEIR_SECTION_CNT, "one text per kind");
     return kind < WEIR_ARRAY_CNT(names) ? names[kind] : "?";
 }

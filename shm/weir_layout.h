@@ -6,7 +6,8 @@
  *
  *   board    writer: worker (one line: supervisor)     readers: everyone, read-only for ever
  *     header | gate | supervisor | worker | clock | need_wakeup | block | provider[] | foreign[limit word] | limit[] | route[] |
- *     endpoint[] | ring_head[domain][5] | client[255] | tables[] | limit_view[limit word] | pace[limit word]
+ *     endpoint[] | ring_head[domain][5] | client[255] | tables[] | limit_view[limit word] | pace[limit word] |
+ *     trial | trial_limit[limit of the shadow configuration]
  *   permits  writers: traders, worker                  readers: the same
  *     header | limit_word[] | pause[provider] | cell[]
  *   ring d   writers: clients of domain d, worker      readers: the same
@@ -90,6 +91,8 @@ enum weir_section_kind {
     WEIR_SECTION_CELL = 26,
     WEIR_SECTION_BACKOFF = 27,
     WEIR_SECTION_PACE = 28,
+    WEIR_SECTION_TRIAL = 29,
+    WEIR_SECTION_TRIAL_LIMIT = 30,
     WEIR_SECTION_CNT
 };
 
@@ -252,6 +255,40 @@ struct weir_shm_pace {
     uint64_t reserved;
 };
 #define WEIR_PACE_SHORT_NS (10 * WEIR_NS_PER_S)
+
+/*
+ * Shadow mode: what a second configuration would have refused (broker/trial.h). Absent without one. Calls that the broker makes are judged exactly ("exact");
+ * permits that traders take are known to it as counts alone ("folded"). Writer: worker, relaxed; the counts outlive it.
+ */
+struct weir_shm_trial {
+    char file[96];     /* the end of the configuration's path */
+    uint64_t since_ns; /* weir time; 0: not yet */
+    uint64_t exact;    /* calls judged, refused ones too */
+    uint64_t exact_refused;
+    uint64_t folded;
+    uint64_t folded_refused;
+    uint64_t no_route; /* not judged: the other configuration has no such route */
+    uint64_t no_scope; /* ... no such scope value */
+    uint64_t skipped;  /* ... more than could be judged, or its clock was not readable */
+    uint64_t reserved[12];
+} WEIR_ALIGN_LINE;
+
+/* One limit of the shadow configuration. Writer: worker, relaxed. */
+struct weir_shm_trial_limit {
+    uint64_t exact_refused[WEIR_PRIORITY_CNT];
+    uint64_t folded_refused[WEIR_PRIORITY_CNT];
+    uint64_t never; /* of them: the cost is above what the class may ever take there */
+    uint64_t window_ns;
+    char provider[WEIR_NAME_BYTES];
+    char name[WEIR_NAME_BYTES];
+    uint32_t kind; /* enum weir_limit_kind */
+    uint32_t rate_quota;
+    uint32_t quota;
+    uint32_t live;        /* the limit of the same name that is in force; UINT32_MAX: none */
+    uint32_t used_units;  /* the fullest of its scope values at the last look, */
+    uint32_t quota_units; /* of so much */
+    uint64_t reserved[9];
+} WEIR_ALIGN_LINE;
 
 /* Per limit, for monitors. Writer: worker, which folds in what the traders' meters say. */
 struct weir_shm_limit_stats {

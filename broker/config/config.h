@@ -144,8 +144,9 @@ struct weir_config_broker {
     uint64_t ring_cnt;         /* entries of each priority's ring: a power of two */
     uint64_t drain_ns;         /* SIGTERM: how long calls in flight may take to end */
     struct weir_config_numbers
-        operators;                     /* uids that may use `weir ctl`, besides the broker's own */
-    const char *runtime_dir;           /* "": /run/weir for root, else $XDG_RUNTIME_DIR/weir */
+        operators;           /* uids that may use `weir ctl`, besides the broker's own */
+    const char *shadow;      /* "": none; a configuration that is judged beside this one */
+    const char *runtime_dir; /* "": /run/weir for root, else $XDG_RUNTIME_DIR/weir */
     struct weir_config_domain *domain; /* at least one */
     size_t domain_cnt;
 };
@@ -380,6 +381,7 @@ struct weir_config {
     struct weir_config_broker broker;
     struct weir_config_provider *provider; /* at least one */
     size_t provider_cnt;
+    struct weir_config *shadow; /* what broker.shadow names, loaded: weird.c sets it; NULL: none */
     struct weir_config_block *blocks; /* private: what weir_config_free() gives back */
 };
 

@@ -97,6 +97,9 @@ static const struct weir_config_row broker_row[] = {
     {.key = "runtime_dir", TYPE(FILE), AT(broker, runtime_dir), RANGE(1, 80), .def = "",
      .text = "Where the sockets are. If unset: /run/weir for root, $XDG_RUNTIME_DIR/weir for others. The whole "
              "path of a socket is at most 107 bytes long."},
+    {.key = "shadow", TYPE(FILE), AT(broker, shadow), RANGE(1, 255), .def = "",
+     .text = "A second configuration that is judged beside this one and refuses nothing: weir limits --shadow counts what it would "
+             "have refused. It is read at the start, and refused like this one where it is wrong. weird --shadow goes before it."},
     {.key = "drain", TYPE(DURATION), AT(broker, drain_ns), RANGE(0, 1 * HOUR), .def = "10s",
      .text = "After SIGTERM, how long calls under way may take to end."},
     {.key = "operators", OF(INTEGER), AT(broker, operators), ID_RANGE, ENTRIES(0, 64), .def = "",

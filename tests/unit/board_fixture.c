@@ -38,6 +38,8 @@ static const struct weir_segment_part parts[] = {
     {WEIR_SECTION_TABLES, 2, BLOCK_BYTES},
     {WEIR_SECTION_LIMIT_VIEW, WORDS, sizeof(struct weir_shm_limit_view)},
     {WEIR_SECTION_PACE, WORDS, sizeof(struct weir_shm_pace)},
+    {WEIR_SECTION_TRIAL, 1, sizeof(struct weir_shm_trial)},
+    {WEIR_SECTION_TRIAL_LIMIT, 1, sizeof(struct weir_shm_trial_limit)},
 };
 
 static void *section(struct weir_segment *s, enum weir_section_kind kind)
@@ -181,6 +183,23 @@ static void provider_fill(struct weir_segment *s)
                                      .since_ns = FIXTURE_NOW_NS - 4 * WEIR_NS_PER_S};
 }
 
+static void trial_fill(struct weir_segment *s)
+{
+    struct weir_shm_trial *head = section(s, WEIR_SECTION_TRIAL);
+    struct weir_shm_trial_limit *limit = section(s, WEIR_SECTION_TRIAL_LIMIT);
+    *head = (struct weir_shm_trial){.file = "/etc/weir/next.yaml",
+                                    .since_ns = FIXTURE_NOW_NS - 90 * WEIR_NS_PER_S,
+                                    .exact = 100,
+                                    .exact_refused = 3};
+    *limit = (struct weir_shm_trial_limit){.exact_refused = {0, 0, 3},
+                                           .window_ns = 60 * WEIR_NS_PER_S,
+                                           .provider = "binance",
+                                           .name = "weight_1m",
+                                           .kind = WEIR_LIMIT_FIXED_WINDOW,
+                                           .rate_quota = 3000,
+                                           .quota = 3000};
+}
+
 static void counters_fill(struct weir_segment *s)
 {
     struct weir_shm_limit_stats *limit = section(s, WEIR_SECTION_LIMIT);
@@ -231,6 +250,7 @@ unsigned char *board_fixture_make(uint64_t *size)
     processes_fill(&s);
     provider_fill(&s);
     counters_fill(&s);
+    trial_fill(&s);
     *size = s.bytes;
     unsigned char *bytes = aligned_alloc(WEIR_LINE_BYTES, s.bytes);
     if (bytes != NULL) {
@@ -295,6 +315,8 @@ int board_fixture_look(const unsigned char *bytes, uint64_t size, FILE *out)
     forecast_text(out, &image[0], NULL, &brief);
     budget_text(out, &image[0], NULL, &full);
     json_look(forecast_json(&image[0], NULL, &brief), out);
+    shadow_text(out, &image[0], NULL, &brief);
+    json_look(shadow_json(&image[0], NULL, &brief), out);
     routes_text(out, &image[0], NULL, &brief);
     json_look(stat_json(&image[0], &image[1], &brief), out);
     json_look(limits_json(&image[0], &image[1], &brief), out);

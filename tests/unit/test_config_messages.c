@@ -61,7 +61,7 @@ static const struct refusal keys_refusal[] = {
      "t:1:10: broker.nme: unknown key: did you mean name?"},
     {DOC("broker: {xyzzy: 1}\n", "", LIMIT, ROUTE),
      "t:1:10: broker.xyzzy: unknown key: the keys here are name, wake, spin, memory, ring, log, "
-     "runtime_dir, drain, operators, domains"},
+     "runtime_dir, shadow, drain, operators, domains"},
     {DOC("broker: {name: a, name: b}\n", "", LIMIT, ROUTE),
      "t:1:19: name: written twice: it stands in line 1 already: remove one"},
     {DOC("", "  limits: []\n", LIMIT, ROUTE),
