@@ -58,6 +58,7 @@ void probe_publish(struct worker *w, uint32_t provider, const struct weir_server
     weir_server_clock_publish(&w->region->provider[provider], next);
     p->published = *next;
     p->published_at_ns = worker_now(w);
+    trial_clocks(w);
 }
 
 static void on_probe_done(struct worker *w, struct call *c, enum weir_result result)

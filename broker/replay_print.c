@@ -81,19 +81,26 @@ static void head_text(FILE *out, const struct replay_report *r)
     }
 }
 
+/* What was refused, or above, by class: "0/0/2/1/0". Returns its length. */
+static int classes_text(char text[120], const struct replay_report *r, const struct replay_limit *l)
+{
+    const uint64_t *by = r->as_sent ? l->over : l->refused;
+    return snprintf(text, 120, "%llu/%llu/%llu/%llu/%llu", (ull)by[0], (ull)by[1], (ull)by[2],
+                    (ull)by[3], (ull)by[4]);
+}
+
 static void limit_text(FILE *out, const struct replay_report *r, const struct replay_limit *l,
-                       int width)
+                       int width, int classes_width)
 {
     char name[2 * WEIR_NAME_BYTES];
     const uint64_t *by = r->as_sent ? l->over : l->refused;
     char classes[120];
     full_name(name, r, l);
-    (void)snprintf(classes, sizeof classes, "%llu/%llu/%llu/%llu/%llu", (ull)by[0], (ull)by[1],
-                   (ull)by[2], (ull)by[3], (ull)by[4]);
-    (void)fprintf(out, "  %-*s  %10u  %10llu  %12llu  %10llu  %-17s  %8llu  %7llu", width, name,
+    (void)classes_text(classes, r, l);
+    (void)fprintf(out, "  %-*s  %10u  %10llu  %12llu  %10llu  %-*s  %8llu  %7llu", width, name,
                   l->row->kind == WEIR_LIMIT_TOKEN_BUCKET ? l->row->quota : l->row->rate_quota,
-                  (ull)l->calls, (ull)l->units, (ull)sum(by), classes, (ull)l->windows,
-                  (ull)l->bad_windows);
+                  (ull)l->calls, (ull)l->units, (ull)sum(by), classes_width, classes,
+                  (ull)l->windows, (ull)l->bad_windows);
     if (!r->as_sent) {
         (void)fprintf(out, "  %10llu", (ull)sum(l->over));
     }
@@ -155,17 +162,21 @@ static void windows_text(FILE *out, const struct replay_report *r, int width)
 void replay_text(FILE *out, const struct replay_report *r)
 {
     char name[2 * WEIR_NAME_BYTES];
+    char classes[120];
     int width = 12;
+    int classes_width = 9;
     for (uint32_t i = 0; i < r->limit_cnt; i++) {
         full_name(name, r, &r->limit[i]);
         width = (int)strlen(name) > width ? (int)strlen(name) : width;
+        int n = classes_text(classes, r, &r->limit[i]);
+        classes_width = n > classes_width ? n : classes_width;
     }
     head_text(out, r);
-    (void)fprintf(out, "\n  %-*s  %10s  %10s  %12s  %10s  %-17s  %8s  %7s%s\n", width, "LIMIT",
-                  "QUOTA", "CALLS", "UNITS", r->as_sent ? "ABOVE" : "REFUSED", "c/h/m/l/b",
-                  "WINDOWS", "OF THEM", r->as_sent ? "" : "  VIOLATIONS");
+    (void)fprintf(out, "\n  %-*s  %10s  %10s  %12s  %10s  %-*s  %8s  %7s%s\n", width, "LIMIT",
+                  "QUOTA", "CALLS", "UNITS", r->as_sent ? "ABOVE" : "REFUSED", classes_width,
+                  "c/h/m/l/b", "WINDOWS", "OF THEM", r->as_sent ? "" : "  VIOLATIONS");
     for (uint32_t i = 0; i < r->limit_cnt; i++) {
-        limit_text(out, r, &r->limit[i], width);
+        limit_text(out, r, &r->limit[i], width, classes_width);
     }
     windows_text(out, r, width);
 }

@@ -176,7 +176,7 @@ bool trial_open(struct worker *w)
     w->trial = t;
     dry_run_reap(t->run); /* what a worker before us held there */
     board_fill(w, t);
-    trial_turn(w); /* its clocks, before the first call */
+    trial_clocks(w);
     log_info("shadow_started", "s:s, s:i", "file", w->region->trial->file, "limits",
              (int)w->region->trial_limit_cnt);
     return true;
@@ -322,10 +322,10 @@ static void pending_turn(struct worker *w)
 /* ---------------------------------------------------------------------------------------------- clocks, and a look */
 
 /* The live providers' clocks, with the other configuration's jitter; where that one does not ask for the time, it does not know it. */
-static void clocks_turn(struct worker *w)
+void trial_clocks(struct worker *w)
 {
     struct trial *t = w->trial;
-    for (uint32_t p = 0; p < w->region->provider_cnt; p++) {
+    for (uint32_t p = 0; t != NULL && p < w->region->provider_cnt; p++) {
         const struct weir_server_clock *live = &w->provider[p].published;
         if (t->provider[p] == UINT32_MAX || memcmp(&t->seen[p], live, sizeof *live) == 0) {
             continue;
@@ -375,7 +375,6 @@ void trial_turn(struct worker *w)
     if (w->trial == NULL) {
         return;
     }
-    clocks_turn(w);
     pending_turn(w);
     if (w->now_ns >= w->trial->look_at_ns) {
         limits_look(w);

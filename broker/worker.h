@@ -329,7 +329,8 @@ void pace_turn(struct worker *w); /* each tick */
 
 /* trial.c */
 bool trial_open(struct worker *w);
-void trial_turn(struct worker *w); /* each tick */
+void trial_turn(struct worker *w);   /* each tick */
+void trial_clocks(struct worker *w); /* the live clocks have moved */
 /* A call was permitted: would it have been there? */
 void trial_call(struct worker *w, struct call *c);
 /* ... and was not made. */

@@ -191,8 +191,9 @@ static const struct column budget_columns[] = {
 /* '#' used, '.' free; '|' stands where an even pace would be now: '#' beyond it burns too fast. */
 static const char *bar(char buffer[BAR_CELLS + 4], const struct weir_forecast *f)
 {
-    const uint64_t used = weir_min_u64(
-        ((uint64_t)f->used_ppm * BAR_CELLS + WEIR_MILLION / 2) / WEIR_MILLION, BAR_CELLS);
+    uint64_t used = ((uint64_t)f->used_ppm * BAR_CELLS + WEIR_MILLION / 2) / WEIR_MILLION;
+    used = weir_min_u64(used == 0 && f->used_units > 0 ? 1 : used,
+                        BAR_CELLS); /* a little is not nothing */
     const uint64_t even = (uint64_t)f->gone_ppm * BAR_CELLS / WEIR_MILLION;
     unsigned n = 0;
     buffer[n++] = '[';
