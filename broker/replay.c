@@ -140,7 +140,18 @@ static bool counted(struct replay *r, const struct replay_call *c,
     return ok;
 }
 
-/* Would weir have let it pass? */
+/* What the exchange counts in the end of a call with this answer, by the route's `settle`; an unknown answer changes nothing. */
+static void settled(const struct replay_call *c, const struct weir_shm_route_row *route,
+                    const uint32_t *asked_units, uint32_t units[WEIR_PERMIT_LIMITS_MAX])
+{
+    const uint32_t *rule = c->status / 100 == 2 ? route->settle_success : route->settle_failure;
+    for (uint32_t i = 0; i < route->limit_cnt; i++) {
+        bool as_charged = c->status == 0 || rule[i] == WEIR_SETTLE_AS_CHARGED;
+        units[i] = as_charged ? asked_units[i] : rule[i];
+    }
+}
+
+/* Would weir have let it pass? Its permit is settled at once: a log does not say when a call ended. */
 static bool permitted(struct replay *r, const struct replay_call *c)
 {
     struct weir_permit permit;
@@ -148,7 +159,10 @@ static bool permitted(struct replay *r, const struct replay_call *c)
     int rc = weir_permit_take(&r->run.view, c->route, c->scope, c->has_units ? &c->units : NULL,
                               c->priority, &permit);
     if (rc == WEIR_OK) {
-        dry_run_let_go(&r->run, &permit); /* a log does not say when a call ended */
+        dry_run_let_go(&r->run, &permit);
+        if (c->status != 0) {
+            (void)weir_permit_answered(&r->run.view, &permit, c->status / 100 == 2, NULL);
+        }
         return true;
     }
     if ((rc == WEIR_DENIED || rc == WEIR_E_COST) && permit.denial.limit < r->report.limit_cnt) {
@@ -165,6 +179,7 @@ static bool judge(struct replay *r, const struct replay_call *c)
 {
     const struct weir_shm_route_row *route = &r->run.view.tables.route[c->route];
     const uint32_t *units = c->has_units ? c->units.units : route->cost;
+    uint32_t final[WEIR_PERMIT_LIMITS_MAX];
     r->judged_utc_ns = weir_max_u64(r->judged_utc_ns, c->utc_ns);
     r->report.calls++;
     if (!asked(r, c, route, units)) {
@@ -174,7 +189,8 @@ static bool judge(struct replay *r, const struct replay_call *c)
         return true;
     }
     r->report.granted++;
-    return counted(r, c, route, units);
+    settled(c, route, units, final);
+    return counted(r, c, route, final);
 }
 
 /* ---------------------------------------------------------------------------------------------- order */

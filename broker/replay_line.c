@@ -250,6 +250,8 @@ static enum replay_verdict object_read(const struct replay_names *names, json_t 
         return refuse(why, REPLAY_UNREADABLE, "scope = \"%.60s\": the provider has no such value",
                       scope);
     }
+    json_int_t status = json_integer_value(json_object_get(root, "status"));
+    call->status = status >= 100 && status <= 599 ? (uint32_t)status : 0;
     v = priority_read(json_object_get(root, "priority"), call, why);
     return v != REPLAY_CALL ? v : units_read(names, json_object_get(root, "units"), call, why);
 }
@@ -356,6 +358,9 @@ static enum replay_verdict access_read(const struct replay_names *names, char *l
     }
     *close = '\0';
     *end = '\0';
+    const char *status = end + 1 + strspn(end + 1, " ");
+    int n = number(&status, 3);
+    call->status = n >= 100 && n <= 599 && (*status == ' ' || *status == '\0') ? (uint32_t)n : 0;
     if (!access_time(open + 1, &call->utc_ns)) {
         return refuse(why, REPLAY_UNREADABLE,
                       "time = [%.40s]: is not of the form 22/Nov/2026:06:41:35 +0000", open + 1);

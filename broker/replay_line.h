@@ -2,7 +2,7 @@
  * replay_line.h: one line of a recorded log, as a call of the configuration.
  *
  * Two forms, told apart line by line. A line that begins with '{' is weir's own: {"at": TIME, "route": "provider.route"}, and where they differ from the
- * configuration "priority", "scope", "units": {limit: n}; members that are not known are ignored. TIME is RFC 3339 or an integer of ns since 1970. Any
+ * configuration "priority", "scope", "units": {limit: n}, "status": HTTP status; members that are not known are ignored. TIME is RFC 3339 or an integer of ns since 1970. Any
  * other line is an access log in the common or combined form: [time], then the request in quotes, matched to routes by method and the longest path.
  *
  * A log is hostile input: any bytes are a call or a text that says why not.
@@ -18,6 +18,7 @@ struct replay_call {
     bool whole_second; /* an access log: any time within the second */
     bool several;      /* another route of the same length fits as well */
     bool has_units;
+    uint32_t status; /* of the answer; 0: not known */
     uint32_t route;
     uint32_t priority;
     weir_scope_id scope;

@@ -91,6 +91,17 @@ test_replay_bucket() {
     is 'bucket as sent' "$(q 'd["log"], list(l("venue.smooth")["violations"].values())')" "('-', \[3, 0, 0, 0, 0\])"
 }
 
+# A day of New York begins at 04:00 UTC in July, so the fourth call of a is the fourth of its day and the fifth the first of the next. Of b 2 pass in any
+# second. An order that succeeds is not counted: three do, one fails, one is not known to have ended well, and then both units are gone.
+test_replay_kinds() {
+    run replay "$logs/kinds.yaml" "$logs/kinds.jsonl" --json
+    is 'kinds' "$rc $(q '[(x["name"], sum(x["refused"].values()), sum(x["violations"].values())) for x in d["limits"]]')" \
+        "0 \[('venue.daily', 1, 0), ('venue.roll', 1, 0), ('venue.open', 0, 0), ('venue.orders', 1, 0)\]"
+    is 'kinds: the day' "$(q 'l("venue.daily")["bad_windows"][0]["start"], l("venue.open")["judged"]')" "('2024-07-03T04:00:00Z', False)"
+    run replay "$logs/kinds.yaml" "$logs/kinds.jsonl" --json --as-sent
+    is 'kinds as sent' "$(q '[sum(x["violations"].values()) for x in d["limits"]]')" '\[1, 2, 0, 0\]'
+}
+
 # Three calls of one second are spread over it; a line of an earlier second is judged late; base paths and whole URLs are known.
 test_replay_access_log() {
     run replay "$logs/window.yaml" "$logs/access.log" --json
@@ -252,6 +263,7 @@ EOF2
 PATH=$(dirname "$weird"):$PATH # weir replay becomes weird
 test_replay_window
 test_replay_bucket
+test_replay_kinds
 test_replay_access_log
 test_replay_random
 test_replay_bad_input

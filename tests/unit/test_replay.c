@@ -134,6 +134,18 @@ static void what_calls_say_of_themselves(void **state)
     assert_int_equal(c.units.units[0], 1); /* w: not said, the route's own */
     assert_int_equal(c.units.units[1], 7);
     assert_true(c.scope == UINT64_C(1) << 32);
+    assert_int_equal(c.status, 0);
+    assert_int_equal(
+        look("x [22/Nov/2026:06:41:35 +0000] \"POST /order HTTP/1.1\" 429 10", &c, text),
+        REPLAY_CALL);
+    assert_int_equal(c.status, 429);
+    assert_int_equal(look("x [22/Nov/2026:06:41:35 +0000] \"POST /order HTTP/1.1\" 4290", &c, text),
+                     REPLAY_CALL);
+    assert_int_equal(c.status, 0);
+    assert_int_equal(
+        look("{\"at\":1795329695000000000,\"route\":\"a.own\",\"status\":200}", &c, text),
+        REPLAY_CALL);
+    assert_int_equal(c.status, 200);
     /* two providers have this path: the first written is taken, and it is said */
     assert_int_equal(look("x [22/Nov/2026:06:41:35 +0000] \"GET /depth\"", &c, text), REPLAY_CALL);
     assert_true(c.several && c.route == 0);
