@@ -68,8 +68,8 @@ static const char *lasts(char buffer[DURATION_BYTES], const struct image *image,
                          const struct weir_forecast *f)
 {
     char at[DURATION_BYTES];
-    if (f->pace_over_ns == 0) {
-        (void)snprintf(buffer, DURATION_BYTES, "?");
+    if (f->pace_over_ns == 0 && f->empty_ns > f->now_ns) {
+        (void)snprintf(buffer, DURATION_BYTES, "-"); /* not measured, or held and not used up */
     } else if (f->empty_ns == UINT64_MAX) {
         (void)snprintf(buffer, DURATION_BYTES, "yes");
     } else if (f->empty_ns <= f->now_ns) {
@@ -90,7 +90,7 @@ static void forecast_row(struct table *table, const struct image *image, uint32_
     table_cell(table, "%s", limit_scope(image, limit, value, text));
     table_cell(table, "%u/%u", f->used_units, f->quota_units);
     table_cell(table, "%u", f->used_ppm / 10000);
-    table_cell(table, "%s", f->pace_over_ns > 0 ? print_pace(a, f->pace_micro) : "?");
+    table_cell(table, "%s", f->pace_over_ns > 0 ? print_pace(a, f->pace_micro) : "-");
     if (f->gone_ppm > 0 && f->at_reset_units > 10 * (uint64_t)f->quota_units) {
         table_cell(table, ">10x"); /* its digits say no more */
     } else if (f->gone_ppm > 0 && f->pace_over_ns > 0) {

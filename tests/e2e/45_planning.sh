@@ -179,6 +179,8 @@ test_forecast() {
     run limits --forecast --json
     is 'forecast: json' "$rc $(scope_of daily account=main used_units) $(scope_of daily account=sub used_units)" '0 8 0'
     is 'forecast: pace' "$(q 'l("weight_1m")["scopes"][0]["pace_per_s"] > 0 and l("weight_1m")["scopes"][0]["pace_over_ns"] > 0')" True
+    is 'forecast: a rolling window' "$(q '(lambda s: (s["used_units"], s["pace_per_s"] > 0, s["earliest_in_ns"]))(l("roll")["scopes"][0])')" '(16, True, 0)'
+    is 'forecast: in flight' "$(q 'l("open")["scopes"][0]["pace_per_s"]')" None
     is 'forecast: nobody takes' "$(scope_of daily account=sub pace_per_s)" 0.0
     is 'forecast: dearest' "$(q 'l("weight_1m")["dearest"]')" "{'route': 'exchange.depth', 'units': 5, 'priority': 'medium'}"
     # one unit an hour, and it is taken: what passes next passes when the window ends
@@ -237,11 +239,13 @@ providers:
       - {name: weight_1m, kind: fixed_window, quota: 6000, window: 1m, scope: ip, headroom: {critical: 10%}}
       - {name: daily, kind: fixed_window, quota: 1000, window: 1d, scope: account}
       - {name: rare, kind: fixed_window, quota: 1, window: 1h, scope: key}
+      - {name: roll, kind: sliding_window, quota: 50, window: 1m, scope: instrument}
+      - {name: open, kind: concurrency, quota: 4, scope: instrument}
     scopes: {account: [main, sub]}
     endpoints: [{name: api, url: "$url"}]
     routes:
-      - {name: depth, method: GET, path: /api/v3/depth, cost: {weight_1m: 5, daily: 1}}
-      - {name: rare, method: GET, path: /api/v3/ping, cost: {rare: 1}}
+      - {name: depth, method: GET, path: /api/v3/depth, cost: {weight_1m: 5, daily: 1, roll: 2}}
+      - {name: rare, method: GET, path: /api/v3/ping, cost: {rare: 1, open: 1}}
 EOF2
     cat >"$work/shadow.yaml" <<EOF2
 providers:
