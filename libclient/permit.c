@@ -4,6 +4,7 @@
 #include "handle.h"
 
 #include "shm/weir_futex.h"
+#include "shm/weir_straddle.h"
 
 /* A sleeper is late by so much at most on an idle core; the rest of the way is spun. */
 #define SPIN_AHEAD_NS (100 * WEIR_NS_PER_US)
@@ -187,11 +188,32 @@ static int hold_let_go(struct weir *w, const struct weir_permit *permit)
     return rc;
 }
 
+/*
+ * The answer is here, so the call was counted between its permit and now: where that lies in one window of the exchange, the other one that it was
+ * charged to is given back.
+ */
+static void straddles_give(struct weir *w, struct weir_permit *permit,
+                           const struct weir_outcome *outcome)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < permit->charge_cnt && i < WEIR_PERMIT_LIMITS_MAX; i++) {
+        any |= permit->charge[i].windows == 2;
+    }
+    if (any) {
+        const struct weir_straddle_span span = {.from_ns = permit->granted_at_ns,
+                                                .to_ns = weir_clock_now(&w->view.time),
+                                                .stamp_utc_ns = outcome->server_utc_ns,
+                                                .granularity_ns = outcome->server_granularity_ns};
+        (void)weir_straddle_give(&w->view, permit, &span);
+    }
+}
+
 static int answered(struct weir *w, struct weir_permit *permit, const struct weir_outcome *outcome)
 {
     bool success = outcome->verdict == WEIR_VERDICT_BY_STATUS
                        ? outcome->status / 100 == 2
                        : outcome->verdict == WEIR_VERDICT_SUCCESS;
+    straddles_give(w, permit, outcome);
     return weir_permit_answered(&w->view, permit, success, outcome->counted);
 }
 

@@ -196,7 +196,8 @@ WEIR_API int weir_permit_peek(struct weir *w, weir_route_id route, weir_scope_id
 /*
  * Say what became of the call. WEIR_OUTCOME_NOT_SENT gives the permit back. WEIR_OUTCOME_ANSWERED corrects the charge to what the exchange counted:
  * `counted` where you give it, else by the route's `settle` rules (Binance: a successful order costs no weight); less is given back, more is charged
- * whether it fits or not. All but NOT_SENT let go what a concurrency limit holds. WEIR_OUTCOME_ANSWERED with status 429, 418 or 403 pauses the provider for
+ * whether it fits or not; and where the call can only have been counted in one of the two windows that it was charged to, the other is given back (so settle
+ * as soon as the answer is here). All but NOT_SENT let go what a concurrency limit holds. WEIR_OUTCOME_ANSWERED with status 429, 418 or 403 pauses the provider for
  * everyone, for `retry_after_ns` (1 s where it is 0; at most 60 s on a trader's word), unless the permit is older than the last resume. These three
  * are fixed: the provider's `throttle` in the configuration is for calls that the broker makes. A permit that was granted before a re-alignment of
  * the provider's clock keeps its charges.

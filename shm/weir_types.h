@@ -233,6 +233,10 @@ struct weir_outcome {
     uint32_t reserved;
     /* ANSWERED: what the exchange counted, by limit, where you know better than the rules (a batch of which a part was done, bytes). NULL: the rules */
     const struct weir_cost *counted;
+    /* ANSWERED: the exchange's own UTC in the answer and what it is rounded to (a Date header: 1 s), 0 if none: where it contradicts our clock, a call
+     * that was charged to two windows stays charged to both */
+    uint64_t server_utc_ns;
+    uint64_t server_granularity_ns;
 };
 
 /* ---- planning ahead: weir_limit_forecast */

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "fake_broker.h"
+#include "weir_limit_repair.h"
 
 #include "shm/weir_atomic.h"
 #include "shm/weir_pause.h"
@@ -247,6 +248,32 @@ static void settle(void **state)
     assert_int_equal(meter(s)->settled, 5);
 }
 
+/* An answer that is here before the window's edge proves that the next window did not count the call; a stamp of the exchange's may forbid it. */
+static void settle_straddle(void **state)
+{
+    struct stage *s = *state;
+    struct weir_permit p;
+    const uint64_t now_ns = weir_now_ns(s->w);
+    const uint64_t w_ns = 60 * WEIR_NS_PER_S;
+    /* 10 s before an edge, and calls may be counted 20 s late: charged to both. */
+    const struct weir_server_clock clock = {.state = WEIR_CLOCK_KNOWN,
+                                            .offset_ns =
+                                                (int64_t)(100 * w_ns - 10 * WEIR_NS_PER_S - now_ns),
+                                            .sampled_at_ns = now_ns,
+                                            .jitter_ns = 20 * WEIR_NS_PER_S};
+    weir_server_clock_publish(s->f.provider, &clock);
+    struct weir_outcome o = {.kind = WEIR_OUTCOME_ANSWERED, .status = 200};
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_int_equal(weir_permit_try(s->w, FAKE_FILES, 0, NULL, HIGH, &p), WEIR_OK);
+        assert_int_equal(p.charge[1].windows, 2);
+        o.server_utc_ns = i == 0 ? 0 : 100 * w_ns + WEIR_NS_PER_S; /* "it is past the edge" */
+        o.server_granularity_ns = 1;
+        assert_int_equal(weir_permit_settle(s->w, &p, &o), WEIR_OK);
+        assert_int_equal((uint32_t)s->f.word[2].word[1], 2 * (i + 1)); /* window 99 */
+        assert_int_equal((uint32_t)s->f.word[2].word[0], 2 * i);       /* window 100 */
+    }
+}
+
 static void names(void **state)
 {
     struct stage *s = *state;
@@ -375,9 +402,11 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(try_and_peek),           TEST(wait_for_room), TEST(woken_early),
-        TEST(blocked_until_deadline), TEST(settle),        TEST(names),
-        TEST(limits_and_time),        TEST(forecasts),     cmocka_unit_test(texts),
+        TEST(try_and_peek), TEST(wait_for_room),
+        TEST(woken_early),  TEST(blocked_until_deadline),
+        TEST(settle),       TEST(settle_straddle),
+        TEST(names),        TEST(limits_and_time),
+        TEST(forecasts),    cmocka_unit_test(texts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
