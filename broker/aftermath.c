@@ -1,6 +1,7 @@
 #include "broker/aftermath.h"
 
-#include "broker/server_clock.h"
+#include "broker/journal.h"
+#include "broker/memory.h"
 #include "shm/weir_atomic.h"
 #include "shm/weir_limit_repair.h"
 
@@ -36,16 +37,6 @@ struct state_record {
     char limit[WEIR_NAME_BYTES];
     uint64_t value[6];
 };
-
-static void boot_id_read(char out[40])
-{
-    memset(out, 0, 40);
-    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-    if (fd >= 0) {
-        (void)!read(fd, out, 36);
-        (void)close(fd);
-    }
-}
 
 static void path_in(char out[PATH_MAX], const char *dir, const char *name)
 {
@@ -137,18 +128,17 @@ static const struct weir_shm_limit_row *limit_of(const struct weir_tables *t, ui
 static uint64_t limit_shape(const struct weir_tables *t, uint32_t word)
 {
     const struct weir_shm_limit_row *l = limit_of(t, word);
-    return l != NULL ? l->rate_window_ns << 4 | l->kind : 0;
+    return l != NULL ? l->shape : 0;
 }
 
 static void limit_spend(const struct region *region, const struct weir_tables *t, uint32_t word)
 {
     const struct weir_shm_limit_row *l = limit_of(t, word);
-    uint64_t now_ns = weir_clock_monotonic_ns();
-    struct weir_server_clock utc = server_clock_unknown(now_ns, weir_clock_realtime_ns(), 0);
     if (l != NULL) {
+        struct weir_server_clock clock = memory_clock(region, l->provider);
         const struct weir_limit_place at = {l, &region->word[word],
                                             weir_limit_cells(region->cell, l, word)};
-        weir_limit_spend(&at, &utc, now_ns);
+        weir_limit_spend(&at, &clock, weir_clock_monotonic_ns());
     }
 }
 
@@ -229,6 +219,17 @@ static void fact_spend(const struct region *region, struct state_record *r, uint
     limit_spend(region, t, index);
 }
 
+/* What the journal does not keep: windows of 10 min and less, buckets. */
+static void fact_spend_short(const struct region *region, struct state_record *r, uint32_t index,
+                             void *arg)
+{
+    const struct weir_tables *t = arg;
+    const struct weir_shm_limit_row *row = r->kind == RECORD_LIMIT ? limit_of(t, index) : NULL;
+    if (row != NULL && row->ceiling_step == 0) {
+        limit_spend(region, t, index);
+    }
+}
+
 /* ---------------------------------------------------------------------------------------------- the files */
 
 static bool write_all(int fd, const void *at, size_t bytes)
@@ -256,7 +257,7 @@ static int state_write(const char *dir, const struct record_list *list)
                              .checksum =
                                  XXH3_64bits(list->record, list->cnt * sizeof *list->record),
                              .cnt = list->cnt};
-    boot_id_read(h.boot_id);
+    journal_boot_id(h.boot_id);
     int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0) {
         return -1;
@@ -280,7 +281,7 @@ static struct record_list state_take(const char *dir)
         return list;
     }
     (void)unlink(path);
-    boot_id_read(boot_id);
+    journal_boot_id(boot_id);
     if (read(fd, &h, sizeof h) == (ssize_t)sizeof h && h.magic == STATE_MAGIC &&
         h.layout_hash == weir_layout_hash() && memcmp(h.boot_id, boot_id, sizeof boot_id) == 0 &&
         h.cnt <= 65536) {
@@ -295,48 +296,150 @@ static struct record_list state_take(const char *dir)
     return list;
 }
 
-int aftermath_enter(const char *dir, struct region *region, enum aftermath *found, char *text,
-                    size_t text_bytes)
+/* What the files say, before anything is decided. */
+struct found {
+    bool unclean;                  /* `running` is there */
+    bool had_state;                /* so was a state, sound or not */
+    uint64_t generation;           /* of the journal of whoever ran last in this boot; 0: unknown */
+    struct record_list state;      /* of a clean stop in this boot; cnt 0: none */
+    struct weir_journal_view view; /* header NULL: no sound journal */
+    enum weir_journal_verdict verdict;
+};
+
+/* `running` of this boot bears the generation of its journal; "" where none was kept. */
+static bool running_read(const char *dir, const char *boot_id, uint64_t *generation)
+{
+    char path[PATH_MAX];
+    char text[128] = "";
+    char boot[64] = "";
+    unsigned long long g = 0;
+    path_in(path, dir, "running");
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    *generation = 0;
+    if (fd < 0) {
+        return errno != ENOENT;
+    }
+    (void)!read(fd, text, sizeof text - 1);
+    (void)close(fd);
+    if (sscanf(text, "%llu %63s", &g, boot) == 2 && strcmp(boot, boot_id) == 0) {
+        *generation = g;
+    }
+    return true;
+}
+
+static int running_write(const char *dir, const struct journal *j, char *text, size_t text_bytes)
+{
+    char path[PATH_MAX];
+    char line[128];
+    path_in(path, dir, "running");
+    int n = snprintf(line, sizeof line, "%llu %s\n",
+                     (unsigned long long)(j->fd >= 0 ? j->generation : 0), j->boot_id);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd >= 0 && write_all(fd, line, (size_t)n)) {
+        (void)close(fd);
+        return 0;
+    }
+    (void)snprintf(text, text_bytes,
+                   "cannot write: path=%.300s: %s: make the directory writable for this user", path,
+                   strerror(errno));
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return -1;
+}
+
+/* Whoever still holds the permits segment of the broker before may use it until its lease ends. After a reboot nobody does. */
+static void lease_wait(const struct found *f, const struct journal *j)
+{
+    const struct timespec lease = {.tv_sec = (time_t)(LEASE_NS / WEIR_NS_PER_S)};
+    const struct weir_journal_header *h = f->view.header;
+    bool died = h != NULL && strcmp(h->boot_id, j->boot_id) == 0 &&
+                (h->flags & WEIR_JOURNAL_CLEAN) == 0 && f->state.cnt == 0;
+    if (f->unclean || died) {
+        (void)nanosleep(&lease, NULL);
+    }
+}
+
+static void restore(const struct region *region, const struct weir_tables *t, struct found *f,
+                    bool fresh, enum aftermath *found)
+{
+    const struct journal *j = region->journal;
+    f->state.tables = t;
+    *found = AFTERMATH_FRESH;
+    if (!f->unclean && f->state.cnt > 0) {
+        facts_each(region, t, fact_restore, &f->state);
+        if (f->view.header != NULL) {
+            memory_restore(region, t, &f->view, j->boot_id, true);
+        }
+        *found = AFTERMATH_RESTORED;
+        return;
+    }
+    lease_wait(f, j);
+    if (f->view.header != NULL) {
+        memory_restore(region, t, &f->view, j->boot_id, false);
+        facts_each(region, t, fact_spend_short, (void *)(uintptr_t)t);
+        *found = AFTERMATH_JOURNAL;
+    } else if (f->unclean || f->had_state || (f->verdict != WEIR_JOURNAL_OFF && !fresh)) {
+        facts_each(region, t, fact_spend, (void *)(uintptr_t)t);
+        *found = AFTERMATH_SPENT;
+    }
+}
+
+/* The journal that was found goes on the board, and its numbers go on. */
+static void journal_go_on(struct region *region, struct found *f)
+{
+    struct journal *j = region->journal;
+    const struct weir_journal_header *h = f->view.header; /* sound, whoever's it is */
+    region->journal_board->found = f->verdict;
+    j->generation = f->generation + 1;
+    if (h != NULL) {
+        region->own->journal_sequence = h->sequence;
+        j->generation = weir_max_u64(h->generation, f->generation) + 1;
+        region->journal_board->found_clean = (h->flags & WEIR_JOURNAL_CLEAN) != 0;
+    }
+    if (f->verdict != WEIR_JOURNAL_SOUND) {
+        f->view.header = NULL;
+    }
+}
+
+int aftermath_enter(const char *dir, struct region *region, bool fresh, enum aftermath *found,
+                    char *text, size_t text_bytes)
 {
     static struct weir_permit_view view;
-    char running[PATH_MAX];
+    struct journal *j = region->journal;
     char state[PATH_MAX];
-    path_in(running, dir, "running");
+    struct found f = {0};
     path_in(state, dir, "state");
     if (view_open(region, &view) != WEIR_OK) {
         (void)snprintf(text, text_bytes, "cannot read back the tables just written: report this");
         return -1;
     }
-    bool unclean = access(running, F_OK) == 0;
-    bool had_state = access(state, F_OK) == 0;
-    struct record_list list = state_take(dir);
-    list.tables = &view.tables;
-    *found = AFTERMATH_FRESH;
-    if (!unclean && list.cnt > 0) {
-        facts_each(region, &view.tables, fact_restore, &list);
-        *found = AFTERMATH_RESTORED;
-    } else if (unclean || had_state) {
-        /* Whoever still holds the old permits segment may use it until its lease ends. */
-        const struct timespec lease = {.tv_sec = (time_t)(LEASE_NS / WEIR_NS_PER_S)};
-        if (unclean) {
-            (void)nanosleep(&lease, NULL);
-        }
-        facts_each(region, &view.tables, fact_spend, &view.tables);
-        *found = AFTERMATH_SPENT;
-    }
-    free(list.record);
-    int fd = open(running, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0) {
+    f.unclean = running_read(dir, j->boot_id, &f.generation);
+    f.verdict = journal_read(j, f.generation, &f.view);
+    if (fresh && (f.unclean || access(state, F_OK) == 0 ||
+                  (f.verdict != WEIR_JOURNAL_ABSENT && f.verdict != WEIR_JOURNAL_OFF))) {
         (void)snprintf(text, text_bytes,
-                       "cannot write: path=%s: %s: make the directory writable for this user",
-                       running, strerror(errno));
+                       "cannot start with --fresh: a broker has run here before: "
+                       "journal=%.300s/journal runtime=%.300s: "
+                       "start without --fresh",
+                       j->dir, dir);
+        journal_forget(j);
         return -1;
     }
-    (void)close(fd);
-    return 0;
+    f.had_state = access(state, F_OK) == 0;
+    f.state = state_take(dir);
+    journal_go_on(region, &f);
+    restore(region, &view.tables, &f, fresh, found);
+    free(f.state.record);
+    memory_exact(region, &view.tables);
+    journal_forget(j);
+    if (journal_create(j, region, f.verdict, text, text_bytes) != 0) {
+        return -1;
+    }
+    return running_write(dir, j, text, text_bytes);
 }
 
-int aftermath_leave(const char *dir, const struct region *region)
+int aftermath_leave(const char *dir, struct region *region)
 {
     static struct weir_permit_view view;
     char running[PATH_MAX];
@@ -352,6 +455,10 @@ int aftermath_leave(const char *dir, const struct region *region)
     facts_each(region, &view.tables, fact_save, &list);
     int rc = state_write(dir, &list);
     free(list.record);
+    if (region->journal->fd >= 0) {
+        memory_exact(region, &view.tables);
+        rc = journal_write(region->journal, region, WEIR_JOURNAL_CLEAN) == 0 ? rc : -1;
+    }
     path_in(running, dir, "running");
     return rc == 0 ? unlink(running) : -1;
 }

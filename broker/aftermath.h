@@ -4,11 +4,16 @@
  * RUNTIME_DIR/NAME/
  *   lock     held (flock) by the supervisor and, by inheritance, by its worker: a second broker of the name cannot start while either lives,
  *            so two generations of limits never grant side by side
- *   running  exists from start to clean stop. Found at start, it means that the broker before died: wait one lease, count everything as spent
+ *   running  exists from start to clean stop; says the generation of its journal. Found at start, it means that the broker before died: wait one lease
  *   state    written at a clean stop: the limit words, pauses and server clocks. Valid for the same boot only (times are CLOCK_MONOTONIC)
  *
- * A restored state is what it was at the stop, when permits had already ended. Without a state and without `running` nothing is known to have
- * been used: the first start.
+ * Beside it, in a directory that outlives a reboot, is the journal (journal.h, memory.h). What counts, in this order:
+ *
+ *   a state, no `running`     exact: words, pauses and clocks are what they were at the stop, when permits had already ended
+ *   a sound journal           windows above 10 min from it (exact where its writer stopped cleanly); shorter ones spent, buckets empty
+ *   none of both              everything is spent: what was used is not known. Also at a first start, unless somebody vouches for it (--fresh)
+ *
+ * With broker.state_dir: none there is no journal, and without a state and without `running` nothing is known to have been used.
  */
 #ifndef WEIR_BROKER_AFTERMATH_H
 #define WEIR_BROKER_AFTERMATH_H
@@ -18,17 +23,21 @@
 enum aftermath {
     AFTERMATH_FRESH = 0,    /* nothing was left */
     AFTERMATH_RESTORED = 1, /* words, pauses and clocks are as they were */
-    AFTERMATH_SPENT = 2,    /* an unclean end: counted as spent, the lease was waited for */
+    AFTERMATH_SPENT = 2,    /* counted as spent; after an unclean end the lease was waited for */
+    AFTERMATH_JOURNAL = 3,  /* long windows from the journal, the rest spent */
 };
 
 /* Take the lock in `dir`. Returns the descriptor, to be kept open, or -1 with `text`. */
 int aftermath_lock(const char *dir, char *text, size_t text_bytes);
 
-/* Bring the region to what is known, and mark this broker as running. May sleep for one lease. Returns -1 with `text` on a system error. */
-int aftermath_enter(const char *dir, struct region *region, enum aftermath *found, char *text,
-                    size_t text_bytes);
+/*
+ * Bring the region to what is known, make this broker's journal, and mark it as running. region->journal is open; region->journal_board says afterwards what
+ * was found. May sleep for one lease. Returns -1 with `text` on a system error, or where `fresh` is vouched for and a journal is there.
+ */
+int aftermath_enter(const char *dir, struct region *region, bool fresh, enum aftermath *found,
+                    char *text, size_t text_bytes);
 
-/* Write the state and say that the end was clean. Caller: the supervisor, after the lease has ended and the worker is gone. */
-int aftermath_leave(const char *dir, const struct region *region);
+/* Write the state and the journal's last word, and say that the end was clean. Caller: the supervisor, after the lease has ended and the worker is gone. */
+int aftermath_leave(const char *dir, struct region *region);
 
 #endif

@@ -23,7 +23,8 @@ enum loop_kind {
     LOOP_PIDFD = 3,    /* index: client */
     LOOP_CONTROL = 4,
     LOOP_RESOLVER = 5,
-    LOOP_CANCEL = 6, /* the answer to a cancel: of no interest */
+    LOOP_CANCEL = 6,  /* the answer to a cancel: of no interest */
+    LOOP_JOURNAL = 7, /* index 0: the write, 1: its fsync */
 };
 
 struct loop {
@@ -47,6 +48,13 @@ void loop_close(struct loop *loop);
 /* Arm a poll on `fd` for `events` (POLLIN, ...). It reaches the kernel with the next wait or submit. */
 void loop_poll(struct loop *loop, enum loop_kind kind, uint32_t generation, uint32_t index, int fd,
                unsigned events, bool multishot);
+
+/*
+ * Write `bytes` at `off`, then fsync, linked: two events of kind LOOP_JOURNAL, index 0 and 1, results as of pwrite and fsync. `at` must stay as it is
+ * until both have come. Only the journal uses it (broker/ceiling.h).
+ */
+void loop_write_sync(struct loop *loop, uint32_t generation, int fd, const void *at, uint32_t bytes,
+                     uint64_t off);
 
 /* Take an armed poll back. */
 void loop_poll_cancel(struct loop *loop, enum loop_kind kind, uint32_t generation, uint32_t index);

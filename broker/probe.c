@@ -43,6 +43,7 @@ static void realign(struct worker *w, uint32_t provider, const struct weir_serve
         }
     }
     reply_realigned(w, provider);
+    ceiling_realigned(w, provider, next, now_ns);
     board_add(&w->region->provider[provider].clock_realigned, 1);
     log_info("clock_realigned", "s:s, s:I, s:I, s:I", "provider",
              w->provider[provider].config->name, "offset_before_ns", (long long)from->offset_ns,

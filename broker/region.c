@@ -43,6 +43,7 @@ static int board_create(struct region *r, const struct weir_segment_spec *base,
         {WEIR_SECTION_PACE, r->word_cnt, sizeof(struct weir_shm_pace)},
         {WEIR_SECTION_TRIAL, r->trial_limit_cnt > 0 ? 1 : 0, sizeof(struct weir_shm_trial)},
         {WEIR_SECTION_TRIAL_LIMIT, r->trial_limit_cnt, sizeof(struct weir_shm_trial_limit)},
+        {WEIR_SECTION_JOURNAL, 1, sizeof(struct weir_shm_journal)},
     };
     struct weir_segment_spec spec = *base;
     spec.kind = WEIR_SEGMENT_BOARD;
@@ -78,6 +79,8 @@ static int board_create(struct region *r, const struct weir_segment_spec *base,
     r->ring_head =
         weir_segment_section(b, WEIR_SECTION_RING_HEAD, sizeof *r->ring_head, NULL, NULL);
     r->client = weir_segment_section(b, WEIR_SECTION_CLIENT, sizeof *r->client, NULL, NULL);
+    r->journal_board =
+        weir_segment_section(b, WEIR_SECTION_JOURNAL, sizeof *r->journal_board, NULL, NULL);
     r->tables =
         weir_segment_section(b, WEIR_SECTION_TABLES, 1, &r->tables_cnt, &r->tables_stride_bytes);
     return WEIR_OK;
@@ -112,6 +115,7 @@ static int ledger_create(struct region *r, const struct weir_segment_spec *base)
         {WEIR_SECTION_LIMIT_WORD, r->word_cnt, sizeof(struct weir_shm_limit_word)},
         {WEIR_SECTION_CELL, r->cell_cnt, sizeof(uint64_t)},
         {WEIR_SECTION_BACKOFF, r->provider_cnt, sizeof(struct weir_shm_backoff)},
+        {WEIR_SECTION_MEMORY, r->word_cnt, sizeof(struct weir_shm_memory)},
     };
     struct weir_segment_spec spec = *base;
     spec.kind = WEIR_SEGMENT_LEDGER;
@@ -126,6 +130,8 @@ static int ledger_create(struct region *r, const struct weir_segment_spec *base)
                                            NULL, NULL);
         r->backoff =
             weir_segment_section(&r->ledger, WEIR_SECTION_BACKOFF, sizeof *r->backoff, NULL, NULL);
+        r->memory =
+            weir_segment_section(&r->ledger, WEIR_SECTION_MEMORY, sizeof *r->memory, NULL, NULL);
     }
     return rc;
 }

@@ -16,6 +16,7 @@
 #define LEASE_NS (5 * WEIR_NS_PER_S)
 
 struct dry_run;
+struct journal;
 
 struct region {
     uint64_t broker_id;
@@ -41,6 +42,7 @@ struct region {
     struct weir_shm_endpoint *endpoint;
     struct weir_shm_ring_head *ring_head; /* [domain * 5 + priority] */
     struct weir_shm_client *client;
+    struct weir_shm_journal *journal_board;
     char *tables;
     uint32_t tables_cnt;
     uint64_t tables_stride_bytes;
@@ -58,6 +60,9 @@ struct region {
     struct weir_shm_backoff *backoff;
     struct dry_run
         *shadow; /* the shadow configuration's limits; NULL: none. Owned by the supervisor */
+    struct weir_shm_memory *memory; /* [word] */
+    /* the supervisor's; a worker has its copy by fork. Never NULL once the supervisor runs */
+    struct journal *journal;
 };
 
 /*

@@ -3,6 +3,7 @@
 #include "broker/admission.h"
 #include "broker/aftermath.h"
 #include "broker/dry_run.h"
+#include "broker/journal.h"
 #include "broker/log.h"
 #include "broker/loop.h"
 #include "broker/resolver.h"
@@ -36,6 +37,7 @@ struct supervisor {
     const struct weir_config *config;
     struct region region;
     struct admission admission;
+    struct journal journal;
     char dir[PATH_MAX];
     uint32_t deaf; /* bit per domain: its listener is not watched until the next beat */
     int lock_fd, epoll_fd, signal_fd;
@@ -75,6 +77,7 @@ static void child_forget(struct supervisor *s, bool keep_lock)
     (void)close(s->signal_fd);
     if (!keep_lock) {
         (void)close(s->lock_fd);
+        journal_close(&s->journal);
     }
     (void)sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
@@ -404,10 +407,37 @@ static int uring_check(char *text, size_t text_bytes)
     return 0;
 }
 
-static int open_all(struct supervisor *s, const char *runtime_dir, char *text, size_t text_bytes)
+/* What the broker before this one left, into the region. */
+static int remember(struct supervisor *s, bool fresh, char *text, size_t text_bytes)
+{
+    enum aftermath found;
+    if (aftermath_enter(s->dir, &s->region, fresh, &found, text, text_bytes) != 0) {
+        return -1;
+    }
+    uint32_t verdict = s->region.journal_board->found;
+    if (verdict == WEIR_JOURNAL_OFF) {
+        log_warn("journal_off", "s:s", "meaning", weir_journal_verdict_text(verdict));
+    } else if (verdict != WEIR_JOURNAL_SOUND) {
+        log_warn("journal_refused", "s:s, s:s, s:s", "reason", weir_journal_verdict_name(verdict),
+                 "why", weir_journal_verdict_text(verdict), "path", s->journal.dir);
+    }
+    if (found == AFTERMATH_SPENT) {
+        log_warn("limits_counted_as_spent", "s:s", "why",
+                 "the broker before this one did not stop cleanly, or nothing is known of it");
+    } else if (found == AFTERMATH_JOURNAL) {
+        log_warn("limits_from_journal", "s:b, s:s", "clean",
+                 (int)s->region.journal_board->found_clean, "meaning",
+                 "windows above 10 min go on at their ceilings, the others count as spent");
+    } else if (found == AFTERMATH_RESTORED) {
+        log_info("limits_restored", "");
+    }
+    return 0;
+}
+
+static int open_all(struct supervisor *s, const char *runtime_dir, bool fresh, char *text,
+                    size_t text_bytes)
 {
     int pair[2];
-    enum aftermath found;
     if (uring_check(text, text_bytes) != 0) {
         return -1;
     }
@@ -425,14 +455,11 @@ static int open_all(struct supervisor *s, const char *runtime_dir, char *text, s
         }
         s->region.shadow = &shadow;
     }
-    if (aftermath_enter(s->dir, &s->region, &found, text, text_bytes) != 0) {
+    s->region.journal = &s->journal;
+    if (journal_open(&s->journal, s->config->broker.state_dir, s->config->broker.name, text,
+                     text_bytes) != 0 ||
+        remember(s, fresh, text, text_bytes) != 0) {
         return -1;
-    }
-    if (found == AFTERMATH_SPENT) {
-        log_warn("limits_counted_as_spent", "s:s", "why",
-                 "the broker before this one did not stop cleanly");
-    } else if (found == AFTERMATH_RESTORED) {
-        log_info("limits_restored", "");
     }
     if (signals_open(s) != 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
         (void)snprintf(text, text_bytes, "cannot open descriptors: %s: raise ulimit -n",
@@ -469,7 +496,7 @@ static int stop_end(struct supervisor *s)
     return 0;
 }
 
-int supervisor_run(const struct weir_config *config, const char *runtime_dir)
+int supervisor_run(const struct weir_config *config, const char *runtime_dir, bool fresh)
 {
     static struct supervisor supervisor; /* large; zeroed */
     struct supervisor *s = &supervisor;
@@ -482,7 +509,7 @@ int supervisor_run(const struct weir_config *config, const char *runtime_dir)
     s->config = config;
     s->worker_control = -1;
     log_open(config->broker.log, "supervisor");
-    if (open_all(s, runtime_dir, text, sizeof text) != 0) {
+    if (open_all(s, runtime_dir, fresh, text, sizeof text) != 0) {
         return fail(text);
     }
     s->region.supervisor->pid = (uint32_t)getpid();

@@ -9,7 +9,10 @@
 
 #include "broker/config/config.h"
 
-/* Run the broker until SIGTERM or SIGINT. `runtime_dir` is the base; files go to RUNTIME_DIR/NAME. Returns the exit status. */
-int supervisor_run(const struct weir_config *config, const char *runtime_dir);
+/*
+ * Run the broker until SIGTERM or SIGINT. `runtime_dir` is the base; files go to RUNTIME_DIR/NAME, and the journal to broker.state_dir/NAME, which is set. `fresh`:
+ * somebody vouches that nothing was used before this start. Returns the exit status.
+ */
+int supervisor_run(const struct weir_config *config, const char *runtime_dir, bool fresh);
 
 #endif

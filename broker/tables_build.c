@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <xxhash.h>
 
 static bool has_clock_route(const struct weir_config_provider *p)
 {
@@ -174,6 +175,42 @@ static void window_row(struct weir_shm_limit_row *row, const struct weir_config_
     row->quota_unaligned = (uint32_t)(l->quota_units / overlaps);
 }
 
+/*
+ * What the ids of a limit's windows mean, whenever this configuration is read: the kind with the window's length, or with the calendar and its zone, whose
+ * lengths depend on the day.
+ */
+static uint64_t shape(const struct weir_config_limit *l)
+{
+    if (l->calendar_unit == WEIR_CONFIG_CALENDAR_NONE) {
+        return l->window_ns << 4 | (uint64_t)l->kind;
+    }
+    uint64_t unit = (uint64_t)l->calendar_unit << 4 | (uint64_t)l->kind;
+    return XXH3_64bits_withSeed(l->time_zone, strlen(l->time_zone), unit);
+}
+
+/*
+ * By how much the ceiling of a long window is raised at a time: 0.5 % of the quota, and at least the dearest call. 0: short, or nothing is kept on
+ * disk.
+ */
+static uint32_t ceiling_step(const struct weir_config *config, const struct weir_config_provider *p,
+                             size_t index)
+{
+    const struct weir_config_limit *l = &p->limit[index];
+    if (l->kind != WEIR_LIMIT_FIXED_WINDOW || l->window_ns <= WEIR_WINDOW_LONG_NS ||
+        strcmp(config->broker.state_dir, "none") == 0) {
+        return 0;
+    }
+    uint64_t step = (l->quota_units + 199) / 200;
+    for (size_t r = 0; r < p->route_cnt; r++) {
+        for (size_t c = 0; c < p->route[r].cost_cnt; c++) {
+            if (p->route[r].cost[c].limit_idx == index) {
+                step = weir_max_u64(step, p->route[r].cost[c].units);
+            }
+        }
+    }
+    return (uint32_t)weir_min_u64(step, l->quota_units);
+}
+
 /* Where the next limit's words, cells and edges go. */
 struct limit_at {
     uint32_t word;
@@ -219,9 +256,9 @@ static int cells_row(struct weir_shm_limit_row *row, const struct weir_config_li
     return WEIR_OK;
 }
 
-static int limit_row(struct weir_shm_limit_row *row, const struct weir_config_provider *p,
-                     size_t index, uint32_t provider, const struct limit_at *at, char *text,
-                     size_t text_bytes)
+static int limit_row(struct weir_shm_limit_row *row, const struct weir_config *config,
+                     const struct weir_config_provider *p, size_t index, uint32_t provider,
+                     const struct limit_at *at, char *text, size_t text_bytes)
 {
     const struct weir_config_limit *l = &p->limit[index];
     uint32_t full[WEIR_PRIORITY_CNT];
@@ -239,6 +276,7 @@ static int limit_row(struct weir_shm_limit_row *row, const struct weir_config_pr
     row->window_ns = l->window_ns;
     row->window_inverse = weir_window_inverse(l->window_ns);
     row->rate_window_ns = l->window_ns;
+    row->shape = shape(l);
     row->rate_quota = (uint32_t)l->quota_units;
     memcpy(row->name, l->name, sizeof row->name);
     for (unsigned c = 0; c < WEIR_PRIORITY_CNT; c++) {
@@ -250,6 +288,7 @@ static int limit_row(struct weir_shm_limit_row *row, const struct weir_config_pr
     case WEIR_LIMIT_FIXED_WINDOW:
         window_row(row, l, p->clock.max_jitter_ns, full, floor);
         calendar_row(row, l, at);
+        row->ceiling_step = ceiling_step(config, p, index);
         return WEIR_OK;
     case WEIR_LIMIT_SLIDING_WINDOW:
     case WEIR_LIMIT_CONCURRENCY:
@@ -445,7 +484,7 @@ static int provider_rows(struct build *b, uint32_t index)
     scope_rows(b, p, index);
     for (size_t l = 0; l < p->limit_cnt; l++) {
         struct weir_shm_limit_row *lr = &b->limit[b->limit_cnt++];
-        int rc = limit_row(lr, p, l, index, &b->at, b->text, b->text_bytes);
+        int rc = limit_row(lr, b->config, p, l, index, &b->at, b->text, b->text_bytes);
         if (rc != WEIR_OK) {
             return rc;
         }

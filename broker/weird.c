@@ -2,6 +2,7 @@
  * weird: the broker. Options, configuration, and then the supervisor.
  */
 #include "broker/config/config.h"
+#include "broker/journal.h"
 #include "broker/replay.h"
 #include "broker/supervisor.h"
 #include "broker/tables_build.h"
@@ -18,7 +19,7 @@ enum { EXIT_OK = 0, EXIT_USAGE = 1, EXIT_CONFIG = 2 };
 static void usage(FILE *out)
 {
     (void)fputs(
-        "usage: weird --config FILE [--runtime-dir DIR]\n"
+        "usage: weird --config FILE [--runtime-dir DIR] [--state-dir DIR] [--fresh]\n"
         "             [--shadow FILE2]                judge FILE2 beside it; refuse nothing\n"
         "       weird --config FILE --check          check the configuration and say what is "
         "wrong\n"
@@ -39,6 +40,10 @@ static void usage(FILE *out)
         "  --json                  the report as one JSON object\n"
         "  -d, --runtime-dir DIR   where the sockets go; over $WEIR_RUNTIME_DIR and "
         "broker.runtime_dir\n"
+        "      --state-dir DIR     where the journal is, or \"none\"; over $WEIR_STATE_DIR and "
+        "broker.state_dir\n"
+        "      --fresh             a first start: nobody has used these limits, count from zero. "
+        "Refused where a journal is\n"
         "\n"
         "weird runs in the foreground and logs one JSON object a line to stderr. SIGTERM drains "
         "and stops.\n",
@@ -48,6 +53,8 @@ static void usage(FILE *out)
 struct options {
     const char *config;
     const char *runtime_dir;
+    const char *state_dir;
+    bool fresh;
     const char *shadow;
     bool check, print_config, print_schema;
     struct replay_options replay;
@@ -78,7 +85,8 @@ static int options_read(struct options *o, int argc, char **argv)
         {"help", no_argument, NULL, 'h'},           {"replay", required_argument, NULL, 'r'},
         {"as-sent", no_argument, NULL, 'a'},        {"keep-time", no_argument, NULL, 't'},
         {"provider", required_argument, NULL, 'P'}, {"json", no_argument, NULL, 'j'},
-        {"shadow", required_argument, NULL, 'S'},   {NULL, 0, NULL, 0},
+        {"shadow", required_argument, NULL, 'S'},   {"state-dir", required_argument, NULL, 'D'},
+        {"fresh", no_argument, NULL, 'f'},          {NULL, 0, NULL, 0},
     };
     int c;
     while ((c = getopt_long(argc, argv, "c:d:h", longs, NULL)) != -1) {
@@ -91,6 +99,12 @@ static int options_read(struct options *o, int argc, char **argv)
             break;
         case 'S':
             o->shadow = optarg;
+            break;
+        case 'D':
+            o->state_dir = optarg;
+            break;
+        case 'f':
+            o->fresh = true;
             break;
         case 'k':
             o->check = true;
@@ -159,6 +173,56 @@ static const char *runtime_dir(const struct options *o, const struct weir_config
     return "/run/weir";
 }
 
+/*
+ * Where the journal goes: option, environment, configuration, then the usual place for this user. NULL where there is none: then somebody has to
+ * say it.
+ */
+static const char *state_dir(const struct options *o, const struct weir_config *config, char *buf,
+                             size_t bytes)
+{
+    const char *env = getenv("WEIR_STATE_DIR");
+    const char *xdg = getenv("XDG_STATE_HOME");
+    const char *home = getenv("HOME");
+    if (o->state_dir != NULL) {
+        return o->state_dir;
+    }
+    if (env != NULL && env[0] != '\0') {
+        return env;
+    }
+    if (config->broker.state_dir[0] != '\0') {
+        return config->broker.state_dir;
+    }
+    if (geteuid() == 0) {
+        return "/var/lib/weir";
+    }
+    if (xdg != NULL && xdg[0] == '/') {
+        (void)snprintf(buf, bytes, "%s/weir", xdg);
+        return buf;
+    }
+    if (home != NULL && home[0] == '/') {
+        (void)snprintf(buf, bytes, "%s/.local/state/weir", home);
+        return buf;
+    }
+    return NULL;
+}
+
+/* Run the broker. Returns the exit status. */
+static int run(const struct options *o, struct weir_config *config)
+{
+    char sockets[PATH_MAX];
+    char state[PATH_MAX];
+    config->broker.state_dir = state_dir(o, config, state, sizeof state);
+    if (config->broker.state_dir == NULL || (config->broker.state_dir[0] != '/' &&
+                                             strcmp(config->broker.state_dir, JOURNAL_NONE) != 0)) {
+        (void)fprintf(stderr,
+                      "weird: no place for the journal: state_dir=%s: give --state-dir an absolute "
+                      "path, or \"none\" (a reboot then forgets what was used)\n",
+                      config->broker.state_dir != NULL ? config->broker.state_dir : "");
+        return EXIT_USAGE;
+    }
+    return supervisor_run(config, runtime_dir(o, config, sockets, sizeof sockets), o->fresh);
+}
+
 /* Can the limits be built as they are asked for? What the start would refuse, the check must. */
 static bool tables_check(const struct weir_config *config)
 {
@@ -191,6 +255,9 @@ static bool shadow_load(struct weir_config *config, const char *option)
     struct weir_config *shadow = weir_config_load(config->broker.shadow, &diag);
     weir_config_diag_print(stderr, &diag);
     config->shadow = shadow;
+    if (shadow != NULL) {
+        shadow->broker.state_dir = JOURNAL_NONE; /* what is only judged needs no memory */
+    }
     return shadow != NULL && tables_check(shadow);
 }
 
@@ -198,7 +265,6 @@ int main(int argc, char **argv)
 {
     static struct weir_config_diag diag;
     struct options o = {0};
-    char buf[PATH_MAX];
     int rc = options_read(&o, argc, argv);
     if (rc >= 0) {
         return rc;
@@ -221,12 +287,13 @@ int main(int argc, char **argv)
         rc = EXIT_OK;
     } else if (o.replay.log != NULL) {
         o.replay.config_path = o.config;
+        config->broker.state_dir = JOURNAL_NONE; /* what is only judged needs no memory */
         rc = tables_check(config) ? replay_run(config, &o.replay) : EXIT_CONFIG;
     } else if (o.print_config) {
         weir_config_print(stdout, config);
         rc = EXIT_OK;
     } else {
-        rc = supervisor_run(config, runtime_dir(&o, config, buf, sizeof buf));
+        rc = run(&o, config);
     }
     weir_config_free(config->shadow);
     weir_config_free(config);

@@ -49,6 +49,7 @@ static void clock_interrupted(struct worker *w, uint32_t provider,
             }
         }
     }
+    ceiling_realigned(w, provider, NULL, now_ns);
     log_warn("realignment_interrupted", "s:s", "provider", w->provider[provider].config->name);
 }
 
@@ -147,9 +148,8 @@ static bool open_all(struct worker *w)
         return false;
     }
     w->http = http_open(&w->loop);
-    if (w->http == NULL || !providers_open(w) || !queues_open(w) || !endpoint_open(w) ||
-        !rings_open(w) || !reply_open(w) || !pace_open(w) ||
-        !trial_open(w)) {
+    if (w->http == NULL || !ceiling_open(w) || !providers_open(w) || !queues_open(w) ||
+        !endpoint_open(w) || !rings_open(w) || !reply_open(w) || !pace_open(w) || !trial_open(w)) {
         log_error("worker_not_started", "s:s", "reason", text);
         return false;
     }
@@ -257,6 +257,9 @@ static void event(struct worker *w, const struct loop_event *e)
             loop_poll(&w->loop, LOOP_RESOLVER, 0, 0, w->resolver, POLLIN, false);
         }
         break;
+    case LOOP_JOURNAL:
+        ceiling_event(w, e);
+        break;
     default:
         break;
     }
@@ -336,6 +339,7 @@ static bool turn(struct worker *w)
     keeper_turn(w);
     probe_turn(w);
     dispatch_turn(w);
+    ceiling_turn(w); /* after those who may have been refused for want of one */
     http_turn(w->http, w->now_ns);
     exchange_due(w);
     exchange_bells(w);
@@ -397,6 +401,8 @@ int worker_run(const struct weir_config *config, struct region *region,
     (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGINT, SIG_IGN); /* the supervisor hears it and tells us to drain */
     (void)signal(SIGHUP, SIG_IGN);
+    (void)signal(SIGXFSZ,
+                 SIG_IGN); /* a journal at its file size limit is a failed write, not an end */
     (void)signal(SIGTERM, on_terminate);
     (void)unsetenv("SSLKEYLOGFILE"); /* curl would write session keys there */
     w->config = config;

@@ -13,6 +13,7 @@
  *   pause.c     who stops a provider, and who lets it go again (pause.h)
  *   pace.c      how fast each limit is being used
  *   trial.c     shadow mode: what another configuration would have refused
+ *   ceiling.c   the journal ahead of the grants of long windows
  *   endpoint.c  addresses and which endpoint serves
  *
  * One thread. Everything here is private memory but for the mapped segments; nothing that a client can write is ever used without a
@@ -21,6 +22,7 @@
 #ifndef WEIR_BROKER_WORKER_H
 #define WEIR_BROKER_WORKER_H
 
+#include "broker/ceiling.h"
 #include "broker/clock_spread.h"
 #include "broker/control.h"
 #include "broker/hear.h"
@@ -212,8 +214,9 @@ struct worker {
     bool draining;
     uint64_t drain_until_ns;
     uint64_t tick_at_ns, second_at_ns, fold_at_ns;
-    uint64_t running_due_ns; /* no running call is due earlier */
-    uint64_t random;         /* state of the jitter's generator (pause.c) */
+    uint64_t running_due_ns;   /* no running call is due earlier */
+    uint64_t random;           /* state of the jitter's generator (pause.c) */
+    struct ceilings *ceilings; /* NULL: no journal is kept */
     struct client *bell[WEIR_CLIENTS_MAX + 1];
     uint32_t bell_cnt;
 };

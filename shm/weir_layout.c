@@ -33,6 +33,8 @@ WHOLE_LINES(weir_shm_ledger);
 WHOLE_LINES(weir_shm_backoff);
 WHOLE_LINES(weir_shm_trial);
 WHOLE_LINES(weir_shm_trial_limit);
+WHOLE_LINES(weir_shm_journal);
+WHOLE_LINES(weir_shm_memory);
 static_assert(sizeof(struct weir_shm_request) == WEIR_LINE_BYTES, "a request is one line");
 static_assert(sizeof(struct weir_shm_response) == WEIR_LINE_BYTES, "a response is one line");
 static_assert(offsetof(struct weir_shm_provider, throttled) == WEIR_LINE_BYTES,
@@ -140,6 +142,19 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_provider, reserved2),
     T(weir_shm_foreign),
     F(weir_shm_foreign, word),
+    F(weir_shm_foreign, ceiling),
+    T(weir_shm_journal),
+    F(weir_shm_journal, state),
+    F(weir_shm_journal, found),
+    F(weir_shm_journal, found_clean),
+    F(weir_shm_journal, error),
+    F(weir_shm_journal, sequence),
+    F(weir_shm_journal, generation),
+    F(weir_shm_journal, written_at_ns),
+    F(weir_shm_journal, writes),
+    F(weir_shm_journal, failures),
+    F(weir_shm_journal, sync_max_ns),
+    F(weir_shm_journal, reserved),
     T(weir_shm_limit_view),
     F(weir_shm_limit_view, word),
     F(weir_shm_limit_view, reserved),
@@ -268,6 +283,9 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_limit_row, calendar_off_bytes),
     F(weir_shm_limit_row, calendar_cnt),
     F(weir_shm_limit_row, calendar_id),
+    F(weir_shm_limit_row, ceiling_step),
+    F(weir_shm_limit_row, reserved4),
+    F(weir_shm_limit_row, shape),
     F(weir_shm_limit_row, reserved),
     F(weir_shm_limit_row, name),
     F(weir_shm_limit_row, headroom_ppm),
@@ -314,6 +332,7 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_scope_row, reserved),
     T(weir_shm_limit_word),
     F(weir_shm_limit_word, word),
+    F(weir_shm_limit_word, ceiling_wanted),
     F(weir_shm_limit_word, reserved),
     T(weir_shm_pause),
     F(weir_shm_pause, word),
@@ -398,6 +417,8 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_shadow, reserved),
     T(weir_shm_ledger),
     F(weir_shm_ledger, correlation_next),
+    F(weir_shm_ledger, journal_sequence),
+    F(weir_shm_ledger, journal_slot),
     F(weir_shm_ledger, reserved),
     T(weir_shm_backoff),
     F(weir_shm_backoff, until_ns),
@@ -410,6 +431,16 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_backoff, generation),
     F(weir_shm_backoff, traders_generation),
     F(weir_shm_backoff, reserved),
+    T(weir_shm_memory),
+    F(weir_shm_memory, window),
+    F(weir_shm_memory, units),
+    F(weir_shm_memory, base_window),
+    F(weir_shm_memory, base_units),
+    F(weir_shm_memory, base_floating),
+    F(weir_shm_memory, reserved0),
+    F(weir_shm_memory, base_at_ns),
+    F(weir_shm_memory, base_until_ns),
+    F(weir_shm_memory, reserved),
     T(weir_shm_clock),
     F(weir_shm_clock, seq),
     F(weir_shm_clock, anchor),
@@ -450,11 +481,11 @@ const char *weir_segment_name(uint32_t kind)
 const char *weir_section_name(uint32_t kind)
 {
     static const char *const names[] = {
-        "-",        "gate",       "supervisor", "worker",     "clock",    "need_wakeup", "block",
-        "provider", "foreign",    "limit",      "route",      "endpoint", "ring_head",   "client",
-        "tables",   "limit_word", "pause",      "ring",       "wake",     "meter",       "slot",
-        "request",  "response",   "shadow",     "limit_view", "ledger",   "cell",        "backoff",
-        "pace",     "trial",      "trial_limit"};
+        "-",        "gate",       "supervisor",  "worker",     "clock",    "need_wakeup", "block",
+        "provider", "foreign",    "limit",       "route",      "endpoint", "ring_head",   "client",
+        "tables",   "limit_word", "pause",       "ring",       "wake",     "meter",       "slot",
+        "request",  "response",   "shadow",      "limit_view", "ledger",   "cell",        "backoff",
+        "pace",     "trial",      "trial_limit", "journal",    "memory"};
     static_assert(WEIR_ARRAY_CNT(names) == WEIR_SECTION_CNT, "one text per kind");
     return kind < WEIR_ARRAY_CNT(names) ? names[kind] : "?";
 }

@@ -7,7 +7,7 @@
  *   board    writer: worker (one line: supervisor)     readers: everyone, read-only for ever
  *     header | gate | supervisor | worker | clock | need_wakeup | block | provider[] | foreign[limit word] | limit[] | route[] |
  *     endpoint[] | ring_head[domain][5] | client[255] | tables[] | limit_view[limit word] | pace[limit word] |
- *     trial | trial_limit[limit of the shadow configuration]
+ *     trial | trial_limit[limit of the shadow configuration] | journal
  *   permits  writers: traders, worker                  readers: the same
  *     header | limit_word[] | pause[provider] | cell[]
  *   ring d   writers: clients of domain d, worker      readers: the same
@@ -15,7 +15,7 @@
  *   arena i  writers: client i, worker                 readers: the same
  *     header | wake | meter[thread] | slot[] | request bytes[] | response pool
  *   ledger   writer and reader: worker                 survives it, never leaves the broker
- *     header | counters | limit_word[], cell[] (its own charges) | backoff[provider]
+ *     header | counters | limit_word[], cell[] (its own charges) | backoff[provider] | memory[limit word]
  *   shadow i writer and reader: worker                 as the ledger, one per client
  *     header | shadow[slot]
  *
@@ -93,6 +93,8 @@ enum weir_section_kind {
     WEIR_SECTION_PACE = 28,
     WEIR_SECTION_TRIAL = 29,
     WEIR_SECTION_TRIAL_LIMIT = 30,
+    WEIR_SECTION_JOURNAL = 31,
+    WEIR_SECTION_MEMORY = 32,
     WEIR_SECTION_CNT
 };
 
@@ -232,7 +234,30 @@ struct weir_shm_provider {
  */
 struct weir_shm_foreign {
     uint64_t word[2];
+    /* [k & 1] = window k:32 | units:32 that the journal on disk covers; only for rows with a ceiling_step (weir_window.h) */
+    uint64_t ceiling[2];
 };
+
+enum weir_journal_state {
+    WEIR_JOURNAL_STATE_NONE = 0,    /* broker.state_dir: none */
+    WEIR_JOURNAL_STATE_WORKS = 1,   /* the last write reached the disk */
+    WEIR_JOURNAL_STATE_FAILING = 2, /* it did not: long windows stop at their ceilings */
+};
+
+/* The journal as it stands, for monitors. Writer: worker; the supervisor before the first worker starts. */
+struct weir_shm_journal {
+    uint32_t state; /* enum weir_journal_state */
+    uint32_t found; /* enum weir_journal_verdict: the journal that this broker found at its start */
+    uint32_t found_clean;   /* 1: its writer had stopped cleanly */
+    int32_t error;          /* errno of the last failed write */
+    uint64_t sequence;      /* of the last write that reached the disk */
+    uint64_t generation;    /* starts of brokers on this journal */
+    uint64_t written_at_ns; /* when the last write reached the disk */
+    uint64_t writes;
+    uint64_t failures;
+    uint64_t sync_max_ns; /* the longest write with its fsync */
+    uint64_t reserved[8];
+} WEIR_ALIGN_LINE;
 
 /*
  * A copy of one limit word of permits, for monitors, which do not get that segment; for kinds that live in cells {units used, weir time at which
@@ -421,7 +446,12 @@ struct weir_shm_limit_row {
     uint32_t calendar_off_bytes;
     uint32_t calendar_cnt;
     uint64_t calendar_id;
-    uint64_t reserved[6];
+    /* window above 10 min: a grant needs a ceiling on disk, which is raised by so much at a time. 0: none needed */
+    uint32_t ceiling_step;
+    uint32_t reserved4;
+    /* window: what its ids mean, the same at each start of the same configuration: for what is kept on disk */
+    uint64_t shape;
+    uint64_t reserved[4];
     /* line 2 */
     char name[WEIR_NAME_BYTES];
     uint32_t headroom_ppm[WEIR_PRIORITY_CNT];
@@ -504,7 +534,9 @@ struct weir_shm_scope_row {
  */
 struct weir_shm_limit_word {
     uint64_t word[2];
-    uint64_t reserved[14];
+    /* units that a permit was refused for want of a ceiling; the worker raises it and says 0. A hint, relaxed */
+    uint64_t ceiling_wanted;
+    uint64_t reserved[13];
 } WEIR_ALIGN_LINE;
 
 /* Per provider: what traders report, and the bell of those who wait. Writers: traders, worker, by CAS. */
@@ -629,7 +661,28 @@ struct weir_shm_shadow {
 /* Worker counters that outlive it. */
 struct weir_shm_ledger {
     uint64_t correlation_next;
-    uint64_t reserved[15];
+    uint64_t journal_sequence; /* of the last write that reached the disk */
+    uint64_t journal_slot;     /* where it lies: the next write goes to the other slot */
+    uint64_t reserved[13];
+} WEIR_ALIGN_LINE;
+
+#define WEIR_MEMORY_WINDOWS 4U
+
+/*
+ * What the journal on disk says of one limit word (weir_journal.h, broker/ceiling.h). Writer: worker; the supervisor before the first
+ * worker starts. Entry k & 3 of an array is about window k.
+ */
+struct weir_shm_memory {
+    uint32_t window[WEIR_MEMORY_WINDOWS]; /* ceilings on disk, by the ids of the timeline in use */
+    uint32_t units[WEIR_MEMORY_WINDOWS];
+    /* what an earlier broker may have used, by ids of the exchange's windows; waits until the clock is known */
+    uint32_t base_window[WEIR_MEMORY_WINDOWS];
+    uint32_t base_units[WEIR_MEMORY_WINDOWS];
+    uint32_t base_floating; /* ... and this in whatever window was current */
+    uint32_t reserved0;
+    uint64_t base_at_ns;    /* everything of the base was granted before */
+    uint64_t base_until_ns; /* no window that it may count in is current any more; 0 = no base */
+    uint64_t reserved[5];
 } WEIR_ALIGN_LINE;
 
 /*

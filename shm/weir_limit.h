@@ -28,6 +28,8 @@ enum weir_limit_verdict {
     WEIR_LIMIT_AGAIN = 2,   /* the word is ahead of our clock reading: read the clock again */
     WEIR_LIMIT_DAMAGED = 3, /* outside the legal range, however often the clock was read */
     WEIR_LIMIT_NEVER = 4,   /* the cost is above what this class may ever take */
+    WEIR_LIMIT_JOURNAL =
+        5, /* the journal on disk does not cover it yet: the worker has to write first */
 };
 
 /*
@@ -154,6 +156,16 @@ static inline uint64_t weir_window_earliest(const struct weir_limit_plan *p, uin
            (left_ns > 0 && left_ns < row->window_ns);
 }
 
+/* How often the worker looks whether a ceiling must be raised: what a refusal for want of one promises. */
+#define WEIR_LIMIT_CEILING_NS (10 * WEIR_NS_PER_MS)
+
+/* Units of window `k` that the journal on disk covers. relaxed: it only grows while k is current; a grant below an older one is as safe. */
+WEIR_INLINE uint32_t weir_window_ceiling(const struct weir_shm_foreign *board, uint32_t k)
+{
+    uint64_t word = weir_load_relaxed_u64(&board->ceiling[k & 1]);
+    return weir_window_id(word) == k ? (uint32_t)word : 0;
+}
+
 /* One window of a span: window `k`, of which `left_ns` are left. Fills entry `w` of the plan. */
 WEIR_INLINE enum weir_limit_verdict weir_window_fit(struct weir_limit_plan *p,
                                                     const struct weir_window_span *span, uint32_t w,
@@ -185,6 +197,10 @@ WEIR_INLINE enum weir_limit_verdict weir_window_fit(struct weir_limit_plan *p,
         /* The scaled headroom is rounded in favour of asking early; an instant that is over would be no promise. */
         p->earliest_ns = weir_max_u64(promise_ns, span->end_ns - span->left_ns + 1);
         return WEIR_LIMIT_NO;
+    }
+    if (WEIR_UNLIKELY(row->ceiling_step != 0) &&
+        WEIR_UNLIKELY((uint64_t)own + p->units > weir_window_ceiling(p->foreign, k))) {
+        return WEIR_LIMIT_JOURNAL;
     }
     p->at[w] = at;
     p->seen[w] = word;

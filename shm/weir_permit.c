@@ -220,6 +220,9 @@ static int refuse(const struct weir_permit_view *view, const struct weir_shm_rou
     if (verdict == WEIR_LIMIT_NO) {
         return deny(permit, WEIR_REASON_LIMIT_FULL, limit, a->earliest_ns);
     }
+    if (verdict == WEIR_LIMIT_JOURNAL) {
+        return deny(permit, WEIR_REASON_JOURNAL, limit, a->time.now_ns + WEIR_LIMIT_CEILING_NS);
+    }
     return deny(permit, WEIR_REASON_LIMIT_DAMAGED, limit, a->time.now_ns + 10 * WEIR_NS_PER_MS);
 }
 
@@ -295,6 +298,9 @@ WEIR_INLINE enum weir_limit_verdict pass_one(struct weir_permit_view *view, cons
         if (WEIR_UNLIKELY(v != WEIR_LIMIT_YES)) {
             *worst = i;
             a->earliest_ns = v == WEIR_LIMIT_NO ? p.earliest_ns : 0;
+            if (v == WEIR_LIMIT_JOURNAL) {
+                weir_store_relaxed_u64(&p.word->ceiling_wanted, p.units); /* relaxed: a hint */
+            }
             return v;
         }
         step_fill(&a->step[i], &p, ask->route->limit[i], index);

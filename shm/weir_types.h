@@ -102,6 +102,8 @@ enum weir_reason {
     WEIR_REASON_CLOCK_MOVING = 6,
     /* a pause is over, and permits come back in steps: one call tries first, the others wait for its answer or for the next step */
     WEIR_REASON_REOPENING = 7,
+    /* a long window's next units are not in the journal on disk yet: some milliseconds, longer only if the disk fails */
+    WEIR_REASON_JOURNAL = 8,
 };
 
 /* A refusal: which limit, and the earliest instant at which the same call could pass if nobody else came first. */
@@ -196,7 +198,7 @@ struct weir_permit {
     uint32_t route;
     /* generation:20, so that a late 429 of this permit does not pause again; probe's ticket:11; it is the probe:1 */
     uint32_t pause_generation;
-    uint8_t state;             /* 0 none, 1 granted, 2 settled, 3 sent */
+    uint8_t state; /* 0 none, 1 granted, 2 settled, 3 sent */
     uint8_t priority;
     uint16_t charge_cnt;
     uint16_t tables_generation; /* under which tables it was granted */

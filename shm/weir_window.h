@@ -25,6 +25,11 @@
  * theorem asks of a window only that it is the server's, and that J + 2E is below the shortest (the row's window_ns). Where the edges end, the
  * last window goes on for ever: it fills up, and the broker says long before that it must be restarted.
  *
+ * Memory. A window above 10 min is remembered on disk ahead of its grants (broker/ceiling.h): a grant also needs own charges + cost <= the ceiling of
+ * that window, and a ceiling is published only after the journal that holds it was fsynced. So whatever dies, the journal's ceiling is never
+ * below what was charged, and a broker that starts with count := ceiling charges every later call on top of all earlier ones: the theorem holds
+ * across it, and what is lost is at most the step by which ceilings are raised.
+ *
  * Giving back: only while the word still bears the window's id, and never below zero.
  *
  * A concurrent reader sees whole words. A writer that dies between the two words of a straddle leaves one charge too many, never one too
@@ -37,6 +42,9 @@
 #define WEIR_WINDOW_H
 
 #include "weir_layout.h"
+
+/* Windows above this are remembered on disk; shorter ones count as spent after an unclean end, which is over soon. */
+#define WEIR_WINDOW_LONG_NS (600 * WEIR_NS_PER_S)
 
 static inline uint64_t weir_window_word(uint32_t window, uint32_t units)
 {

@@ -147,6 +147,8 @@ struct weir_config_broker {
         operators;           /* uids that may use `weir ctl`, besides the broker's own */
     const char *shadow;      /* "": none; a configuration that is judged beside this one */
     const char *runtime_dir; /* "": /run/weir for root, else $XDG_RUNTIME_DIR/weir */
+    const char
+        *state_dir; /* "": /var/lib/weir for root, else $XDG_STATE_HOME/weir; "none": no journal */
     struct weir_config_domain *domain; /* at least one */
     size_t domain_cnt;
 };

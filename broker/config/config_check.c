@@ -72,6 +72,12 @@ void weir_config_finish_broker(struct weir_config_reader *reader, void *section,
         struct weir_config_place ring = weir_config_place_key(place, "ring");
         weir_config_error(reader, &ring, "must be a power of two: 64, 128, 256, ... 65536");
     }
+    /* A path, or the word that means that there is none. */
+    const char *fault = weir_config_text_fault(WEIR_CONFIG_TYPE_FILE, broker->state_dir);
+    if (broker->state_dir[0] != '\0' && strcmp(broker->state_dir, "none") != 0 && fault != NULL) {
+        struct weir_config_place state_dir = weir_config_place_key(place, "state_dir");
+        weir_config_error(reader, &state_dir, "must be %s, or none", fault);
+    }
     check_domains(reader, broker, place);
 }
 

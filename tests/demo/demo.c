@@ -108,7 +108,7 @@ static void weird_start(const struct demo_options *o)
     struct weir_diag diag;
     struct weir_open_opts opts = {.struct_bytes = sizeof opts, .patience_ns = 10 * NS_PER_S};
     (void)snprintf(config, sizeof config, "%s/weir.yaml", o->config);
-    const char *const argv[] = {o->weird, "--config", config, NULL};
+    const char *const argv[] = {o->weird, "--config", config, "--state-dir", "none", NULL};
     weird_pid = start(o, "weird", argv);
     if (weir_open(&w, "demo", &opts, &diag) != 0) {
         (void)fprintf(stderr, "weir-demo: %s\n", diag.text);

@@ -44,7 +44,7 @@ until_true() {
 }
 
 broker_start() {
-    "$weird" --config "$work/weir.yaml" >"$work/weird.out" 2>"$work/weird.err" &
+    "$weird" --config "$work/weir.yaml" --state-dir none >"$work/weird.out" 2>"$work/weird.err" &
     broker=$!
     pids+=("$broker")
     # a broker that follows a dead one waits for the lease of that one to end

@@ -97,7 +97,7 @@ broker_start() {
     sed -e "s|https://api.binance.com|$sim_url|" -e '/api1.binance.com/d' "$1" >"$work/weir.yaml"
     mkdir "$work/run"
     export WEIR_RUNTIME_DIR=$work/run
-    "$root"/usr/local/sbin/weird --config "$work/weir.yaml" 2>"$work/weird.log" &
+    "$root"/usr/local/sbin/weird --config "$work/weir.yaml" --state-dir none 2>"$work/weird.log" &
     pids+=($!)
     for _ in $(seq 200); do
         ! grep -q clock_realigned "$work/weird.log" || return 0

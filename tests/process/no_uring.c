@@ -39,7 +39,8 @@ static _Noreturn void become(const char *weird, const char *dir, const char *fil
         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
         _exit(77); /* no seccomp here: nothing to show */
     }
-    (void)execl(weird, weird, "--config", file, "--runtime-dir", dir, (char *)NULL);
+    (void)execl(weird, weird, "--config", file, "--runtime-dir", dir, "--state-dir", "none",
+                (char *)NULL);
     _exit(99);
 }
 

@@ -379,6 +379,7 @@ void rig_weird_spawn(struct rig *r)
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         (void)dup2(fd, STDERR_FILENO);
         (void)execl(r->weird_path, "weird", "--config", r->conf, "--runtime-dir", r->dir,
+                    "--state-dir", r->state_dir != NULL ? r->state_dir : "none", r->option,
                     (char *)NULL);
         _exit(127);
     }
@@ -418,7 +419,8 @@ int rig_weird_run(struct rig *r, const char *option, char *out, size_t out_bytes
     if (pid == 0) {
         (void)dup2(err[1], STDERR_FILENO);
         (void)dup2(err[1], STDOUT_FILENO);
-        (void)execl(r->weird_path, "weird", "--config", r->conf, "--runtime-dir", r->dir, option,
+        (void)execl(r->weird_path, "weird", "--config", r->conf, "--runtime-dir", r->dir,
+                    "--state-dir", r->state_dir != NULL ? r->state_dir : "none", option,
                     (char *)NULL);
         _exit(127);
     }

@@ -24,7 +24,9 @@ struct rig {
     char dir[64];
     char conf[96], log[96], sim_conf[96];
     pid_t sim, weird;
-    uint16_t port; /* of the simulator */
+    const char *state_dir; /* where weird keeps its journal; NULL: it keeps none */
+    const char *option;    /* one more option of weird; NULL: none */
+    uint16_t port;         /* of the simulator */
     unsigned seed;
     unsigned checks, failures;
     struct rig_shared *shared;

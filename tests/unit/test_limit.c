@@ -307,14 +307,14 @@ static void test_realign(void **state)
     assert_int_equal(word.word[1], weir_window_word(23, 10));
     assert_int_equal(word.word[0], 0);
     /* ... unless a call that is under way may still be counted there. */
-    word = (struct weir_shm_limit_word){{weir_window_word(20, 6), weir_window_word(19, 7)}, {0}};
+    word = (struct weir_shm_limit_word){.word = {weir_window_word(20, 6), weir_window_word(19, 7)}};
     to.jitter_ns = 700 * WEIR_NS_PER_MS;
     weir_limit_realign(&row, &word, &exact, &to, now);
     assert_int_equal(word.word[1], weir_window_word(23, 10));
     assert_int_equal(word.word[0], weir_window_word(24, 10));
     to.jitter_ns = 0;
     /* What is older than that is over. */
-    word = (struct weir_shm_limit_word){{weir_window_word(20, 3), weir_window_word(17, 7)}, {0}};
+    word = (struct weir_shm_limit_word){.word = {weir_window_word(20, 3), weir_window_word(17, 7)}};
     to.offset_ns = -600000000;
     weir_limit_realign(&row, &word, &exact, &to, now);
     assert_int_equal(word.word[1], weir_window_word(19, 3));
@@ -322,20 +322,20 @@ static void test_realign(void **state)
     /* Nothing known before: a word that was overwritten within J after a boundary may hide a full window. */
     struct weir_server_clock unknown = {.state = WEIR_CLOCK_UNKNOWN,
                                         .jitter_ns = WEIR_NS_PER_S / 2};
-    word = (struct weir_shm_limit_word){{weir_window_word(20, 1), weir_window_word(19, 1)}, {0}};
+    word = (struct weir_shm_limit_word){.word = {weir_window_word(20, 1), weir_window_word(19, 1)}};
     weir_limit_realign(&row, &word, &unknown, &exact, now);
     assert_int_equal(word.word[0], weir_window_word(20, 10));
     unknown.jitter_ns = WEIR_NS_PER_S / 4;
-    word = (struct weir_shm_limit_word){{weir_window_word(20, 1), weir_window_word(19, 1)}, {0}};
+    word = (struct weir_shm_limit_word){.word = {weir_window_word(20, 1), weir_window_word(19, 1)}};
     weir_limit_realign(&row, &word, &unknown, &exact, now);
     assert_int_equal(word.word[0], weir_window_word(20, 2));
     /* Errors wider than a window: everything recent may have been overwritten, even by a charge that was given back. */
     struct weir_server_clock wide = {.state = WEIR_CLOCK_KNOWN, .error_ns = WEIR_NS_PER_S};
-    word = (struct weir_shm_limit_word){{weir_window_word(20, 0), 0}, {0}};
+    word = (struct weir_shm_limit_word){.word = {weir_window_word(20, 0), 0}};
     weir_limit_realign(&row, &word, &wide, &exact, now);
     assert_int_equal(word.word[0], weir_window_word(20, 10));
     /* And where the new error is wide, the last windows that may be current are marked. */
-    word = (struct weir_shm_limit_word){{weir_window_word(20, 4), 0}, {0}};
+    word = (struct weir_shm_limit_word){.word = {weir_window_word(20, 4), 0}};
     weir_limit_realign(&row, &word, &exact, &wide, now);
     assert_int_equal(word.word[0], weir_window_word(20, 4));
     assert_int_equal(word.word[1], weir_window_word(21, 4));

@@ -1,0 +1,416 @@
+#include "broker/memory.h"
+
+#include "broker/journal.h"
+#include "broker/server_clock.h"
+#include "shm/weir_atomic.h"
+#include "shm/weir_latch.h"
+#include "shm/weir_limit_repair.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Calls charged while the clock is unknown may count in the window before the current one, and for a jitter in the one before that. */
+#define UNKNOWN_BACK 2
+
+void memory_each(const struct weir_tables *t,
+                 void (*each)(const struct weir_shm_limit_row *row, uint32_t limit, uint32_t word,
+                              void *arg),
+                 void *arg)
+{
+    for (uint32_t i = 0; i < t->limit_cnt; i++) {
+        const struct weir_shm_limit_row *row = &t->limit[i];
+        for (uint32_t v = 0; row->ceiling_step != 0 && v < row->word_cnt; v++) {
+            each(row, i, row->word_first + v, arg);
+        }
+    }
+}
+
+static void count_one(const struct weir_shm_limit_row *row, uint32_t limit, uint32_t word,
+                      void *arg)
+{
+    (void)row;
+    (void)limit;
+    (void)word;
+    (*(uint32_t *)arg)++;
+}
+
+uint32_t memory_cnt(const struct weir_tables *t)
+{
+    uint32_t cnt = 0;
+    memory_each(t, count_one, &cnt);
+    return cnt;
+}
+
+uint32_t memory_ceiling(const struct weir_shm_memory *m, uint32_t k)
+{
+    uint32_t e = k % WEIR_MEMORY_WINDOWS;
+    return m->window[e] == k ? m->units[e] : 0;
+}
+
+uint32_t memory_base_most(const struct weir_shm_memory *m, uint32_t quota)
+{
+    uint64_t most = 0;
+    if (m->base_until_ns == 0) {
+        return 0;
+    }
+    for (uint32_t e = 0; e < WEIR_MEMORY_WINDOWS; e++) {
+        most = weir_max_u64(most, m->base_units[e]);
+    }
+    return (uint32_t)weir_min_u64(most + m->base_floating, quota);
+}
+
+struct weir_server_clock memory_clock(const struct region *region, uint32_t provider)
+{
+    const struct weir_shm_provider *p = &region->provider[provider];
+    struct weir_server_clock clock;
+    uint64_t value[WEIR_SERVER_CLOCK_WORDS];
+    uint64_t seq = 0;
+    if (weir_latch_read(&p->clock_seq, p->clock, value, WEIR_SERVER_CLOCK_WORDS, &seq) &&
+        seq != 0) {
+        memcpy(&clock, value, sizeof clock);
+        return clock;
+    }
+    return server_clock_unknown(weir_clock_monotonic_ns(), weir_clock_realtime_ns(), 0);
+}
+
+/* The first window that a call granted at `now_ns` charges. */
+static uint32_t window_first(const struct weir_shm_limit_row *row,
+                             const struct weir_server_clock *clock, uint64_t now_ns)
+{
+    struct weir_window_span span;
+    weir_window_span_at(&span, &(struct weir_window_cache){0}, row, clock,
+                        weir_server_clock_error_ns(clock, now_ns), now_ns);
+    return span.first;
+}
+
+/* ---------------------------------------------------------------------------------------------- compose */
+
+struct compose {
+    const struct region *region;
+    const struct weir_tables *t;
+    const struct memory_raise *raise; /* the next word's; NULL: none */
+    struct weir_journal_writer writer;
+    uint64_t now_ns, utc_ns;
+    bool full;
+};
+
+/* The name of a limit word's scope value; "" where it has none. */
+static const char *scope_name(const struct weir_tables *t, const struct weir_shm_limit_row *row,
+                              uint32_t word)
+{
+    for (uint32_t i = 0; i < t->scope_cnt; i++) {
+        const struct weir_shm_scope_row *s = &t->scope[i];
+        if (s->provider == row->provider && s->kind == row->scope_kind &&
+            s->value == word - row->word_first) {
+            return s->name;
+        }
+    }
+    return "";
+}
+
+static void names_fill(struct weir_journal_limit *l, const struct weir_tables *t,
+                       const struct weir_shm_limit_row *row, uint32_t word)
+{
+    const char *scope = scope_name(t, row, word);
+    (void)snprintf(l->provider, sizeof l->provider, "%s", t->provider[row->provider].name);
+    (void)snprintf(l->limit, sizeof l->limit, "%s", row->name);
+    (void)snprintf(l->scope, sizeof l->scope, "%s", scope);
+    l->identity = weir_journal_identity(l->provider, l->limit, row->scope_kind, l->scope);
+    l->shape = row->shape;
+}
+
+/* While the clock is unknown no id is the exchange's: the base goes on as it was, and what was charged since floats. */
+static void units_float(struct weir_journal_limit *l, const struct weir_shm_memory *m,
+                        uint32_t current, uint32_t quota)
+{
+    uint64_t floating = m->base_until_ns != 0 ? m->base_floating : 0;
+    for (uint32_t e = 0; e < WEIR_MEMORY_WINDOWS; e++) {
+        if (weir_window_diff(l->window[e], current) >= -UNKNOWN_BACK) {
+            floating += l->units[e];
+        }
+        l->window[e] = m->base_until_ns != 0 ? m->base_window[e] : 0;
+        l->units[e] = m->base_until_ns != 0 ? m->base_units[e] : 0;
+    }
+    l->floating = (uint32_t)weir_min_u64(floating, quota);
+}
+
+static void limit_compose(const struct weir_shm_limit_row *row, uint32_t limit, uint32_t word,
+                          void *arg)
+{
+    struct compose *c = arg;
+    const struct weir_shm_memory *m = &c->region->memory[word];
+    struct weir_journal_limit *l = weir_journal_add(&c->writer, WEIR_JOURNAL_LIMIT, sizeof *l);
+    (void)limit;
+    if (l == NULL) {
+        c->full = true;
+        return;
+    }
+    names_fill(l, c->t, row, word);
+    l->quota = row->quota;
+    memcpy(l->window, m->window, sizeof l->window);
+    memcpy(l->units, m->units, sizeof l->units);
+    if (c->raise != NULL) {
+        const struct memory_raise *r = c->raise++;
+        for (uint32_t i = 0; i < r->cnt; i++) {
+            l->window[r->window[i] % WEIR_MEMORY_WINDOWS] = r->window[i];
+            l->units[r->window[i] % WEIR_MEMORY_WINDOWS] = r->units[i];
+        }
+    }
+    struct weir_server_clock clock = memory_clock(c->region, row->provider);
+    if (clock.state != WEIR_CLOCK_KNOWN) {
+        units_float(l, m, window_first(row, &clock, c->now_ns), row->quota);
+    } else {
+        l->floating = memory_base_most(m, row->quota); /* resolved long ago: 0 */
+    }
+}
+
+static void provider_compose(struct compose *c, uint32_t provider)
+{
+    struct weir_journal_provider *p =
+        weir_journal_add(&c->writer, WEIR_JOURNAL_PROVIDER, sizeof *p);
+    if (p == NULL) {
+        c->full = true;
+        return;
+    }
+    (void)snprintf(p->provider, sizeof p->provider, "%s", c->t->provider[provider].name);
+    p->clock = memory_clock(c->region, provider);
+    p->utc_offset_ns = p->clock.offset_ns - (int64_t)(c->utc_ns - c->now_ns);
+    p->pause = weir_load_acquire_u64(&c->region->provider[provider].pause); /* pair:pause A */
+    uint64_t until_ns = weir_pause_until_ns(p->pause);
+    if (until_ns > c->now_ns) {
+        p->pause_until_utc_ns = c->utc_ns + (until_ns - c->now_ns);
+    }
+}
+
+uint64_t memory_compose(const struct region *region, const struct weir_tables *t,
+                        const struct memory_raise *raise, const struct weir_journal_header *facts,
+                        void *slot, uint64_t slot_bytes)
+{
+    struct compose c = {.region = region,
+                        .t = t,
+                        .raise = raise,
+                        .now_ns = facts->monotonic_ns,
+                        .utc_ns = facts->utc_ns};
+    weir_journal_begin(&c.writer, slot, slot_bytes, facts);
+    for (uint32_t p = 0; p < t->provider_cnt; p++) {
+        provider_compose(&c, p);
+    }
+    memory_each(t, limit_compose, &c);
+    return c.full ? 0 : weir_journal_end(&c.writer);
+}
+
+/* ---------------------------------------------------------------------------------------------- resolve */
+
+static void word_add(uint64_t *at, uint32_t k, uint64_t units, uint32_t quota)
+{
+    uint64_t seen = weir_load_acquire_u64(at); /* pair:limit A */
+    for (;;) { /* lock-free: each failed CAS is somebody's progress */
+        int32_t diff = weir_window_diff(weir_window_id(seen), k);
+        if (seen != 0 && diff > 0) {
+            return; /* a later window has begun */
+        }
+        uint64_t have = seen != 0 && diff == 0 ? (uint32_t)seen : 0;
+        uint64_t next = weir_window_word(k, (uint32_t)weir_min_u64(have + units, quota));
+        if (weir_cas_u64(at, &seen, next)) { /* pair:limit R */
+            return;
+        }
+    }
+}
+
+/* The last window in which a call granted at `at_ns` may be counted. */
+static uint32_t window_latest(const struct weir_shm_limit_row *row,
+                              const struct weir_server_clock *clock, uint64_t at_ns)
+{
+    struct weir_server_clock exact = *clock;
+    exact.drift_ppb = 0;
+    /* The sample may be younger than the instant: the error grows to both sides of it. */
+    uint64_t sampled_ns = clock->sampled_at_ns;
+    uint64_t age_ns = at_ns > sampled_ns ? at_ns - sampled_ns : sampled_ns - at_ns;
+    uint64_t reach_ns =
+        2 * weir_server_clock_error_ns(clock, sampled_ns + age_ns) + clock->jitter_ns;
+    return window_first(row, &exact, at_ns + reach_ns);
+}
+
+void memory_resolve(const struct region *region, const struct weir_shm_limit_row *row,
+                    uint32_t word, const struct weir_server_clock *clock, uint64_t now_ns)
+{
+    struct weir_shm_memory *m = &region->memory[word];
+    if (m->base_until_ns == 0) {
+        return;
+    }
+    uint32_t first = window_first(row, clock, now_ns);
+    uint32_t latest = window_latest(row, clock, m->base_at_ns); /* of the base's last call */
+    for (uint32_t k = first; k != first + 2; k++) {
+        uint32_t e = k % WEIR_MEMORY_WINDOWS;
+        uint64_t units = m->base_window[e] == k ? m->base_units[e] : 0;
+        if (weir_window_diff(k, latest) <= 0) {
+            units += m->base_floating;
+        }
+        if (units != 0) {
+            word_add(&region->word[word].word[k & 1], k, units, row->quota);
+            word_add(&region->own_word[word].word[k & 1], k, units, row->quota);
+        }
+    }
+    m->base_until_ns = 0;
+    m->base_floating = 0;
+    memset(m->base_units, 0, sizeof m->base_units);
+}
+
+void memory_realigned(const struct region *region, uint32_t word)
+{
+    struct weir_shm_memory *m = &region->memory[word];
+    for (uint32_t i = 0; i < 2; i++) {
+        weir_store_relaxed_u64(&region->foreign[word].ceiling[i], 0); /* relaxed: as its load */
+    }
+    memset(m->window, 0, sizeof m->window);
+    memset(m->units, 0, sizeof m->units);
+}
+
+static void exact_one(const struct weir_shm_limit_row *row, uint32_t limit, uint32_t word,
+                      void *arg)
+{
+    const struct region *region = arg;
+    struct weir_shm_memory *m = &region->memory[word];
+    (void)row;
+    (void)limit;
+    memory_realigned(region, word);
+    for (uint32_t i = 0; i < 2; i++) {
+        uint64_t w = weir_load_acquire_u64(&region->word[word].word[i]); /* pair:limit A */
+        if ((uint32_t)w != 0) {
+            m->window[weir_window_id(w) % WEIR_MEMORY_WINDOWS] = weir_window_id(w);
+            m->units[weir_window_id(w) % WEIR_MEMORY_WINDOWS] = (uint32_t)w;
+        }
+    }
+}
+
+void memory_exact(const struct region *region, const struct weir_tables *t)
+{
+    memory_each(t, exact_one, (void *)(uintptr_t)region);
+}
+
+/* ---------------------------------------------------------------------------------------------- restore */
+
+struct restore {
+    const struct region *region;
+    const struct weir_tables *t;
+    const struct weir_journal_view *view;
+    uint64_t now_ns;
+    bool keep_words;
+};
+
+static const struct weir_journal_limit *limit_find(const struct weir_journal_view *view,
+                                                   uint64_t identity)
+{
+    const struct weir_journal_record *r = NULL;
+    while ((r = weir_journal_next(view->header, r)) != NULL) {
+        const struct weir_journal_limit *l = (const void *)r;
+        if (r->kind == WEIR_JOURNAL_LIMIT && l->identity == identity) {
+            return l;
+        }
+    }
+    return NULL;
+}
+
+/* What the record says becomes the word's base. A torn neighbour may have been on disk once: then one step more may have been granted. */
+static void base_fill(const struct restore *x, const struct weir_shm_limit_row *row, uint32_t word,
+                      const struct weir_journal_limit *l)
+{
+    struct weir_shm_memory *m = &x->region->memory[word];
+    uint32_t more = x->view->other_torn ? row->ceiling_step : 0;
+    uint64_t jitter_ns = x->t->provider[row->provider].jitter_ns;
+    for (uint32_t e = 0; e < WEIR_MEMORY_WINDOWS; e++) {
+        uint64_t units = l->units[e] != 0 ? (uint64_t)l->units[e] + more : 0;
+        m->base_window[e] = 0;
+        m->base_units[e] = 0;
+        if (l->window[e] % WEIR_MEMORY_WINDOWS == e) {
+            m->base_window[e] = l->window[e];
+            m->base_units[e] = (uint32_t)weir_min_u64(units, row->quota);
+        }
+    }
+    uint64_t floating = l->floating != 0 ? (uint64_t)l->floating + more : 0;
+    m->base_floating = (uint32_t)weir_min_u64(floating, row->quota);
+    m->base_at_ns = x->now_ns;
+    /* Of a calendar the row has the shortest window: months and days with a change of the clock differ by less than a quarter. */
+    uint64_t longest_ns = row->window_ns + (row->calendar_cnt != 0 ? row->window_ns / 4 : 0);
+    m->base_until_ns = x->now_ns + 2 * (longest_ns + jitter_ns);
+}
+
+static void restore_one(const struct weir_shm_limit_row *row, uint32_t limit, uint32_t word,
+                        void *arg)
+{
+    const struct restore *x = arg;
+    const struct region *region = x->region;
+    struct weir_server_clock clock = memory_clock(region, row->provider);
+    struct weir_journal_limit names = {.quota = row->quota};
+    (void)limit;
+    if (x->keep_words && clock.state == WEIR_CLOCK_KNOWN) {
+        return;
+    }
+    names_fill(&names, x->t, row, word);
+    const struct weir_journal_limit *l = limit_find(x->view, names.identity);
+    bool clean = (x->view->header->flags & WEIR_JOURNAL_CLEAN) != 0;
+    if (l == NULL && clean) {
+        return; /* new in the configuration */
+    }
+    if (l == NULL || l->shape != names.shape) {
+        const struct weir_limit_place at = {row, &region->word[word],
+                                            weir_limit_cells(region->cell, row, word)};
+        weir_limit_spend(&at, &clock, x->now_ns);
+        return;
+    }
+    memset(&region->word[word], 0, sizeof region->word[word]); /* nobody else has this memory yet */
+    memset(&region->own_word[word], 0, sizeof region->own_word[word]);
+    base_fill(x, row, word, l);
+    if (clock.state == WEIR_CLOCK_KNOWN) {
+        memory_resolve(region, row, word, &clock, x->now_ns);
+    }
+}
+
+/* Clock and pause of a provider, by name. */
+static void provider_restore(const struct restore *x, uint32_t provider,
+                             const struct weir_journal_provider *p, bool same_boot)
+{
+    struct weir_shm_provider *to = &x->region->provider[provider];
+    bool usable = p->clock.state == WEIR_CLOCK_KNOWN && p->clock.sampled_at_ns <= x->now_ns &&
+                  p->clock.drift_ppb < WEIR_NS_PER_S;
+    if (same_boot && usable) {
+        uint64_t value[WEIR_SERVER_CLOCK_WORDS];
+        memcpy(value, &p->clock, sizeof value); /* its error has grown with its age */
+        weir_latch_write(&to->clock_seq, to->clock, value, WEIR_SERVER_CLOCK_WORDS);
+    }
+    /* A clock that was set back in the meantime must not make a pause longer or shorter than it was when written. */
+    uint64_t utc_ns = weir_max_u64(weir_clock_realtime_ns(), x->view->header->utc_ns);
+    if (same_boot) {
+        to->pause = p->pause; /* nobody else has this memory yet */
+    } else if (p->pause_until_utc_ns > utc_ns) {
+        to->pause = weir_pause_make(x->now_ns + (p->pause_until_utc_ns - utc_ns),
+                                    weir_pause_cause(p->pause), weir_pause_generation(p->pause));
+    }
+}
+
+static void providers_restore(const struct restore *x, bool same_boot)
+{
+    const struct weir_journal_record *r = NULL;
+    while ((r = weir_journal_next(x->view->header, r)) != NULL) {
+        const struct weir_journal_provider *p = (const void *)r;
+        for (uint32_t i = 0; r->kind == WEIR_JOURNAL_PROVIDER && i < x->t->provider_cnt; i++) {
+            if (strcmp(p->provider, x->t->provider[i].name) == 0) {
+                provider_restore(x, i, p, same_boot);
+            }
+        }
+    }
+}
+
+void memory_restore(const struct region *region, const struct weir_tables *t,
+                    const struct weir_journal_view *view, const char *boot_id, bool keep_words)
+{
+    struct restore x = {.region = region,
+                        .t = t,
+                        .view = view,
+                        .now_ns = weir_clock_monotonic_ns(),
+                        .keep_words = keep_words};
+    if (!keep_words) {
+        providers_restore(&x, strcmp(view->header->boot_id, boot_id) == 0);
+    }
+    memory_each(t, restore_one, &x);
+}
