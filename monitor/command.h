@@ -83,6 +83,13 @@ int ctl_main(int argc, char *argv[]);
 int replay_main(int argc, char *argv[]);
 int inspect_main(int argc, char *argv[]);
 
+/* Say what the journal in `path` remembers. Returns the exit code: 0 sound, 4 none there, 5 not to be trusted. */
+int journal_print(const char *path);
+
+/* The same for a slot that was found sound. */
+struct weir_journal_view;
+void journal_dump(FILE *out, const struct weir_journal_view *view);
+
 /* Print a section of a board, or its header where `section` is NULL. */
 void inspect_dump(FILE *out, const struct image *image, const struct image_section *section);
 

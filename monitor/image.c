@@ -40,6 +40,7 @@ const struct image_section image_sections[] = {
     {WEIR_SECTION_TRIAL_LIMIT, "weir_shm_trial_limit", sizeof(struct weir_shm_trial_limit),
      WEIR_LIMITS_MAX, false},
     {WEIR_SECTION_PACE, "weir_shm_pace", sizeof(struct weir_shm_pace), 0, false},
+    {WEIR_SECTION_JOURNAL, "weir_shm_journal", sizeof(struct weir_shm_journal), 1, false},
 };
 const size_t image_section_cnt = WEIR_ARRAY_CNT(image_sections);
 

@@ -39,6 +39,14 @@ static void processes_check(const struct image *image, struct findings *f)
     past_check(image, f, "worker.heartbeat_ns", h.worker.heartbeat_ns);
     past_check(image, f, "worker.started_ns", h.worker.started_ns);
     past_check(image, f, "worker.limit_view_ns", h.worker.limit_view_ns);
+    struct weir_shm_journal j;
+    if (image_get(image, WEIR_SECTION_JOURNAL, 0, &j, sizeof j)) {
+        past_check(image, f, "journal.written_at_ns", j.written_at_ns);
+        if (j.state > WEIR_JOURNAL_STATE_FAILING) {
+            finding_add(f, "journal.state = %u (allowed 0..%u)", j.state,
+                        WEIR_JOURNAL_STATE_FAILING);
+        }
+    }
     if (h.gate.lease_until_ns > image->now_ns &&
         h.gate.lease_until_ns - image->now_ns > LEASE_MAX_NS) {
         finding_add(

@@ -236,11 +236,13 @@ static int save(const struct options *options, const char *path)
 
 static const char inspect_help[] =
     "usage: weir inspect --layout\n"
+    "       weir inspect --journal FILE\n"
     "       weir inspect --check | --dump SECTION | --save FILE [options]\n"
     "\n"
     "Look at shared memory itself.\n"
     "\n"
     "  --layout             every shared field: TYPE FIELD OFFSET BYTES; needs no broker\n"
+    "  --journal FILE       what a broker's journal remembers; needs no broker\n"
     "  --check              check header, sections, tables and the range of every value\n"
     "  --dump SECTION       the fields of a section of the board; 'header' lists the sections\n"
     "  --save FILE          copy the board to a new file\n"
@@ -249,21 +251,20 @@ static const char inspect_help[] =
     "  --domain NAME        the domain whose socket is used (default: 'default')\n"
     "  --runtime-dir DIR    where sockets lie (default: $WEIR_RUNTIME_DIR, /run/weir)\n"
     "\n"
-    "exit: 0 in order, 1 usage, 3 broker dead, 4 no broker, 5 corrupt, 6 permission\n";
+    "exit: 0 in order, 1 usage, 3 broker dead, 4 no broker or journal, 5 corrupt, 6 permission\n";
 
 int inspect_main(int argc, char *argv[])
 {
-    static const struct option longs[] = {{"layout", no_argument, NULL, 'l'},
-                                          {"check", no_argument, NULL, 'c'},
-                                          {"dump", required_argument, NULL, 'd'},
-                                          {"save", required_argument, NULL, 's'},
-                                          COMMON_LONG};
+    static const struct option longs[] = {
+        {"layout", no_argument, NULL, 'l'},        {"check", no_argument, NULL, 'c'},
+        {"dump", required_argument, NULL, 'd'},    {"save", required_argument, NULL, 's'},
+        {"journal", required_argument, NULL, 'j'}, COMMON_LONG};
     struct options options = {.command = "inspect"};
     int what = 0;
     int chosen = 0;
     const char *value = NULL;
     for (int c; (c = getopt_long(argc, argv, ":" COMMON_SHORT, longs, NULL)) != -1;) {
-        if (c == 'l' || c == 'c' || c == 'd' || c == 's') {
+        if (c == 'l' || c == 'c' || c == 'd' || c == 's' || c == 'j') {
             what = c;
             value = optarg;
             chosen++;
@@ -275,11 +276,13 @@ int inspect_main(int argc, char *argv[])
         }
     }
     if (optind < argc || chosen != 1) {
-        complain("inspect: name one of --layout, --check, --dump SECTION, --save FILE: see weir "
+        complain("inspect: name one of --layout, --journal FILE, --check, --dump SECTION, --save "
+                 "FILE: see weir "
                  "inspect --help");
         return EXIT_USAGE;
     }
     return what == 'l'   ? layout_print()
+           : what == 'j' ? journal_print(value)
            : what == 'c' ? check_print(&options)
            : what == 'd' ? dump_print(&options, value)
                          : save(&options, value);

@@ -4,6 +4,7 @@
 
 #include "print.h"
 #include "weir_error.h"
+#include "weir_journal.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -70,6 +71,32 @@ static void processes_text(FILE *out, const struct image *image, const struct im
     } else {
         (void)fprintf(out, "  lease       ended %s ago: nothing is granted\n",
                       print_duration(a, since(image, h->gate.lease_until_ns)));
+    }
+}
+
+/* The journal: nothing to say where the board has none. */
+static void journal_text(FILE *out, const struct image *image)
+{
+    char a[DURATION_BYTES], b[DURATION_BYTES];
+    struct weir_shm_journal j;
+    if (!image_get(image, WEIR_SECTION_JOURNAL, 0, &j, sizeof j)) {
+        return;
+    }
+    if (j.state == WEIR_JOURNAL_STATE_NONE) {
+        (void)fprintf(out, "  journal     none: a reboot forgets what was used\n");
+        return;
+    }
+    (void)fprintf(out, "  journal     %s, on disk %s ago, longest write %s, %" PRIu64 " failed",
+                  j.state == WEIR_JOURNAL_STATE_WORKS ? "works" : "FAILING: long windows stop",
+                  print_duration(a, since(image, j.written_at_ns)),
+                  print_duration(b, j.sync_max_ns), j.failures);
+    if (j.failures > 0) {
+        (void)fprintf(out, ", the last by errno %d", j.error);
+    }
+    (void)fprintf(out, "\n");
+    if (j.found != WEIR_JOURNAL_SOUND) {
+        (void)fprintf(out, "              refused at the start as %s: %s\n",
+                      weir_journal_verdict_name(j.found), weir_journal_verdict_text(j.found));
     }
 }
 
@@ -332,6 +359,7 @@ void stat_text(FILE *out, const struct image *image, const struct image *before,
     (void)fprintf(out, "broker %s: %s\n", PRINT_TEXT(name, image->view.header->name),
                   state_text(&health));
     processes_text(out, image, &health);
+    journal_text(out, image);
     work_text(out, image, before, &health);
     holds_text(out, image);
     if (image->tables.word != 0) {

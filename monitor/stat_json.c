@@ -4,6 +4,7 @@
 
 #include "print.h"
 #include "weir_error.h"
+#include "weir_journal.h"
 
 static uint64_t since(const struct image *image, uint64_t then_ns)
 {
@@ -42,6 +43,28 @@ static json_t *worker_json(const struct image *image, const struct image_health 
     (void)json_object_set_new(o, "client_reaped", json_u64(w->client_reaped));
     (void)json_object_set_new(o, "slot_reaped", json_u64(w->slot_reaped));
     (void)json_object_set_new(o, "permit_reports", json_u64(w->permit_reports));
+    return o;
+}
+
+static json_t *journal_json(const struct image *image)
+{
+    static const char *const states[] = {"none", "works", "failing"};
+    struct weir_shm_journal j;
+    if (!image_get(image, WEIR_SECTION_JOURNAL, 0, &j, sizeof j)) {
+        return json_null();
+    }
+    json_t *o = json_object();
+    (void)json_object_set_new(
+        o, "state", json_string(j.state < WEIR_ARRAY_CNT(states) ? states[j.state] : "?"));
+    (void)json_object_set_new(o, "found", json_string(weir_journal_verdict_name(j.found)));
+    (void)json_object_set_new(o, "found_clean", json_boolean(j.found_clean != 0));
+    (void)json_object_set_new(o, "sequence", json_u64(j.sequence));
+    (void)json_object_set_new(o, "generation", json_u64(j.generation));
+    (void)json_object_set_new(o, "written_age_ns", json_u64(since(image, j.written_at_ns)));
+    (void)json_object_set_new(o, "writes", json_u64(j.writes));
+    (void)json_object_set_new(o, "failures", json_u64(j.failures));
+    (void)json_object_set_new(o, "errno", json_integer(j.error));
+    (void)json_object_set_new(o, "sync_max_ns", json_u64(j.sync_max_ns));
     return o;
 }
 
@@ -221,6 +244,7 @@ json_t *stat_json(const struct image *image, const struct image *before,
     (void)json_object_set_new(o, "supervisor", supervisor_json(image, &health));
     (void)json_object_set_new(o, "worker", worker_json(image, &health));
     (void)json_object_set_new(o, "paused", paused_json(image));
+    (void)json_object_set_new(o, "journal", journal_json(image));
     json_t *endpoints = json_array();
     for (uint32_t e = 0; e < image->tables.endpoint_cnt; e++) {
         (void)json_array_append_new(endpoints, endpoint_json(image, e));
