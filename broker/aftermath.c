@@ -369,14 +369,16 @@ static void restore(const struct region *region, const struct weir_tables *t, st
     if (!f->unclean && f->state.cnt > 0) {
         facts_each(region, t, fact_restore, &f->state);
         if (f->view.header != NULL) {
-            memory_restore(region, t, &f->view, j->boot_id, true);
+            memory_restore(region, t, &f->view, j->boot_id, true, weir_clock_monotonic_ns(),
+                           weir_clock_realtime_ns());
         }
         *found = AFTERMATH_RESTORED;
         return;
     }
     lease_wait(f, j);
     if (f->view.header != NULL) {
-        memory_restore(region, t, &f->view, j->boot_id, false);
+        memory_restore(region, t, &f->view, j->boot_id, false, weir_clock_monotonic_ns(),
+                       weir_clock_realtime_ns());
         facts_each(region, t, fact_spend_short, (void *)(uintptr_t)t);
         *found = AFTERMATH_JOURNAL;
     } else if (f->unclean || f->had_state || (f->verdict != WEIR_JOURNAL_OFF && !fresh)) {

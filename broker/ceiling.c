@@ -138,7 +138,9 @@ static void raise_plan(struct worker *w, struct memory_raise *raise)
     uint64_t budget = budget_of(m, row, clock);
     uint32_t want = wanted(r, row, raise->word);
     window_plan(r, row, raise, span.first, want, &budget);
-    bool late = span.left_ns < row->window_ns / 2 + clock->jitter_ns + 2 * error_ns;
+    /* Without a clock every ceiling counts wherever it may: none is given ahead of its window. */
+    bool late = clock->state == WEIR_CLOCK_KNOWN &&
+                span.left_ns < row->window_ns / 2 + clock->jitter_ns + 2 * error_ns;
     if (span.windows == 2 || late) {
         window_plan(r, row, raise, span.first + 1, span.windows == 2 ? want : 0, &budget);
     }

@@ -295,6 +295,8 @@ struct restore {
     const struct weir_tables *t;
     const struct weir_journal_view *view;
     uint64_t now_ns;
+    uint64_t
+        utc_ns; /* never before the journal was written: a clock that was set back makes no pause longer */
     bool keep_words;
 };
 
@@ -378,12 +380,10 @@ static void provider_restore(const struct restore *x, uint32_t provider,
         memcpy(value, &p->clock, sizeof value); /* its error has grown with its age */
         weir_latch_write(&to->clock_seq, to->clock, value, WEIR_SERVER_CLOCK_WORDS);
     }
-    /* A clock that was set back in the meantime must not make a pause longer or shorter than it was when written. */
-    uint64_t utc_ns = weir_max_u64(weir_clock_realtime_ns(), x->view->header->utc_ns);
     if (same_boot) {
         to->pause = p->pause; /* nobody else has this memory yet */
-    } else if (p->pause_until_utc_ns > utc_ns) {
-        to->pause = weir_pause_make(x->now_ns + (p->pause_until_utc_ns - utc_ns),
+    } else if (p->pause_until_utc_ns > x->utc_ns) {
+        to->pause = weir_pause_make(x->now_ns + (p->pause_until_utc_ns - x->utc_ns),
                                     weir_pause_cause(p->pause), weir_pause_generation(p->pause));
     }
 }
@@ -402,12 +402,14 @@ static void providers_restore(const struct restore *x, bool same_boot)
 }
 
 void memory_restore(const struct region *region, const struct weir_tables *t,
-                    const struct weir_journal_view *view, const char *boot_id, bool keep_words)
+                    const struct weir_journal_view *view, const char *boot_id, bool keep_words,
+                    uint64_t now_ns, uint64_t utc_ns)
 {
     struct restore x = {.region = region,
                         .t = t,
                         .view = view,
-                        .now_ns = weir_clock_monotonic_ns(),
+                        .now_ns = now_ns,
+                        .utc_ns = weir_max_u64(utc_ns, view->header->utc_ns),
                         .keep_words = keep_words};
     if (!keep_words) {
         providers_restore(&x, strcmp(view->header->boot_id, boot_id) == 0);

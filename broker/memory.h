@@ -69,9 +69,10 @@ void memory_exact(const struct region *region, const struct weir_tables *t);
 /*
  * Take over what a sound journal says: clocks (same boot only), pauses, and the base of each long word that it names; resolves where the clock is known.
  * `keep_words`: a clean stop of this boot has restored words and clocks already; only words whose clock is unknown take their base from here. A long
- * limit that the journal does not name is counted as spent, unless its writer stopped cleanly. Caller: the supervisor.
+ * limit that the journal does not name is counted as spent, unless its writer stopped cleanly. `utc_ns` only moves pauses. Caller: the supervisor.
  */
 void memory_restore(const struct region *region, const struct weir_tables *t,
-                    const struct weir_journal_view *view, const char *boot_id, bool keep_words);
+                    const struct weir_journal_view *view, const char *boot_id, bool keep_words,
+                    uint64_t now_ns, uint64_t utc_ns);
 
 #endif

@@ -22,9 +22,10 @@ struct fixture_limit {
     uint32_t headroom_ppm[WEIR_PRIORITY_CNT]; /* what each class keeps from those below it */
     uint32_t dearest;                         /* of critical calls; 0 = 1 */
     uint32_t scopes;                          /* instrument values; 0 = 1 */
-    uint32_t form;    /* of a sliding window: enum weir_limit_form; 0 = cells */
-    uint64_t rest_ns; /* concurrency */
-    uint64_t step_ns; /* token_bucket: the server decays in steps */
+    uint32_t form;         /* of a sliding window: enum weir_limit_form; 0 = cells */
+    uint64_t rest_ns;      /* concurrency */
+    uint64_t step_ns;      /* token_bucket: the server decays in steps */
+    uint32_t ceiling_step; /* 0: no journal */
 };
 
 struct fixture_route {
