@@ -164,7 +164,7 @@ void ceiling_turn(struct worker *w)
         }
         return;
     }
-    c->look_at_ns = w->now_ns + LOOK_NS;
+    c->look_at_ns = w->now_ns + LOOK_NS * (1 + c->cnt / 64); /* a look costs by the word */
     bool any = false;
     for (uint32_t i = 0; i < c->cnt; i++) {
         raise_plan(w, &c->raise[i]);

@@ -157,10 +157,16 @@ static void limit_compose(const struct weir_shm_limit_row *row, uint32_t limit, 
         }
     }
     struct weir_server_clock clock = memory_clock(c->region, row->provider);
+    uint32_t first = window_first(row, &clock, c->now_ns);
     if (clock.state != WEIR_CLOCK_KNOWN) {
-        units_float(l, m, window_first(row, &clock, c->now_ns), row->quota);
-    } else {
-        l->floating = memory_base_most(m, row->quota); /* resolved long ago: 0 */
+        units_float(l, m, first, row->quota);
+        return;
+    }
+    l->floating = memory_base_most(m, row->quota); /* resolved long ago: 0 */
+    for (uint32_t e = 0; e < WEIR_MEMORY_WINDOWS; e++) {
+        if (weir_window_diff(l->window[e], first) < 0) {
+            l->units[e] = 0; /* the exchange is past it for sure */
+        }
     }
 }
 
@@ -320,8 +326,10 @@ static void base_fill(const struct restore *x, const struct weir_shm_limit_row *
     struct weir_shm_memory *m = &x->region->memory[word];
     uint32_t more = x->view->other_torn ? row->ceiling_step : 0;
     uint64_t jitter_ns = x->t->provider[row->provider].jitter_ns;
+    uint64_t named = 0;
     for (uint32_t e = 0; e < WEIR_MEMORY_WINDOWS; e++) {
         uint64_t units = l->units[e] != 0 ? (uint64_t)l->units[e] + more : 0;
+        named += units != 0;
         m->base_window[e] = 0;
         m->base_units[e] = 0;
         if (l->window[e] % WEIR_MEMORY_WINDOWS == e) {
@@ -334,7 +342,8 @@ static void base_fill(const struct restore *x, const struct weir_shm_limit_row *
     m->base_at_ns = x->now_ns;
     /* Of a calendar the row has the shortest window: months and days with a change of the clock differ by less than a quarter. */
     uint64_t longest_ns = row->window_ns + (row->calendar_cnt != 0 ? row->window_ns / 4 : 0);
-    m->base_until_ns = x->now_ns + 2 * (longest_ns + jitter_ns);
+    /* One window may have begun just now; a second one was charged ahead of it, if at all. */
+    m->base_until_ns = x->now_ns + (named > 1 ? 2 : 1) * longest_ns + 2 * jitter_ns;
 }
 
 static void restore_one(const struct weir_shm_limit_row *row, uint32_t limit, uint32_t word,

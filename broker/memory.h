@@ -11,7 +11,7 @@
  *
  * Until the clock is known the base waits. Let c be the most that one window of the base holds, with the floating units. Ceilings are then raised by at
  * most N - c in all, so whichever window the exchange is in, it counts at most c + (N - c) = N. The base ends when no window that
- * it may count in can be current any more: two windows and two jitters after it.
+ * it may count in can be current any more: one window after it, or two where a second one had units, and two jitters.
  *
  * Condition: the exchange's clock is not stepped backwards or forwards between the last write and the first sample after the restore.
  */

@@ -317,6 +317,9 @@ static void disk_fails(struct rig *r)
                               weir_now_ns(w) + 5 * WEIR_NS_PER_S, &p);
     CHECK_INT(r, rc, 0);
     CHECK_INT(r, rig_process(r, "weird-worker"), worker);
+    for (int i = 0; i < 200 && !rig_log_has(r, "journal_written_again"); i++) {
+        rig_sleep_ms(10); /* the board says it before the log */
+    }
     CHECK(r, rig_log_has(r, "journal_written_again"), "said when it works again");
     CHECK(r, used(w) > before, "counted");
     /* Another broker on the same journal, with sockets elsewhere. */

@@ -19,7 +19,7 @@ MUTANTS = [
     ("nothing floats", "broker/memory.c", "l->floating = (uint32_t)weir_min_u64(floating, quota);", "l->floating = 0;"),
     ("what floats is not counted", "broker/memory.c", "units += m->base_floating;", "units += 0;"),
     ("named windows are not counted", "broker/memory.c", "m->base_window[e] == k ? m->base_units[e] : 0;", "0;"),
-    ("the base ends at once", "broker/memory.c", "x->now_ns + 2 * (longest_ns + jitter_ns);", "x->now_ns + 1;"),
+    ("the base ends at once", "broker/memory.c", "x->now_ns + (named > 1 ? 2 : 1) * longest_ns + 2 * jitter_ns;", "x->now_ns + 1;"),
     ("the base is lost by the next write", "broker/memory.c", "m->base_until_ns != 0 ? m->base_units[e] : 0;", "0;"),
     ("a permit asks for no ceiling", "shm/weir_limit.h", "> weir_window_ceiling(p->foreign, k)", "> row->quota + weir_window_ceiling(p->foreign, k)"),
 ]
