@@ -200,14 +200,7 @@ static uint32_t ceiling_step(const struct weir_config *config, const struct weir
         strcmp(config->broker.state_dir, "none") == 0) {
         return 0;
     }
-    uint64_t step = (l->quota_units + 199) / 200;
-    for (size_t r = 0; r < p->route_cnt; r++) {
-        for (size_t c = 0; c < p->route[r].cost_cnt; c++) {
-            if (p->route[r].cost[c].limit_idx == index) {
-                step = weir_max_u64(step, p->route[r].cost[c].units);
-            }
-        }
-    }
+    uint64_t step = weir_max_u64((l->quota_units + 199) / 200, dearest_any(p, index));
     return (uint32_t)weir_min_u64(step, l->quota_units);
 }
 

@@ -28,8 +28,7 @@ enum weir_limit_verdict {
     WEIR_LIMIT_AGAIN = 2,   /* the word is ahead of our clock reading: read the clock again */
     WEIR_LIMIT_DAMAGED = 3, /* outside the legal range, however often the clock was read */
     WEIR_LIMIT_NEVER = 4,   /* the cost is above what this class may ever take */
-    WEIR_LIMIT_JOURNAL =
-        5, /* the journal on disk does not cover it yet: the worker has to write first */
+    WEIR_LIMIT_JOURNAL = 5, /* the journal on disk does not cover it yet */
 };
 
 /*
