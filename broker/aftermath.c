@@ -22,6 +22,7 @@ struct state_header {
     uint64_t magic;
     uint64_t layout_hash;
     uint64_t checksum; /* XXH3-64 of the records */
+    uint64_t broker_id;
     uint32_t cnt;
     uint32_t reserved;
     char boot_id[40];
@@ -246,7 +247,7 @@ static bool write_all(int fd, const void *at, size_t bytes)
     return true;
 }
 
-static int state_write(const char *dir, const struct record_list *list)
+static int state_write(const char *dir, const struct record_list *list, uint64_t broker_id)
 {
     char path[PATH_MAX];
     char temp[PATH_MAX];
@@ -254,6 +255,7 @@ static int state_write(const char *dir, const struct record_list *list)
     path_in(temp, dir, "state.new");
     struct state_header h = {.magic = STATE_MAGIC,
                              .layout_hash = weir_layout_hash(),
+                             .broker_id = broker_id,
                              .checksum =
                                  XXH3_64bits(list->record, list->cnt * sizeof *list->record),
                              .cnt = list->cnt};
@@ -269,7 +271,7 @@ static int state_write(const char *dir, const struct record_list *list)
 }
 
 /* Read the state and take it away, so that it is used once. Returns a list to be freed; cnt 0 if there is none that fits. */
-static struct record_list state_take(const char *dir)
+static struct record_list state_take(const char *dir, uint64_t *broker_id)
 {
     struct record_list list = {0};
     char path[PATH_MAX];
@@ -290,6 +292,7 @@ static struct record_list state_take(const char *dir)
         if (list.record != NULL && read(fd, list.record, bytes) == (ssize_t)bytes &&
             XXH3_64bits(list.record, bytes) == h.checksum) {
             list.cnt = h.cnt;
+            *broker_id = h.broker_id;
         }
     }
     (void)close(fd);
@@ -300,62 +303,68 @@ static struct record_list state_take(const char *dir)
 struct found {
     bool unclean;                  /* `running` is there */
     bool had_state;                /* so was a state, sound or not */
-    uint64_t generation;           /* of the journal of whoever ran last in this boot; 0: unknown */
+    uint64_t broker_id;            /* of whoever died here last in this boot; 0: unknown */
     struct record_list state;      /* of a clean stop in this boot; cnt 0: none */
+    uint64_t state_broker_id;      /* whose stop that was */
     struct weir_journal_view view; /* header NULL: no sound journal */
     enum weir_journal_verdict verdict;
 };
 
-/* `running` of this boot bears the generation of its journal; "" where none was kept. */
-static bool running_read(const char *dir, const char *boot_id, uint64_t *generation)
+/* `running` of this boot bears the id of its broker, which its journal bears too. */
+static bool running_read(const char *dir, const char *boot_id, uint64_t *broker_id)
 {
     char path[PATH_MAX];
     char text[128] = "";
     char boot[64] = "";
-    unsigned long long g = 0;
+    unsigned long long id = 0;
     path_in(path, dir, "running");
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    *generation = 0;
+    *broker_id = 0;
     if (fd < 0) {
         return errno != ENOENT;
     }
     (void)!read(fd, text, sizeof text - 1);
     (void)close(fd);
-    if (sscanf(text, "%llu %63s", &g, boot) == 2 && strcmp(boot, boot_id) == 0) {
-        *generation = g;
+    if (sscanf(text, "%llx %63s", &id, boot) == 2 && strcmp(boot, boot_id) == 0) {
+        *broker_id = id;
     }
     return true;
 }
 
-static int running_write(const char *dir, const struct journal *j, char *text, size_t text_bytes)
+static int running_write(const char *dir, const struct region *region, char *text,
+                         size_t text_bytes)
 {
     char path[PATH_MAX];
     char line[128];
     path_in(path, dir, "running");
-    int n = snprintf(line, sizeof line, "%llu %s\n",
-                     (unsigned long long)(j->fd >= 0 ? j->generation : 0), j->boot_id);
+    int n = snprintf(line, sizeof line, "%llx %s\n", (unsigned long long)region->broker_id,
+                     region->journal->boot_id);
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd >= 0 && write_all(fd, line, (size_t)n)) {
-        (void)close(fd);
-        return 0;
+    bool ok = fd >= 0 && write_all(fd, line, (size_t)n);
+    if (!ok) {
+        (void)snprintf(text, text_bytes,
+                       "cannot write: path=%.300s: %s: make the directory writable for this user",
+                       path, strerror(errno));
     }
-    (void)snprintf(text, text_bytes,
-                   "cannot write: path=%.300s: %s: make the directory writable for this user", path,
-                   strerror(errno));
     if (fd >= 0) {
         (void)close(fd);
     }
-    return -1;
+    return ok ? 0 : -1;
 }
 
-/* Whoever still holds the permits segment of the broker before may use it until its lease ends. After a reboot nobody does. */
+/*
+ * Whoever still holds the permits segment of the broker before may use it until its lease ends. After a reboot nobody does; where a journal says nothing,
+ * it may have been just now.
+ */
 static void lease_wait(const struct found *f, const struct journal *j)
 {
     const struct timespec lease = {.tv_sec = (time_t)(LEASE_NS / WEIR_NS_PER_S)};
     const struct weir_journal_header *h = f->view.header;
     bool died = h != NULL && strcmp(h->boot_id, j->boot_id) == 0 &&
                 (h->flags & WEIR_JOURNAL_CLEAN) == 0 && f->state.cnt == 0;
-    if (f->unclean || died) {
+    bool unknown = f->verdict == WEIR_JOURNAL_TORN || f->verdict == WEIR_JOURNAL_UNREADABLE ||
+                   f->verdict == WEIR_JOURNAL_NEWER || f->verdict == WEIR_JOURNAL_STALE;
+    if (f->unclean || died || unknown) {
         (void)nanosleep(&lease, NULL);
     }
 }
@@ -387,16 +396,29 @@ static void restore(const struct region *region, const struct weir_tables *t, st
     }
 }
 
+/*
+ * A state and a journal of two brokers: one of them ran without the other's memory (another runtime directory, or no journal), and nobody knows which
+ * came last. Neither is believed.
+ */
+static void pair_check(struct found *f)
+{
+    if (f->state.cnt > 0 && f->verdict == WEIR_JOURNAL_SOUND &&
+        f->view.header->broker_id != f->state_broker_id) {
+        f->verdict = WEIR_JOURNAL_STALE;
+        f->state.cnt = 0;
+    }
+}
+
 /* The journal that was found goes on the board, and its numbers go on. */
 static void journal_go_on(struct region *region, struct found *f)
 {
     struct journal *j = region->journal;
     const struct weir_journal_header *h = f->view.header; /* sound, whoever's it is */
     region->journal_board->found = f->verdict;
-    j->generation = f->generation + 1;
+    j->generation = 1;
     if (h != NULL) {
         region->own->journal_sequence = h->sequence;
-        j->generation = weir_max_u64(h->generation, f->generation) + 1;
+        j->generation = h->generation + 1;
         region->journal_board->found_clean = (h->flags & WEIR_JOURNAL_CLEAN) != 0;
     }
     if (f->verdict != WEIR_JOURNAL_SOUND) {
@@ -416,8 +438,8 @@ int aftermath_enter(const char *dir, struct region *region, bool fresh, enum aft
         (void)snprintf(text, text_bytes, "cannot read back the tables just written: report this");
         return -1;
     }
-    f.unclean = running_read(dir, j->boot_id, &f.generation);
-    f.verdict = journal_read(j, f.generation, &f.view);
+    f.unclean = running_read(dir, j->boot_id, &f.broker_id);
+    f.verdict = journal_read(j, f.broker_id, &f.view);
     if (fresh && (f.unclean || access(state, F_OK) == 0 ||
                   (f.verdict != WEIR_JOURNAL_ABSENT && f.verdict != WEIR_JOURNAL_OFF))) {
         (void)snprintf(text, text_bytes,
@@ -429,7 +451,8 @@ int aftermath_enter(const char *dir, struct region *region, bool fresh, enum aft
         return -1;
     }
     f.had_state = access(state, F_OK) == 0;
-    f.state = state_take(dir);
+    f.state = state_take(dir, &f.state_broker_id);
+    pair_check(&f);
     journal_go_on(region, &f);
     restore(region, &view.tables, &f, fresh, found);
     free(f.state.record);
@@ -438,7 +461,7 @@ int aftermath_enter(const char *dir, struct region *region, bool fresh, enum aft
     if (journal_create(j, region, f.verdict, text, text_bytes) != 0) {
         return -1;
     }
-    return running_write(dir, j, text, text_bytes);
+    return running_write(dir, region, text, text_bytes);
 }
 
 int aftermath_leave(const char *dir, struct region *region)
@@ -455,7 +478,7 @@ int aftermath_leave(const char *dir, struct region *region)
         return -1;
     }
     facts_each(region, &view.tables, fact_save, &list);
-    int rc = state_write(dir, &list);
+    int rc = state_write(dir, &list, region->broker_id);
     free(list.record);
     if (region->journal->fd >= 0) {
         memory_exact(region, &view.tables);

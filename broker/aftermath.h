@@ -4,7 +4,7 @@
  * RUNTIME_DIR/NAME/
  *   lock     held (flock) by the supervisor and, by inheritance, by its worker: a second broker of the name cannot start while either lives,
  *            so two generations of limits never grant side by side
- *   running  exists from start to clean stop; says the generation of its journal. Found at start, it means that the broker before died: wait one lease
+ *   running  exists from start to clean stop; bears the id of its broker. Found at start, it means that the broker before died: wait one lease
  *   state    written at a clean stop: the limit words, pauses and server clocks. Valid for the same boot only (times are CLOCK_MONOTONIC)
  *
  * Beside it, in a directory that outlives a reboot, is the journal (journal.h, memory.h). What counts, in this order:

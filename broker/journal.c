@@ -141,7 +141,7 @@ static bool read_all(int fd, void *at, size_t bytes)
     return true;
 }
 
-enum weir_journal_verdict journal_read(struct journal *j, uint64_t generation_min,
+enum weir_journal_verdict journal_read(struct journal *j, uint64_t broker_id,
                                        struct weir_journal_view *view)
 {
     char path[PATH_MAX];
@@ -167,7 +167,7 @@ enum weir_journal_verdict journal_read(struct journal *j, uint64_t generation_mi
     (void)close(fd);
     const struct weir_journal_owner owner = {.name = j->name,
                                              .host = j->host,
-                                             .generation_min = generation_min,
+                                             .broker_id = broker_id,
                                              .boot_id = j->boot_id,
                                              .utc_ns = weir_clock_realtime_ns()};
     return v == WEIR_JOURNAL_SOUND ? weir_journal_judge(view->header, &owner) : v;

@@ -46,10 +46,10 @@ int journal_open(struct journal *j, const char *state_dir, const char *name, cha
                  size_t text_bytes);
 
 /*
- * Read the file that is there and judge it. `generation_min` as in struct weir_journal_owner. Fills `*view` on SOUND; it leads into
+ * Read the file that is there and judge it. `broker_id` as in struct weir_journal_owner. Fills `*view` on SOUND; it leads into
  * j->copy. Caller: the supervisor, before journal_create.
  */
-enum weir_journal_verdict journal_read(struct journal *j, uint64_t generation_min,
+enum weir_journal_verdict journal_read(struct journal *j, uint64_t broker_id,
                                        struct weir_journal_view *view);
 void journal_forget(struct journal *j);
 

@@ -151,7 +151,8 @@ enum weir_journal_verdict weir_journal_judge(const struct weir_journal_header *h
     }
     bool old = !same_boot && owner->utc_ns > header->utc_ns &&
                owner->utc_ns - header->utc_ns > WEIR_JOURNAL_STALE_NS;
-    if (header->generation < owner->generation_min || old) {
+    bool other = owner->broker_id != 0 && header->broker_id != owner->broker_id;
+    if (other || old) {
         return WEIR_JOURNAL_STALE;
     }
     return WEIR_JOURNAL_SOUND;

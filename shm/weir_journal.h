@@ -110,9 +110,8 @@ struct weir_journal_view {
 /* Whom a journal must belong to. */
 struct weir_journal_owner {
     const char *name;
-    uint64_t host; /* 0: compare no host */
-    uint64_t
-        generation_min; /* a run of this boot is known to have used a journal of this generation; 0: none is known */
+    uint64_t host;      /* 0: compare no host */
+    uint64_t broker_id; /* of the one known to have run last in this boot; 0: none is */
     const char *boot_id;
     uint64_t utc_ns;
 };

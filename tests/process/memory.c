@@ -190,9 +190,9 @@ static void edit_host(struct weir_journal_header *h)
     h->host ^= 2;
 }
 
-static void edit_generation(struct weir_journal_header *h)
+static void edit_broker(struct weir_journal_header *h)
 {
-    h->generation--;
+    h->broker_id ^= 2;
 }
 
 /* ---------------------------------------------------------------------------------------------- cases */
@@ -358,9 +358,9 @@ static void refused(struct rig *r)
         const char *name;
         bool unclean;
     } cases[] = {
-        {edit_version, "newer", false},   {edit_name, "foreign_name", false},
-        {edit_torn, "torn", false},       {edit_host, "foreign_host", false},
-        {edit_generation, "stale", true},
+        {edit_version, "newer", false}, {edit_name, "foreign_name", false},
+        {edit_torn, "torn", false},     {edit_host, "foreign_host", false},
+        {edit_broker, "stale", true},   {edit_broker, "stale", false},
     };
     struct weir_permit p;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -372,7 +372,10 @@ static void refused(struct rig *r)
             kill_both(r);
         } else {
             CHECK_INT(r, rig_weird_stop(r, 5000), 0);
-            runtime_forget(r);
+            if (cases[i].edit !=
+                edit_broker) { /* else: the state of a clean stop, and a journal of another run */
+                runtime_forget(r);
+            }
         }
         journal_edit(r, cases[i].edit);
         struct weir *w = start_blind(r); /* nothing is left to ask the time with */
@@ -390,7 +393,7 @@ int main(int argc, char **argv)
     struct rig r;
     char sim[256];
     char window[16];
-    rig_open(&r, "memory", argc, argv, 85);
+    rig_open(&r, "memory", argc, argv, 150);
     (void)snprintf(state_dir, sizeof state_dir, "%s/var/lib", r.dir);
     (void)snprintf(journal_path, sizeof journal_path, "%s/rig/journal", state_dir);
     r.state_dir = state_dir;

@@ -16,12 +16,13 @@
 static unsigned char file[2 * SLOT_BYTES] __attribute__((aligned(128)));
 
 static const struct weir_journal_owner owner = {
-    .name = "prod", .host = 7, .generation_min = 3, .boot_id = "b1", .utc_ns = 1000};
+    .name = "prod", .host = 7, .broker_id = 3, .boot_id = "b1", .utc_ns = 1000};
 
 static uint64_t slot_make(unsigned char *slot, uint64_t sequence, uint32_t units)
 {
     const struct weir_journal_header facts = {.sequence = sequence,
                                               .generation = 3,
+                                              .broker_id = 3,
                                               .host = 7,
                                               .utc_ns = 900,
                                               .flags = WEIR_JOURNAL_CLEAN,
@@ -184,7 +185,7 @@ static void test_judge(void **state)
 {
     (void)state;
     struct weir_journal_header h = {
-        .generation = 3, .host = 7, .utc_ns = 900, .name = "prod", .boot_id = "b1"};
+        .broker_id = 3, .host = 7, .utc_ns = 900, .name = "prod", .boot_id = "b1"};
     struct weir_journal_owner o = owner;
     assert_int_equal(weir_journal_judge(&h, &o), WEIR_JOURNAL_SOUND);
     o.name = "test";
@@ -197,9 +198,9 @@ static void test_judge(void **state)
     assert_int_equal(weir_journal_judge(&h, &o), WEIR_JOURNAL_FOREIGN_HOST);
     o.host = 0;
     assert_int_equal(weir_journal_judge(&h, &o), WEIR_JOURNAL_SOUND);
-    o.generation_min = 4;
+    o.broker_id = 4;
     assert_int_equal(weir_journal_judge(&h, &o), WEIR_JOURNAL_STALE);
-    o.generation_min = 0;
+    o.broker_id = 0;
     o.utc_ns = 900 + WEIR_JOURNAL_STALE_NS;
     assert_int_equal(weir_journal_judge(&h, &o), WEIR_JOURNAL_SOUND);
     o.utc_ns++;
