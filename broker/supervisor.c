@@ -417,6 +417,11 @@ static int remember(struct supervisor *s, bool fresh, char *text, size_t text_by
     uint32_t verdict = s->region.journal_board->found;
     if (verdict == WEIR_JOURNAL_OFF) {
         log_warn("journal_off", "s:s", "meaning", weir_journal_verdict_text(verdict));
+    } else if (verdict == WEIR_JOURNAL_ABSENT) {
+        log_warn("journal_absent", "s:s, s:s, s:s", "why", weir_journal_verdict_text(verdict),
+                 "path", s->journal.dir, "next_step",
+                 "if nobody has used these limits: stop, remove this directory and the one of the "
+                 "sockets, start with --fresh");
     } else if (verdict != WEIR_JOURNAL_SOUND) {
         log_warn("journal_refused", "s:s, s:s, s:s", "reason", weir_journal_verdict_name(verdict),
                  "why", weir_journal_verdict_text(verdict), "path", s->journal.dir);

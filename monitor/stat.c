@@ -94,7 +94,9 @@ static void journal_text(FILE *out, const struct image *image)
         (void)fprintf(out, ", the last by errno %d", j.error);
     }
     (void)fprintf(out, "\n");
-    if (j.found != WEIR_JOURNAL_SOUND) {
+    if (j.found == WEIR_JOURNAL_ABSENT) {
+        (void)fprintf(out, "              there was none at the start\n");
+    } else if (j.found != WEIR_JOURNAL_SOUND) {
         (void)fprintf(out, "              refused at the start as %s: %s\n",
                       weir_journal_verdict_name(j.found), weir_journal_verdict_text(j.found));
     }

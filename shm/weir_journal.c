@@ -11,7 +11,7 @@ static_assert(sizeof(struct weir_journal_header) % 8 == 0 &&
 static_assert(sizeof(struct weir_journal_header) == 224 &&
                   sizeof(struct weir_journal_limit) == 160 &&
                   sizeof(struct weir_journal_provider) == 112,
-              "the format of version 1: a change needs a new version, or the end of a record");
+              "the format of version 1: another fact gets a kind of its own, a change a new version");
 
 uint64_t weir_journal_identity(const char *provider, const char *limit, uint32_t scope_kind,
                                const char *scope)

@@ -12,6 +12,8 @@
  * what it no longer knows is dropped. It holds, for up to four windows, the units that may have been charged there: ids of the exchange's
  * windows. `floating` units were charged while the exchange's clock was unknown: they may count in whatever window was current.
  *
+ * Another fact to remember gets a kind of its own: its writer in broker/memory.c, its reader beside providers_restore. Older versions skip it.
+ *
  * Pure: no I/O, no clock. Writers: weird's worker, its supervisor at start and at a clean stop. Readers: weird at its start, weir inspect.
  */
 #ifndef WEIR_JOURNAL_H
