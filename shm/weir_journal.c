@@ -8,10 +8,10 @@ static_assert(sizeof(struct weir_journal_header) % 8 == 0 &&
                   sizeof(struct weir_journal_limit) % 8 == 0 &&
                   sizeof(struct weir_journal_provider) % 8 == 0,
               "records stay aligned");
-static_assert(sizeof(struct weir_journal_header) == 224 &&
-                  sizeof(struct weir_journal_limit) == 160 &&
-                  sizeof(struct weir_journal_provider) == 112,
-              "the format of version 1: another fact gets a kind of its own, a change a new version");
+static_assert(
+    sizeof(struct weir_journal_header) == 224 && sizeof(struct weir_journal_limit) == 160 &&
+        sizeof(struct weir_journal_provider) == 112,
+    "the format of version 1: another fact gets a kind of its own, a change a new version");
 
 uint64_t weir_journal_identity(const char *provider, const char *limit, uint32_t scope_kind,
                                const char *scope)

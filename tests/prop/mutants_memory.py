@@ -40,7 +40,7 @@ def survived(root, cc, name, file, old, new):
         sources += [f"{tmp}/broker/{n}.c" for n in ("memory", "server_clock")] + [f"{tmp}/shm/weir_{n}.c" for n in SHM]
         subprocess.run([cc, "-std=gnu11", "-O1", "-w", "-D_GNU_SOURCE", "-fno-strict-aliasing", f"-I{tmp}", f"-I{tmp}/shm",
                         f"-I{root}/tests/support", *sources, "-lxxhash", "-o", exe], check=True)
-        run = subprocess.run([exe, "--seconds", "10"], capture_output=True, text=True, check=False)
+        run = subprocess.run([exe, "--seconds", "30"], capture_output=True, text=True, check=False)
         last = (run.stdout.strip().splitlines() or [f"status {run.returncode}"])[-1].split(": repeat")[0]
         print(f"{'caught  ' if run.returncode == 1 else 'SURVIVED'}  {name}: {last}", flush=True)
         return run.returncode != 1
