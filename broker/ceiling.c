@@ -18,6 +18,8 @@ struct ceilings {
     struct memory_raise *raise; /* one per long word, in the order of memory_each */
     uint32_t cnt;
     struct journal *journal;
+    uint64_t *
+        pause; /* [provider]: the board's word as last written; anything else where a write failed */
     unsigned char *image;
     uint32_t image_bytes;
     uint64_t look_at_ns;
@@ -51,7 +53,8 @@ bool ceiling_open(struct worker *w)
     c->journal = j;
     c->raise = calloc(memory_cnt(&w->shared.tables) + 1U, sizeof *c->raise);
     c->image = aligned_alloc(WEIR_LINE_BYTES, j->slot_bytes);
-    if (c->raise == NULL || c->image == NULL) {
+    c->pause = calloc(w->region->provider_cnt + 1U, sizeof *c->pause);
+    if (c->raise == NULL || c->image == NULL || c->pause == NULL) {
         return false;
     }
     memory_each(&w->shared.tables, raise_fill, c);
@@ -150,6 +153,18 @@ static void raise_plan(struct worker *w, struct memory_raise *raise)
     }
 }
 
+/* A pause that began or ended must outlive the host, too. */
+static bool pauses_changed(struct worker *w, struct ceilings *c)
+{
+    bool any = false;
+    for (uint32_t p = 0; p < w->region->provider_cnt; p++) {
+        uint64_t word = weir_load_acquire_u64(&w->region->provider[p].pause); /* pair:pause A */
+        any |= word != c->pause[p];
+        c->pause[p] = word;
+    }
+    return any;
+}
+
 void ceiling_turn(struct worker *w)
 {
     struct ceilings *c = w->ceilings;
@@ -165,7 +180,7 @@ void ceiling_turn(struct worker *w)
         return;
     }
     c->look_at_ns = w->now_ns + LOOK_NS * (1 + c->cnt / 64); /* a look costs by the word */
-    bool any = false;
+    bool any = pauses_changed(w, c);
     for (uint32_t i = 0; i < c->cnt; i++) {
         raise_plan(w, &c->raise[i]);
         any |= c->raise[i].cnt != 0;
@@ -219,6 +234,7 @@ static void failed(struct worker *w, struct ceilings *c, int error)
     weir_store_relaxed_u32((uint32_t *)&b->error, (uint32_t)error);
     board_add(&b->failures, 1);
     c->look_at_ns = w->now_ns + RETRY_NS;
+    memset(c->pause, 0xff, w->region->provider_cnt * sizeof *c->pause); /* write them again */
     if (c->failures++ == 0 || w->now_ns - c->said_at_ns >= SAY_NS) {
         c->said_at_ns = w->now_ns;
         log_error("journal_not_written", "s:s, s:s, s:s, s:s, s:I", "path", c->journal->dir,

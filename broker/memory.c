@@ -188,6 +188,29 @@ static void provider_compose(struct compose *c, uint32_t provider)
     }
 }
 
+/* Weir time as this machine's UTC; 0 stays 0. */
+static uint64_t as_utc(const struct compose *c, uint64_t at_ns)
+{
+    return at_ns != 0 ? at_ns - c->now_ns + c->utc_ns : 0;
+}
+
+static void backoff_compose(struct compose *c, uint32_t provider)
+{
+    const struct weir_shm_backoff *s = &c->region->backoff[provider];
+    struct weir_journal_backoff *b = weir_journal_add(&c->writer, WEIR_JOURNAL_BACKOFF, sizeof *b);
+    if (b == NULL) {
+        c->full = true;
+        return;
+    }
+    (void)snprintf(b->provider, sizeof b->provider, "%s", c->t->provider[provider].name);
+    b->until_utc_ns = as_utc(c, s->until_ns);
+    b->last_utc_ns = as_utc(c, s->last_ns);
+    b->operator_until_utc_ns = as_utc(c, s->operator_until_ns);
+    b->steps = s->steps;
+    b->level = s->level;
+    b->cause = s->cause;
+}
+
 uint64_t memory_compose(const struct region *region, const struct weir_tables *t,
                         const struct memory_raise *raise, const struct weir_journal_header *facts,
                         void *slot, uint64_t slot_bytes)
@@ -200,6 +223,7 @@ uint64_t memory_compose(const struct region *region, const struct weir_tables *t
     weir_journal_begin(&c.writer, slot, slot_bytes, facts);
     for (uint32_t p = 0; p < t->provider_cnt; p++) {
         provider_compose(&c, p);
+        backoff_compose(&c, p);
     }
     memory_each(t, limit_compose, &c);
     return c.full ? 0 : weir_journal_end(&c.writer);
@@ -397,14 +421,44 @@ static void provider_restore(const struct restore *x, uint32_t provider,
     }
 }
 
+/* The other way round; what was before this boot began becomes its first instant. */
+static uint64_t as_weir(const struct restore *x, uint64_t utc_ns, bool same_boot)
+{
+    uint64_t from_utc_ns = same_boot ? x->view->header->utc_ns : x->utc_ns;
+    uint64_t from_ns = same_boot ? x->view->header->monotonic_ns : x->now_ns;
+    if (utc_ns == 0) {
+        return 0;
+    }
+    if (utc_ns < from_utc_ns && from_utc_ns - utc_ns >= from_ns) {
+        return 1;
+    }
+    return from_ns + (utc_ns - from_utc_ns);
+}
+
+static void backoff_restore(const struct restore *x, uint32_t provider,
+                            const struct weir_journal_backoff *b, bool same_boot)
+{
+    struct weir_shm_backoff *s = &x->region->backoff[provider]; /* nobody else has it yet */
+    s->until_ns = as_weir(x, b->until_utc_ns, same_boot);
+    s->last_ns = as_weir(x, b->last_utc_ns, same_boot);
+    s->operator_until_ns = as_weir(x, b->operator_until_utc_ns, same_boot);
+    s->steps = b->steps;
+    s->level = b->level;
+    s->cause = b->cause;
+}
+
 static void providers_restore(const struct restore *x, bool same_boot)
 {
     const struct weir_journal_record *r = NULL;
     while ((r = weir_journal_next(x->view->header, r)) != NULL) {
         const struct weir_journal_provider *p = (const void *)r;
-        for (uint32_t i = 0; r->kind == WEIR_JOURNAL_PROVIDER && i < x->t->provider_cnt; i++) {
-            if (strcmp(p->provider, x->t->provider[i].name) == 0) {
+        const struct weir_journal_backoff *b = (const void *)r;
+        for (uint32_t i = 0; i < x->t->provider_cnt; i++) {
+            const char *name = x->t->provider[i].name;
+            if (r->kind == WEIR_JOURNAL_PROVIDER && strcmp(p->provider, name) == 0) {
                 provider_restore(x, i, p, same_boot);
+            } else if (r->kind == WEIR_JOURNAL_BACKOFF && strcmp(b->provider, name) == 0) {
+                backoff_restore(x, i, b, same_boot);
             }
         }
     }

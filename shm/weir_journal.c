@@ -10,7 +10,7 @@ static_assert(sizeof(struct weir_journal_header) % 8 == 0 &&
               "records stay aligned");
 static_assert(
     sizeof(struct weir_journal_header) == 224 && sizeof(struct weir_journal_limit) == 160 &&
-        sizeof(struct weir_journal_provider) == 112,
+        sizeof(struct weir_journal_provider) == 112 && sizeof(struct weir_journal_backoff) == 80,
     "the format of version 1: another fact gets a kind of its own, a change a new version");
 
 uint64_t weir_journal_identity(const char *provider, const char *limit, uint32_t scope_kind,
@@ -74,9 +74,9 @@ uint64_t weir_journal_end(struct weir_journal_writer *w)
 
 uint64_t weir_journal_slot_bytes(uint64_t limits, uint64_t providers)
 {
-    uint64_t bytes = sizeof(struct weir_journal_header) +
-                     limits * sizeof(struct weir_journal_limit) +
-                     providers * sizeof(struct weir_journal_provider);
+    uint64_t bytes =
+        sizeof(struct weir_journal_header) + limits * sizeof(struct weir_journal_limit) +
+        providers * (sizeof(struct weir_journal_provider) + sizeof(struct weir_journal_backoff));
     return weir_max_u64(weir_round_up(bytes, 4096), WEIR_JOURNAL_SLOT_MIN_BYTES);
 }
 
@@ -170,6 +170,10 @@ static bool is_whole(const struct weir_journal_record *r)
     if (r->kind == WEIR_JOURNAL_PROVIDER) {
         const struct weir_journal_provider *p = (const void *)r;
         return r->bytes >= sizeof *p && memchr(p->provider, 0, sizeof p->provider) != NULL;
+    }
+    if (r->kind == WEIR_JOURNAL_BACKOFF) {
+        const struct weir_journal_backoff *b = (const void *)r;
+        return r->bytes >= sizeof *b && memchr(b->provider, 0, sizeof b->provider) != NULL;
     }
     return false;
 }

@@ -58,6 +58,7 @@ struct weir_journal_header {
 enum weir_journal_kind {
     WEIR_JOURNAL_LIMIT = 1,
     WEIR_JOURNAL_PROVIDER = 2,
+    WEIR_JOURNAL_BACKOFF = 3,
 };
 
 /* What every record begins with; `bytes` holds the whole record, a multiple of 8. */
@@ -86,6 +87,18 @@ struct weir_journal_provider {
     int64_t utc_offset_ns; /* the exchange's UTC minus this machine's, when written; for people */
     uint64_t pause_until_utc_ns; /* 0 = no pause; the board's word, which may be long */
     uint64_t pause;              /* the same word as it is (weir_pause.h), for the same boot */
+    char provider[WEIR_NAME_BYTES];
+};
+
+/* What struct weir_shm_backoff remembers of being told to stop; times as this machine's UTC when written, 0 = none. */
+struct weir_journal_backoff {
+    struct weir_journal_record head;
+    uint64_t until_utc_ns;
+    uint64_t last_utc_ns;
+    uint64_t operator_until_utc_ns;
+    uint64_t steps;
+    uint32_t level;
+    uint32_t cause;
     char provider[WEIR_NAME_BYTES];
 };
 

@@ -48,6 +48,7 @@ static struct {
     struct journal journal;
     struct provider provider;
     struct weir_shm_ledger ledger;
+    struct weir_shm_backoff backoff;
     struct weir_shm_journal board;
     struct weir_shm_memory memory[FIXTURE_WORDS];
     unsigned char disk[2 * SLOT_BYTES] __attribute__((aligned(128)));
@@ -147,6 +148,7 @@ static void memory_lose(void)
     memset(&s.ledger, 0, sizeof s.ledger);
     free(s.w.ceilings != NULL ? s.w.ceilings->raise : NULL);
     free(s.w.ceilings != NULL ? s.w.ceilings->image : NULL);
+    free(s.w.ceilings != NULL ? s.w.ceilings->pause : NULL);
     free(s.w.ceilings);
     s.w.ceilings = NULL;
 }
@@ -186,7 +188,13 @@ static void begin(bool first, bool same)
         if (weir_journal_find(&view, s.disk, sizeof s.disk) != WEIR_JOURNAL_SOUND) {
             violated("no sound slot", 0, 1);
         }
+        uint64_t until_ns = s.backoff.until_ns;
+        memset(&s.backoff, 0, sizeof s.backoff);
         memory_restore(&s.region, &s.view.tables, &view, boot, false, now_ns(), 1);
+        if (s.backoff.level != 3 || s.backoff.steps != 7 ||
+            (same && s.backoff.until_ns != until_ns)) {
+            violated("the backoff is another one", s.backoff.until_ns, until_ns);
+        }
         /* A clock that was restored is the one in use. */
         struct weir_server_clock clock = memory_clock(&s.region, 0);
         s.provider.published = clock;
@@ -328,6 +336,7 @@ static void worker_dies(void)
 {
     free(s.w.ceilings->raise);
     free(s.w.ceilings->image);
+    free(s.w.ceilings->pause);
     free(s.w.ceilings);
     s.w.ceilings = NULL;
     if (!ceiling_open(&s.w)) {
@@ -392,12 +401,14 @@ static void schedule(void)
                                .own_word = m->own,
                                .pause = &m->pause,
                                .own = &s.ledger,
+                               .backoff = &s.backoff,
                                .memory = s.memory,
                                .journal_board = &s.board,
                                .journal = &s.journal};
     s.w.region = &s.region;
     s.w.provider = &s.provider;
     s.w.shared.tables = s.view.tables;
+    s.backoff = (struct weir_shm_backoff){.until_ns = below(WEIR_NS_PER_S), .level = 3, .steps = 7};
     begin(true, false);
     for (uint32_t i = 60 + (uint32_t)below(600); i > 0; i--) {
         switch (below(16)) {
