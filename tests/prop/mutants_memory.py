@@ -23,9 +23,6 @@ MUTANTS = [
     ("the base is lost by the next write", "broker/memory.c", "m->base_until_ns != 0 ? m->base_units[e] : 0;", "0;"),
     ("a permit asks for no ceiling", "shm/weir_limit.h", "> weir_window_ceiling(p->foreign, k)", "> row->quota + weir_window_ceiling(p->foreign, k)"),
 ]
-SHM = ("limit", "limit_repair", "permit", "tables", "clock", "sliding", "concurrency", "journal", "layout")
-
-
 def survived(root, cc, name, file, old, new):
     with tempfile.TemporaryDirectory(prefix="weir-mutant.") as tmp:
         for folder in ("shm", "broker"):
@@ -37,7 +34,7 @@ def survived(root, cc, name, file, old, new):
         path.write_text(text.replace(old, new))
         exe = f"{tmp}/prop"
         sources = [f"{root}/tests/prop/prop_memory.c", f"{root}/tests/support/fixture.c"]
-        sources += [f"{tmp}/broker/{n}.c" for n in ("memory", "server_clock")] + [f"{tmp}/shm/weir_{n}.c" for n in SHM]
+        sources += [f"{tmp}/broker/{n}.c" for n in ("memory", "server_clock")] + [str(p) for p in sorted(pathlib.Path(tmp, "shm").glob("*.c"))]
         subprocess.run([cc, "-std=gnu11", "-O1", "-w", "-D_GNU_SOURCE", "-fno-strict-aliasing", f"-I{tmp}", f"-I{tmp}/shm",
                         f"-I{root}/tests/support", *sources, "-lxxhash", "-o", exe], check=True)
         run = subprocess.run([exe, "--seconds", "30"], capture_output=True, text=True, check=False)

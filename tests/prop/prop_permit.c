@@ -19,6 +19,8 @@
  * prop_permit [--seed N] [--schedules N] [--seconds N] [--kind enum weir_limit_kind]
  */
 #include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,11 +28,13 @@
 
 #include "fixture.h"
 #include "prop_judge.h"
+#include "prop_shrink.h"
 #include "weir_straddle.h"
 #include "weir_weave.h"
 
 #define CALLS_MAX 4096
 #define STEPS_MAX 64
+#define TURNS     500U
 #define VIEWS     4
 
 struct call {
@@ -71,6 +75,15 @@ static struct {
     double used, room;
 } total;
 
+/* A violation, and what it takes to show it. */
+static struct {
+    jmp_buf back;
+    const char *what;
+    const uint8_t *keep; /* steps to do; NULL: all */
+    uint64_t from_ns;
+    bool tell;
+} found;
+
 static uint64_t below(uint64_t n)
 {
     return n == 0 ? 0 : fixture_random_below(&s.random, n);
@@ -83,8 +96,21 @@ static bool one_in(uint64_t n)
 
 static void violated(const char *what)
 {
-    printf("VIOLATED: %s: repeat with --seed %" PRIu64 " --schedules 1\n", what, s.seed);
-    exit(1);
+    found.what = what;
+    longjmp(found.back, 1);
+}
+
+/* A line of the shrunk schedule. */
+static void tell(const char *format, ...)
+{
+    va_list args;
+    if (found.tell) {
+        va_start(args, format);
+        printf("  %9.3f ms  ", (double)(s.now_ns - found.from_ns) / 1e6);
+        (void)vprintf(format, args);
+        (void)putchar('\n');
+        va_end(args);
+    }
 }
 
 static int64_t truth_now(void)
@@ -142,6 +168,9 @@ static void clock_move(const struct weir_server_clock *next)
     }
     s.clock = to;
     fixture_server_clock(&s.f, &to);
+    tell("clock: state %u, error %.3f ms, off by %.3f ms%s", (unsigned)to.state,
+         (double)to.error_ns / 1e6, (double)(to.offset_ns - truth_now()) / 1e6,
+         any ? ", re-aligned" : "");
     s.moving = false;
 }
 
@@ -236,6 +265,9 @@ static void take(struct weir_permit_view *view)
         (before != WEIR_OK || weir_permit_look(view, route, 0, NULL, 0, &look) != WEIR_OK)) {
         violated("a lower class passed where a critical call does not");
     }
+    tell("route %u class %u granted at %.3f ms, use by %.3f", route, priority,
+         (double)(p.granted_at_ns - found.from_ns) / 1e6,
+         (double)(p.use_by_ns - found.from_ns) / 1e6);
     struct call *c = &s.call[s.call_cnt++];
     *c = (struct call){.permit = p, .left_ns = UINT64_MAX};
     c->count.cnt = p.charge_cnt;
@@ -263,6 +295,7 @@ static void settle_one(struct weir_permit_view *view)
                 violated("a settle");
             }
             total.refunds++;
+            tell("call %u given back", s.call_cnt - 1 - back);
             return;
         }
     }
@@ -288,6 +321,8 @@ static void end_one(struct weir_permit_view *view)
         }
         c->left_ns = weir_min_u64(c->left_ns, s.now_ns + below(s.rest_ns + 1));
         total.ended++;
+        tell("call %u ended, counts %u of %u", s.call_cnt - 1 - back, c->count.units[0],
+             c->permit.charge[0].units);
         return;
     }
 }
@@ -507,6 +542,38 @@ static void utilisation_add(uint64_t from_ns)
     }
 }
 
+/* One turn of a schedule. */
+static void turn(bool calm, uint64_t pace_ns)
+{
+    if (one_in(3)) {
+        time_pass(below(pace_ns));
+    }
+    uint64_t what = below(100);
+    if (what < 80) {
+        take(&s.view[0]);
+    } else if (what < 88) {
+        settle_one(&s.view[0]);
+    } else if (what < 95) {
+        end_one(&s.view[0]);
+    } else if (what < 96) {
+        audit();
+    } else if (what < 97) {
+        owner_dies(&s.view[below(VIEWS)]);
+    } else if (!calm || one_in(8)) {
+        struct weir_server_clock next = clock_draw();
+        clock_move(&next);
+        if (!calm && one_in(3)) {
+            server_step();
+        }
+    }
+    if (windows_only(0) && one_in(6)) {
+        answer_one(&s.view[0]);
+    }
+    if (one_in(16)) {
+        sums_check();
+    }
+}
+
 static void schedule(uint64_t seed)
 {
     struct fixture_spec spec;
@@ -533,33 +600,13 @@ static void schedule(uint64_t seed)
     fixture_server_clock(&s.f, &s.clock);
     bool calm = one_in(2); /* no steps and few samples */
     uint64_t pace_ns = weir_max_u64(s.widest_ns / (4 + below(60)), 1);
-    for (uint32_t i = 0; i < 500 && s.call_cnt < CALLS_MAX - 16; i++) {
-        if (one_in(3)) {
-            time_pass(below(pace_ns));
-        }
-        uint64_t what = below(100);
-        if (what < 80) {
-            take(&s.view[0]);
-        } else if (what < 88) {
-            settle_one(&s.view[0]);
-        } else if (what < 95) {
-            end_one(&s.view[0]);
-        } else if (what < 96) {
-            audit();
-        } else if (what < 97) {
-            owner_dies(&s.view[below(VIEWS)]);
-        } else if (!calm || one_in(8)) {
-            struct weir_server_clock next = clock_draw();
-            clock_move(&next);
-            if (!calm && one_in(3)) {
-                server_step();
-            }
-        }
-        if (windows_only(0) && one_in(6)) {
-            answer_one(&s.view[0]);
-        }
-        if (one_in(16)) {
-            sums_check();
+    found.from_ns = s.now_ns;
+    for (uint32_t i = 0; i < TURNS && s.call_cnt < CALLS_MAX - 16; i++) {
+        s.random =
+            seed + i * UINT64_C(0xd1342543de82ef95); /* of its own: the others can be left out */
+        (void)fixture_random(&s.random);
+        if (found.keep == NULL || found.keep[i] != 0) {
+            turn(calm, pace_ns);
         }
     }
     for (uint32_t l = 0; l < spec.limit_cnt; l++) {
@@ -568,6 +615,34 @@ static void schedule(uint64_t seed)
     utilisation_add(from_ns);
     fixture_close(&s.f);
     total.schedules++;
+}
+
+/* Does the schedule fail, with these turns of it? */
+static bool fails(const uint8_t *keep)
+{
+    uint64_t seed = s.seed;
+    found.keep = keep;
+    if (setjmp(found.back) != 0) {
+        fixture_close(&s.f);
+        return true;
+    }
+    schedule(seed);
+    return false;
+}
+
+static int shrink_and_tell(uint64_t seed)
+{
+    static uint8_t keep[TURNS];
+    memset(keep, 1, sizeof keep);
+    s.seed = seed;
+    uint32_t left = prop_shrink(keep, TURNS, fails);
+    printf("the fewest turns that show it, %u of %u:\n", left, TURNS);
+    found.tell = true;
+    s.seed = seed;
+    bool again = fails(keep);
+    printf("VIOLATED: %s: repeat with --seed %" PRIu64 " --schedules 1%s\n", found.what, seed,
+           again ? "" : " (not by the shrunk schedule)");
+    return 1;
 }
 
 int main(int argc, char **argv)
@@ -586,7 +661,10 @@ int main(int argc, char **argv)
     (void)fflush(stdout);
     uint64_t until_ns = weir_clock_monotonic_ns() + seconds * WEIR_NS_PER_S;
     for (uint64_t i = 0; i < schedules && weir_clock_monotonic_ns() < until_ns; i++) {
-        schedule(seed + i);
+        s.seed = seed + i;
+        if (fails(NULL)) {
+            return shrink_and_tell(seed + i);
+        }
     }
     printf("%" PRIu64 " schedules, %" PRIu64 " granted (%" PRIu64 " straddled, %" PRIu64
            " proven), %" PRIu64 " refused, %" PRIu64 " contended, %" PRIu64 " given back, %" PRIu64
