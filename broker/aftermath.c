@@ -15,7 +15,9 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-#define STATE_MAGIC UINT64_C(0x3165746174537257) /* "WrState1" */
+/* A million cells and all else. */
+#define STATE_RECORDS_MAX (1U << 20)
+#define STATE_MAGIC       UINT64_C(0x3165746174537257) /* "WrState1" */
 
 /* The file: this header, then `cnt` records. */
 struct state_header {
@@ -28,7 +30,10 @@ struct state_header {
     char boot_id[40];
 };
 
-enum record_kind { RECORD_LIMIT = 1, RECORD_PAUSE = 2, RECORD_CLOCK = 3 };
+enum record_kind { RECORD_LIMIT = 1, RECORD_PAUSE = 2, RECORD_CLOCK = 3, RECORD_CELLS = 4 };
+
+/* A record of cells: value[0] is the place of the first, then five of them. */
+#define CELLS_PER_RECORD 5U
 
 /* One fact, found again by name: a new configuration may have other limits in another order. */
 struct state_record {
@@ -132,6 +137,59 @@ static uint64_t limit_shape(const struct weir_tables *t, uint32_t word)
     return l != NULL ? l->shape : 0;
 }
 
+/* What the cells of a limit mean: how many, of what form, in which span. Of another shape they say nothing. */
+static uint64_t cells_shape(const struct weir_shm_limit_row *l)
+{
+    const uint64_t shape[] = {l->form, l->cell_cnt, l->span_ns, l->part_ns};
+    return XXH3_64bits(shape, sizeof shape);
+}
+
+/* Stamps and parts are kept; units in flight are not: their calls are over, or their owners settle with nobody. */
+static bool cells_kept(const struct weir_shm_limit_row *l)
+{
+    return l != NULL && l->kind == WEIR_LIMIT_SLIDING_WINDOW;
+}
+
+static void cells_save(const struct region *region, const struct weir_shm_limit_row *l,
+                       uint32_t word, struct state_record r, struct record_list *list)
+{
+    const uint64_t *cell = weir_limit_cells(region->cell, l, word);
+    r.kind = RECORD_CELLS;
+    for (uint32_t i = 0; i < l->cell_cnt; i += CELLS_PER_RECORD) {
+        uint64_t any = 0;
+        r.value[0] = i;
+        for (uint32_t k = 0; k < CELLS_PER_RECORD; k++) {
+            bool there = i + k < l->cell_cnt;
+            r.value[1 + k] = there ? weir_load_acquire_u64(&cell[i + k]) : 0; /* pair:limit A */
+            any |= r.value[1 + k];
+        }
+        if (any != 0) {
+            list->record[list->cnt++] = r;
+        }
+    }
+}
+
+/* Into both accounts: the private one then holds what traders took too, which errs against the user. */
+static void cells_restore(const struct region *region, const struct weir_shm_limit_row *l,
+                          uint32_t word, const struct state_record *limit,
+                          const struct record_list *list)
+{
+    uint64_t *cell = weir_limit_cells(region->cell, l, word);
+    uint64_t *own = weir_limit_cells(region->own_cell, l, word);
+    for (uint32_t i = 0; i < list->cnt; i++) {
+        const struct state_record *s = &list->record[i];
+        if (s->kind != RECORD_CELLS || s->scope_value != limit->scope_value ||
+            memcmp(s->provider, limit->provider, sizeof s->provider) != 0 ||
+            memcmp(s->limit, limit->limit, sizeof s->limit) != 0) {
+            continue;
+        }
+        for (uint64_t k = 0; k < CELLS_PER_RECORD && s->value[0] + k < l->cell_cnt; k++) {
+            cell[s->value[0] + k] = s->value[1 + k]; /* nobody else has this memory yet */
+            own[s->value[0] + k] = s->value[1 + k];
+        }
+    }
+}
+
 static void limit_spend(const struct region *region, const struct weir_tables *t, uint32_t word)
 {
     const struct weir_shm_limit_row *l = limit_of(t, word);
@@ -154,6 +212,11 @@ static void fact_save(const struct region *region, struct state_record *r, uint3
         r->value[2] = weir_load_acquire_u64(&region->own_word[index].word[0]); /* pair:limit A */
         r->value[3] = weir_load_acquire_u64(&region->own_word[index].word[1]); /* pair:limit A */
         r->value[4] = limit_shape(list->tables, index);
+        const struct weir_shm_limit_row *l = limit_of(list->tables, index);
+        if (cells_kept(l)) {
+            r->value[5] = cells_shape(l);
+            cells_save(region, l, index, *r, list);
+        }
     } else if (r->kind == RECORD_PAUSE) {
         r->value[0] = weir_load_acquire_u64(&region->pause[index].word);     /* pair:pause A */
         r->value[1] = weir_load_acquire_u64(&region->provider[index].pause); /* pair:pause A */
@@ -182,15 +245,18 @@ static void fact_restore(const struct region *region, struct state_record *r, ui
         }
         const struct weir_shm_limit_row *l =
             r->kind == RECORD_LIMIT ? limit_of(list->tables, index) : NULL;
-        if (r->kind == RECORD_LIMIT && (s->value[4] != limit_shape(list->tables, index) ||
-                                        l == NULL || weir_limit_in_cells(l))) {
-            /* The configuration gave it another window; or its cells, which are many, were not kept: it waits out one span. */
-            limit_spend(region, list->tables, index);
+        if (r->kind == RECORD_LIMIT &&
+            (s->value[4] != limit_shape(list->tables, index) || l == NULL ||
+             (cells_kept(l) && s->value[5] != cells_shape(l)))) {
+            limit_spend(region, list->tables, index); /* the configuration gave it another window */
         } else if (r->kind == RECORD_LIMIT) {
             region->word[index].word[0] = s->value[0]; /* nobody else has this memory yet */
             region->word[index].word[1] = s->value[1];
             region->own_word[index].word[0] = s->value[2];
             region->own_word[index].word[1] = s->value[3];
+            if (cells_kept(l)) {
+                cells_restore(region, l, index, s, list);
+            }
         } else if (r->kind == RECORD_PAUSE) {
             uint64_t latest_ns = weir_clock_monotonic_ns() + WEIR_PAUSE_TRADER_MAX_NS;
             uint64_t until_ns = weir_min_u64(weir_pause_until_ns(s->value[0]), latest_ns);
@@ -286,7 +352,7 @@ static struct record_list state_take(const char *dir, uint64_t *broker_id)
     journal_boot_id(boot_id);
     if (read(fd, &h, sizeof h) == (ssize_t)sizeof h && h.magic == STATE_MAGIC &&
         h.layout_hash == weir_layout_hash() && memcmp(h.boot_id, boot_id, sizeof boot_id) == 0 &&
-        h.cnt <= 65536) {
+        h.cnt <= STATE_RECORDS_MAX) {
         size_t bytes = h.cnt * sizeof *list.record;
         list.record = malloc(bytes + 1);
         if (list.record != NULL && read(fd, list.record, bytes) == (ssize_t)bytes &&
@@ -471,9 +537,11 @@ int aftermath_leave(const char *dir, struct region *region)
     if (view_open(region, &view) != WEIR_OK) {
         return -1;
     }
-    struct record_list list = {
-        .tables = &view.tables,
-        .record = calloc(region->word_cnt + 2UL * region->provider_cnt + 1, sizeof *list.record)};
+    struct record_list list = {.tables = &view.tables,
+                               .record = calloc(2UL * region->word_cnt +
+                                                    region->cell_cnt / CELLS_PER_RECORD +
+                                                    2UL * region->provider_cnt + 1,
+                                                sizeof *list.record)};
     if (list.record == NULL) {
         return -1;
     }

@@ -14,6 +14,9 @@
  * worker, by pidfd) lets go all cells that bear its {client, life}; the worker's own cells bear its incarnation, and the next worker lets them
  * go. The serial tells the permits of one owner apart, so that a stale settle lets go nothing that another permit holds.
  *
+ * A new broker begins with all units free: it cannot know which calls of former permits are still open. Whoever keeps connections across its
+ * restart takes permits for them again, or closes them.
+ *
  * A concurrent reader sees whole words. A writer that dies between two units of one permit leaves units that the reaper finds.
  *
  * Source: Solana public RPC "40 connections", Kraken open orders; Little's law is no help here: it is counted, not averaged.

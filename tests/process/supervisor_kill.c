@@ -173,6 +173,45 @@ static void lease_ends(struct rig *r)
     CHECK_INT(r, rig_weird_stop(r, 5000), 0);
 }
 
+/* Rolling windows over a clean stop: what was used is still used, what was not is not (a full span of silence would cost a day where the window is one). */
+static void clean_stop_rolling(struct rig *r)
+{
+    static const char yaml[] =
+        "broker: {name: rig, log: info, state_dir: none}\n"
+        "providers:\n"
+        "  - name: sim\n"
+        "    clock: {source: host, error: 1ms, max_jitter: 20ms}\n"
+        "    limits:\n"
+        "      - {name: cells, kind: sliding_window, quota: 10, window: 1h}\n"
+        "      - {name: parts, kind: sliding_window, quota: 100000, window: 1h}\n"
+        "    routes:\n"
+        "      - {name: own, transport: own, cost: {cells: 1, parts: 9}}\n";
+    struct weir_permit p;
+    struct weir_limit_info info;
+    uint32_t limit;
+    char path[160];
+    rig_config(r, yaml, 0);
+    (void)snprintf(path, sizeof path, "%s/rig/state", r->dir);
+    (void)unlink(path);
+    for (unsigned life = 0; life < 3; life++) {
+        rig_weird_start(r);
+        struct weir *w = rig_attach(r, WEIR_ROLE_TRADER);
+        for (unsigned i = 0; i < (life < 2 ? 5 : 0); i++) {
+            int rc = permit(w, &p);
+            rig_check(r, rc == 0, __FILE__, __LINE__, "life %u: got %d: %s", life, rc,
+                      weir_reason_text(p.denial.reason));
+        }
+        if (life > 0) {
+            CHECK_INT(r, permit(w, &p), WEIR_DENIED);
+        }
+        CHECK_INT(r, weir_limit_find(w, "sim.parts", &limit), 0);
+        CHECK_INT(r, weir_limit_get(w, limit, WEIR_SCOPE_DEFAULT, &info), 0);
+        CHECK_INT(r, info.used_units, life == 0 ? 45 : 90);
+        weir_close(w);
+        CHECK_INT(r, rig_weird_stop(r, 5000), 0);
+    }
+}
+
 /* Use up a window, stop, start: still used up. The same limit with another window: spent, for the old count says nothing of it. */
 static void clean_stop(struct rig *r)
 {
@@ -269,6 +308,7 @@ int main(int argc, char **argv)
     lease_ends(&r);
     clean_stop(&r);
     drain(&r);
+    clean_stop_rolling(&r);
     CHECK_INT(&r, rig_report(&r, "violations"), 0);
     return rig_close(&r);
 }
