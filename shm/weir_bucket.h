@@ -50,7 +50,7 @@ static inline bool weir_bucket_test(uint64_t tat, uint64_t now_ns, uint64_t n_ns
     return false;
 }
 
-/* The word after giving back `n_ns` granted at `granted_at_ns`. */
+/* The word after giving back `n_ns` granted at `granted_at_ns`. `now_ns` is read after `tat` was: by an older reading too much is given back. */
 static inline uint64_t weir_bucket_refund(uint64_t tat, uint64_t now_ns, uint64_t n_ns,
                                           uint64_t granted_at_ns)
 {

@@ -110,7 +110,10 @@ static bool bucket_give(const struct weir_limit_place *at, uint32_t units,
     uint64_t n_ns = (uint64_t)units * at->row->unit_ns;
     uint64_t seen = weir_load_acquire_u64(&at->word->word[0]); /* pair:limit A */
     for (;;) { /* lock-free: each failed CAS is somebody's progress */
-        uint64_t next = weir_bucket_refund(seen, grant->now_ns, n_ns, grant->granted_at_ns);
+        /* After the word: whoever slept between the two would give back what others have taken since, by the time that passed. */
+        WEIR_WEAVE("bucket:loaded");
+        uint64_t next =
+            weir_bucket_refund(seen, weir_clock_now(grant->clock), n_ns, grant->granted_at_ns);
         if (next == seen) {
             return false;
         }

@@ -294,6 +294,8 @@ struct weir_limit_grant {
     uint64_t now_ns;
     uint64_t owner; /* of units that are held (concurrency) */
     struct weir_limit_epoch epoch;
+    /* token_bucket: read anew behind each look at the word. A refund by an older reading gives back what time gave back since. */
+    struct weir_clock *clock;
 };
 
 /* The words of one limit for one scope value. */

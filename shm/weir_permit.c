@@ -331,7 +331,8 @@ static void roll_back(struct weir_permit_view *view, const struct weir_shm_route
                                            .stamp_ns = a->time.now_ns,
                                            .now_ns = weir_clock_now(&view->time),
                                            .owner = a->owner,
-                                           .epoch = a->time.epoch};
+                                           .epoch = a->time.epoch,
+                                           .clock = &view->time};
     for (uint32_t i = 0; i < route->limit_cnt; i++) {
         if ((taken >> i & 1U) != 0) {
             struct weir_charge c;
@@ -657,7 +658,8 @@ static int permit_correct(struct weir_permit_view *view, struct weir_permit *per
                            .grant = {.granted_at_ns = permit->granted_at_ns,
                                      .stamp_ns = permit->stamp_ns,
                                      .now_ns = weir_clock_now(&view->time),
-                                     .owner = permit->owner}};
+                                     .owner = permit->owner,
+                                     .clock = &view->time}};
     for (uint32_t i = 0; i < permit->charge_cnt; i++) {
         const struct weir_charge *charge = &permit->charge[i];
         uint32_t count = units != NULL ? units->units[i] : charge->units;

@@ -173,3 +173,18 @@ void explore_print_trace(const struct explore_model *model, const void *first,
     }
     printf("    =>   %s\n", result->why);
 }
+
+uint32_t explore_judge(const struct explore_model *model, const void *first, bool must_hold,
+                       bool trace)
+{
+    struct explore_result result;
+    explore(model, first, 20000000, &result);
+    printf("%-58s %8llu states %9llu steps %5.1f s  %s\n", model->name,
+           (unsigned long long)result.state_cnt, (unsigned long long)result.transition_cnt,
+           result.wall_s, result.why ? result.why : "holds");
+    if (result.why != NULL && (trace || must_hold)) {
+        explore_print_trace(model, first, &result);
+    }
+    (void)fflush(stdout);
+    return (result.why == NULL) != must_hold;
+}

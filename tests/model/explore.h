@@ -47,4 +47,11 @@ void explore(const struct explore_model *model, const void *first, uint64_t stat
 void explore_print_trace(const struct explore_model *model, const void *first,
                          const struct explore_result *result);
 
+/*
+ * Explores, prints one line, and the way to the violation where there should be none (or `trace`). Returns 1 if the outcome is not
+ * `must_hold`, else 0: what main() counts.
+ */
+uint32_t explore_judge(const struct explore_model *model, const void *first, bool must_hold,
+                       bool trace);
+
 #endif
