@@ -13,7 +13,8 @@
  * TAT -= n*T broke the bound in 15 904 of 20 000 random schedules (research/pitfalls.md 3). Once per grant.
  *
  * A concurrent reader sees one whole word. A writer that dies before its CAS changed nothing; after it, n units are spent.
- * Legal range: TAT <= now + B*T. Beyond it the word is damaged.
+ * Legal range: TAT <= now + 2*B*T. Grants stop at B*T; a surcharge (weir_limit_add) goes in whether it fits or not. Were it cut off at B*T, what others
+ * give back later would make room that the server does not have; they can give back B*T at most. Beyond the range the word is damaged.
  *
  * Source: ITU-T I.371 (GCRA); ATM Forum TM 4.0.
  */
@@ -59,10 +60,16 @@ static inline uint64_t weir_bucket_refund(uint64_t tat, uint64_t now_ns, uint64_
     return tat > credit ? tat - credit : 0;
 }
 
+/* The furthest that a surcharge may overdraw a bucket of `full_ns` = B*T. */
+static inline uint64_t weir_bucket_most(uint64_t now_ns, uint64_t full_ns)
+{
+    return now_ns + 2 * full_ns;
+}
+
 /* Is the word in its legal range? `full_ns` = B*T; one ms of slack for clocks that are read on two cores. */
 static inline bool weir_bucket_legal(uint64_t tat, uint64_t now_ns, uint64_t full_ns)
 {
-    return tat <= now_ns + full_ns + WEIR_NS_PER_MS;
+    return tat <= weir_bucket_most(now_ns, full_ns) + WEIR_NS_PER_MS;
 }
 
 /* Units that class with `tolerance_ns` could take now. */

@@ -163,11 +163,11 @@ static void bucket_add(const struct weir_limit_place *at, uint32_t units, uint64
     uint64_t seen = weir_load_acquire_u64(&at->word->word[0]); /* pair:limit A */
     uint64_t next;
     do { /* lock-free */
-        next = weir_min_u64(weir_max_u64(seen, now_ns) + n_ns, now_ns + full_ns);
+        next = weir_min_u64(weir_max_u64(seen, now_ns) + n_ns, weir_bucket_most(now_ns, full_ns));
     } while (next > seen && !weir_cas_u64(&at->word->word[0], &seen, next)); /* pair:limit R */
 }
 
-/* Add to window `k` as far as the quota goes. False: its word bears a later one, or the timeline is over. */
+/* Add to window `k`, up to what a surcharge may overdraw it. False: its word bears a later one, or the timeline is over. */
 static bool window_add(const struct weir_limit_place *at, uint32_t k, uint32_t units,
                        const struct weir_limit_epoch *epoch)
 {
@@ -180,7 +180,8 @@ static bool window_add(const struct weir_limit_place *at, uint32_t k, uint32_t u
         if (ahead || weir_load_acquire_u64(epoch->now) != epoch->seen) {
             return false;
         }
-        uint64_t sum = weir_max_u64(weir_min_u64(have + units, at->row->quota), have);
+        uint64_t sum =
+            weir_max_u64(weir_min_u64(have + units, weir_window_most(at->row->quota)), have);
         if (weir_cas_u64(word, &seen, weir_window_word(k, (uint32_t)sum))) { /* pair:limit R */
             return true;
         }

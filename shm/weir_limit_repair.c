@@ -70,7 +70,7 @@ static enum weir_limit_damage window_audit(const struct weir_shm_limit_row *row,
         enum weir_limit_damage damage = WEIR_LIMIT_SOUND;
         if (ahead && (!current || (weir_window_id(seen[k & 1]) & 1) != (k & 1))) {
             damage = WEIR_LIMIT_AHEAD;
-        } else if (units > row->quota) {
+        } else if (units > weir_window_most(row->quota)) {
             damage = WEIR_LIMIT_ABOVE;
         } else if (!ahead && units < own_units) {
             damage = WEIR_LIMIT_FORGOTTEN;

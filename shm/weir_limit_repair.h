@@ -13,7 +13,7 @@
 enum weir_limit_damage {
     WEIR_LIMIT_SOUND = 0,
     WEIR_LIMIT_AHEAD = 1, /* bears a window or a time that nobody honest could have written yet */
-    WEIR_LIMIT_ABOVE = 2, /* more units than the limit has */
+    WEIR_LIMIT_ABOVE = 2, /* more units than grants and surcharges can have charged */
     WEIR_LIMIT_FORGOTTEN = 3, /* less than the worker's own charges */
 };
 

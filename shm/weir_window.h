@@ -33,7 +33,8 @@
  * Giving back: only while the word still bears the window's id, and never below zero.
  *
  * A concurrent reader sees whole words. A writer that dies between the two words of a straddle leaves one charge too many, never one too
- * few. Legal range: id <= current + 1; beyond it the word is damaged. A word that is 0 was never used and counts as empty
+ * few. Legal range: id <= current + 1, units <= 2 N; beyond it the word is damaged. Grants stop at N; a surcharge (weir_limit_add) goes in whether it
+ * fits or not. Were it cut off at N, what others give back later would make room that the server does not have; they can give back N at most. A word that is 0 was never used and counts as empty
  * for every window: half of all ids lie "behind" 0.
  *
  * Source: Binance spot API, "Rate limits are accounted by intervals" (windows aligned to the clock, reset to zero).
@@ -236,11 +237,17 @@ static inline uint32_t weir_window_reserve(const struct weir_shm_limit_row *limi
                                                   : limit->reserve_min[priority];
 }
 
+/* Units that a window may bear: a surcharge may overdraw it by as much again as grants can take. */
+static inline uint64_t weir_window_most(uint32_t quota)
+{
+    return 2 * (uint64_t)quota;
+}
+
 /* Is the word in its legal range when the window `now` is current? */
 static inline bool weir_window_legal(uint64_t word, uint32_t now, uint32_t quota)
 {
     return (weir_window_diff(weir_window_id(word), now) <= 1 || word == 0) &&
-           (uint32_t)word <= quota;
+           (uint32_t)word <= weir_window_most(quota);
 }
 
 #endif

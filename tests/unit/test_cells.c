@@ -40,7 +40,7 @@ static uint32_t used(void)
     const struct weir_server_clock clock = {.state = WEIR_CLOCK_KNOWN, .jitter_ns = 10 * MS};
     const struct weir_limit_time time = {.now_ns = weir_clock_now(&view.time), .server = &clock};
     weir_limit_state_get(&state, &at, &f.memory->foreign[0], &time);
-    assert_int_equal(state.left[0], state.quota - state.used);
+    assert_int_equal(state.left[0], state.used < state.quota ? state.quota - state.used : 0);
     return state.used;
 }
 
@@ -293,7 +293,7 @@ static void test_settle_windows(void **state)
     assert_int_equal(used(), 2);
     assert_int_equal(take(0, &p[2]), WEIR_OK);
     assert_int_equal(weir_permit_end(&view, &p[2], &many), WEIR_OK);
-    assert_int_equal(used(), 10); /* as much as the word may hold: closed */
+    assert_int_equal(used(), 20); /* as much as the word may hold: closed, whatever is given back */
     const struct weir_limit_place at = fixture_place(&f, &view, 0, false);
     const struct weir_limit_place own = fixture_place(&f, &view, 0, true);
     const struct weir_server_clock clock = {.state = WEIR_CLOCK_KNOWN, .jitter_ns = 10 * MS};
@@ -317,8 +317,40 @@ static void test_settle_buckets(void **state)
     assert_int_equal(f.memory->word[0].word[0], NOW + 16 * view.tables.limit[0].unit_ns);
     assert_int_equal(take(0, &p), WEIR_OK);
     assert_int_equal(weir_permit_end(&view, &p, &many), WEIR_OK);
-    assert_int_equal(f.memory->word[0].word[0], NOW + 100 * view.tables.limit[0].unit_ns);
+    assert_int_equal(f.memory->word[0].word[0], NOW + 126 * view.tables.limit[0].unit_ns);
+    assert_int_equal(take(1, &p), WEIR_DENIED);
     fixture_close(&f);
+}
+
+/*
+ * Four of four are charged; one of them turns out to cost two, one was never sent and comes back. The exchange has counted four: nothing is left. Were
+ * the surcharge cut off at the quota, what comes back would be granted anew.
+ */
+static void surcharge_when_full(uint32_t kind, uint32_t form)
+{
+    struct weir_permit p[5];
+    open_with(kind, form, kind == WEIR_LIMIT_TOKEN_BUCKET ? 5 : 4,
+              1); /* a bucket gives up one for the jitter */
+    fixture_time_set(&view, NOW + 500 * MS);
+    for (uint32_t i = 0; i < 4; i++) {
+        assert_int_equal(take(0, &p[i]), WEIR_OK);
+    }
+    const struct weir_cost two = {.cnt = 1, .units = {2}};
+    assert_int_equal(weir_permit_end(&view, &p[0], &two), WEIR_OK);
+    assert_int_equal(weir_permit_give(&view, &p[1]), WEIR_OK);
+    assert_int_equal(take(0, &p[4]), WEIR_DENIED);
+    assert_int_equal(weir_permit_give(&view, &p[2]), WEIR_OK);
+    assert_int_equal(take(0, &p[4]), WEIR_OK);
+    assert_int_equal(take(0, &p[4]), WEIR_DENIED);
+    fixture_close(&f);
+}
+
+static void test_surcharge_when_full(void **state)
+{
+    (void)state;
+    surcharge_when_full(WEIR_LIMIT_TOKEN_BUCKET, 0);
+    surcharge_when_full(WEIR_LIMIT_FIXED_WINDOW, 0);
+    surcharge_when_full(WEIR_LIMIT_SLIDING_WINDOW, WEIR_FORM_PARTS);
 }
 
 /* A charge that a stranger made up is refused before anything is touched. */
@@ -429,6 +461,7 @@ int main(void)
         cmocka_unit_test(test_concurrency_scribbled),
         cmocka_unit_test(test_settle_windows),
         cmocka_unit_test(test_settle_buckets),
+        cmocka_unit_test(test_surcharge_when_full),
         cmocka_unit_test(test_settle_forged),
         cmocka_unit_test(test_calendar),
         cmocka_unit_test(test_age),

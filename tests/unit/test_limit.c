@@ -82,7 +82,8 @@ static void test_ids_wrap(void **state)
     assert_true(weir_window_legal(0, UINT32_C(0x90000000), 5));
     assert_true(weir_window_legal(weir_window_word(8, 5), 7, 5));
     assert_false(weir_window_legal(weir_window_word(9, 5), 7, 5));
-    assert_false(weir_window_legal(weir_window_word(7, 6), 7, 5));
+    assert_true(weir_window_legal(weir_window_word(7, 10), 7, 5)); /* overdrawn by a surcharge */
+    assert_false(weir_window_legal(weir_window_word(7, 11), 7, 5));
 }
 
 static void test_straddle_at_the_boundary(void **state)
@@ -251,7 +252,8 @@ static void test_audit_windows(void **state)
     } cases[] = {
         {0, 0, WEIR_LIMIT_SOUND},
         {UINT64_C(20) << 32 | 10, 0, WEIR_LIMIT_SOUND},
-        {UINT64_C(20) << 32 | 11, 0, WEIR_LIMIT_ABOVE},
+        {UINT64_C(20) << 32 | 20, 0, WEIR_LIMIT_SOUND},
+        {UINT64_C(20) << 32 | 21, 0, WEIR_LIMIT_ABOVE},
         {UINT64_C(22) << 32 | 1, 0, WEIR_LIMIT_AHEAD},
         {UINT64_C(1020) << 32, 0, WEIR_LIMIT_AHEAD},
         {UINT64_C(18) << 32 | 9, 0, WEIR_LIMIT_SOUND},
@@ -282,7 +284,7 @@ static void test_audit_buckets(void **state)
     uint64_t now = 20 * WEIR_NS_PER_S;
     uint64_t full = 10 * row.unit_ns;
     struct weir_clock clock = clock_at(now);
-    struct weir_shm_limit_word word = {.word = {now + full + WEIR_NS_PER_MS, 0}};
+    struct weir_shm_limit_word word = {.word = {now + 2 * full + WEIR_NS_PER_MS, 0}};
     struct weir_shm_limit_word own = {.word = {0}};
     assert_int_equal(audit(&row, &word, &own, NULL, &clock), WEIR_LIMIT_SOUND);
     word.word[0]++;
