@@ -333,6 +333,7 @@ const struct weir_layout_field weir_layout_fields[] = {
     T(weir_shm_limit_word),
     F(weir_shm_limit_word, word),
     F(weir_shm_limit_word, ceiling_wanted),
+    F(weir_shm_limit_word, owed),
     F(weir_shm_limit_word, reserved),
     T(weir_shm_pause),
     F(weir_shm_pause, word),

@@ -529,6 +529,7 @@ struct weir_shm_scope_row {
  *   token_bucket   word[0] = TAT in ns of weir time
  *   fixed_window   word[k & 1] = window k (low 32 bits) : 32 | units : 32
  *   sliding_window word[0] = hint: the cell stamped longest ago; word[1] = hint: cells given back (weir_sliding.h); the count is in CELL
+ *                  owed = units that a surcharge found no cell for, and until when (weir_foreign_make)
  *   concurrency    word[0] = hint: a cell that may be free; the count is in CELL
  * Writers: traders and worker, by CAS only (pair:limit). A dead writer leaves a whole word: at worst one charge too many.
  */
@@ -536,7 +537,8 @@ struct weir_shm_limit_word {
     uint64_t word[2];
     /* units that a permit was refused for want of a ceiling; the worker raises it and says 0. A hint, relaxed */
     uint64_t ceiling_wanted;
-    uint64_t reserved[13];
+    uint64_t owed;
+    uint64_t reserved[12];
 } WEIR_ALIGN_LINE;
 
 /* Per provider: what traders report, and the bell of those who wait. Writers: traders, worker, by CAS. */

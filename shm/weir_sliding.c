@@ -72,19 +72,37 @@ static bool cells_free(struct weir_limit_plan *p, uint32_t first, uint32_t units
     return free;
 }
 
-/* What stays free besides the call itself: headroom of the classes above, and what others use of the limit. */
-static uint64_t kept_units(const struct weir_limit_plan *p, uint64_t now_ns)
+/* What is used beside the cells: by others, and by surcharges that found no cell. */
+static uint64_t beside_units(const struct weir_limit_plan *p, uint64_t now_ns)
 {
     /* relaxed: an estimate, newer is better, older is legal */
-    return (uint64_t)p->row->reserve_min[p->priority] +
-           weir_foreign_rolling(weir_load_relaxed_u64(&p->foreign->word[0]), now_ns);
+    uint64_t others = weir_foreign_rolling(weir_load_relaxed_u64(&p->foreign->word[0]), now_ns);
+    return others +
+           weir_foreign_rolling(weir_load_acquire_u64(&p->word->owed), now_ns); /* pair:limit A */
+}
+
+/* Are `need` cells old, wherever they are? Where too few are, `p->earliest_ns` is when the next one will be. Reads each, at worst. */
+static bool cells_room(struct weir_limit_plan *p, uint32_t first, uint64_t need, uint64_t now_ns)
+{
+    const struct weir_shm_limit_row *row = p->row;
+    uint64_t next_ns = UINT64_MAX;
+    uint64_t old = 0;
+    for (uint32_t i = 0; i < row->cell_cnt && old < need; i++) {
+        uint64_t stamp = cell_load(p, cell_wrap(row, (uint64_t)first + i));
+        bool is_old = weir_sliding_old(stamp, now_ns, row->span_ns);
+        next_ns = is_old ? next_ns : weir_min_u64(next_ns, stamp + row->span_ns);
+        old += is_old;
+    }
+    p->earliest_ns = next_ns;
+    return old >= need;
 }
 
 static enum weir_limit_verdict cells_plan(struct weir_limit_plan *p, uint64_t now_ns,
                                           uint64_t seen[WEIR_SLIDING_UNITS_MAX])
 {
     const struct weir_shm_limit_row *row = p->row;
-    uint64_t kept = kept_units(p, now_ns);
+    uint64_t beside = beside_units(p, now_ns);
+    uint64_t kept = beside + row->reserve_min[p->priority];
     if (p->units > WEIR_SLIDING_UNITS_MAX ||
         (uint64_t)p->units + row->reserve_min[p->priority] > row->cell_cnt) {
         return WEIR_LIMIT_NEVER;
@@ -112,6 +130,11 @@ static enum weir_limit_verdict cells_plan(struct weir_limit_plan *p, uint64_t no
             return WEIR_LIMIT_NO;
         }
         p->window = at;
+    }
+    /* Cells that were given back, and taken anew, do not stand in the order of their stamps: where that matters they are counted. */
+    bool counted = beside != 0 || (kept != 0 && p->window != first);
+    if (counted && !cells_room(p, first, p->units + kept, now_ns)) {
+        return WEIR_LIMIT_NO;
     }
     /* How much is left cannot be said without looking at all cells: a quarter of them, or just this. */
     uint64_t quarter = row->cell_cnt / 4U;
@@ -190,18 +213,43 @@ static bool cells_give(const struct weir_shm_limit_row *row, struct weir_shm_lim
     return given > 0;
 }
 
-/* Units that a settled call turned out to cost besides: they take the oldest cells, young or not, so that the next ones wait for it. */
+/* Note units that found no cell: they stand beside the cells for a span from `now_ns` on, and what was noted before stands as long. */
+static void cells_owe(struct weir_limit_plan *p, uint64_t units, uint64_t now_ns)
+{
+    uint64_t seen = weir_load_acquire_u64(&p->word->owed); /* pair:limit A */
+    uint64_t next;
+    do { /* lock-free */
+        uint64_t sum = weir_min_u64(units + weir_foreign_rolling(seen, now_ns), UINT32_MAX);
+        next = weir_foreign_make(now_ns + p->row->span_ns, (uint32_t)sum);
+        if (weir_foreign_rolling(seen, now_ns + p->row->span_ns) > 0) {
+            next = (seen & ~(uint64_t)UINT32_MAX) | sum; /* by a later clock: theirs stays */
+        }
+    } while (!weir_cas_u64(&p->word->owed, &seen, next)); /* pair:limit R */
+}
+
+/*
+ * Units that a settled call turned out to cost besides. Each takes an old cell; what finds none is owed. A young cell is never overwritten: the
+ * unit it stands for would be forgotten, and granted anew as soon as another one is given back.
+ */
 static void cells_add(struct weir_limit_plan *p, uint64_t now_ns)
 {
-    uint32_t units = p->units < p->row->cell_cnt ? p->units : p->row->cell_cnt;
-    for (uint32_t i = 0; i < units; i++) {
-        uint32_t at = cell_oldest(p, now_ns);
+    const struct weir_shm_limit_row *row = p->row;
+    uint32_t left = p->units < row->cell_cnt ? p->units : row->cell_cnt;
+    uint32_t at = cell_oldest(p, now_ns);
+    for (uint32_t n = 0; n < row->cell_cnt && left > 0; n++) {
         uint64_t seen = cell_load(p, at);
-        while (seen < now_ns && !weir_cas_u64(&p->cell[at], &seen, now_ns)) { /* pair:limit R */
-        } /* lock-free: each failed CAS is a newer stamp */
-        uint64_t hint = at;
-        (void)weir_cas_u64(&p->word->word[0], &hint,
-                           cell_wrap(p->row, hint + 1)); /* pair:limit R; a hint */
+        uint32_t next = cell_wrap(row, (uint64_t)at + 1);
+        WEIR_WEAVE("sliding:planned");
+        if (weir_sliding_old(seen, now_ns, row->span_ns) &&
+            weir_cas_u64(&p->cell[at], &seen, now_ns)) { /* pair:limit R */
+            uint64_t hint = at;
+            (void)weir_cas_u64(&p->word->word[0], &hint, next); /* pair:limit R; a hint */
+            left--;
+        }
+        at = next;
+    }
+    if (left > 0) {
+        cells_owe(p, left, now_ns);
     }
 }
 
@@ -268,7 +316,7 @@ static uint64_t parts_earliest(const struct weir_limit_plan *p, uint32_t part, u
 static enum weir_limit_verdict parts_judge(struct weir_limit_plan *p, uint32_t part, uint64_t sum,
                                            uint64_t now_ns)
 {
-    uint64_t wanted = sum + kept_units(p, now_ns);
+    uint64_t wanted = sum + beside_units(p, now_ns) + p->row->reserve_min[p->priority];
     if ((uint64_t)p->units + p->row->reserve_min[p->priority] > p->row->quota) {
         return WEIR_LIMIT_NEVER;
     }

@@ -10,10 +10,13 @@
  *
  * Form "cells" (N <= WEIR_SLIDING_CELLS_MAX, cost <= WEIR_SLIDING_UNITS_MAX): N cells, each the stamp of the unit that was last granted on it. A unit is
  * granted on a cell only if the cell's stamp is S or more behind, by one CAS from the old stamp to the new.
- *   Proof. Two stamps of one cell are at least S apart, so each cell has at most one in an interval of length S, and there are N cells.
+ *   Proof. Two stamps of one cell are at least S apart, so each cell has at most one in an interval of length S, and there are N cells. One exception does
+ *   no harm: whoever read the clock before a unit was taken and given back finds "never", and may stamp less than S after the grant before that one.
+ *   But it does so at an instant that is S later, and so is its call; use_by_ns, counted from its stamp, says whether it may still be made.
  *   `hint` says which cell was stamped longest ago. It is only a hint: whoever finds its cell young and the next one older helps it on, so a
  *   process killed between its CAS and the hint blocks nobody, and a wrong hint costs room, never safety.
  *   Giving back writes 0 ("never") over the stamp, if the cell still bears it; `freed` remembers where, so that the next one finds it.
+ *   A surcharge (a settled call that cost more) takes old cells too; what finds none is noted in `owed` and stands beside the cells for one span.
  *   A concurrent reader sees whole stamps. A writer that dies leaves a unit too many taken, for one span.
  *
  * Form "parts" (any N): the span is cut into K = WEIR_SLIDING_PARTS parts of length P = ceil(S / K); one word {part id:32 | units:32} for each of the last K + 4.

@@ -351,6 +351,45 @@ static void test_surcharge_when_full(void **state)
     surcharge_when_full(WEIR_LIMIT_TOKEN_BUCKET, 0);
     surcharge_when_full(WEIR_LIMIT_FIXED_WINDOW, 0);
     surcharge_when_full(WEIR_LIMIT_SLIDING_WINDOW, WEIR_FORM_PARTS);
+    surcharge_when_full(WEIR_LIMIT_SLIDING_WINDOW, WEIR_FORM_CELLS);
+}
+
+/* A surcharge takes a cell that was given back rather than the oldest, whose unit still counts. */
+static void test_surcharge_beside_free_cell(void **state)
+{
+    (void)state;
+    struct weir_permit p[4];
+    const struct weir_cost two = {.cnt = 1, .units = {2}};
+    open_with(WEIR_LIMIT_SLIDING_WINDOW, WEIR_FORM_CELLS, 4, 1);
+    for (uint32_t i = 0; i < 4; i++) {
+        fixture_time_set(&view, NOW + i);
+        assert_int_equal(take(0, &p[i]), WEIR_OK);
+    }
+    assert_int_equal(weir_permit_give(&view, &p[2]), WEIR_OK);
+    assert_int_equal(weir_permit_end(&view, &p[3], &two), WEIR_OK);
+    assert_int_equal(used(), 4);
+    assert_int_equal(take(0, &p[2]), WEIR_DENIED);
+    fixture_close(&f);
+}
+
+/* What others use is kept free, however the cells lie: two of eight given back in the middle do not make room for six and four. */
+static void test_given_back_beside_foreign(void **state)
+{
+    (void)state;
+    struct weir_permit p[9];
+    open_with(WEIR_LIMIT_SLIDING_WINDOW, WEIR_FORM_CELLS, 8, 1);
+    for (uint32_t i = 0; i < 8; i++) {
+        fixture_time_set(&view, NOW + i);
+        assert_int_equal(take(0, &p[i]), WEIR_OK);
+    }
+    assert_int_equal(weir_permit_give(&view, &p[5]), WEIR_OK);
+    assert_int_equal(weir_permit_give(&view, &p[4]), WEIR_OK);
+    f.memory->foreign[0].word[0] = weir_foreign_make(NOW + WEIR_NS_PER_S, 4);
+    assert_int_equal(take(0, &p[8]), WEIR_DENIED);
+    assert_true(p[8].denial.earliest_ns > NOW + 8);
+    f.memory->foreign[0].word[0] = 0;
+    assert_int_equal(take(0, &p[8]), WEIR_OK);
+    fixture_close(&f);
 }
 
 /* A charge that a stranger made up is refused before anything is touched. */
@@ -462,6 +501,8 @@ int main(void)
         cmocka_unit_test(test_settle_windows),
         cmocka_unit_test(test_settle_buckets),
         cmocka_unit_test(test_surcharge_when_full),
+        cmocka_unit_test(test_surcharge_beside_free_cell),
+        cmocka_unit_test(test_given_back_beside_foreign),
         cmocka_unit_test(test_settle_forged),
         cmocka_unit_test(test_calendar),
         cmocka_unit_test(test_age),

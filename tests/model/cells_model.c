@@ -1,0 +1,721 @@
+/*
+ * cells_model.c: a sliding window in cells (shm/weir_sliding.h, "cells") with permits of one and two units, refunds, partial refunds, surcharges, kills and
+ * preemption at each access, while time runs over more than two spans.
+ *
+ *   take       weir_sliding.c cells_plan: owed, freed, cell_oldest (hint, its cell, the next ones, the help), the cell behind those that stay free, the
+ *              cells; cells_room where something stands beside the cells. cells_take: a CAS per cell, cells_undo, the hint, freed_shrink
+ *   give       cells_give: a CAS per cell from our stamp to "never", then freed. Partial: charge_correct (weir_permit.c) gives the last units
+ *   surcharge  cells_add: a CAS per old cell, cells_owe for the rest
+ *
+ * Oracle: when the calls that may have been made can arrive, and nothing of the cells: not before the instant of the grant, not later than J after its
+ * clock reading (use_by_ns ends a permit that was asleep for longer).
+ *   bound    at each grant: in no interval of length W may more than N units arrive; surcharges count that were over when the taker read its clock
+ *   refunds  without a kill, whenever nobody is within a call, each young stamp stands in exactly as many cells as units count at that instant
+ *   room     where nothing was given back: whoever is alone is granted a unit while any cell is old, whoever died where
+ *   alone    in every reachable state each live process ends its call by itself within ALONE_STEPS_MAX accesses
+ *
+ * cells_model [--trace]
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "explore.h"
+
+#define PROCS           2
+#define CELLS           4
+#define UNITS           2
+#define WINDOW          2
+#define JITTER          1
+#define SPAN            (WINDOW + JITTER)
+#define HELP_MAX        3
+#define TIME_END        9
+#define ALONE_STEPS_MAX 60
+
+enum mutant {
+    MUTANT_NONE,
+    MUTANT_TAKE_STORE,     /* cells are stamped by a store */
+    MUTANT_HINT_TRUSTED,   /* the cell at the hint is taken whatever its stamp */
+    MUTANT_FREED_TRUSTED,  /* so are those at `freed` */
+    MUTANT_GIVE_ANY,       /* a refund empties the cell whatever it bears */
+    MUTANT_GIVE_ALL,       /* a partial refund gives all back */
+    MUTANT_NO_UNDO,        /* a take that finds the second cell taken leaves the first */
+    MUTANT_FIRST_ONLY,     /* grants two units by one cell */
+    MUTANT_NO_HELP,        /* nobody moves the hint for another */
+    MUTANT_SHORT_SPAN,     /* S without the way to the server */
+    MUTANT_ADD_OVERWRITES, /* a surcharge without an old cell takes a young one */
+    MUTANT_ADD_FORGETS,    /* ... is forgotten */
+    MUTANT_BEHIND_ONLY, /* looks at one cell for those that stay free, where cells were given back */
+};
+
+struct config {
+    const char *name;
+    enum mutant mutant;
+    bool must_hold;
+    uint8_t calls[PROCS];
+    uint8_t units[PROCS];
+    uint8_t cells; /* N */
+    uint8_t kills;
+    uint8_t gives;
+    uint8_t adds;
+    uint8_t time_max;
+};
+
+enum pc {
+    PC_IDLE,
+    PC_CLOCK,
+    PC_OWED,
+    PC_FREED,
+    PC_HINT,
+    PC_OLDEST,
+    PC_HELP,
+    PC_HELP_CAS,
+    PC_BEHIND,
+    PC_FREE,
+    PC_FREE_FREED,
+    PC_ROOM,
+    PC_CAS,
+    PC_UNDO,
+    PC_HINT_CAS,
+    PC_SHRINK_LOAD,
+    PC_SHRINK_CAS,
+    PC_HELD,
+    PC_GIVE,
+    PC_GIVE_FREED,
+    PC_ADD_CLOCK,
+    PC_ADD_HINT,
+    PC_ADD_LOAD,
+    PC_ADD_CAS,
+    PC_ADD_HINT_CAS,
+    PC_OWE_LOAD,
+    PC_OWE_CAS,
+    PC_DEAD,
+};
+
+static const char *const pc_names[] = {
+    "idle",     "clock",    "owed",       "freed",        "hint",     "oldest",     "help",
+    "help:cas", "behind",   "free",       "free:freed",   "room",     "cas",        "undo",
+    "hint:cas", "shrink",   "shrink:cas", "held",         "give",     "give:freed", "add:clock",
+    "add:hint", "add:load", "add:cas",    "add:hint:cas", "owe:load", "owe:cas",    "dead"};
+
+struct freed {
+    uint8_t at;
+    uint8_t units;
+};
+
+struct owed {
+    uint8_t until;
+    uint8_t units;
+};
+
+struct proc {
+    uint8_t pc;
+    uint8_t calls_left;
+    uint8_t now; /* its clock reading; the stamp of what it holds */
+    uint8_t at;  /* the hint; then the first cell */
+    uint8_t first;
+    uint8_t i; /* unit, cell, or step of a loop */
+    uint8_t old;
+    uint8_t stamp; /* of the cell at the hint */
+    uint8_t seen[UNITS];
+    struct freed freed;
+    uint8_t kept;
+    uint8_t units; /* of the permit that it holds */
+    uint8_t knows;
+    uint8_t given;
+    uint8_t late; /* how old its reading was when it was granted */
+    uint8_t rsv[7];
+};
+
+struct state {
+    uint8_t time;
+    uint8_t hint;
+    struct freed freed;
+    struct owed owed;
+    uint8_t cell[CELLS];
+    uint8_t kills_left;
+    uint8_t gives_left;
+    uint8_t adds_left;
+    uint8_t killed; /* ghost, from here on */
+    uint8_t gave;
+    uint8_t stale;                     /* somebody was granted what it can no longer use */
+    uint8_t extra_cnt;                 /* surcharges that are over, */
+    uint8_t extra_at[2];               /* and when */
+    uint8_t cnt[JITTER + 1][TIME_END]; /* [how old the reading was][instant of the grant] */
+    uint8_t rsv[3];
+    struct proc proc[PROCS];
+};
+_Static_assert(sizeof(struct state) % 8 == 0, "explore.h");
+
+static uint8_t wrap(const struct config *c, uint32_t i)
+{
+    return (uint8_t)(i % c->cells);
+}
+
+/* weir_sliding_old */
+static bool old(const struct config *c, uint8_t stamp, uint8_t now)
+{
+    uint8_t span = c->mutant == MUTANT_SHORT_SPAN ? SPAN - 1 : SPAN;
+    return stamp == 0 || (now >= stamp && now - stamp >= span);
+}
+
+static uint8_t owed_now(struct owed o, uint8_t now)
+{
+    return o.until > now ? o.units : 0;
+}
+
+static void done(struct proc *p)
+{
+    *p = (struct proc){.calls_left = p->calls_left};
+}
+
+/* Units that may arrive in [x, x + W). */
+static uint32_t ghost_arrive(const struct state *s, uint32_t x, uint32_t extra_cnt)
+{
+    uint32_t units = 0;
+    for (uint32_t e = 0; e < x + WINDOW && e < TIME_END; e++) {
+        for (uint32_t late = 0; late <= JITTER; late++) {
+            units += e + JITTER - late >= x ? s->cnt[late][e] : 0U;
+        }
+        for (uint32_t i = 0; i < extra_cnt; i++) {
+            units += s->extra_at[i] == e && e >= x;
+        }
+    }
+    return units;
+}
+
+static void ghost_granted(const struct config *c, struct state *s, struct proc *p, uint8_t units,
+                          const char **why)
+{
+    p->late = (uint8_t)(s->time - p->now);
+    if (p->late > JITTER) {
+        s->stale = 1; /* use_by_ns is over: it will not be sent */
+        return;
+    }
+    s->cnt[p->late][s->time] = (uint8_t)(s->cnt[p->late][s->time] + units);
+    for (uint32_t x = 0; x < TIME_END; x++) {
+        if (x <= s->time + JITTER - (uint32_t)p->late && s->time < x + WINDOW &&
+            ghost_arrive(s, x, p->knows) > c->cells) {
+            *why = "more than N may arrive in an interval of one window";
+        }
+    }
+}
+
+/* Units granted by a reading of instant `t`. */
+static uint32_t ghost_stamped(const struct state *s, uint32_t t)
+{
+    uint32_t units = 0;
+    for (uint32_t late = 0; late <= JITTER && t + late < TIME_END; late++) {
+        units += s->cnt[late][t + late];
+    }
+    return units;
+}
+
+static uint8_t units_of(const struct config *c, const struct state *s, const struct proc *p)
+{
+    return c->units[p - s->proc];
+}
+
+/* cell_oldest is at its end: `first` is where to take from */
+static void found_oldest(struct proc *p, uint8_t first)
+{
+    p->first = first;
+    p->at = first;
+    p->i = 0;
+    p->stamp = 0;
+    p->pc = p->kept > 0 ? PC_BEHIND : PC_FREE;
+}
+
+static void plan_hint(const struct config *c, struct state *s, struct proc *p)
+{
+    switch (p->pc) {
+    case PC_HINT:
+        p->at = s->hint;
+        p->pc = PC_OLDEST;
+        break;
+    case PC_OLDEST:
+        p->stamp = s->cell[p->at];
+        p->i = 1;
+        p->pc = PC_HELP;
+        if (old(c, p->stamp, p->now) || c->mutant == MUTANT_HINT_TRUSTED ||
+            c->mutant == MUTANT_NO_HELP) {
+            found_oldest(p, p->at);
+        }
+        break;
+    case PC_HELP: {
+        uint8_t next = wrap(c, p->at + (uint32_t)p->i);
+        uint8_t other = s->cell[next];
+        if (other > p->stamp || next == p->at) {
+            found_oldest(p, p->at);
+        } else if (other < p->stamp) {
+            p->pc = PC_HELP_CAS;
+        } else if (p->i++ == HELP_MAX) {
+            found_oldest(p, p->at);
+        }
+        break;
+    }
+    default: { /* PC_HELP_CAS */
+        uint8_t next = wrap(c, p->at + (uint32_t)p->i);
+        s->hint = s->hint == p->at ? next : s->hint;
+        found_oldest(p, next);
+    }
+    }
+}
+
+/* Looked at all of the permit's cells: old all of them? */
+static void free_judged(const struct config *c, const struct state *s, struct proc *p, bool all)
+{
+    uint8_t units = units_of(c, s, p);
+    if (!all && p->pc == PC_FREE && p->freed.units >= units) {
+        p->first = p->freed.at;
+        p->i = 0;
+        p->seen[0] = p->seen[1] = 0;
+        p->pc = PC_FREE_FREED;
+    } else if (!all) {
+        done(p);
+    } else {
+        p->pc = p->kept > 0 && c->mutant != MUTANT_BEHIND_ONLY ? PC_ROOM : PC_CAS;
+        p->i = 0;
+        p->old = 0;
+    }
+}
+
+static void plan_cells(const struct config *c, struct state *s, struct proc *p)
+{
+    uint8_t units = units_of(c, s, p);
+    if (p->pc == PC_BEHIND) {
+        uint8_t behind = s->cell[wrap(c, p->first + units - 1U + p->kept)];
+        p->pc = PC_FREE;
+        if (units + p->kept > c->cells || !old(c, behind, p->now)) {
+            done(p);
+        }
+        return;
+    }
+    if (p->pc == PC_ROOM) { /* cells_room */
+        p->old = (uint8_t)(p->old + old(c, s->cell[wrap(c, p->at + (uint32_t)p->i)], p->now));
+        p->i++;
+        if (p->old >= units + p->kept) {
+            p->i = 0;
+            p->old = 0;
+            p->pc = PC_CAS;
+        } else if (p->i == c->cells) {
+            done(p);
+        }
+        return;
+    }
+    uint8_t seen = s->cell[wrap(c, p->first + (uint32_t)p->i)];
+    bool trusted = c->mutant == MUTANT_HINT_TRUSTED ||
+                   (c->mutant == MUTANT_FREED_TRUSTED && p->pc == PC_FREE_FREED);
+    p->seen[p->i++] = seen;
+    if (!old(c, seen, p->now) && !trusted) {
+        free_judged(c, s, p, false);
+    } else if (p->i == units) {
+        free_judged(c, s, p, true);
+    }
+}
+
+static void take(const struct config *c, struct state *s, struct proc *p, const char **why)
+{
+    uint8_t units = units_of(c, s, p);
+    uint8_t *cell = &s->cell[wrap(c, p->first + (uint32_t)p->i)];
+    switch (p->pc) {
+    case PC_CAS:
+        if (*cell != p->seen[p->i] && c->mutant != MUTANT_TAKE_STORE) {
+            p->pc = p->i > 0 && c->mutant != MUTANT_NO_UNDO ? PC_UNDO : PC_OWED;
+            p->i = 0;
+            break;
+        }
+        *cell = p->now;
+        p->i++;
+        if (p->i == units || c->mutant == MUTANT_FIRST_ONLY) {
+            ghost_granted(c, s, p, units, why);
+            p->units = units;
+            p->pc = PC_HINT_CAS;
+        }
+        break;
+    case PC_UNDO: /* two units at most: only the first can stand */
+        *cell = *cell == p->now ? p->seen[0] : *cell;
+        p->pc = PC_OWED;
+        break;
+    case PC_HINT_CAS:
+        s->hint = s->hint == p->first ? wrap(c, p->first + (uint32_t)units) : s->hint;
+        p->pc = PC_SHRINK_LOAD;
+        break;
+    case PC_SHRINK_LOAD:
+        p->freed = s->freed;
+        p->pc = p->freed.units >= units && p->freed.at == p->first ? PC_SHRINK_CAS : PC_HELD;
+        break;
+    default:
+        if (s->freed.at == p->freed.at && s->freed.units == p->freed.units) {
+            s->freed = (struct freed){wrap(c, p->first + (uint32_t)units),
+                                      (uint8_t)(p->freed.units - units)};
+        }
+        p->pc = PC_HELD;
+    }
+    if (p->pc == PC_HELD) {
+        *p = (struct proc){.pc = PC_HELD,
+                           .calls_left = p->calls_left,
+                           .now = p->now,
+                           .first = p->first,
+                           .units = p->units,
+                           .late = p->late};
+    }
+}
+
+/* cells_give of p->units units from p->first on: from the last one down */
+static void give(const struct config *c, struct state *s, struct proc *p)
+{
+    if (p->pc == PC_GIVE_FREED) {
+        s->freed = (struct freed){wrap(c, p->first), p->units};
+        done(p);
+        return;
+    }
+    uint8_t *cell = &s->cell[wrap(c, p->first + (uint32_t)p->i)];
+    if (*cell == p->now || c->mutant == MUTANT_GIVE_ANY) {
+        *cell = 0;
+        p->given++;
+    }
+    if (p->i-- == 0) {
+        p->i = 0;
+        p->pc = PC_GIVE_FREED;
+        if (p->given != p->units) {
+            done(p);
+        }
+    }
+}
+
+static void added(struct state *s, struct proc *p)
+{
+    s->extra_at[s->extra_cnt++] = p->now;
+    done(p);
+}
+
+/* cells_owe's CAS */
+static void owe(const struct config *c, struct state *s, struct proc *p)
+{
+    uint8_t until = (uint8_t)(p->now + SPAN);
+    if (s->owed.until != p->freed.at || s->owed.units != p->freed.units) {
+        p->pc = PC_OWE_LOAD;
+        return;
+    }
+    s->owed = (struct owed){s->owed.until > until ? s->owed.until : until,
+                            (uint8_t)(1 + owed_now(s->owed, p->now))};
+    if (c->mutant == MUTANT_ADD_FORGETS) {
+        s->owed = (struct owed){0, 0};
+    }
+    added(s, p);
+}
+
+static void add_next(const struct config *c, struct proc *p)
+{
+    p->at = wrap(c, p->at + 1U);
+    p->pc = ++p->i == c->cells ? PC_OWE_LOAD : PC_ADD_LOAD;
+}
+
+static void add(const struct config *c, struct state *s, struct proc *p)
+{
+    switch (p->pc) {
+    case PC_ADD_CLOCK:
+        p->now = s->time;
+        p->pc = PC_ADD_HINT;
+        break;
+    case PC_ADD_HINT: /* wherever it begins: cell_oldest only saves steps here */
+        p->at = s->hint;
+        p->i = 0;
+        p->pc = PC_ADD_LOAD;
+        break;
+    case PC_ADD_LOAD:
+        p->stamp = s->cell[p->at];
+        p->pc = PC_ADD_CAS;
+        if (!old(c, p->stamp, p->now) && c->mutant != MUTANT_ADD_OVERWRITES) {
+            add_next(c, p);
+        }
+        break;
+    case PC_ADD_CAS:
+        if (s->cell[p->at] == p->stamp) {
+            s->cell[p->at] = p->now;
+            p->pc = PC_ADD_HINT_CAS;
+        } else {
+            add_next(c, p);
+        }
+        break;
+    case PC_ADD_HINT_CAS:
+        s->hint = s->hint == p->at ? wrap(c, p->at + 1U) : s->hint;
+        added(s, p);
+        break;
+    case PC_OWE_LOAD:
+        p->freed = (struct freed){s->owed.until, s->owed.units};
+        p->pc = PC_OWE_CAS;
+        break;
+    default:
+        owe(c, s, p);
+    }
+}
+
+static void access_step(const struct config *c, struct state *s, struct proc *p, const char **why)
+{
+    if (p->pc >= PC_ADD_CLOCK) {
+        add(c, s, p);
+    } else if (p->pc >= PC_GIVE) {
+        give(c, s, p);
+    } else if (p->pc >= PC_CAS) {
+        take(c, s, p, why);
+    } else if (p->pc >= PC_BEHIND) {
+        plan_cells(c, s, p);
+    } else if (p->pc >= PC_HINT) {
+        plan_hint(c, s, p);
+    } else if (p->pc == PC_CLOCK) {
+        p->now = s->time;
+        p->knows = s->extra_cnt;
+        p->pc = PC_OWED;
+    } else if (p->pc == PC_OWED) { /* beside_units */
+        *p = (struct proc){.pc = PC_FREED,
+                           .calls_left = p->calls_left,
+                           .now = p->now,
+                           .knows = p->knows,
+                           .kept = owed_now(s->owed, p->now)};
+    } else {
+        p->freed = s->freed;
+        p->pc = PC_HINT;
+    }
+}
+
+/* Actions: per process a step (a held permit is used), a kill, a refund, a refund of one of two units, a surcharge of one; then a tick. */
+enum { VERB_STEP, VERB_KILL, VERB_GIVE, VERB_GIVE_ONE, VERB_ADD, VERBS };
+
+static bool held_step(const struct config *c, struct state *s, struct proc *p, uint32_t verb)
+{
+    uint8_t back = verb == VERB_GIVE ? p->units : 1;
+    switch (verb) {
+    case VERB_STEP:
+        done(p);
+        return true;
+    case VERB_GIVE:
+    case VERB_GIVE_ONE:
+        if (s->gives_left == 0 || (verb == VERB_GIVE_ONE && p->units < 2)) {
+            return false;
+        }
+        s->gives_left--;
+        s->gave = 1;
+        if (p->late <= JITTER) {
+            uint8_t *cnt = &s->cnt[p->late][p->now + p->late];
+            *cnt = (uint8_t)(*cnt - back);
+        }
+        if (c->mutant != MUTANT_GIVE_ALL) {
+            p->first = wrap(c, p->first + (uint32_t)(p->units - back));
+            p->units = back;
+        }
+        p->i = (uint8_t)(p->units - 1);
+        p->pc = PC_GIVE;
+        return true;
+    default:
+        if (s->adds_left == 0) {
+            return false;
+        }
+        s->adds_left--;
+        *p = (struct proc){.pc = PC_ADD_CLOCK, .calls_left = p->calls_left};
+        return true;
+    }
+}
+
+static bool step(const void *config, void *state, uint32_t action, const char **why)
+{
+    const struct config *c = config;
+    struct state *s = state;
+    if (action == VERBS * PROCS) {
+        s->time++;
+        return s->time <= c->time_max;
+    }
+    struct proc *p = &s->proc[action / VERBS];
+    uint32_t verb = action % VERBS;
+    if (verb == VERB_KILL) {
+        if (p->pc == PC_DEAD || p->pc == PC_IDLE || p->pc == PC_HELD || s->kills_left == 0) {
+            return false;
+        }
+        s->kills_left--;
+        s->killed = 1;
+        *p = (struct proc){.pc = PC_DEAD};
+        return true;
+    }
+    if (p->pc == PC_HELD) {
+        return held_step(c, s, p, verb);
+    }
+    if (verb != VERB_STEP || p->pc == PC_DEAD || (p->pc == PC_IDLE && p->calls_left == 0)) {
+        return false;
+    }
+    if (p->pc == PC_IDLE) {
+        p->calls_left--;
+        p->pc = PC_CLOCK;
+    } else {
+        access_step(c, s, p, why);
+    }
+    return true;
+}
+
+static bool between(const struct proc *p)
+{
+    return p->pc == PC_IDLE || p->pc == PC_HELD || p->pc == PC_DEAD;
+}
+
+static bool run_alone(const struct config *c, struct state *s, struct proc *p)
+{
+    const char *other = NULL;
+    uint32_t n = 0;
+    while (!between(p) && n++ < ALONE_STEPS_MAX) {
+        access_step(c, s, p, &other);
+    }
+    return n <= ALONE_STEPS_MAX;
+}
+
+/* Nobody is within a call: what do the cells say, and is a unit to be had? */
+static void check_quiet(const struct config *c, const struct state *at, const char **why)
+{
+    uint32_t any_old = 0;
+    for (uint32_t t = 1; t <= at->time && !at->killed && !at->stale && at->extra_cnt == 0; t++) {
+        uint32_t bear = 0;
+        for (uint32_t i = 0; i < c->cells; i++) {
+            bear += at->cell[i] == t;
+        }
+        if (at->time - t < SPAN && bear != ghost_stamped(at, t)) {
+            *why = "what is charged is not what is granted and not given back";
+        }
+    }
+    for (uint32_t i = 0; i < c->cells; i++) {
+        any_old += old(c, at->cell[i], at->time);
+    }
+    if (any_old > 0 && !at->gave && at->extra_cnt == 0 && c->units[0] == 1 && c->units[1] == 1 &&
+        *why == NULL) {
+        struct state s = *at;
+        s.proc[0] = (struct proc){.pc = PC_CLOCK};
+        *why = run_alone(c, &s, &s.proc[0]) && s.proc[0].pc == PC_HELD
+                   ? NULL
+                   : "alone, and refused beside an old cell";
+    }
+}
+
+static void check(const void *config, const void *state, const char **why)
+{
+    const struct config *c = config;
+    const struct state *at = state;
+    bool quiet = true;
+    for (uint32_t i = 0; i < PROCS && *why == NULL; i++) {
+        struct state s = *at;
+        quiet &= between(&s.proc[i]);
+        *why = run_alone(c, &s, &s.proc[i]) ? NULL : "a call that runs alone does not end";
+    }
+    if (quiet && *why == NULL) {
+        check_quiet(c, at, why);
+    }
+}
+
+static void print(const void *config, uint32_t action, const void *after)
+{
+    static const char *const verbs[VERBS] = {"", "is killed", "gives", "gives one", "adds"};
+    const struct config *c = config;
+    const struct state *s = after;
+    char who[48];
+    (void)snprintf(who, sizeof who, action < VERBS * PROCS ? "P%u %s next %s" : "tick",
+                   action / VERBS, verbs[action % VERBS],
+                   pc_names[s->proc[action / VERBS % PROCS].pc]);
+    printf("%-32s time %u hint %u freed %u+%u owed %u<%u  ", who, s->time, s->hint, s->freed.at,
+           s->freed.units, s->owed.units, s->owed.until);
+    for (uint32_t i = 0; i < c->cells; i++) {
+        printf("[%u]", s->cell[i]);
+    }
+    printf("\n");
+}
+
+/* name, mutant, must hold, calls and units of each, N, kills, refunds, surcharges, last tick */
+static const struct config configs[] = {
+    {"cells: N=1, single units, two spans", MUTANT_NONE, true, {2, 2}, {1, 1}, 1, 1, 0, 0, 8},
+    {"cells: N=2, single units, refunds", MUTANT_NONE, true, {3, 1}, {1, 1}, 2, 0, 2, 0, 5},
+    {"cells: N=3, two units and one, refunds", MUTANT_NONE, true, {2, 1}, {2, 1}, 3, 1, 1, 0, 4},
+    {"cells: N=3, two units each", MUTANT_NONE, true, {2, 2}, {2, 2}, 3, 0, 1, 0, 1},
+    {"cells: N=2, surcharge, refund", MUTANT_NONE, true, {3, 1}, {1, 1}, 2, 0, 1, 1, 3},
+    {"cells: N=4, surcharges, refunds", MUTANT_NONE, true, {5, 1}, {1, 1}, 4, 0, 2, 2, 1},
+    {"mutant: stamped by a store", MUTANT_TAKE_STORE, false, {1, 1}, {1, 1}, 1, 0, 0, 0, 1},
+    {"mutant: the hint is trusted", MUTANT_HINT_TRUSTED, false, {1, 1}, {1, 1}, 1, 0, 0, 0, 1},
+    {"mutant: freed is trusted", MUTANT_FREED_TRUSTED, false, {3, 2}, {1, 1}, 2, 0, 2, 0, 2},
+    {"mutant: a refund empties what others took",
+     MUTANT_GIVE_ANY,
+     false,
+     {2, 2},
+     {1, 1},
+     1,
+     0,
+     1,
+     0,
+     6},
+    {"mutant: a partial refund gives all back",
+     MUTANT_GIVE_ALL,
+     false,
+     {1, 1},
+     {2, 1},
+     2,
+     0,
+     1,
+     0,
+     1},
+    {"mutant: no undo", MUTANT_NO_UNDO, false, {2, 2}, {2, 1}, 3, 0, 1, 0, 2},
+    {"mutant: granted by the first of two cells",
+     MUTANT_FIRST_ONLY,
+     false,
+     {1, 1},
+     {2, 1},
+     2,
+     0,
+     0,
+     0,
+     1},
+    {"mutant: nobody helps the hint", MUTANT_NO_HELP, false, {2, 1}, {1, 1}, 2, 1, 0, 0, 2},
+    {"mutant: a span without the way", MUTANT_SHORT_SPAN, false, {1, 1}, {1, 1}, 1, 0, 0, 0, 4},
+    {"mutant: a surcharge overwrites a young cell",
+     MUTANT_ADD_OVERWRITES,
+     false,
+     {4, 2},
+     {1, 1},
+     3,
+     0,
+     1,
+     1,
+     3},
+    {"mutant: a surcharge that finds no cell is forgotten",
+     MUTANT_ADD_FORGETS,
+     false,
+     {3, 2},
+     {1, 1},
+     2,
+     0,
+     1,
+     1,
+     2},
+    {"mutant: one cell is looked at for those that stay free",
+     MUTANT_BEHIND_ONLY,
+     false,
+     {5, 1},
+     {1, 1},
+     4,
+     0,
+     2,
+     2,
+     1},
+};
+
+int main(int argc, char **argv)
+{
+    bool trace = argc > 1 && strcmp(argv[1], "--trace") == 0;
+    uint32_t wrong = 0;
+    printf("no seed: every interleaving is visited\n");
+    for (size_t i = 0; i < sizeof(configs) / sizeof(configs[0]); i++) {
+        const struct config *c = &configs[i];
+        struct state first = {
+            .time = 1, .kills_left = c->kills, .gives_left = c->gives, .adds_left = c->adds};
+        for (uint32_t p = 0; p < PROCS; p++) {
+            first.proc[p].calls_left = c->calls[p];
+        }
+        struct explore_model model = {c->name, sizeof(first), VERBS * PROCS + 1, c, step,
+                                      check,   print};
+        wrong += explore_judge(&model, &first, c->must_hold, trace);
+    }
+    printf("%u wrong\n", wrong);
+    return wrong == 0 ? 0 : 1;
+}
