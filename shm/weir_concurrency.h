@@ -65,7 +65,7 @@ struct weir_shm_limit_row;
 
 /*
  * Let go every held unit whose owner lives no more (and what stands in the future, which nobody honest wrote). Returns how many. Caller: the worker. A unit
- * whose holder lives is never touched.
+ * whose holder lives is never touched. `now_ns` is read after what `lives` knows was known: each unit rests from then on, at least from the death on.
  */
 uint32_t weir_units_reap(const struct weir_shm_limit_row *row, uint64_t *cell, uint64_t now_ns,
                          bool (*lives)(uint64_t cell, const void *arg), const void *arg);
