@@ -1,8 +1,8 @@
 /*
- * permit_stepkill.c: kills a trader at every single instruction of a permit, and of giving it back.
+ * permit_stepkill.c: a trader dies at every single instruction of a permit, and of giving it back.
  *
- * A child stops itself just before it takes a permit from three limits, two of them with a straddle; the parent steps it k instructions by
- * ptrace and kills it there, for each k until it is over. A second child does the same with weir_permit_give.
+ * A child stops itself just before it takes a permit from three limits, two of them with a straddle; the parent steps it by ptrace until it is over and
+ * looks behind each instruction; at some it kills in truth (stepper.h). A second child does the same with weir_permit_give.
  *
  * Oracle, after each death, for each limit:
  *   - the words are legal: the audit finds them sound;
@@ -12,18 +12,11 @@
  *
  * permit_stepkill [--step N]      1 = every instruction (default)
  */
-#include <errno.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/ptrace.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#include "stepper.h"
 
 #include "fixture.h"
 
-#define STEPS_MAX 20000
+#define KILL_STEP 13U /* killed in truth at each so manyth */
 #define NOW \
     (UINT64_C(1020) * WEIR_NS_PER_S - WEIR_NS_PER_MS) /* 1 ms before a second and a minute end */
 #define QUOTA  12U
@@ -48,13 +41,8 @@ static struct shared {
     struct weir_permit permit;
     volatile int32_t answer; /* of the victim's call; -1: it did not end */
 } * shared;
+static uint32_t leaked;
 static uint64_t checks;
-
-static void broken(const char *what)
-{
-    fprintf(stderr, "broken harness: %s: %s\n", what, strerror(errno));
-    exit(99);
-}
 
 static void violated(const char *what, uint32_t k)
 {
@@ -73,48 +61,15 @@ static uint64_t charged(uint32_t l, uint32_t word)
     return w > NOW ? (w - NOW) / unit_ns : 0;
 }
 
-static pid_t victim_start(bool give)
-{
-    pid_t pid = fork();
-    if (pid < 0) {
-        broken("fork");
-    }
-    if (pid == 0) {
-        struct weir_permit_view view;
-        fixture_view(&f, &view, NOW);
-        if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0) {
-            _exit(77);
-        }
-        raise(SIGSTOP);
-        shared->answer = give ? weir_permit_give(&view, &shared->permit)
-                              : weir_permit_take(&view, 0, 0, NULL, 0, &shared->permit);
-        _exit(0);
-    }
-    int status = 0;
-    if (waitpid(pid, &status, 0) != pid) {
-        broken("waitpid");
-    }
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 77) {
-        printf("skipped: ptrace is forbidden here\n");
-        exit(77);
-    }
-    return pid;
-}
+static bool giving; /* what the victim does */
 
-static void victim_step_and_kill(pid_t pid, uint32_t k)
+static void victim(void)
 {
-    int status = 0;
-    for (uint32_t i = 0; i < k; i++) {
-        if (ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) != 0 || waitpid(pid, &status, 0) != pid) {
-            broken("single step");
-        }
-        if (!WIFSTOPPED(status)) {
-            return;
-        }
-    }
-    if (kill(pid, SIGKILL) == 0) {
-        (void)waitpid(pid, &status, 0);
-    }
+    static struct weir_permit_view view;
+    fixture_view(&f, &view, NOW);
+    stepper_ready();
+    shared->answer = giving ? weir_permit_give(&view, &shared->permit)
+                            : weir_permit_take(&view, 0, 0, NULL, 0, &shared->permit);
 }
 
 static void expect_sound(uint32_t k)
@@ -167,57 +122,66 @@ static void expect_others_proceed(uint32_t k)
     checks++;
 }
 
-/* Let it die after each k, in a take or in giving back what was taken before. Returns the instructions of a whole one. */
-static uint32_t kill_everywhere(bool give, uint32_t step)
+/* The memory before a take, or before giving back what was taken. */
+static void prepare(void)
 {
-    uint32_t leaked = 0;
-    for (uint32_t k = 0; k < STEPS_MAX; k += step) {
-        memset(f.memory->word, 0, sizeof f.memory->word);
-        if (give) {
-            struct weir_permit_view view;
-            fixture_view(&f, &view, NOW);
-            if (weir_permit_take(&view, 0, 0, NULL, 0, &shared->permit) != WEIR_OK) {
-                broken("take");
-            }
-        } else {
-            memset(&shared->permit, 0, sizeof shared->permit);
-        }
-        shared->answer = -1;
-        victim_step_and_kill(victim_start(give), k);
-        bool over = shared->answer != -1;
-        bool must = !give && shared->permit.state == WEIR_PERMIT_GRANTED;
-        bool any = false;
-        if (over && shared->answer != WEIR_OK) {
-            violated("the call's answer is wrong", k);
-        }
-        expect_sound(k);
-        for (uint32_t l = 0; l < LIMITS; l++) {
-            for (uint32_t w = 0; w < 2; w++) {
-                bool used = w == 0 || spec.limit[l].kind == WEIR_LIMIT_FIXED_WINDOW;
-                uint64_t c = used ? charged(l, w) : cost[l];
-                if (c != cost[l] && c != 0) {
-                    violated("a limit holds a part of a charge", k);
-                }
-                if (c == 0 && must) {
-                    violated("granted, and not charged", k);
-                }
-                if (give && over && used && c != 0) {
-                    violated("given back, and still charged", k);
-                }
-                any |= used && c != 0;
-            }
-        }
-        leaked += any && !must;
-        expect_others_proceed(k);
-        if (over) {
-            printf("killed at each %s of %u instructions of a %s: charge left without an owner at "
-                   "%u\n",
-                   step == 1 ? "one" : "n-th", k, give ? "give" : "take", leaked);
-            return k;
+    memset(f.memory->word, 0, sizeof f.memory->word);
+    memset(&shared->permit, 0, sizeof shared->permit);
+    if (giving) {
+        static struct weir_permit_view view;
+        fixture_view(&f, &view, NOW);
+        if (weir_permit_take(&view, 0, 0, NULL, 0, &shared->permit) != WEIR_OK) {
+            stepper_broken("take");
         }
     }
-    broken("the call does not end");
-    return 0;
+    shared->answer = -1;
+}
+
+/* It stands, or died, behind instruction `k`. Returns whether the call was over. */
+static bool verify(uint32_t k)
+{
+    bool over = shared->answer != -1;
+    bool must = !giving && shared->permit.state == WEIR_PERMIT_GRANTED;
+    bool any = false;
+    if (over && shared->answer != WEIR_OK) {
+        violated("the call's answer is wrong", k);
+    }
+    expect_sound(k);
+    for (uint32_t l = 0; l < LIMITS; l++) {
+        for (uint32_t w = 0; w < 2; w++) {
+            bool used = w == 0 || spec.limit[l].kind == WEIR_LIMIT_FIXED_WINDOW;
+            uint64_t c = used ? charged(l, w) : cost[l];
+            if (c != cost[l] && c != 0) {
+                violated("a limit holds a part of a charge", k);
+            }
+            if (c == 0 && must) {
+                violated("granted, and not charged", k);
+            }
+            if (giving && over && used && c != 0) {
+                violated("given back, and still charged", k);
+            }
+            any |= used && c != 0;
+        }
+    }
+    leaked += any && !must;
+    expect_others_proceed(k);
+    return over;
+}
+
+/* It stands at each instruction of a take or of giving back, and dies at some. */
+static void kill_everywhere(bool give, uint32_t step)
+{
+    giving = give;
+    leaked = 0;
+    prepare();
+    uint32_t cnt = stepper_walk(victim, step, verify, f.memory, sizeof *f.memory);
+    printf("stands at every %u of %u instructions of a %s: charge left without an owner at %u\n",
+           step, cnt, give ? "give" : "take", leaked);
+    for (uint32_t k = 0; k < cnt; k += KILL_STEP * step) {
+        prepare();
+        stepper_kill(stepper_start(victim), k);
+        (void)verify(k);
+    }
 }
 
 int main(int argc, char **argv)
@@ -231,9 +195,9 @@ int main(int argc, char **argv)
     fixture_open(&f, &spec);
     shared = (void *)(f.memory->tables + sizeof f.memory->tables - sizeof(struct shared));
     printf("no seed: instructions are visited in order, every %u\n", step);
-    (void)kill_everywhere(false, step);
-    (void)kill_everywhere(true, step);
-    printf("%llu deaths verified, 0 violations\n", (unsigned long long)checks);
+    kill_everywhere(false, step);
+    kill_everywhere(true, step);
+    printf("%llu instants verified, 0 violations\n", (unsigned long long)checks);
     fixture_close(&f);
     return 0;
 }

@@ -1,0 +1,111 @@
+/*
+ * stepper.h: runs a function in a child, so many instructions far by ptrace, and kills it there.
+ *
+ * To kill anew for each instruction costs the square of their number. A child that stands between two instructions has left in shared memory exactly
+ * what its death there would leave; so stepper_walk lets one child stand at each instruction, and the tests kill in truth at some of them besides.
+ */
+#ifndef WEIR_TESTS_STEPPER_H
+#define WEIR_TESTS_STEPPER_H
+
+#include <errno.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static inline void stepper_broken(const char *what)
+{
+    fprintf(stderr, "broken harness: %s: %s\n", what, strerror(errno));
+    exit(99);
+}
+
+/* Called by the child just before what is stepped: stops it. */
+static inline void stepper_ready(void)
+{
+    if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0) {
+        _exit(77);
+    }
+    raise(SIGSTOP);
+}
+
+/* A child that runs `body`, which calls stepper_ready; it stands there. Ends the program with 77 where ptrace is forbidden. */
+static inline pid_t stepper_start(void (*body)(void))
+{
+    pid_t pid = fork();
+    if (pid < 0) {
+        stepper_broken("fork");
+    }
+    if (pid == 0) {
+        body();
+        _exit(0);
+    }
+    int status = 0;
+    if (waitpid(pid, &status, 0) != pid) {
+        stepper_broken("waitpid");
+    }
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 77) {
+        printf("skipped: ptrace is forbidden here\n");
+        exit(77);
+    }
+    return pid;
+}
+
+/* `k` instructions further. False: it has ended. */
+static inline bool stepper_step(pid_t pid, uint32_t k)
+{
+    int status = 0;
+    for (uint32_t i = 0; i < k; i++) {
+        if (ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) != 0 || waitpid(pid, &status, 0) != pid) {
+            stepper_broken("single step");
+        }
+        if (!WIFSTOPPED(status)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static inline void stepper_end(pid_t pid)
+{
+    if (kill(pid, SIGKILL) == 0) {
+        (void)waitpid(pid, NULL, 0);
+    }
+}
+
+/* `k` instructions of it, then its death. */
+static inline void stepper_kill(pid_t pid, uint32_t k)
+{
+    if (stepper_step(pid, k)) {
+        stepper_end(pid);
+    }
+}
+
+/*
+ * One child of `body` stands at every `step`-th instruction: `look(k)` says whether that was the last. What it does to the `bytes` at `memory` is undone.
+ * Returns the k of the last look.
+ */
+static inline uint32_t stepper_walk(void (*body)(void), uint32_t step, bool (*look)(uint32_t k),
+                                    void *memory, size_t bytes)
+{
+    void *saved = malloc(bytes);
+    pid_t pid = stepper_start(body);
+    uint32_t k = 0;
+    for (bool last = false; !last; k += last ? 0 : step) {
+        memcpy(saved, memory, bytes);
+        last = look(k);
+        memcpy(memory, saved, bytes);
+        if (!last && !stepper_step(pid, step)) {
+            stepper_broken("the call does not end");
+        }
+    }
+    stepper_end(pid);
+    free(saved);
+    return k;
+}
+
+#endif
