@@ -16,6 +16,7 @@ import tempfile
 # name, then once or twice: file, the line as it stands, the line as it would be wrong
 MUTANTS = [
     ("plain TAT refund", "weir_bucket.h", "n_ns > elapsed ? n_ns - elapsed : 0", "n_ns > elapsed ? n_ns : n_ns"),
+    ("a refund by the clock before the word", "weir_limit.c", "weir_clock_now(grant->clock), n_ns", "grant->now_ns, n_ns"),
     ("no straddle", "weir_window.h", ">= cache->length_ns ? 2 : 1", ">= cache->length_ns ? 1 : 1"),
     ("estimate instead of earliest arrival", "weir_window.h", "known ? server_ns - error_ns", "known ? server_ns"),
     ("full quota however wide", "weir_window.h", "if (WEIR_LIKELY(width_ns <= limit->window_ns))", "if (width_ns < UINT64_MAX)"),

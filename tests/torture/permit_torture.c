@@ -131,12 +131,13 @@ static pid_t trader_fork(uint32_t index, uint64_t random)
 }
 
 /* Close, carry everything over to the same timeline, open: ids stay comparable, and every step of a re-alignment is taken. */
-static void realign(const struct weir_permit_view *view, const struct weir_server_clock *clock,
-                    uint64_t now_ns)
+static void realign(struct weir_permit_view *view, const struct weir_server_clock *clock)
 {
     struct weir_server_clock closed = *clock;
     closed.state = WEIR_CLOCK_CLOSED;
     fixture_server_clock(&f, &closed);
+    /* After CLOSED: what was granted until then may lie in a window that had not begun by an older reading. */
+    uint64_t now_ns = weir_clock_now(&view->time);
     for (uint32_t l = 0; l < spec.limit_cnt; l++) {
         weir_limit_realign(&view->tables.limit[l], &f.memory->word[l], clock, clock, now_ns);
     }
@@ -147,7 +148,7 @@ static uint64_t worker_turn(struct weir_permit_view *view, uint64_t turn, uint64
 {
     struct weir_server_clock clock = {.state = WEIR_CLOCK_KNOWN, .jitter_ns = spec.jitter_ns};
     if (turn % 40 == 39) {
-        realign(view, &clock, weir_clock_now(&view->time));
+        realign(view, &clock);
     }
     fixture_server_clock(&f, &clock);
     for (uint32_t l = 0; l < spec.limit_cnt; l++) {
