@@ -77,12 +77,15 @@ static void trade(struct trader *t, struct weir_permit_view *view, uint64_t *ran
         return;
     }
     uint32_t windows = p.charge[0].windows;
-    for (uint32_t w = 0; w < windows; w++) {
+    /* The call is made now at the earliest: a window that ended while we slept does not count it, though it was charged there. */
+    uint32_t earliest = (uint32_t)(weir_clock_now(&view->time) / SHORT_NS);
+    uint32_t over = weir_window_diff(earliest, p.charge[0].window) > 0 ? 1 : 0;
+    for (uint32_t w = over; w < windows; w++) {
         trader_log(t, (uint64_t)(p.charge[0].window + w) << 1);
     }
     if (fixture_random_below(random, 4) == 0) {
         /* Out of the log first: a death in between errs to the side that the oracle allows. */
-        for (uint32_t w = 0; w < windows; w++) {
+        for (uint32_t w = over; w < windows; w++) {
             trader_log(t, (uint64_t)(p.charge[0].window + w) << 1 | 1);
         }
         t->given += weir_permit_give(view, &p) == WEIR_OK;
