@@ -19,10 +19,14 @@
 #ifndef WEIR_BROKER_SERVER_CLOCK_H
 #define WEIR_BROKER_SERVER_CLOCK_H
 
+#include "shm/weir_bucket.h"
 #include "shm/weir_layout.h"
 
-/* What two undisciplined clocks may drift apart. 50 ppm each is what cheap quartz promises. */
-#define SERVER_CLOCK_DRIFT_PPB 100000U
+/*
+ * What the two clocks may drift apart: the same that buckets and sliding windows allow for. Cheap quartz promises 50 ppm each, but a host that NTP is pulling
+ * into line runs off by more. With less than the truth the intersection would close in on a wrong offset, and say that it is sure.
+ */
+#define SERVER_CLOCK_DRIFT_PPB (WEIR_BUCKET_DRIFT_PPM * 1000U)
 
 /* A reply that took longer says nothing worth keeping, and a stamp may be so coarse (a window's length) at most. */
 #define SERVER_CLOCK_SPAN_MAX_NS (UINT64_C(32) * 86400 * WEIR_NS_PER_S)

@@ -56,7 +56,7 @@ static void sliding_bound(uint32_t form)
     open_with(WEIR_LIMIT_SLIDING_WINDOW, form, 7, 2);
     const uint64_t span_ns = view.tables.limit[0].span_ns;
     const uint64_t part_ns = form == WEIR_FORM_PARTS ? view.tables.limit[0].part_ns : 0;
-    assert_int_equal(span_ns, WEIR_NS_PER_S + WEIR_NS_PER_S / 10000 + 10 * MS);
+    assert_int_equal(span_ns, WEIR_NS_PER_S + 210 * WEIR_NS_PER_US + 10 * MS); /* 210 ppm */
     for (uint32_t i = 0; i < 3; i++) {
         assert_int_equal(take(0, &p[i]), WEIR_OK);
     }
