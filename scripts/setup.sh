@@ -31,7 +31,8 @@ clang                   fuzzing, by libFuzzer
 libclang-rt-14-dev      the runtime of libFuzzer
 python3                 lint tests, mutants
 curl                    asks weir-sim from outside
-nginx-light             the server that weir-bench measures against
+nginx-light             the server that weir-bench measures against, and a judge of token buckets
+haproxy                 a judge of smoothed senders
 redis-server            the peer that weir-bench measures against
 procps                  ps, pgrep in the tests with processes
 mandoc                  the man pages are checked and rendered
@@ -87,7 +88,7 @@ services_disable() {
     for name in "$@"; do
         unit=${name%-light}
         case $name in
-        nginx-light | redis-server) "${as_root[@]}" systemctl disable "$unit" >/dev/null 2>&1 || true ;;
+        nginx-light | redis-server | haproxy) "${as_root[@]}" systemctl disable "$unit" >/dev/null 2>&1 || true ;;
         esac
     done
 }
