@@ -120,16 +120,13 @@ static enum weir_limit_verdict cells_plan(struct weir_limit_plan *p, uint64_t no
         p->earliest_ns = behind + row->span_ns;
         return WEIR_LIMIT_NO;
     }
-    p->window = first;
-    if (!cells_free(p, first, p->units, now_ns, seen)) {
-        uint64_t earliest_ns = p->earliest_ns;
-        uint32_t at = (uint32_t)(freed >> 32);
-        if ((uint32_t)freed < p->units || at >= row->cell_cnt ||
-            !cells_free(p, at, p->units, now_ns, seen)) {
-            p->earliest_ns = earliest_ns;
-            return WEIR_LIMIT_NO;
-        }
-        p->window = at;
+    /* What was given back comes first: the next give-back overwrites `freed`, and then only the hint's next lap would find it. */
+    uint32_t at = (uint32_t)(freed >> 32);
+    bool back = (uint32_t)freed >= p->units && at < row->cell_cnt &&
+                cells_free(p, at, p->units, now_ns, seen);
+    p->window = back ? at : first;
+    if (!back && !cells_free(p, first, p->units, now_ns, seen)) {
+        return WEIR_LIMIT_NO;
     }
     /* Cells that were given back, and taken anew, do not stand in the order of their stamps: where that matters they are counted. */
     bool counted = beside != 0 || (kept != 0 && p->window != first);

@@ -37,7 +37,7 @@ MUTANTS = [
     ("cells: half a span", "weir_sliding.h", "now_ns - stamp_ns >= span_ns)", "now_ns - stamp_ns >= span_ns / 2)"),
     ("sliding: no delay in the span", "weir_sliding.h", "/ 1000000U) + jitter_ns;", "/ 1000000U) + 0 * jitter_ns;"),
     ("cells: gives back whatever stands there", "weir_sliding.c", "weir_cas_u64(&cell[at], &mine, 0)", "(mine = cell[at], weir_cas_u64(&cell[at], &mine, 0))"),
-    ("cells: takes without a look", "weir_sliding.c", "if (!cells_free(p, first, p->units, now_ns, seen)) {", "if (!cells_free(p, first, p->units, now_ns, seen) && kept == UINT64_MAX) {"),
+    ("cells: takes without a look", "weir_sliding.c", "if (!back && !cells_free(p, first, p->units, now_ns, seen)) {", "if (!back && !cells_free(p, first, p->units, now_ns, seen) && kept == UINT64_MAX) {"),
     ("parts: sums before it charges only", "weir_sliding.c", "bool sane = parts_sum(p->cell, part, &sum);", "bool sane = true; sum = 0;"),
     ("parts: forgets the oldest part", "weir_sliding.c", "*sum += diff >= -(int32_t)WEIR_SLIDING_PARTS &&", "*sum += diff > -(int32_t)WEIR_SLIDING_PARTS / 2 &&"),
     ("parts: does not see faster clocks", "weir_sliding.c", "*sum += diff >= -(int32_t)WEIR_SLIDING_PARTS && word != 0", "*sum += diff >= -(int32_t)WEIR_SLIDING_PARTS && diff <= 0 && word != 0"),

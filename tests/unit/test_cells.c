@@ -120,6 +120,28 @@ static void test_sliding_refund(void **state)
     sliding_refund(WEIR_FORM_PARTS);
 }
 
+/* Each third permit is given back at once, all through a burst: the whole quota is used all the same. Before, only the last one was found again. */
+static void test_sliding_refunds(void **state)
+{
+    struct weir_permit p;
+    (void)state;
+    open_with(WEIR_LIMIT_SLIDING_WINDOW, WEIR_FORM_CELLS, 300, 2);
+    const uint64_t span_ns = view.tables.limit[0].span_ns;
+    for (unsigned burst = 0; burst < 5; burst++) {
+        unsigned kept = 0;
+        fixture_time_set(&view, NOW + burst * (span_ns + 1));
+        for (unsigned i = 1; take(0, &p) == WEIR_OK; i++) {
+            if (i % 3 == 0) {
+                assert_int_equal(weir_permit_give(&view, &p), WEIR_OK);
+            } else {
+                kept++;
+            }
+        }
+        assert_int_equal(kept, 150);
+    }
+    fixture_close(&f);
+}
+
 static void sliding_surcharge(uint32_t form)
 {
     struct weir_permit p[4];
@@ -492,6 +514,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sliding_bound),
         cmocka_unit_test(test_sliding_refund),
+        cmocka_unit_test(test_sliding_refunds),
         cmocka_unit_test(test_sliding_surcharge),
         cmocka_unit_test(test_sliding_hint),
         cmocka_unit_test(test_sliding_damage),
