@@ -368,10 +368,7 @@ static void info_fill(struct client_info *info, const struct asked *q, uint32_t 
     info->request_bytes = q->spec.request_bytes;
     info->response_bytes = q->spec.response_bytes;
     info->attached_ns = weir_clock_monotonic_ns();
-    for (size_t i = 0; i < WEIR_NAME_BYTES - 1 && q->hello.client_name[i] != '\0'; i++) {
-        char c = q->hello.client_name[i];
-        info->name[i] = (c > 0x20 && c < 0x7f) ? c : '_'; /* it goes to logs and screens */
-    }
+    weir_attach_name(info->name, q->hello.client_name);
 }
 
 static bool tell_worker(const struct client_info *info, int worker)

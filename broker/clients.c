@@ -109,6 +109,9 @@ bool client_attach(struct worker *w, const struct client_info *info, bool recove
     }
     c->live = true;
     c->unit_life = weir_client_life(c->arena.base);
+    c->self.uid = info->uid;
+    memcpy(c->self.name, info->name, sizeof c->self.name);
+    weir_permit_self_find(&c->self, &w->shared.tables);
     if (recovered) {
         memcpy(
             c->meter_seen, c->meter,

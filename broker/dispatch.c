@@ -43,11 +43,12 @@ static void queue_mark(struct worker *w, uint32_t route, uint32_t priority)
     w->queue_busy[priority][route / 64] |= UINT64_C(1) << (route % 64);
 }
 
-/* Was this scope refused at the last look? Then a newcomer of it has to wait as well. */
-static bool is_refused(const struct queue *q, uint64_t scope)
+/* Was its scope refused at the last look? Then a newcomer of it has to wait as well. */
+static bool is_refused(const struct queue *q, const struct call *c)
 {
     for (uint32_t i = 0; i < q->refused_cnt; i++) {
-        if (q->refused[i] == scope) {
+        const struct refused *r = &q->refused[i];
+        if (r->scope == c->request.scope && (r->client == NULL || r->client == c->client)) {
             return true;
         }
     }
@@ -59,7 +60,7 @@ static void queue_push(struct worker *w, struct call *c)
     struct queue *q = queue_of(w, c);
     c->stage = CALL_QUEUED;
     c->next = NULL;
-    if (q->first == NULL || !is_refused(q, c->request.scope)) {
+    if (q->first == NULL || !is_refused(q, c)) {
         q->not_before_ns = 0;
     }
     if (q->first == NULL) {
@@ -144,8 +145,15 @@ void dispatch_room(struct worker *w, struct client *cl)
     }
 }
 
+void dispatch_as(struct worker *w, const struct call *c)
+{
+    static const uint8_t nobody[WEIR_LIMITS_MAX]; /* the worker's own calls have no share */
+    w->shared.member = c->client != NULL ? c->client->self.member : nobody;
+}
+
 int dispatch_permit(struct worker *w, struct call *c)
 {
+    dispatch_as(w, c);
     const struct weir_cost *units = c->units.cnt > 0 ? &c->units : NULL;
     /* The private account first: brokered calls alone never pass a limit, whatever traders write into the shared words. */
     int rc =
@@ -183,7 +191,8 @@ static void count_refusal(struct worker *w, struct call *c)
 static bool hopeless(const struct call *c, const struct weir_denial *d)
 {
     return d->earliest_ns > c->deadline_ns &&
-           (d->reason == WEIR_REASON_LIMIT_FULL || d->reason == WEIR_REASON_PAUSED);
+           (d->reason == WEIR_REASON_LIMIT_FULL || d->reason == WEIR_REASON_SHARE ||
+            d->reason == WEIR_REASON_PAUSED);
 }
 
 enum start {
@@ -234,6 +243,7 @@ static enum start start(struct worker *w, struct queue *q, struct call *c)
     if (!exchange_start(w, c, e)) {
         reply_charged(w, &c->permit, true);
         trial_give(w, c);
+        dispatch_as(w, c);
         (void)weir_permit_give(&w->own, &c->own_permit);
         (void)weir_permit_give(&w->shared, &c->permit);
         call_end(w, c, WEIR_RESULT_NOT_SENT, WEIR_E_MEMORY);
@@ -242,10 +252,12 @@ static enum start start(struct worker *w, struct queue *q, struct call *c)
     return STARTED;
 }
 
-/* Does what `denied` was told hold for `c` too: the same words, the same cost? */
-static bool same_demand(const struct call *c, const struct call *denied)
+/* Does what `denied` was told hold for `c` too: the same words, the same cost, and where there are shares the same client? */
+static bool same_demand(const struct worker *w, const struct call *c, const struct call *denied)
 {
-    return c->request.scope == denied->request.scope && c->units.cnt == denied->units.cnt &&
+    bool shared = (w->shared.tables.route[c->route].flags & WEIR_ROUTE_SHARED) != 0;
+    return (!shared || c->client == denied->client) && c->request.scope == denied->request.scope &&
+           c->units.cnt == denied->units.cnt &&
            memcmp(c->units.units, denied->units.units, c->units.cnt * sizeof c->units.units[0]) ==
                0;
 }
@@ -272,7 +284,7 @@ static void queue_filter(struct worker *w, struct queue *q, const struct call *d
     q->deadline_min_ns = UINT64_MAX;
     while (c != NULL) {
         struct call *next = c->next;
-        bool late = denied != NULL && c != denied && same_demand(c, denied) && hopeless(c, &d);
+        bool late = denied != NULL && c != denied && same_demand(w, c, denied) && hopeless(c, &d);
         if (late) {
             c->denial = d;
             call_end(w, c, WEIR_RESULT_REFUSED, 0);
@@ -311,7 +323,9 @@ static bool queue_refuse(struct worker *w, struct queue *q, const struct call *c
 {
     uint64_t again_ns = weir_min_u64(c->denial.earliest_ns, w->now_ns + RETRY_MAX_NS);
     q->not_before_ns = weir_min_u64(q->not_before_ns, again_ns);
-    q->refused[q->refused_cnt++] = c->request.scope;
+    /* What is kept from one client may be another's share. */
+    q->refused[q->refused_cnt++] = (struct refused){
+        c->request.scope, c->denial.reason == WEIR_REASON_SHARE ? c->client : NULL};
     return q->refused_cnt < WEIR_ARRAY_CNT(q->refused);
 }
 
@@ -325,7 +339,7 @@ static void queue_walk(struct worker *w, struct queue *q)
     q->refused_cnt = 0;
     q->not_before_ns = UINT64_MAX;
     while (on && c != NULL) {
-        if (is_refused(q, c->request.scope)) {
+        if (is_refused(q, c)) {
             before = c;
             c = c->next;
             continue;

@@ -207,6 +207,7 @@ static enum weir_result truthful(const struct call *c, enum weir_result result)
 static void permit_over(struct worker *w, struct call *c)
 {
     if (c->permit.state == WEIR_PERMIT_GRANTED || c->permit.state == WEIR_PERMIT_SENT) {
+        dispatch_as(w, c);
         (void)weir_permit_end(&w->own, &c->own_permit, NULL);
         (void)weir_permit_end(&w->shared, &c->permit, NULL);
         trial_end(w, c);
@@ -248,6 +249,7 @@ static void permit_settle(struct worker *w, struct call *c, enum weir_result res
     struct weir_cost units;
     const struct weir_cost *counted =
         answer_counted(w, c, result, &success, &units) ? &units : NULL;
+    dispatch_as(w, c);
     (void)weir_permit_answered(&w->own, &c->own_permit, success, counted);
     (void)weir_permit_answered(&w->shared, &c->permit, success, counted);
     trial_answered(w, c, success);
@@ -299,6 +301,7 @@ static void give_back(struct worker *w, struct call *c)
 {
     if (c->permit.state == WEIR_PERMIT_GRANTED) {
         reply_charged(w, &c->permit, true);
+        dispatch_as(w, c);
         (void)weir_permit_give(
             &w->own, &c->own_permit); /* first: the private account never exceeds the shared one */
         (void)weir_permit_give(&w->shared, &c->permit);

@@ -1,8 +1,10 @@
 #include "broker/tables_build.h"
 
+#include "broker/tables_share.h"
 #include "shm/weir_bucket.h"
 #include "shm/weir_concurrency.h"
 #include "shm/weir_reopen.h"
+#include "shm/weir_share.h"
 #include "shm/weir_sliding.h"
 #include "shm/weir_window.h"
 
@@ -50,6 +52,8 @@ static enum weir_limit_form form_of(const struct weir_config_provider *p, size_t
         return WEIR_FORM_UNITS;
     case WEIR_LIMIT_TOKEN_BUCKET:
     case WEIR_LIMIT_FIXED_WINDOW:
+        *cells = tables_share_cnt(limit) * WEIR_SHARE_CELLS;
+        break;
     case WEIR_LIMIT_UNSET:
         break;
     }
@@ -79,6 +83,7 @@ void tables_measure(const struct weir_config *config, struct tables_size *size)
             size->word_cnt += words_of(p, &p->limit[l]);
             size->cell_cnt += words_of(p, &p->limit[l]) * cell_stride(cells);
             size->edge_cnt += (uint32_t)p->limit[l].calendar.cnt;
+            size->share_cnt += tables_share_cnt(&p->limit[l]);
         }
     }
     size->cell_cnt = size->cell_cnt > 0 ? size->cell_cnt : 1; /* a section is never empty */
@@ -87,7 +92,8 @@ void tables_measure(const struct weir_config *config, struct tables_size *size)
         size->limit_cnt * sizeof(struct weir_shm_limit_row) +
         size->route_cnt * sizeof(struct weir_shm_route_row) +
         size->endpoint_cnt * sizeof(struct weir_shm_endpoint_row) +
-        size->scope_cnt * sizeof(struct weir_shm_scope_row) + size->edge_cnt * sizeof(uint64_t);
+        size->scope_cnt * sizeof(struct weir_shm_scope_row) + size->edge_cnt * sizeof(uint64_t) +
+        size->share_cnt * sizeof(struct weir_shm_share_row);
     size->bytes = (uint32_t)weir_round_up(bytes, WEIR_LINE_BYTES);
 }
 
@@ -204,11 +210,12 @@ static uint32_t ceiling_step(const struct weir_config *config, const struct weir
     return (uint32_t)weir_min_u64(step, l->quota_units);
 }
 
-/* Where the next limit's words, cells and edges go. */
+/* Where the next limit's words, cells, edges and shares go. */
 struct limit_at {
     uint32_t word;
     uint32_t cell;
     uint64_t *edge;
+    struct weir_shm_share_row *share;
 };
 
 static void calendar_row(struct weir_shm_limit_row *row, const struct weir_config_limit *l,
@@ -275,14 +282,17 @@ static int limit_row(struct weir_shm_limit_row *row, const struct weir_config *c
     for (unsigned c = 0; c < WEIR_PRIORITY_CNT; c++) {
         row->headroom_ppm[c] = (uint32_t)l->headroom_ppm[c];
     }
+    const struct tables_share share = {l, full, (uint32_t)dearest_any(p, index)};
+    int rc;
     switch (l->kind) {
     case WEIR_LIMIT_TOKEN_BUCKET:
-        return bucket_row(row, l, p->clock.max_jitter_ns, full, text, text_bytes);
+        rc = bucket_row(row, l, p->clock.max_jitter_ns, full, text, text_bytes);
+        return rc != WEIR_OK ? rc : tables_share_rows(row, at->share, &share, text, text_bytes);
     case WEIR_LIMIT_FIXED_WINDOW:
         window_row(row, l, p->clock.max_jitter_ns, full, floor);
         calendar_row(row, l, at);
         row->ceiling_step = ceiling_step(config, p, index);
-        return WEIR_OK;
+        return tables_share_rows(row, at->share, &share, text, text_bytes);
     case WEIR_LIMIT_SLIDING_WINDOW:
     case WEIR_LIMIT_CONCURRENCY:
         return cells_row(row, l, p->clock.max_jitter_ns, full, text, text_bytes);
@@ -292,12 +302,13 @@ static int limit_row(struct weir_shm_limit_row *row, const struct weir_config *c
     return WEIR_E_ARGUMENT;
 }
 
-/* What a route owes to a limit of this kind. */
-static uint32_t route_flag(uint32_t kind)
+/* What a route owes to a limit. */
+static uint32_t route_flag(const struct weir_shm_limit_row *limit)
 {
-    switch ((enum weir_limit_kind)kind) {
+    uint32_t shared = limit->share_cnt > 0 ? WEIR_ROUTE_SHARED : 0U;
+    switch ((enum weir_limit_kind)limit->kind) {
     case WEIR_LIMIT_FIXED_WINDOW:
-        return WEIR_ROUTE_NEEDS_CLOCK;
+        return WEIR_ROUTE_NEEDS_CLOCK | shared;
     case WEIR_LIMIT_SLIDING_WINDOW:
     case WEIR_LIMIT_CONCURRENCY:
         return WEIR_ROUTE_IN_CELLS;
@@ -305,7 +316,7 @@ static uint32_t route_flag(uint32_t kind)
     case WEIR_LIMIT_UNSET:
         break;
     }
-    return 0;
+    return shared;
 }
 
 static void route_costs(struct weir_shm_route_row *row, const struct weir_config_route *r,
@@ -315,7 +326,7 @@ static void route_costs(struct weir_shm_route_row *row, const struct weir_config
     for (size_t c = 0; c < r->cost_cnt; c++) {
         row->limit[c] = (uint16_t)(limit_first + r->cost[c].limit_idx);
         row->cost[c] = (uint32_t)r->cost[c].units;
-        row->flags |= route_flag(limit[row->limit[c]].kind);
+        row->flags |= route_flag(&limit[row->limit[c]]);
     }
 }
 
@@ -392,7 +403,7 @@ static void clock_route_row(struct weir_shm_route_row *row, const struct weir_co
         if (p->limit[l].scope == WEIR_SCOPE_IP) {
             row->limit[row->limit_cnt] = (uint16_t)(limit_first + l);
             row->cost[row->limit_cnt++] = 1;
-            row->flags |= route_flag(p->limit[l].kind);
+            row->flags |= route_flag(&limit[limit_first + l]);
         }
     }
 }
@@ -484,6 +495,7 @@ static int provider_rows(struct build *b, uint32_t index)
         b->at.word += lr->word_cnt;
         b->at.cell += lr->word_cnt * lr->cell_stride;
         b->at.edge += lr->calendar_cnt;
+        b->at.share += lr->share_cnt;
     }
     for (size_t r = 0; r < p->route_cnt; r++) {
         route_row(&b->route[b->route_cnt++], &p->route[r], index, row->limit_first, b->limit);
@@ -531,7 +543,8 @@ int tables_build(const struct weir_config *config, const struct tables_size *siz
         .route = (void *)(at + block->route_off_bytes),
         .endpoint = (void *)(at + block->endpoint_off_bytes),
         .scope = (void *)(at + block->scope_off_bytes),
-        .at = {.edge = (void *)(at + off)},
+        .at = {.edge = (void *)(at + off),
+               .share = (void *)(at + off + size->edge_cnt * sizeof(uint64_t))},
         .text = text,
         .text_bytes = text_bytes,
     };

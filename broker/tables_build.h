@@ -13,8 +13,9 @@
 /* How much the rows of a configuration take. */
 struct tables_size {
     uint32_t provider_cnt, limit_cnt, route_cnt, endpoint_cnt, scope_cnt, word_cnt, cell_cnt;
-    uint32_t edge_cnt; /* of calendars */
-    uint32_t bytes;    /* of one block */
+    uint32_t edge_cnt;  /* of calendars */
+    uint32_t share_cnt; /* shares and floors of all limits */
+    uint32_t bytes;     /* of one block */
 };
 
 void tables_measure(const struct weir_config *config, struct tables_size *size);

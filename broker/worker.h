@@ -60,9 +60,10 @@ struct client {
     struct call **call;                  /* [slot]: the call in flight, or NULL */
     struct call *room_first, *room_last; /* checked calls that wait for room for their answer */
     uint32_t in_flight;
-    bool bell;               /* something was delivered since the last look at its bells */
-    uint32_t submitted_seen; /* wake->submitted at the last sweep */
-    uint32_t unit_life;      /* what its units in flight bear (shm/weir_concurrency.h) */
+    bool bell;                    /* something was delivered since the last look at its bells */
+    uint32_t submitted_seen;      /* wake->submitted at the last sweep */
+    uint32_t unit_life;           /* what its units in flight bear (shm/weir_concurrency.h) */
+    struct weir_permit_self self; /* its shares, by what the broker knows of it */
 };
 
 enum call_stage {
@@ -134,12 +135,18 @@ struct call {
     struct weir_request_parts parts;
 };
 
+/* Who need not ask again. */
+struct refused {
+    uint64_t scope;
+    const struct client *client; /* NULL: of every client */
+};
+
 /* Calls of one route and class that wait, in order of arrival within each scope. */
 struct queue {
     struct call *first, *last;
-    uint64_t not_before_ns;   /* nothing in it can start earlier */
-    uint64_t deadline_min_ns; /* no call in it expires earlier */
-    uint64_t refused[8];      /* scopes that a limit refused at the last look */
+    uint64_t not_before_ns;    /* nothing in it can start earlier */
+    uint64_t deadline_min_ns;  /* no call in it expires earlier */
+    struct refused refused[8]; /* what a limit refused at the last look */
     uint32_t refused_cnt;
 };
 
@@ -187,8 +194,8 @@ struct worker {
     struct http *http;
     int control; /* to the supervisor; -1 when it is gone */
     int resolver;
-    struct weir_permit_view shared, own;
-    struct reply *reply; /* reply.c's: others' usage, by limit word */
+    struct weir_permit_view shared, own; /* `own` looks at no shares: it is one user of the limit */
+    struct reply *reply;                 /* reply.c's: others' usage, by limit word */
     struct weir_clock_source clock_source;
     struct provider *provider;
     struct endpoint *endpoint;
@@ -274,6 +281,8 @@ void dispatch_cancel_client(struct worker *w, struct client *c);
 void dispatch_cancel_flags(struct worker *w, struct client *c);
 /* Take both permits, private account first. Fills c->denial on WEIR_DENIED. */
 int dispatch_permit(struct worker *w, struct call *c);
+/* The shared view takes and corrects what this call's client has a share of. */
+void dispatch_as(struct worker *w, const struct call *c);
 
 /* exchange.c */
 bool exchange_start(struct worker *w, struct call *c, struct endpoint *e);

@@ -371,6 +371,8 @@ static int attach_once(struct weir_attachment *at, struct weir_attach_context *c
 int weir_attachment_open(struct weir_attachment *at, const struct weir_attach_plan *plan,
                          struct weir_diag *diag)
 {
+    weir_attach_name(at->client_name, plan->client_name);
+    at->uid = (uint32_t)geteuid(); /* what the broker sees of us */
     struct weir_attach_context c = {.plan = plan, .diag = diag};
     uint64_t started_ns = weir_clock_monotonic_ns();
     for (;;) {

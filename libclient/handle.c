@@ -175,6 +175,9 @@ static void view_attach(struct weir *w)
         w->view.owner = weir_owner_make(at->client + 1, weir_client_life(arena)) |
                         (uint64_t)w->thread << WEIR_OWNER_THREAD_SHIFT;
     }
+    w->view.self.known = at->role == WEIR_ROLE_TRADER;
+    w->view.self.uid = at->uid;
+    memcpy(w->view.self.name, at->client_name, sizeof w->view.self.name);
     w->view.pause = at->pause;
     w->view.tables_base = at->tables_base;
     w->view.tables_cnt = at->tables_cnt;

@@ -46,6 +46,9 @@ struct weir_attachment {
     uint64_t broker_id;
     int64_t namespace_offset_ns;
     uint64_t spin_ns;
+    char client_name
+        [WEIR_NAME_BYTES]; /* as the broker has it: by it and the uid our shares are found */
+    uint32_t uid;
     int control_fd; /* its end means that the supervisor is gone */
     int doorbell_fd;
     int bell_fd;

@@ -72,7 +72,8 @@ static int look(const struct waiter *t)
 static uint64_t ask_again_ns(const struct weir_denial *d, uint64_t now_ns, bool *promised)
 {
     *promised = d->earliest_ns != UINT64_MAX &&
-                (d->reason == WEIR_REASON_LIMIT_FULL || d->reason == WEIR_REASON_PAUSED);
+                (d->reason == WEIR_REASON_LIMIT_FULL || d->reason == WEIR_REASON_SHARE ||
+                 d->reason == WEIR_REASON_PAUSED);
     if (*promised || (d->reason == WEIR_REASON_REOPENING && d->earliest_ns > now_ns)) {
         return d->earliest_ns;
     }

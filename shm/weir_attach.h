@@ -89,4 +89,16 @@ struct weir_operated {
     char text[160]; /* what happened, or what failed: a clause for people, without a line end */
 };
 
+/* A client's name as the broker keeps it: it goes to logs and screens. Shares are found by it, on both sides. */
+static inline void weir_attach_name(char out[WEIR_NAME_BYTES], const char *name)
+{
+    size_t i = 0;
+    for (; i < WEIR_NAME_BYTES - 1 && name[i] != '\0'; i++) {
+        out[i] = (char)(name[i] > 0x20 && name[i] < 0x7f ? name[i] : '_');
+    }
+    for (; i < WEIR_NAME_BYTES; i++) {
+        out[i] = '\0';
+    }
+}
+
 #endif

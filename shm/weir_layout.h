@@ -451,7 +451,12 @@ struct weir_shm_limit_row {
     uint32_t reserved4;
     /* window: what its ids mean, the same at each start of the same configuration: for what is kept on disk */
     uint64_t shape;
-    uint64_t reserved[4];
+    /* its shares lie so far behind this row (struct weir_shm_share_row); their words are cells. 0: none */
+    uint32_t share_off_bytes;
+    uint32_t share_cnt;
+    uint32_t share_min; /* bucket: units that a claim never falls below; the dearest cost */
+    uint32_t reserved0;
+    uint64_t reserved[2];
     /* line 2 */
     char name[WEIR_NAME_BYTES];
     uint32_t headroom_ppm[WEIR_PRIORITY_CNT];
@@ -462,6 +467,24 @@ struct weir_shm_limit_row {
     uint64_t reserved3[7];
 } WEIR_ALIGN_LINE;
 
+/* What an entry of a limit's shares is for. */
+enum weir_share_kind {
+    WEIR_SHARE_CLIENT = 1, /* clients of this name */
+    WEIR_SHARE_UID = 2,    /* clients of this user */
+    WEIR_SHARE_CLASS = 3,  /* all calls of this class: a floor */
+};
+
+#define WEIR_SHARES_MAX 12U /* entries of one limit: 8 for clients, 4 for classes */
+
+/* A part of a limit (weir_share.h). */
+struct weir_shm_share_row {
+    uint32_t kind; /* enum weir_share_kind */
+    uint32_t part_ppm;
+    uint32_t uid;
+    uint32_t priority;
+    char name[WEIR_NAME_BYTES];
+};
+
 enum weir_route_flag {
     WEIR_ROUTE_OWN_TRANSPORT = 1U << 0,
     WEIR_ROUTE_IDEMPOTENT = 1U << 1,
@@ -471,6 +494,7 @@ enum weir_route_flag {
     WEIR_ROUTE_PATH_REST = 1U << 4,
     WEIR_ROUTE_IN_CELLS =
         1U << 5, /* has a limit that lives in cells: its permits bear an owner and a stamp */
+    WEIR_ROUTE_SHARED = 1U << 6, /* has a limit with shares (weir_share.h) */
 };
 
 #define WEIR_AGE_BRACKETS_MAX  8

@@ -29,6 +29,7 @@ enum weir_limit_verdict {
     WEIR_LIMIT_DAMAGED = 3, /* outside the legal range, however often the clock was read */
     WEIR_LIMIT_NEVER = 4,   /* the cost is above what this class may ever take */
     WEIR_LIMIT_JOURNAL = 5, /* the journal on disk does not cover it yet */
+    WEIR_LIMIT_KEPT = 6,    /* it has room, which is kept for the shares of others (weir_share.h) */
 };
 
 /*

@@ -29,15 +29,30 @@ struct attempt {
     uint32_t held;        /* not 0: the provider is being reopened, and a place has to be claimed */
     uint64_t earliest_ns; /* of the limit that refused */
     uint64_t owner;       /* of the units that this permit holds */
+    /* by which class each limit judges this call; only of a route with shares */
+    uint8_t judged[WEIR_PERMIT_LIMITS_MAX];
     struct step step[WEIR_PERMIT_LIMITS_MAX];
 };
+
+void weir_permit_self_find(struct weir_permit_self *self, const struct weir_tables *tables)
+{
+    memset(self->member, 0, sizeof self->member);
+    for (uint32_t i = 0; i < tables->limit_cnt && i < WEIR_LIMITS_MAX; i++) {
+        self->member[i] = (uint8_t)weir_share_member(&tables->limit[i], self->name, self->uid);
+    }
+}
 
 static int tables_refresh(struct weir_permit_view *view)
 {
     uint64_t word = weir_load_acquire_u64(&view->gate->tables); /* pair:tables A */
     memset(view->window, 0, sizeof view->window);               /* of the former limits */
-    return weir_tables_resolve(&view->tables, word, view->tables_base, view->tables_cnt,
-                               view->tables_stride_bytes, &view->bounds);
+    int rc = weir_tables_resolve(&view->tables, word, view->tables_base, view->tables_cnt,
+                                 view->tables_stride_bytes, &view->bounds);
+    if (rc == WEIR_OK && view->self.known) {
+        weir_permit_self_find(&view->self, &view->tables);
+        view->member = view->self.member;
+    }
+    return rc;
 }
 
 /* relaxed: the rows in use were read behind an acquire; only a change sends us there again */
@@ -223,6 +238,9 @@ static int refuse(const struct weir_permit_view *view, const struct weir_shm_rou
     if (verdict == WEIR_LIMIT_JOURNAL) {
         return deny(permit, WEIR_REASON_JOURNAL, limit, a->time.now_ns + WEIR_LIMIT_CEILING_NS);
     }
+    if (verdict == WEIR_LIMIT_KEPT) {
+        return deny(permit, WEIR_REASON_SHARE, limit, a->earliest_ns);
+    }
     return deny(permit, WEIR_REASON_LIMIT_DAMAGED, limit, a->time.now_ns + 10 * WEIR_NS_PER_MS);
 }
 
@@ -234,9 +252,9 @@ struct ask {
     unsigned priority;
 };
 
-/* What limit `i` of the call is asked, before it is planned. Returns the index of its word. */
+/* What limit `i` of the call is asked as `priority`, before it is planned. Returns the index of its word. */
 WEIR_INLINE uint32_t plan_ask(struct weir_permit_view *view, const struct ask *ask, uint32_t i,
-                              struct weir_limit_plan *p)
+                              unsigned priority, struct weir_limit_plan *p)
 {
     p->row = &view->tables.limit[ask->route->limit[i]];
     p->cache = &view->window[ask->route->limit[i]];
@@ -247,7 +265,7 @@ WEIR_INLINE uint32_t plan_ask(struct weir_permit_view *view, const struct ask *a
     weir_prefetch_write(p->word);
     p->foreign = &view->foreign[index];
     p->units = ask->units != NULL ? ask->units->units[i] : ask->route->cost[i];
-    p->priority = ask->priority;
+    p->priority = priority;
     return index;
 }
 
@@ -284,24 +302,61 @@ WEIR_INLINE void charge_fill(struct weir_charge *c, const struct step *s)
     memcpy((char *)c + sizeof s->take, &s->where, sizeof s->where);
 }
 
-/* Pass 1. `*worst` is the limit that refused; `*scarcest` the one to take first. */
+/* What the shares of limit `i` say: by which class it judges the call, and whether what it has is kept for others. */
+static enum weir_limit_verdict shares_judge(struct weir_permit_view *view, const struct ask *ask,
+                                            struct attempt *a, uint32_t i, uint64_t *earliest_ns)
+{
+    uint32_t limit = ask->route->limit[i];
+    const struct weir_shm_limit_row *row = &view->tables.limit[limit];
+    uint32_t index = row->word_first + ((uint32_t)(ask->scope >> row->scope_shift) & 0xffffU);
+    const struct weir_share_ask share = {.row = row,
+                                         .word = &view->word[index],
+                                         .cell = weir_limit_cells(view->cell, row, index),
+                                         .foreign = &view->foreign[index],
+                                         .units = ask->units != NULL ? ask->units->units[i]
+                                                                     : ask->route->cost[i],
+                                         .priority = ask->priority,
+                                         .member = view->member[limit]};
+    unsigned judged = ask->priority;
+    enum weir_limit_verdict v = row->share_cnt == 0
+                                    ? WEIR_LIMIT_YES
+                                    : weir_share_judge(&share, &a->time, &judged, earliest_ns);
+    a->judged[i] = (uint8_t)judged;
+    return v;
+}
+
+/*
+ * Pass 1. `*worst` is the limit that refused; `*scarcest` the one to take first. With `shared` the shares are asked too; what they promise holds for the
+ * limit as well, so a refusal bears it, by whichever of the two it is.
+ */
 WEIR_INLINE enum weir_limit_verdict pass_one(struct weir_permit_view *view, const struct ask *ask,
-                                             struct attempt *a, uint32_t *worst, uint32_t *scarcest)
+                                             struct attempt *a, bool shared, uint32_t *worst,
+                                             uint32_t *scarcest)
 {
     uint64_t least_room = 0;
     uint64_t least_price = 0;
     *scarcest = 0;
     for (uint32_t i = 0; i < ask->route->limit_cnt; i++) {
         struct weir_limit_plan p;
-        uint32_t index = plan_ask(view, ask, i, &p);
+        uint64_t kept_until_ns = 0;
+        enum weir_limit_verdict kept =
+            shared ? shares_judge(view, ask, a, i, &kept_until_ns) : WEIR_LIMIT_YES;
+        uint32_t index = plan_ask(view, ask, i, shared ? a->judged[i] : ask->priority, &p);
         enum weir_limit_verdict v = weir_limit_plan(&p, &a->time);
         if (WEIR_UNLIKELY(v != WEIR_LIMIT_YES)) {
             *worst = i;
-            a->earliest_ns = v == WEIR_LIMIT_NO ? p.earliest_ns : 0;
+            a->earliest_ns = v != WEIR_LIMIT_NO      ? 0
+                             : kept == WEIR_LIMIT_NO ? kept_until_ns
+                                                     : p.earliest_ns;
             if (v == WEIR_LIMIT_JOURNAL) {
                 weir_store_relaxed_u64(&p.word->ceiling_wanted, p.units); /* relaxed: a hint */
             }
             return v;
+        }
+        if (shared && kept != WEIR_LIMIT_YES) {
+            *worst = i;
+            a->earliest_ns = kept_until_ns;
+            return kept == WEIR_LIMIT_NO ? WEIR_LIMIT_KEPT : kept;
         }
         step_fill(&a->step[i], &p, ask->route->limit[i], index);
         /* room / price compared without dividing */
@@ -350,10 +405,10 @@ static void roll_back(struct weir_permit_view *view, const struct weir_shm_route
 
 /* Somebody was faster on limit `i`. `half`: the first window of its straddle is charged. */
 static bool step_again(struct weir_permit_view *view, const struct ask *ask, struct attempt *a,
-                       uint32_t i, bool half)
+                       uint32_t i, bool half, bool shared)
 {
     struct weir_limit_plan p;
-    uint32_t index = plan_ask(view, ask, i, &p);
+    uint32_t index = plan_ask(view, ask, i, shared ? a->judged[i] : ask->priority, &p);
     p.window = (uint32_t)a->step[i].where;
     if (weir_limit_take_again(&p, &a->time, half) != WEIR_LIMIT_YES) {
         return false;
@@ -367,7 +422,7 @@ static bool step_take_cells(struct weir_permit_view *view, const struct ask *ask
                             uint32_t i)
 {
     struct weir_limit_plan p;
-    uint32_t index = plan_ask(view, ask, i, &p);
+    uint32_t index = plan_ask(view, ask, i, ask->priority, &p);
     p.owner = a->owner;
     p.cell = weir_limit_cells(p.cell_base, p.row, index);
     a->time.clock = &view->time;
@@ -380,7 +435,7 @@ static bool step_take_cells(struct weir_permit_view *view, const struct ask *ask
 
 /* Charge one limit. */
 WEIR_INLINE bool step_take(struct weir_permit_view *view, const struct ask *ask, struct attempt *a,
-                           uint32_t i)
+                           uint32_t i, bool shared)
 {
     const struct step *s = &a->step[i];
     uint64_t seen = s->seen;
@@ -390,7 +445,7 @@ WEIR_INLINE bool step_take(struct weir_permit_view *view, const struct ask *ask,
     }
     WEIR_WEAVE("limit:planned");
     if (WEIR_UNLIKELY(!weir_cas_u64(s->at, &seen, s->next))) { /* pair:limit R */
-        return step_again(view, ask, a, i, false);
+        return step_again(view, ask, a, i, false, shared);
     }
     WEIR_WEAVE("limit:charged");
     if (WEIR_LIKELY(windows == 1)) {
@@ -401,18 +456,18 @@ WEIR_INLINE bool step_take(struct weir_permit_view *view, const struct ask *ask,
         WEIR_WEAVE("limit:charged_both");
         return true;
     }
-    return step_again(view, ask, a, i, true);
+    return step_again(view, ask, a, i, true, shared);
 }
 
 /* Pass 2: all charged, or nothing. */
 WEIR_INLINE bool pass_two(struct weir_permit_view *view, const struct ask *ask, struct attempt *a,
-                          uint32_t scarcest)
+                          uint32_t scarcest, bool shared)
 {
     const struct weir_shm_route_row *route = ask->route;
     uint32_t taken = 0;
     for (uint32_t n = 0; n < route->limit_cnt; n++) {
         uint32_t i = n == 0 ? scarcest : (n <= scarcest ? n - 1 : n);
-        if (WEIR_UNLIKELY(!step_take(view, ask, a, i))) {
+        if (WEIR_UNLIKELY(!step_take(view, ask, a, i, shared))) {
             roll_back(view, route, a, taken);
             return false;
         }
@@ -481,9 +536,20 @@ static int place_claim(struct weir_permit_view *view, const struct weir_shm_rout
     return hold == WEIR_HOLD_CONTENDED ? WEIR_CONTENDED : deny_held(hold, earliest_ns, permit);
 }
 
+/* Count a permit for the shares that it belongs to: after the limits, so that whoever dies here left them right. */
+static void shares_take(const struct weir_permit_view *view, const struct weir_permit *permit)
+{
+    WEIR_WEAVE("share:permitted");
+    for (uint32_t i = 0; i < permit->charge_cnt; i++) {
+        const struct weir_charge *c = &permit->charge[i];
+        const struct weir_limit_place at = place_of(view, c->limit, c->word);
+        weir_share_take(&at, c, view->member[c->limit], permit->priority, permit->granted_at_ns);
+    }
+}
+
 /* The attempts of one call; with `look` only pass 1, and nothing is counted. */
 WEIR_INLINE int attempts(struct weir_permit_view *view, weir_route_id id, const struct ask *ask,
-                         bool look, struct weir_permit *permit)
+                         bool look, bool shared, struct weir_permit *permit)
 {
     struct attempt a;
     enum weir_limit_verdict verdict = WEIR_LIMIT_YES;
@@ -499,19 +565,22 @@ WEIR_INLINE int attempts(struct weir_permit_view *view, weir_route_id id, const 
         if (WEIR_UNLIKELY(rc != WEIR_OK)) {
             return rc;
         }
-        verdict = pass_one(view, ask, &a, &worst, &scarcest);
+        verdict = pass_one(view, ask, &a, shared, &worst, &scarcest);
         if (WEIR_UNLIKELY(verdict != WEIR_LIMIT_YES && verdict != WEIR_LIMIT_AGAIN)) {
             return refuse(view, ask->route, &a, worst, verdict, ask->priority, !look, permit);
         }
         if (look && verdict == WEIR_LIMIT_YES) {
             return WEIR_OK;
         }
-        if (WEIR_LIKELY(verdict == WEIR_LIMIT_YES && pass_two(view, ask, &a, scarcest))) {
+        if (WEIR_LIKELY(verdict == WEIR_LIMIT_YES && pass_two(view, ask, &a, scarcest, shared))) {
             bool held = a.held != 0;
             rc = WEIR_UNLIKELY(held) ? place_claim(view, ask->route, &a, permit) : WEIR_OK;
             if (WEIR_LIKELY(rc == WEIR_OK)) {
                 permit_fill(view, id, ask->route, &a, ask->priority, permit);
                 permit->pause_generation = WEIR_UNLIKELY(held) ? a.held : permit->pause_generation;
+                if (shared) {
+                    shares_take(view, permit);
+                }
             }
             if (WEIR_LIKELY(rc != WEIR_CONTENDED)) {
                 return rc;
@@ -530,6 +599,13 @@ WEIR_INLINE int attempts(struct weir_permit_view *view, weir_route_id id, const 
     return WEIR_CONTENDED;
 }
 
+/* As `attempts`, for a route with shares: out of line, so that the others stay short. */
+static int attempts_shared(struct weir_permit_view *view, weir_route_id id, const struct ask *ask,
+                           bool look, struct weir_permit *permit)
+{
+    return attempts(view, id, ask, look, true, permit);
+}
+
 WEIR_INLINE int enter(struct weir_permit_view *view, weir_route_id route, weir_scope_id scope,
                       const struct weir_cost *units, unsigned priority, bool look,
                       struct weir_permit *permit)
@@ -545,7 +621,14 @@ WEIR_INLINE int enter(struct weir_permit_view *view, weir_route_id route, weir_s
     const struct ask ask = {
         .route = &view->tables.route[route], .scope = scope, .units = units, .priority = priority};
     rc = call_check(view, ask.route, scope, units, priority);
-    return rc != WEIR_OK ? rc : attempts(view, route, &ask, look, permit);
+    if (WEIR_UNLIKELY(rc != WEIR_OK)) {
+        return rc;
+    }
+    if (WEIR_UNLIKELY((ask.route->flags & WEIR_ROUTE_SHARED) != 0 && view->member != NULL)) {
+        const struct ask out_of_line = ask; /* so that the other one may stay in registers */
+        return attempts_shared(view, route, &out_of_line, look, permit);
+    }
+    return attempts(view, route, &ask, look, false, permit);
 }
 
 int weir_permit_take(struct weir_permit_view *view, weir_route_id route, weir_scope_id scope,
@@ -564,6 +647,7 @@ int weir_permit_look(struct weir_permit_view *view, weir_route_id route, weir_sc
 struct correction {
     bool made;            /* the call was made: units in flight are let go as such */
     uint16_t clock_epoch; /* of the grant */
+    uint8_t priority;
     struct weir_limit_grant grant;
 };
 
@@ -580,6 +664,22 @@ static bool correct_time(struct weir_permit_view *view, uint32_t provider, struc
     return clock != NULL && clock->clock.state != WEIR_CLOCK_CLOSED;
 }
 
+/* The same for the shares that the charge belongs to. */
+static void shares_correct(const struct weir_permit_view *view, const struct weir_limit_place *at,
+                           const struct weir_charge *charge, uint32_t units,
+                           const struct correction *c)
+{
+    uint32_t member = view->member[charge->limit];
+    if (units > charge->units) {
+        struct weir_charge more = *charge;
+        more.units = units - charge->units;
+        weir_share_take(at, &more, member, c->priority, c->grant.now_ns);
+    } else {
+        weir_share_give(at, charge, charge->units - units, member, c->priority,
+                        c->grant.granted_at_ns, c->grant.now_ns);
+    }
+}
+
 /* Correct one charge that counts in `units` in the end. Returns whether room came free. */
 static bool charge_correct(struct weir_permit_view *view, const struct weir_charge *charge,
                            uint32_t units, struct correction *c)
@@ -594,6 +694,9 @@ static bool charge_correct(struct weir_permit_view *view, const struct weir_char
     struct weir_charge part = *charge;
     if (windows && (uint16_t)c->grant.epoch.seen != c->clock_epoch) {
         part.windows = 0; /* re-aligned since: its ids are another timeline's, and stay charged */
+    }
+    if (at.row->share_cnt > 0 && view->member != NULL) {
+        shares_correct(view, &at, &part, units, c);
     }
     if (units > charge->units) {
         if (clock || !windows) {
@@ -655,6 +758,7 @@ static int permit_correct(struct weir_permit_view *view, struct weir_permit *per
     }
     struct correction c = {.made = made,
                            .clock_epoch = permit->clock_epoch,
+                           .priority = permit->priority,
                            .grant = {.granted_at_ns = permit->granted_at_ns,
                                      .stamp_ns = permit->stamp_ns,
                                      .now_ns = weir_clock_now(&view->time),

@@ -24,6 +24,8 @@
 
 #include "weir_hold.h"
 #include "weir_limit.h"
+#include "weir_pause.h"
+#include "weir_share.h"
 #include "weir_tables.h"
 
 #define WEIR_PERMIT_ATTEMPTS 4
@@ -50,6 +52,17 @@ struct weir_permit_clock {
     struct weir_server_clock clock;
 };
 
+/* Who a trader says it is, and its shares by the tables in use. The worker has one of these per client instead. */
+struct weir_permit_self {
+    bool known;
+    uint32_t uid;
+    char name[WEIR_NAME_BYTES];
+    uint8_t member[WEIR_LIMITS_MAX];
+};
+
+/* Find the shares of whoever `self` is. Caller: whoever owns it, each time that the tables change. */
+void weir_permit_self_find(struct weir_permit_self *self, const struct weir_tables *tables);
+
 /* Everything that one thread needs to take permits. Private to the thread; pointers lead into mapped segments. */
 struct weir_permit_view {
     const struct weir_shm_gate *gate;
@@ -64,6 +77,8 @@ struct weir_permit_view {
     /* the worker's private account: pauses hold, but the places of a reopening are the shared words' to give */
     bool account_only;
     const void *tables_base; /* section TABLES */
+    /* [limit]: the entry + 1 of the limit's shares that the caller has (weir_share.h); NULL: shares are not looked at */
+    const uint8_t *member;
     uint32_t tables_cnt;
     uint64_t tables_stride_bytes;
     struct weir_tables_bounds bounds;
@@ -72,6 +87,7 @@ struct weir_permit_view {
     struct weir_meter meter;
     struct weir_permit_clock clock[WEIR_PROVIDERS_MAX];
     struct weir_window_cache window[WEIR_LIMITS_MAX];
+    struct weir_permit_self self;
 };
 
 /*

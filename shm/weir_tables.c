@@ -1,6 +1,7 @@
 #include "weir_tables.h"
 
 #include "weir_concurrency.h"
+#include "weir_share.h"
 #include "weir_sliding.h"
 #include "weir_window.h"
 
@@ -94,6 +95,33 @@ static bool units_ok(const struct weir_shm_limit_row *l, uint32_t cell_cnt)
            l->cell_cnt <= WEIR_CONCURRENCY_UNITS_MAX && cells_ok(l, cell_cnt);
 }
 
+/* Shares lie inside the block, behind the rows; each has its words. Their parts are at most the whole, which weir_share.h leans on. */
+static bool shares_ok(const struct weir_shm_limit_row *l, const struct weir_tables_bounds *bounds,
+                      const char *block, uint32_t used)
+{
+    uint64_t off = (uint64_t)((const char *)l - block) + l->share_off_bytes;
+    uint64_t sum_ppm = 0;
+    if (l->share_cnt == 0) {
+        return true;
+    }
+    if (l->form != WEIR_FORM_NONE || l->share_cnt > WEIR_SHARES_MAX ||
+        off % _Alignof(struct weir_shm_share_row) != 0 || off > used ||
+        l->share_cnt > (used - off) / sizeof(struct weir_shm_share_row) ||
+        l->cell_cnt != l->share_cnt * WEIR_SHARE_CELLS || !cells_ok(l, bounds->cell_cnt)) {
+        return false;
+    }
+    const struct weir_shm_share_row *entry = weir_share_rows(l);
+    for (uint32_t e = 0; e < l->share_cnt; e++) {
+        sum_ppm += entry[e].part_ppm;
+        if (entry[e].kind < WEIR_SHARE_CLIENT || entry[e].kind > WEIR_SHARE_CLASS ||
+            entry[e].part_ppm == 0 || entry[e].priority >= WEIR_PRIORITY_CNT ||
+            !name_ok(entry[e].name)) {
+            return false;
+        }
+    }
+    return sum_ppm <= 1000000;
+}
+
 static bool kind_ok(const struct weir_shm_limit_row *l, const struct weir_tables_bounds *bounds,
                     const char *block, uint32_t used)
 {
@@ -117,8 +145,8 @@ static bool limit_ok(const struct weir_shm_limit_row *l, const struct weir_table
 {
     return l->provider < t->provider_cnt && l->word_cnt > 0 && l->word_first < bounds->word_cnt &&
            l->word_cnt <= bounds->word_cnt - l->word_first && l->quota > 0 && l->window_ns > 1 &&
-           kind_ok(l, bounds, block, used) && l->scope_shift <= 48 && l->scope_shift % 16 == 0 &&
-           name_ok(l->name);
+           kind_ok(l, bounds, block, used) && shares_ok(l, bounds, block, used) &&
+           l->scope_shift <= 48 && l->scope_shift % 16 == 0 && name_ok(l->name);
 }
 
 static bool route_ok(const struct weir_shm_route_row *r, const struct weir_tables *t)
@@ -137,6 +165,9 @@ static bool route_ok(const struct weir_shm_route_row *r, const struct weir_table
         }
         if (t->limit[r->limit[i]].form != WEIR_FORM_NONE && (r->flags & WEIR_ROUTE_IN_CELLS) == 0) {
             return false; /* ... or take cells that bear no owner */
+        }
+        if (t->limit[r->limit[i]].share_cnt > 0 && (r->flags & WEIR_ROUTE_SHARED) == 0) {
+            return false; /* ... or pass by what is kept */
         }
     }
     for (uint32_t i = 0; i < r->age_cnt; i++) {

@@ -104,6 +104,8 @@ enum weir_reason {
     WEIR_REASON_REOPENING = 7,
     /* a long window's next units are not in the journal on disk yet: some milliseconds, longer only if the disk fails */
     WEIR_REASON_JOURNAL = 8,
+    /* the limit has room, but it is kept for the shares of other clients or the floor of another class */
+    WEIR_REASON_SHARE = 9,
 };
 
 /* A refusal: which limit, and the earliest instant at which the same call could pass if nobody else came first. */

@@ -192,6 +192,16 @@ struct weir_config_foreign {
     enum weir_config_expect expect;
 };
 
+/* A part of a limit for the clients of a name, or of a user. */
+struct weir_config_share {
+    const char *client; /* "": by uid */
+    uint64_t uid;       /* WEIR_CONFIG_UID_NONE: by name */
+    uint64_t part_ppm;
+};
+
+#define WEIR_CONFIG_UID_NONE  UINT32_MAX
+#define WEIR_CONFIG_SHARE_MAX 8 /* of one limit */
+
 struct weir_config_limit {
     char name[WEIR_NAME_BYTES];
     enum weir_limit_kind kind;
@@ -206,6 +216,10 @@ struct weir_config_limit {
     struct weir_config_calendar calendar;
     uint64_t headroom_ppm[WEIR_PRIORITY_CNT]; /* of burst_units, kept against the classes below */
     struct weir_config_foreign foreign;
+    uint64_t floor_ppm
+        [WEIR_PRIORITY_CNT]; /* of burst_units, kept against the classes above but critical */
+    struct weir_config_share *share;
+    size_t share_cnt;
 };
 
 /* One of `header` and `field` is set. */

@@ -38,6 +38,7 @@ void weir_config_check_feedback(struct weir_config_reader *reader,
 
 /* config_check_limit.c */
 weir_config_finish weir_config_finish_limit;
+weir_config_finish weir_config_finish_share;
 
 /* config_check_budget.c: what routes take from limits */
 void weir_config_check_budget(struct weir_config_reader *reader,

@@ -99,6 +99,61 @@ static void check_concurrency(struct weir_config_reader *reader, struct weir_con
     limit->window_ns = WEIR_NS_PER_S; /* for what divides by it; it means nothing here */
 }
 
+void weir_config_finish_share(struct weir_config_reader *reader, void *section,
+                              const struct weir_config_place *place)
+{
+    const struct weir_config_share *share = section;
+    bool by_name = *share->client != '\0';
+    bool by_uid = share->uid != WEIR_CONFIG_UID_NONE;
+    struct weir_config_place client = weir_config_place_key(place, "client");
+    const char *rule =
+        by_name ? weir_config_text_fault(WEIR_CONFIG_TYPE_NAME, share->client) : NULL;
+    if (by_name == by_uid) {
+        weir_config_error(reader, place, "%s: a share is for a client or for a uid: write one",
+                          by_name ? "has both client and uid" : "has neither client nor uid");
+    } else if (rule != NULL) {
+        weir_config_error(reader, &client, "must be %s", rule);
+    }
+}
+
+/* All parts of a limit are parts of the same whole, and each client has one. */
+static void check_shares(struct weir_config_reader *reader, const struct weir_config_limit *limit,
+                         const struct weir_config_place *place)
+{
+    struct weir_config_place shares = weir_config_place_key(place, "shares");
+    struct weir_config_place floor = weir_config_place_key(place, "floor");
+    uint64_t floors_ppm = 0;
+    uint64_t sum_ppm = 0;
+    for (size_t i = 0; i < WEIR_PRIORITY_CNT; i++) {
+        floors_ppm += limit->floor_ppm[i];
+    }
+    if (limit->kind != WEIR_LIMIT_FIXED_WINDOW && limit->kind != WEIR_LIMIT_TOKEN_BUCKET) {
+        refuse_key(reader, place, "floor", floors_ppm > 0,
+                   "only a fixed_window or a token_bucket has floors");
+        refuse_key(reader, place, "shares", limit->share_cnt > 0,
+                   "only a fixed_window or a token_bucket has shares");
+        return;
+    }
+    for (size_t i = 0; i < limit->share_cnt; i++) {
+        sum_ppm += limit->share[i].part_ppm;
+        for (size_t k = 0; k < i; k++) {
+            if (strcmp(limit->share[i].client, limit->share[k].client) == 0 &&
+                limit->share[i].uid == limit->share[k].uid) {
+                struct weir_config_place item = weir_config_place_item(&shares, i);
+                weir_config_error(reader, &item,
+                                  "is for the same clients as shares[%zu]: write one", k);
+            }
+        }
+    }
+    if (floors_ppm + sum_ppm > WEIR_CONFIG_WHOLE_PPM) {
+        char sum[WEIR_CONFIG_NUMBER_BYTES];
+        weir_config_number_write(WEIR_CONFIG_TYPE_PERCENT, floors_ppm + sum_ppm, sum);
+        weir_config_error(reader, limit->share_cnt > 0 ? &shares : &floor,
+                          "shares and floor of a limit make %s together, above 100%%: lower them",
+                          sum);
+    }
+}
+
 void weir_config_finish_limit(struct weir_config_reader *reader, void *section,
                               const struct weir_config_place *place)
 {
@@ -136,6 +191,7 @@ void weir_config_finish_limit(struct weir_config_reader *reader, void *section,
                           (unsigned long long)limit->quota_units);
         return;
     }
+    check_shares(reader, limit, place);
     switch (limit->kind) {
     case WEIR_LIMIT_TOKEN_BUCKET:
         check_bucket(reader, limit, place);

@@ -218,6 +218,39 @@ static const struct weir_config_section foreign_section = {
     .text = "Usage by others, as feedback shows it.",
 };
 
+#define FLOOR_ROW(name, idx)                                                                       \
+    {.key = name, TYPE(PERCENT), NTH(uint64_t, idx), RANGE(0, WHOLE), .def = "0%",                 \
+     .text = "The part that this class can always get, but for what critical calls take."}
+
+static const struct weir_config_row floor_row[] = {
+    FLOOR_ROW("medium", WEIR_PRIORITY_MEDIUM),
+    FLOOR_ROW("low", WEIR_PRIORITY_LOW),
+    FLOOR_ROW("background", WEIR_PRIORITY_BACKGROUND),
+};
+
+static const struct weir_config_section floor_section = {
+    .title = "providers[].limits[].floor", .bytes = WEIR_PRIORITY_CNT * sizeof(uint64_t), ROWS(floor_row),
+    .text = "What low classes can always get, so that they are not starved while the classes above use the limit up: a part that the headroom of "
+            "high, medium and low does not take from them, and that higher classes but critical leave free. Released as the window ends. For "
+            "fixed_window and token_bucket.",
+};
+
+static const struct weir_config_row share_row[] = {
+    {.key = "client", TYPE(STRING), AT(share, client), NAME_RANGE, .def = "",
+     .text = "The clients that have it, by the name that they give to weir_open(). Either this or uid."},
+    {.key = "uid", TYPE(INTEGER), AT(share, uid), RANGE(0, WEIR_CONFIG_UID_NONE), .def = "4294967295",
+     .text = "The clients that have it, by their user. 4294967295: by name."},
+    {.key = "part", TYPE(PERCENT), AT(share, part_ppm), RANGE(1, WHOLE), .def = NULL,
+     .text = "The part of the limit that they can always get. All parts and floors of a limit together: at most 100%."},
+};
+
+static const struct weir_config_section share_section = {
+    .title = "providers[].limits[].shares[]", .bytes = sizeof(struct weir_config_share), ROWS(share_row),
+    .finish = weir_config_finish_share,
+    .text = "Who gets how much of a limit. Clients can always get their part; what they leave idle is lent to others, more and more as the window "
+            "ends. Critical calls are never refused for shares. For fixed_window and token_bucket. A client has the first share that fits it.",
+};
+
 static const struct weir_config_row limit_row[] = {
     {.key = "name", TYPE(NAME), AT(limit, name), NAME_RANGE, .def = NULL, .text = "Named in the cost of routes."},
     {.key = "kind", TYPE(ENUM), AT(limit, kind), .def = NULL,
@@ -253,6 +286,10 @@ static const struct weir_config_row limit_row[] = {
      .text = "What stays free for higher priorities."},
     {.key = "foreign", TYPE(SECTION), AT(limit, foreign), .def = "{}", .section = &foreign_section,
      .text = "What others use of it: calls from the same address or key that weir does not make."},
+    {.key = "floor", TYPE(SECTION), AT(limit, floor_ppm), .def = "{}", .section = &floor_section,
+     .text = "What low priorities can always get."},
+    {.key = "shares", TYPE(SECTIONS), ITEMS(limit, share), ENTRIES(0, WEIR_CONFIG_SHARE_MAX), .def = "",
+     .section = &share_section, .text = "Parts of the limit for clients."},
 };
 
 static const struct weir_config_section limit_section = {

@@ -78,6 +78,26 @@ REOPEN_MUTANTS = [
 ]
 
 
+# Who may take what a limit has: prop_shares.
+SHARE_MUTANTS = [
+    ("claims are never released", "weir_share.c", "    return weir_min_u64(unused,", "    return weir_max_u64(unused,"),
+    ("claims of used parts", "weir_share.c", "part > j->have[e] ? part - j->have[e] : 0", "part > j->have[e] ? part : 0"),
+    ("claims are lent at once", "weir_share.c", "j->used + j->need + claims <= whole", "j->used + j->need + 0 * claims <= whole"),
+    ("floors do not count", "weir_share.c", "high + window_claims(j, true, j->cap, left_ns)", "high"),
+    ("a floor leaves all headroom", "weir_share.c", "*judged = floor ? WEIR_PRIORITY_HIGH : j->ask->priority;", "*judged = j->ask->priority;"),
+    ("critical leaves shares", "weir_share.c", "ask->priority == WEIR_PRIORITY_CRITICAL ||", "ask->priority > WEIR_PRIORITY_BACKGROUND ||"),
+    ("shares are not charged", "weir_share.c", "have + units, UINT32_MAX", "have, UINT32_MAX"),
+    ("give-backs are forgotten", "weir_permit.c", "weir_share_give(at, charge, charge->units - units,", "weir_share_give(at, charge, 0 * units,"),
+    ("whoever is not first has no share", "weir_share.c", "                                                : e + 1 == j->ask->member;", "                                                : e == 0 && j->ask->member == 1;"),
+    ("by the wrong uid", "weir_share.c", "entry[e].uid == uid", "entry[e].uid != uid"),
+    ("idle buckets keep all", "weir_share.c", "return weir_min_u64(now_ns - tat, depth_ns > least_ns ? depth_ns - least_ns : 0);", "return 0 * least_ns * now_ns;"),
+    ("idle buckets keep nothing", "weir_share.c", "depth_ns > least_ns ? depth_ns - least_ns : 0);", "depth_ns);"),
+    ("what was borrowed is a debt", "weir_share.c", "now_ns + weir_min_u64(ahead_ns + n_ns, depth_ns)", "now_ns + ahead_ns + n_ns"),
+    ("bucket floors do not count", "weir_share.c", "high_ns - floors_ns);\n    uint64_t claims_ns", "high_ns);\n    uint64_t claims_ns"),
+    ("promises of the window's end", "weir_share.c", "*(window_fits(j, left_ns - middle) ? &yes : &no) = middle;", "no = middle;"),
+]
+
+
 # And for how long to be quiet: test_backoff.
 BACKOFF_MUTANTS = [
     ("jitter only upwards", "broker/backoff.c", "ns - swing_ns + weir_mulhi_u64", "ns + weir_mulhi_u64"),
@@ -140,6 +160,7 @@ def main():
     root = pathlib.Path(sys.argv[1])
     cc = sys.argv[2] if len(sys.argv) > 2 else "cc"
     jobs = [("prop_permit", m) for m in MUTANTS] + [("prop_reopen", m) for m in REOPEN_MUTANTS]
+    jobs += [("prop_shares", m) for m in SHARE_MUTANTS]
     jobs += [("test_backoff", m) for m in BACKOFF_MUTANTS]
     if len(sys.argv) > 3:
         jobs = [j for j in jobs if j[0] == sys.argv[3]]

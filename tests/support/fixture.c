@@ -101,6 +101,7 @@ static void route_row(struct weir_shm_route_row *row, const struct fixture_route
         row->cost[i] = route->cost[i];
         uint32_t kind = spec->limit[route->limit[i]].kind;
         row->flags |= kind == WEIR_LIMIT_FIXED_WINDOW ? WEIR_ROUTE_NEEDS_CLOCK : 0U;
+        row->flags |= spec->limit[route->limit[i]].share_cnt > 0 ? WEIR_ROUTE_SHARED : 0U;
         row->flags |= kind == WEIR_LIMIT_CONCURRENCY || kind == WEIR_LIMIT_SLIDING_WINDOW
                           ? WEIR_ROUTE_IN_CELLS
                           : 0U;
@@ -134,6 +135,12 @@ void fixture_tables_publish(struct fixture *f, uint32_t generation)
     for (uint32_t i = 0; i < spec->limit_cnt; i++) {
         struct weir_shm_limit_row *row = (void *)(at + off);
         fixture_limit_row(row, &spec->limit[i], spec->jitter_ns);
+        row->share_cnt = spec->limit[i].share_cnt;
+        row->share_min = spec->limit[i].dearest != 0 ? spec->limit[i].dearest : 1;
+        if (row->share_cnt > 0) {
+            row->cell_cnt = row->share_cnt * WEIR_SHARE_CELLS;
+            row->cell_stride = (row->cell_cnt + 15U) & ~15U;
+        }
         row->word_first = word;
         word += row->word_cnt;
         row->cell_first = cell;
@@ -153,6 +160,12 @@ void fixture_tables_publish(struct fixture *f, uint32_t generation)
     struct weir_shm_scope_row *scope = (void *)(at + off);
     *scope = (struct weir_shm_scope_row){.name = "BTC-USDT", .kind = WEIR_SCOPE_INSTRUMENT};
     off += sizeof *scope;
+    for (uint32_t i = 0; i < spec->limit_cnt; i++) {
+        struct weir_shm_limit_row *row = (void *)(at + block->limit_off_bytes + i * sizeof *row);
+        row->share_off_bytes = (uint32_t)((const char *)at + off - (const char *)row);
+        memcpy(at + off, spec->limit[i].share, row->share_cnt * sizeof spec->limit[i].share[0]);
+        off += row->share_cnt * (uint32_t)sizeof spec->limit[i].share[0];
+    }
     block->used_bytes = off;
     block->checksum = weir_tables_checksum(block);
     f->memory->gate.tables = (uint64_t)generation << 32;
@@ -206,6 +219,14 @@ void fixture_view(const struct fixture *f, struct weir_permit_view *view, uint64
         fprintf(stderr, "broken harness: the fixture's tables do not resolve\n");
         exit(99);
     }
+}
+
+void fixture_self(struct weir_permit_view *view, const char *name, uint32_t uid)
+{
+    view->self = (struct weir_permit_self){.known = true, .uid = uid};
+    (void)snprintf(view->self.name, sizeof view->self.name, "%s", name);
+    weir_permit_self_find(&view->self, &view->tables);
+    view->member = view->self.member;
 }
 
 void fixture_time_set(struct weir_permit_view *view, uint64_t now_ns)

@@ -14,6 +14,7 @@
 #define FIXTURE_ROUTES 8U
 #define FIXTURE_WORDS  16U
 #define FIXTURE_CELLS  1024U
+#define FIXTURE_SHARES 6U
 
 struct fixture_limit {
     uint32_t kind; /* enum weir_limit_kind */
@@ -26,6 +27,8 @@ struct fixture_limit {
     uint64_t rest_ns;      /* concurrency */
     uint64_t step_ns;      /* token_bucket: the server decays in steps */
     uint32_t ceiling_step; /* 0: no journal */
+    uint32_t share_cnt;
+    struct weir_shm_share_row share[FIXTURE_SHARES];
 };
 
 struct fixture_route {
@@ -84,6 +87,9 @@ struct weir_limit_place fixture_place(const struct fixture *f, const struct weir
 /* A thread's view; time stands at `now_ns`. */
 void fixture_view(const struct fixture *f, struct weir_permit_view *view, uint64_t now_ns);
 void fixture_time_set(struct weir_permit_view *view, uint64_t now_ns);
+
+/* The view is that of a client of this name and user, which may have shares. */
+void fixture_self(struct weir_permit_view *view, const char *name, uint32_t uid);
 
 /* Publish the provider's clock. */
 void fixture_server_clock(const struct fixture *f, const struct weir_server_clock *clock);

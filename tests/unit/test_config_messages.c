@@ -116,6 +116,54 @@ static const struct refusal broker_refusal[] = {
 };
 
 static const struct refusal limits_refusal[] = {
+    {DOC("", "", "{name: l, kind: fixed_window, quota: 10, window: 1s, shares: [{part: 10%}]}",
+         ROUTE),
+     "t:3:74: providers[0].limits[0].shares[0]: has neither client nor uid: a share is for a "
+     "client or for a uid: write one"},
+    {DOC("", "",
+         "{name: l, kind: fixed_window, quota: 10, window: 1s, shares: [{client: a, uid: 5, part: "
+         "10%}]}",
+         ROUTE),
+     "t:3:74: providers[0].limits[0].shares[0]: has both client and uid: a share is for a client "
+     "or for a uid: write one"},
+    {DOC("", "",
+         "{name: l, kind: fixed_window, quota: 10, window: 1s, shares: [{client: 'a b', part: "
+         "10%}]}",
+         ROUTE),
+     "t:3:83: providers[0].limits[0].shares[0].client = \"a b\": must be letters, digits, '-', '_' "
+     "and '.', the first a letter or a digit"},
+    {DOC("", "",
+         "{name: l, kind: fixed_window, quota: 10, window: 1s, shares: [{client: a, part: 10%}, "
+         "{client: a, part: 10%}]}",
+         ROUTE),
+     "t:3:98: providers[0].limits[0].shares[1]: is for the same clients as shares[0]: write one"},
+    {DOC("", "",
+         "{name: l, kind: fixed_window, quota: 10, window: 1s, shares: [{client: a, part: 100%}], "
+         "floor: {background: 10%}}",
+         ROUTE),
+     "t:3:73: providers[0].limits[0].shares: shares and floor of a limit make 110% together, above "
+     "100%: lower them"},
+    {DOC("", "",
+         "{name: l, kind: fixed_window, quota: 10, window: 1s, floor: {low: 60%, background: 60%}}",
+         ROUTE),
+     "t:3:72: providers[0].limits[0].floor: shares and floor of a limit make 120% together, above "
+     "100%: lower them"},
+    {DOC("", "",
+         "{name: l, kind: fixed_window, quota: 10, window: 1s, shares: [{client: a, part: 0%}]}",
+         ROUTE),
+     "t:3:92: providers[0].limits[0].shares[0].part = \"0%\": must be 0.0001%..100%"},
+    {DOC("", "", "{name: l, kind: fixed_window, quota: 10, window: 1s, floor: {critical: 10%}}",
+         ROUTE),
+     "t:3:73: providers[0].limits[0].floor.critical: unknown key: the keys here are medium, low, "
+     "background"},
+    {DOC("", "",
+         "{name: l, kind: sliding_window, quota: 10, window: 1s, shares: [{client: a, part: 10%}]}",
+         ROUTE),
+     "t:3:75: providers[0].limits[0].shares: only a fixed_window or a token_bucket has shares: "
+     "remove it"},
+    {DOC("", "", "{name: l, kind: concurrency, quota: 10, floor: {low: 10%}}", ROUTE),
+     "t:3:59: providers[0].limits[0].floor: only a fixed_window or a token_bucket has floors: "
+     "remove it"},
     {DOC("", "", "{name: l, kind: fixed_window, quota: 5, window: 367d}", ROUTE),
      "t:3:60: providers[0].limits[0].window = \"367d\": must be 1ms..366d"},
     {DOC("", "", "{name: l, kind: fixed_window, quota: 0, window: 1s}", ROUTE),

@@ -17,8 +17,17 @@
 static const struct fixture_spec spec = {
     .limit_cnt = 3,
     .route_cnt = 2,
-    .limit = {{.kind = WEIR_LIMIT_FIXED_WINDOW, .quota = 10, .window_ns = WEIR_NS_PER_S},
-              {.kind = WEIR_LIMIT_TOKEN_BUCKET, .quota = 5, .window_ns = WEIR_NS_PER_S},
+    .limit = {{.kind = WEIR_LIMIT_FIXED_WINDOW,
+               .quota = 10,
+               .window_ns = WEIR_NS_PER_S,
+               .share_cnt = 2,
+               .share = {{.kind = WEIR_SHARE_CLIENT, .part_ppm = 300000, .name = "mm"},
+                         {.kind = WEIR_SHARE_CLASS, .part_ppm = 100000, .priority = 4}}},
+              {.kind = WEIR_LIMIT_TOKEN_BUCKET,
+               .quota = 5,
+               .window_ns = WEIR_NS_PER_S,
+               .share_cnt = 1,
+               .share = {{.kind = WEIR_SHARE_UID, .part_ppm = 400000, .uid = 7}}},
               {.kind = WEIR_LIMIT_FIXED_WINDOW, .quota = 90, .window_ns = 60 * WEIR_NS_PER_S}},
     .route = {{.limit_cnt = 3, .limit = {0, 1, 2}, .cost = {1, 1, 2}},
               {.limit_cnt = 1, .limit = {1}, .cost = {1}}},
@@ -32,6 +41,7 @@ static int setup(void **state)
     (void)state;
     fixture_open(&f, &spec);
     fixture_view(&f, &view, WEIR_NS_PER_S);
+    fixture_self(&view, "mm", 7);
     return 0;
 }
 
@@ -62,6 +72,7 @@ static void test_refuses_each_lie(void **state)
 {
     (void)state;
     struct weir_shm_limit_row *limit = (void *)(f.memory->tables + block()->limit_off_bytes);
+    struct weir_shm_share_row *share = (void *)((char *)limit + limit->share_off_bytes);
     struct weir_shm_route_row *route = (void *)(f.memory->tables + block()->route_off_bytes);
     struct weir_shm_provider_row *provider =
         (void *)(f.memory->tables + block()->provider_off_bytes);
@@ -88,6 +99,16 @@ static void test_refuses_each_lie(void **state)
     LIE(limit[0].scope_shift, 64);
     LIE(limit[0].provider, 1);
     LIE(limit[0].quota_unaligned, 11);
+    LIE(limit[0].share_cnt, 3); /* more than it has words */
+    LIE(limit[0].share_cnt, WEIR_SHARES_MAX + 1);
+    LIE(limit[0].share_off_bytes, limit[0].share_off_bytes + 1);
+    LIE(limit[0].share_off_bytes, sizeof f.memory->tables);
+    LIE(limit[0].cell_stride, 2);
+    LIE(share[0].part_ppm, 0);
+    LIE(share[0].part_ppm, 900001); /* with the other one above the whole */
+    LIE(share[0].kind, 0);
+    LIE(share[1].priority, WEIR_PRIORITY_CNT);
+    LIE(route[0].flags, route[0].flags ^ (uint32_t)WEIR_ROUTE_SHARED);
     LIE(limit[1].unit_ns, 0);
     LIE(limit[1].unit_ns, UINT64_MAX / 5);
     LIE(limit[1].tolerance_ns[0], UINT64_MAX);
