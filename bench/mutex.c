@@ -34,6 +34,7 @@ struct me {
     struct weir_permit_view view;
     uint32_t granted[WEIR_PRIORITY_CNT];
     uint32_t refused[WEIR_PRIORITY_CNT];
+    uint64_t units[1];
 };
 
 static int limit_init(struct locked_limit *limit)
@@ -56,6 +57,7 @@ static void *open_me(const void *arg, unsigned member, struct duel_why *why)
     weir_clock_init(&me.view.time, &arena->fixture.memory->clock, 0);
     me.view.meter.granted = me.granted;
     me.view.meter.refused = me.refused;
+    me.view.meter.units = me.units;
     if (!permit_open(arena->weird, "bench.bucket", &me.client, why) ||
         permit_warm(&me.client, why) != 0) {
         return NULL;

@@ -102,8 +102,9 @@ bool client_attach(struct worker *w, const struct client_info *info, bool recove
     uint64_t counts = WEIR_THREADS_MAX * meter_stride_bytes(w->region) / sizeof(uint32_t);
     c->call = calloc(info->slot_cnt, sizeof *c->call);
     c->meter_seen = calloc(counts, sizeof *c->meter_seen);
-    if (c->call == NULL || c->meter_seen == NULL || !pool_init(&c->pool, info->response_bytes) ||
-        !arena_map(w, c)) {
+    c->brokered = calloc(2UL * w->region->limit_cnt + 1, sizeof *c->brokered);
+    if (c->call == NULL || c->meter_seen == NULL || c->brokered == NULL ||
+        !pool_init(&c->pool, info->response_bytes) || !arena_map(w, c)) {
         log_error("client_not_mapped", "s:i", "client", (int)info->index);
         return false; /* its requests are not served; client_gone gives the index back */
     }
@@ -112,6 +113,7 @@ bool client_attach(struct worker *w, const struct client_info *info, bool recove
     c->self.uid = info->uid;
     memcpy(c->self.name, info->name, sizeof c->self.name);
     weir_permit_self_find(&c->self, &w->shared.tables);
+    usage_attach(w, c, recovered);
     if (recovered) {
         memcpy(
             c->meter_seen, c->meter,
@@ -143,6 +145,7 @@ static void client_forget(struct worker *w, struct client *c)
     pool_free(&c->pool);
     free(c->call);
     free(c->meter_seen);
+    free(c->brokered);
     *c = (struct client){0};
     if (w->control >= 0) {
         (void)control_send(w->control, &m, sizeof m, NULL, 0);
@@ -252,7 +255,9 @@ void client_fold_meters(struct worker *w, struct client *c)
     for (uint32_t t = 0; t < WEIR_THREADS_MAX; t++) {
         const uint32_t *counts = (const void *)(c->meter + t * c->meter_stride_bytes +
                                                 sizeof(struct weir_shm_meter_head));
-        uint32_t *seen = c->meter_seen + t * c->meter_stride_bytes / sizeof(uint32_t);
+        uint32_t *seen =
+            c->meter_seen +
+            (t * c->meter_stride_bytes + sizeof(struct weir_shm_meter_head)) / sizeof(uint32_t);
         for (uint32_t i = 0; i < (r->route_cnt + r->limit_cnt) * WEIR_PRIORITY_CNT; i++) {
             uint32_t now = weir_load_relaxed_u32(
                 &counts[i]); /* relaxed: the thread's own counts, its word for it */
@@ -272,6 +277,7 @@ void client_fold_meters(struct worker *w, struct client *c)
             }
         }
     }
+    usage_fold(w, c);
     if (granted > 0) {
         board_add(&r->client[c->info.index].granted, granted);
     }

@@ -149,6 +149,7 @@ void dispatch_as(struct worker *w, const struct call *c)
 {
     static const uint8_t nobody[WEIR_LIMITS_MAX]; /* the worker's own calls have no share */
     w->shared.member = c->client != NULL ? c->client->self.member : nobody;
+    w->shared.meter.units = c->client != NULL ? c->client->brokered : w->own_units;
 }
 
 int dispatch_permit(struct worker *w, struct call *c)

@@ -44,6 +44,8 @@ static int board_create(struct region *r, const struct weir_segment_spec *base,
         {WEIR_SECTION_TRIAL, r->trial_limit_cnt > 0 ? 1 : 0, sizeof(struct weir_shm_trial)},
         {WEIR_SECTION_TRIAL_LIMIT, r->trial_limit_cnt, sizeof(struct weir_shm_trial_limit)},
         {WEIR_SECTION_JOURNAL, 1, sizeof(struct weir_shm_journal)},
+        {WEIR_SECTION_CLIENT_USE, WEIR_CLIENTS_MAX * r->limit_cnt,
+         sizeof(struct weir_shm_client_use)},
     };
     struct weir_segment_spec spec = *base;
     spec.kind = WEIR_SEGMENT_BOARD;
@@ -81,6 +83,8 @@ static int board_create(struct region *r, const struct weir_segment_spec *base,
     r->client = weir_segment_section(b, WEIR_SECTION_CLIENT, sizeof *r->client, NULL, NULL);
     r->journal_board =
         weir_segment_section(b, WEIR_SECTION_JOURNAL, sizeof *r->journal_board, NULL, NULL);
+    r->client_use =
+        weir_segment_section(b, WEIR_SECTION_CLIENT_USE, sizeof *r->client_use, NULL, NULL);
     r->tables =
         weir_segment_section(b, WEIR_SECTION_TABLES, 1, &r->tables_cnt, &r->tables_stride_bytes);
     return WEIR_OK;
@@ -294,9 +298,7 @@ void region_permit_view(const struct region *region, struct weir_permit_view *vi
 
 uint64_t meter_stride_bytes(const struct region *region)
 {
-    uint64_t counts =
-        ((uint64_t)region->route_cnt + region->limit_cnt) * WEIR_PRIORITY_CNT * sizeof(uint32_t);
-    return weir_round_up(sizeof(struct weir_shm_meter_head) + counts, WEIR_LINE_BYTES);
+    return weir_round_up(weir_meter_bytes(region->route_cnt, region->limit_cnt), WEIR_LINE_BYTES);
 }
 
 static size_t arena_parts(const struct region *region, const struct arena_spec *spec,

@@ -43,6 +43,7 @@ struct region {
     struct weir_shm_ring_head *ring_head; /* [domain * 5 + priority] */
     struct weir_shm_client *client;
     struct weir_shm_journal *journal_board;
+    struct weir_shm_client_use *client_use; /* [client * limit_cnt + limit] */
     char *tables;
     uint32_t tables_cnt;
     uint64_t tables_stride_bytes;

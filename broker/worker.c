@@ -149,7 +149,8 @@ static bool open_all(struct worker *w)
     }
     w->http = http_open(&w->loop);
     if (w->http == NULL || !ceiling_open(w) || !providers_open(w) || !queues_open(w) ||
-        !endpoint_open(w) || !rings_open(w) || !reply_open(w) || !pace_open(w) || !trial_open(w)) {
+        !endpoint_open(w) || !rings_open(w) || !reply_open(w) || !pace_open(w) || !trial_open(w) ||
+        !usage_open(w)) {
         log_error("worker_not_started", "s:s", "reason", text);
         return false;
     }

@@ -14,6 +14,7 @@
  *   pace.c      how fast each limit is being used
  *   trial.c     shadow mode: what another configuration would have refused
  *   ceiling.c   the journal ahead of the grants of long windows
+ *   usage.c     who took how much of which limit
  *   endpoint.c  addresses and which endpoint serves
  *
  * One thread. Everything here is private memory but for the mapped segments; nothing that a client can write is ever used without a
@@ -64,6 +65,8 @@ struct client {
     uint32_t submitted_seen;      /* wake->submitted at the last sweep */
     uint32_t unit_life;           /* what its units in flight bear (shm/weir_concurrency.h) */
     struct weir_permit_self self; /* its shares, by what the broker knows of it */
+    uint64_t *brokered;           /* [limit]: units of calls made for it, and ... */
+    uint64_t *brokered_seen;      /* ... how many of them are on the board */
 };
 
 enum call_stage {
@@ -209,6 +212,9 @@ struct worker {
     struct queue *queue;                     /* [route * 5 + priority] */
     uint64_t *queue_busy[WEIR_PRIORITY_CNT]; /* bit per route: the queue is not empty */
     uint32_t queue_words;
+    uint32_t *
+        call_granted; /* what the shared view counts of the broker's own permits beside units; nobody reads it */
+    uint64_t *own_units; /* [limit], of its own calls */
     struct call *call_free;
     struct call *call_first; /* all that have not ended */
     uint32_t call_cnt;
@@ -324,6 +330,11 @@ uint64_t clock_server_utc_ns(struct worker *w, uint32_t provider);
 void probe_turn(struct worker *w);
 /* Publish a provider's clock, carrying charges over to its windows where that is needed. */
 void probe_publish(struct worker *w, uint32_t provider, const struct weir_server_clock *next);
+
+/* usage.c: what clients took of limits, for monitors. `usage_open` before any client. */
+bool usage_open(struct worker *w);
+void usage_attach(struct worker *w, struct client *c, bool recovered);
+void usage_fold(struct worker *w, struct client *c);
 
 /* units.c: let go the units in flight of owners that are dead */
 void units_sweep(struct worker *w);

@@ -159,6 +159,8 @@ static void meter_attach(struct weir *w)
     meter->head = (void *)at;
     meter->granted = (void *)(at + sizeof *meter->head);
     meter->refused = meter->granted + (size_t)m->meter_route_cnt * WEIR_PRIORITY_CNT;
+    meter->units =
+        (void *)(at + weir_meter_units_off_bytes(m->meter_route_cnt, m->meter_limit_cnt));
 }
 
 static void view_attach(struct weir *w)

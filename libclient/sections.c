@@ -120,9 +120,8 @@ static void meters_check(struct weir_attachment *at, struct finder *f)
     const struct weir_shm_meter_head *head = (const void *)m->meter;
     m->meter_route_cnt = head->route_cnt;
     m->meter_limit_cnt = head->limit_cnt;
-    uint64_t counters = ((uint64_t)m->meter_route_cnt + m->meter_limit_cnt) * WEIR_PRIORITY_CNT;
     if (m->meter_route_cnt < at->bounds.route_cnt || m->meter_limit_cnt < at->bounds.limit_cnt ||
-        counters > (m->meter_stride_bytes - sizeof *head) / sizeof(uint32_t)) {
+        weir_meter_bytes(m->meter_route_cnt, m->meter_limit_cnt) > m->meter_stride_bytes) {
         f->bad = weir_section_name(WEIR_SECTION_METER);
     }
 }

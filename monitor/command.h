@@ -20,6 +20,7 @@ struct options {
     bool forecast;   /* limits */
     bool budget;     /* limits */
     bool shadow;     /* limits */
+    bool by_client;  /* limits */
     bool watch;
     uint64_t watch_ns;
 };

@@ -35,6 +35,7 @@ const struct image_section image_sections[] = {
      WEIR_DOMAINS_MAX *WEIR_PRIORITY_CNT, false},
     {WEIR_SECTION_CLIENT, "weir_shm_client", sizeof(struct weir_shm_client), 256, false},
     {WEIR_SECTION_TABLES, "weir_shm_tables", sizeof(struct weir_shm_tables), 0, false},
+    {WEIR_SECTION_CLIENT_USE, "weir_shm_client_use", sizeof(struct weir_shm_client_use), 0, false},
     {WEIR_SECTION_LIMIT_VIEW, "weir_shm_limit_view", sizeof(struct weir_shm_limit_view), 0, false},
     {WEIR_SECTION_TRIAL, "weir_shm_trial", sizeof(struct weir_shm_trial), 1, false},
     {WEIR_SECTION_TRIAL_LIMIT, "weir_shm_trial_limit", sizeof(struct weir_shm_trial_limit),

@@ -4,6 +4,7 @@
 
 #include "command.h"
 #include "weir_forecast.h"
+#include "weir_share.h"
 
 /*
  * A row whose arithmetic ends: a forged window_inverse would make the division of weir_window.h loop for ever. weir_tables_resolve checks
@@ -59,6 +60,12 @@ void routes_text(FILE *out, const struct image *image, const struct image *befor
                  const struct options *options);
 json_t *routes_json(const struct image *image, const struct image *before,
                     const struct options *options);
+
+/* limits_client.c: what each attached client took. */
+void by_client_text(FILE *out, const struct image *image, const struct image *before,
+                    const struct options *options);
+json_t *by_client_json(const struct image *image, const struct image *before,
+                       const struct options *options);
 
 /* The way back from a pause, as the copies on the board show it. */
 struct hold_state {

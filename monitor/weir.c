@@ -55,6 +55,7 @@ static const char limits_help[] =
     "\n"
     "  --priorities         what is left for each of the five priorities\n"
     "  --all                also scope values of which nothing is used\n"
+    "  --by client          who took how much of each limit\n"
     "  --routes             list the routes: method, priority, costs\n"
     "  --forecast           will each limit last at the pace of the last 10 s, and when does the "
     "dearest call pass?\n"
@@ -65,11 +66,15 @@ static const char limits_help[] =
 
 static int view_options(struct options *options, int argc, char *argv[], const char *help)
 {
-    static const struct option longs[] = {
-        {"watch", optional_argument, NULL, 'w'}, {"routes", no_argument, NULL, 'r'},
-        {"priorities", no_argument, NULL, 'p'},  {"all", no_argument, NULL, 'a'},
-        {"forecast", no_argument, NULL, 'f'},    {"budget", no_argument, NULL, 'b'},
-        {"shadow", no_argument, NULL, 's'},      COMMON_LONG};
+    static const struct option longs[] = {{"watch", optional_argument, NULL, 'w'},
+                                          {"routes", no_argument, NULL, 'r'},
+                                          {"priorities", no_argument, NULL, 'p'},
+                                          {"all", no_argument, NULL, 'a'},
+                                          {"by", required_argument, NULL, 'B'},
+                                          {"forecast", no_argument, NULL, 'f'},
+                                          {"budget", no_argument, NULL, 'b'},
+                                          {"shadow", no_argument, NULL, 's'},
+                                          COMMON_LONG};
     const bool limits = strcmp(options->command, "limits") == 0;
     for (int c; (c = getopt_long(argc, argv, ":" COMMON_SHORT, longs, NULL)) != -1;) {
         if (c == 'h') {
@@ -80,6 +85,12 @@ static int view_options(struct options *options, int argc, char *argv[], const c
             if (!watch_option(options, argc, argv, optarg)) {
                 return EXIT_USAGE;
             }
+        } else if (limits && c == 'B') {
+            if (strcmp(optarg, "client") != 0) {
+                complain("limits: --by=%s: usage is listed by client: write --by client", optarg);
+                return EXIT_USAGE;
+            }
+            options->by_client = true;
         } else if (limits && strchr("rpafbs", c) != NULL) {
             options->routes |= c == 'r';
             options->priorities |= c == 'p';
@@ -114,18 +125,20 @@ int limits_main(int argc, char *argv[])
     static const struct view forecast = {forecast_text, forecast_json};
     static const struct view budget = {budget_text, forecast_json};
     static const struct view shadow = {shadow_text, shadow_json};
+    static const struct view clients = {by_client_text, by_client_json};
     struct options options = {.command = "limits"};
     int code = view_options(&options, argc, argv, limits_help);
-    if (code == EXIT_OK &&
-        options.routes + options.priorities + options.forecast + options.budget + options.shadow >
-            1) {
-        complain("limits: --routes, --priorities, --forecast, --budget and --shadow are views of "
-                 "their own: give one");
+    if (code == EXIT_OK && options.routes + options.priorities + options.forecast + options.budget +
+                                   options.shadow + options.by_client >
+                               1) {
+        complain("limits: --routes, --priorities, --forecast, --budget, --shadow and --by client "
+                 "are views of their own: give one");
         return EXIT_USAGE;
     }
     return code < 0          ? EXIT_OK
            : code != EXIT_OK ? code
-                             : view_run(options.routes     ? &routes
+                             : view_run(options.by_client  ? &clients
+                                        : options.routes   ? &routes
                                         : options.forecast ? &forecast
                                         : options.budget   ? &budget
                                         : options.shadow   ? &shadow

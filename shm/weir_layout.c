@@ -230,6 +230,11 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_client, in_flight),
     F(weir_shm_client, name),
     F(weir_shm_client, reserved),
+    T(weir_shm_client_use),
+    F(weir_shm_client_use, traded),
+    F(weir_shm_client_use, brokered),
+    F(weir_shm_client_use, recent),
+    F(weir_shm_client_use, recent_from_ns),
     T(weir_shm_tables),
     F(weir_shm_tables, checksum),
     F(weir_shm_tables, generation),
@@ -496,7 +501,7 @@ const char *weir_section_name(uint32_t kind)
         "provider", "foreign",    "limit",       "route",      "endpoint", "ring_head",   "client",
         "tables",   "limit_word", "pause",       "ring",       "wake",     "meter",       "slot",
         "request",  "response",   "shadow",      "limit_view", "ledger",   "cell",        "backoff",
-        "pace",     "trial",      "trial_limit", "journal",    "memory"};
+        "pace",     "trial",      "trial_limit", "journal",    "memory",   "client_use"};
     static_assert(WEIR_ARRAY_CNT(names) == WEIR_SECTION_CNT, "one text per kind");
     return kind < WEIR_ARRAY_CNT(names) ? names[kind] : "?";
 }

@@ -95,6 +95,7 @@ enum weir_section_kind {
     WEIR_SECTION_TRIAL_LIMIT = 30,
     WEIR_SECTION_JOURNAL = 31,
     WEIR_SECTION_MEMORY = 32,
+    WEIR_SECTION_CLIENT_USE = 33,
     WEIR_SECTION_CNT
 };
 
@@ -384,6 +385,18 @@ struct weir_shm_client {
     uint64_t reserved[17];
 } WEIR_ALIGN_LINE;
 
+/*
+ * What one client took from one limit. Writer: worker, every 250 ms, relaxed; for monitors. Element client * limits + limit. Corrected where calls were: given
+ * back, or counted as something else.
+ */
+struct weir_shm_client_use {
+    uint64_t traded;   /* units by its own permits, since it attached: its own word for it */
+    uint64_t brokered; /* units by calls that the broker made for it: exact */
+    uint64_t
+        recent; /* of both: in this window; where there is none, or a shorter one than 1 s, in this minute */
+    uint64_t recent_from_ns; /* weir time at which that began */
+};
+
 /* ------------------------------------------------------------------------------------------------ tables */
 
 /*
@@ -602,7 +615,8 @@ struct weir_shm_wake {
 
 /*
  * One thread's own counts, so that the permit path writes no shared line. Writer: the thread. Reader: worker, which takes
- * differences modulo 2^32 and adds them to the board. u32 granted[route][5], then u32 refused[limit][5].
+ * differences modulo 2^32 and adds them to the board. u32 granted[route][5], then u32 refused[limit][5], then from the next multiple of
+ * 8 bytes on u64 units[limit]: taken less given back, modulo 2^64.
  */
 struct weir_shm_meter_head {
     uint32_t route_cnt;
@@ -612,6 +626,18 @@ struct weir_shm_meter_head {
     uint32_t rolled_back;
     uint32_t reserved[27];
 } WEIR_ALIGN_LINE;
+
+/* Where `units` of a meter begins, from the meter's start; and what a meter with it takes. */
+static inline uint64_t weir_meter_units_off_bytes(uint32_t route_cnt, uint32_t limit_cnt)
+{
+    uint64_t counts = ((uint64_t)route_cnt + limit_cnt) * WEIR_PRIORITY_CNT * sizeof(uint32_t);
+    return weir_round_up(sizeof(struct weir_shm_meter_head) + counts, sizeof(uint64_t));
+}
+
+static inline uint64_t weir_meter_bytes(uint32_t route_cnt, uint32_t limit_cnt)
+{
+    return weir_meter_units_off_bytes(route_cnt, limit_cnt) + limit_cnt * sizeof(uint64_t);
+}
 
 /* Slot states; the word is gen:32 | state:8 | thread:8 | 0:16 (weir_slot.h). */
 

@@ -484,6 +484,13 @@ WEIR_INLINE bool pass_two(struct weir_permit_view *view, const struct ask *ask, 
     return true;
 }
 
+/* More units of a limit, or modulo 2^64 less, by this thread. */
+WEIR_INLINE void units_count(struct weir_permit_view *view, uint32_t limit, uint64_t units)
+{
+    uint64_t *n = &view->meter.units[limit];
+    weir_store_relaxed_u64(n, weir_load_relaxed_u64(n) + units); /* relaxed: own line, statistics */
+}
+
 WEIR_INLINE void permit_fill(struct weir_permit_view *view, weir_route_id id,
                              const struct weir_shm_route_row *route, const struct attempt *a,
                              unsigned priority, struct weir_permit *permit)
@@ -515,6 +522,9 @@ WEIR_INLINE void permit_fill(struct weir_permit_view *view, weir_route_id id,
     if (view->meter.granted != NULL) {
         uint32_t *n = &view->meter.granted[id * WEIR_PRIORITY_CNT + priority];
         weir_store_relaxed_u32(n, weir_load_relaxed_u32(n) + 1); /* relaxed: own line, statistics */
+        for (uint32_t i = 0; i < route->limit_cnt; i++) {
+            units_count(view, route->limit[i], a->step[i].take >> 32);
+        }
     }
 }
 
@@ -688,6 +698,9 @@ static bool charge_correct(struct weir_permit_view *view, const struct weir_char
     struct weir_limit_time time = {.clock = &view->time};
     bool clock = correct_time(view, at.row->provider, c, &time);
     bool windows = charge->kind == WEIR_LIMIT_FIXED_WINDOW;
+    if (view->meter.units != NULL) {
+        units_count(view, charge->limit, (uint64_t)units - charge->units);
+    }
     if (c->made && charge->kind == WEIR_LIMIT_CONCURRENCY) {
         return weir_limit_end(&at, charge, &c->grant);
     }

@@ -48,8 +48,7 @@ static void *section(struct weir_segment *s, enum weir_section_kind kind)
 
 static void segments_make(struct fake_broker *f)
 {
-    f->meter_stride_bytes =
-        weir_round_up(sizeof(struct weir_shm_meter_head) + 4 * 5 * (FAKE_ROUTES + 2), 128);
+    f->meter_stride_bytes = weir_round_up(weir_meter_bytes(FAKE_ROUTES, 2), 128);
     const struct weir_segment_part board[] = {
         {WEIR_SECTION_GATE, 1, sizeof(struct weir_shm_gate)},
         {WEIR_SECTION_CLOCK, 1, sizeof(struct weir_shm_clock)},
