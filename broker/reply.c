@@ -317,6 +317,7 @@ static void straddles_give(struct worker *w, struct call *c)
         return;
     }
     /* First the private account, which never exceeds the shared one. */
+    dispatch_as(w, c);
     (void)weir_straddle_give(&w->own, &c->own_permit, &span);
     uint32_t given = weir_straddle_give(&w->shared, &c->permit, &span);
     for (uint32_t i = 0; i < WEIR_PERMIT_LIMITS_MAX; i++) {

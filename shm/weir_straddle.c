@@ -64,6 +64,12 @@ static bool charge_give(struct weir_permit_view *view, const struct weir_permit 
     const struct weir_limit_place at = {.row = row, .word = &view->word[c->word]};
     const struct weir_limit_grant grant = {
         .granted_at_ns = permit->granted_at_ns, .now_ns = now_ns, .epoch = epoch};
+    if (row->share_cnt > 0 && view->member != NULL) {
+        const struct weir_limit_place share = {.row = row,
+                                               .cell = weir_limit_cells(view->cell, row, c->word)};
+        weir_share_give(&share, &other, other.units, view->member[c->limit], permit->priority,
+                        permit->granted_at_ns, now_ns);
+    }
     if (weir_limit_give(&at, &other, &grant)) {
         weir_permit_bell(&view->pause[row->provider]);
     }
