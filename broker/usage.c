@@ -87,8 +87,10 @@ void usage_fold(struct worker *w, struct client *c)
             traded += now - seen[l];
             seen[l] = now;
         }
-        use_add(w, &use[l], &w->shared.tables.limit[l], traded,
-                c->brokered[l] - c->brokered_seen[l]);
+        uint64_t brokered = c->brokered[l] - c->brokered_seen[l];
+        if ((traded | brokered) != 0) {
+            use_add(w, &use[l], &w->shared.tables.limit[l], traded, brokered);
+        }
         c->brokered_seen[l] = c->brokered[l];
     }
 }

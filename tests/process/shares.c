@@ -6,6 +6,7 @@
 #include "rig.h"
 
 #include <curl/curl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,9 @@
 #define FLIGHT_MAX 48U
 
 enum { TRADER, CALLER, GREEDY, FLOORED, STRATEGIES };
-enum { ANSWERED = 0, ODD = 8, IDLE = 16 }; /* in shared->count: per strategy, and a switch */
+/* In shared->count: per strategy, and a switch. */
+enum { ANSWERED = 0, ODD = 8, IDLE = 16 };
+enum { TRADER_IDLE = 1, ALL_IDLE = 2 };
 
 static const char *const names[STRATEGIES] = {"mm", "arb", "other", "other"};
 
@@ -122,7 +125,10 @@ static int caller(struct rig *r, int who)
             weir_fetch_add_u32(&r->shared->count[(good ? ANSWERED : ODD) + who], refused ? 0 : 1);
             (void)weir_release(w, ticket[i]);
         }
-        if (weir_submit(w, &spec, &ticket[i]) != 0) {
+        ticket[i] = 0;
+        if (weir_load_acquire_u32(&r->shared->count[IDLE]) == ALL_IDLE) {
+            rig_sleep_ms(1);
+        } else if (weir_submit(w, &spec, &ticket[i]) != 0) {
             ticket[i] = 0;
         }
     }
@@ -174,6 +180,46 @@ static void board_check(struct rig *r)
     weir_close(w);
 }
 
+/* What a trader has taken, by its row and by its use of the limit. */
+static void trader_read(const struct weir *w, uint64_t *granted, uint64_t *units)
+{
+    const struct weir_shm_client *client =
+        rig_board(w, WEIR_SECTION_CLIENT, sizeof(struct weir_shm_client));
+    const struct weir_shm_client_use *use =
+        rig_board(w, WEIR_SECTION_CLIENT_USE, sizeof(struct weir_shm_client_use));
+    for (uint32_t c = 0; c < WEIR_CLIENTS_MAX; c++) {
+        if (client[c].state == WEIR_CLIENT_LIVE && strcmp(client[c].name, names[TRADER]) == 0) {
+            *granted = weir_load_relaxed_u64(&client[c].granted);
+            *units = weir_load_relaxed_u64(&use[c].traded);
+        }
+    }
+}
+
+/* A worker that is started again counts nothing twice. */
+static void restart_check(struct rig *r)
+{
+    struct weir_open_opts opts = {.role = WEIR_ROLE_CALLER, .client_name = "look"};
+    uint64_t before[2] = {0};
+    uint64_t after[2] = {0};
+    int rc;
+    weir_store_release_u32(&r->shared->count[IDLE], ALL_IDLE);
+    rig_sleep_ms(1000);
+    struct weir *w = rig_attach_opts(r, &opts, NULL, &rc);
+    if (!CHECK_INT(r, rc, 0)) {
+        return;
+    }
+    trader_read(w, &before[0], &before[1]);
+    pid_t old = rig_process(r, "weird-worker");
+    CHECK_INT(r, kill(old, SIGKILL), 0);
+    CHECK(r, rig_process_next(r, "weird-worker", old, 8000) > 0, "another worker");
+    rig_sleep_ms(1000);
+    trader_read(w, &after[0], &after[1]);
+    CHECK(r, before[0] > 0 && before[1] > 0, "it traded");
+    CHECK_INT(r, after[0], before[0]);
+    CHECK_INT(r, after[1], before[1]);
+    weir_close(w);
+}
+
 static void parts_check(struct rig *r, const uint32_t got[STRATEGIES], double windows)
 {
     double of = windows * QUOTA / 100;
@@ -206,12 +252,13 @@ int main(int argc, char **argv)
     CHECK(&r, got[CALLER] * 100 >= 21 * 3 * QUOTA, "25 %% less the floor's part of it");
     CHECK(&r, got[FLOORED] * 100 >= 3 * 3 * QUOTA, "the floor is 5 %%");
     board_check(&r);
-    weir_store_release_u32(&r.shared->count[IDLE], 1);
+    weir_store_release_u32(&r.shared->count[IDLE], TRADER_IDLE);
     rig_sleep_ms(WINDOW_MS);
     measure(&r, 3 * WINDOW_MS, got);
     parts_check(&r, got, 3);
     all = got[TRADER] + got[CALLER] + got[GREEDY] + got[FLOORED];
     CHECK(&r, all * 100 >= 95 * 3 * QUOTA, "an idle share is lent");
+    restart_check(&r);
     weir_store_release_u32(&r.shared->stop, 1);
     for (int i = 0; i < STRATEGIES; i++) {
         CHECK_INT(&r, rig_wait(pid[i], 8000), 0);
