@@ -15,12 +15,9 @@
 
 bool usage_open(struct worker *w)
 {
-    w->call_granted =
-        calloc((size_t)w->region->route_cnt * WEIR_PRIORITY_CNT + 1, sizeof *w->call_granted);
     w->own_units = calloc(w->region->limit_cnt + 1UL, sizeof *w->own_units);
-    w->shared.meter.granted = w->call_granted;
     w->shared.meter.units = w->own_units;
-    return w->call_granted != NULL && w->own_units != NULL;
+    return w->own_units != NULL;
 }
 
 /* The units that a thread has counted, and what was seen of them. */

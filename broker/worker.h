@@ -212,8 +212,6 @@ struct worker {
     struct queue *queue;                     /* [route * 5 + priority] */
     uint64_t *queue_busy[WEIR_PRIORITY_CNT]; /* bit per route: the queue is not empty */
     uint32_t queue_words;
-    uint32_t *
-        call_granted; /* what the shared view counts of the broker's own permits beside units; nobody reads it */
     uint64_t *own_units; /* [limit], of its own calls */
     struct call *call_free;
     struct call *call_first; /* all that have not ended */

@@ -516,15 +516,17 @@ WEIR_INLINE void permit_fill(struct weir_permit_view *view, weir_route_id id,
     permit->use_by_ns = a->time.now_ns + view->tables.provider[route->provider].slack_ns;
     memcpy((char *)permit + offsetof(struct weir_permit, route), &whose, sizeof whose);
     memcpy((char *)permit + offsetof(struct weir_permit, state), &state, sizeof state);
+    bool count = view->meter.units != NULL;
     for (uint32_t i = 0; i < route->limit_cnt; i++) {
-        charge_fill(&permit->charge[i], &a->step[i]);
+        const struct step *s = &a->step[i];
+        charge_fill(&permit->charge[i], s);
+        if (count) { /* the limit's index is in the charge */
+            units_count(view, (uint32_t)(s->where >> 32) & 0xffffU, s->take >> 32);
+        }
     }
     if (view->meter.granted != NULL) {
         uint32_t *n = &view->meter.granted[id * WEIR_PRIORITY_CNT + priority];
         weir_store_relaxed_u32(n, weir_load_relaxed_u32(n) + 1); /* relaxed: own line, statistics */
-        for (uint32_t i = 0; i < route->limit_cnt; i++) {
-            units_count(view, route->limit[i], a->step[i].take >> 32);
-        }
     }
 }
 

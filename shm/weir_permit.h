@@ -43,7 +43,7 @@ struct weir_meter {
     struct weir_shm_meter_head *head;
     uint32_t *granted; /* [route][priority] */
     uint32_t *refused; /* [limit][priority] */
-    uint64_t *units;   /* [limit]; there where `granted` is */
+    uint64_t *units;   /* [limit] */
 };
 
 /* A provider's clock as last copied from its latch. */

@@ -123,6 +123,12 @@ test_call() {
     sleep 0.1
     run limits --json
     is 'call: seen in limits' $(($(number used_units) - before >= 5)) 1
+    run limits --by client
+    is 'by client: whoever called has left' "$rc $out" '0 no client that is attached has taken anything yet'
+    run limits --by client --json
+    is 'by client: json' "$rc $(python3 -m json.tool <<<"$out" >/dev/null && echo json) $out" '0 json *"uses": *'
+    run limits --by limit
+    is 'by what' "$rc $err" '1 weir: limits: --by=limit: usage is listed by client: write --by client'
     run call exchange.echo 'a b=c&d' --header 'X-Test: yes'
     is 'call: encoded' "$rc $err $out" '0 *"query":{"a b":"c&d"}*'
     run call exchange.bytes --path 20 --json

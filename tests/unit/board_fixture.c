@@ -37,6 +37,7 @@ static const struct weir_segment_part parts[] = {
     {WEIR_SECTION_CLIENT, 8, sizeof(struct weir_shm_client)},
     {WEIR_SECTION_TABLES, 2, BLOCK_BYTES},
     {WEIR_SECTION_LIMIT_VIEW, WORDS, sizeof(struct weir_shm_limit_view)},
+    {WEIR_SECTION_CLIENT_USE, 8 * LIMITS, sizeof(struct weir_shm_client_use)},
     {WEIR_SECTION_PACE, WORDS, sizeof(struct weir_shm_pace)},
     {WEIR_SECTION_TRIAL, 1, sizeof(struct weir_shm_trial)},
     {WEIR_SECTION_TRIAL_LIMIT, 1, sizeof(struct weir_shm_trial_limit)},
@@ -206,6 +207,11 @@ static void counters_fill(struct weir_segment *s)
     struct weir_shm_route_stats *route = section(s, WEIR_SECTION_ROUTE);
     struct weir_shm_endpoint *endpoint = section(s, WEIR_SECTION_ENDPOINT);
     struct weir_shm_client *client = section(s, WEIR_SECTION_CLIENT);
+    struct weir_shm_client_use *use = section(s, WEIR_SECTION_CLIENT_USE);
+    use[0] = (struct weir_shm_client_use){.traded = 3200,
+                                          .brokered = 800,
+                                          .recent = 1234,
+                                          .recent_from_ns = FIXTURE_NOW_NS - WEIR_NS_PER_S};
     limit[0].refused[WEIR_PRIORITY_LOW] = 12;
     route[0].granted[WEIR_PRIORITY_MEDIUM] = 4000;
     route[0].calls = 3900;
@@ -317,6 +323,8 @@ int board_fixture_look(const unsigned char *bytes, uint64_t size, FILE *out)
     json_look(forecast_json(&image[0], NULL, &brief), out);
     shadow_text(out, &image[0], NULL, &brief);
     json_look(shadow_json(&image[0], NULL, &brief), out);
+    by_client_text(out, &image[0], NULL, &brief);
+    json_look(by_client_json(&image[0], NULL, &brief), out);
     routes_text(out, &image[0], NULL, &brief);
     json_look(stat_json(&image[0], &image[1], &brief), out);
     json_look(limits_json(&image[0], &image[1], &brief), out);
