@@ -274,6 +274,39 @@ static void settle_straddle(void **state)
     }
 }
 
+static uint64_t units_counted(const struct stage *s)
+{
+    return *(const uint64_t *)(const void *)(s->f.meter +
+                                             weir_meter_units_off_bytes(FAKE_ROUTES, 2));
+}
+
+/* The meter counts units, not calls: as given, as counted in the end, and nothing for what was not made. */
+static void meters_units(void **state)
+{
+    struct stage *s = *state;
+    struct weir_permit p;
+    const struct weir_cost three = {.cnt = 1, .units = {3}};
+    const struct weir_cost one = {.cnt = 1, .units = {1}};
+    struct weir_outcome o = {.kind = WEIR_OUTCOME_NOT_SENT};
+    assert_int_equal(weir_permit_try(s->w, FAKE_OWN, 0, &three, HIGH, &p), WEIR_OK);
+    assert_true(units_counted(s) == 3);
+    assert_int_equal(weir_permit_settle(s->w, &p, &o), WEIR_OK);
+    assert_true(units_counted(s) == 0);
+    assert_int_equal(weir_permit_try(s->w, FAKE_OWN, 0, &three, HIGH, &p), WEIR_OK);
+    o = (struct weir_outcome){.kind = WEIR_OUTCOME_ANSWERED, .status = 200, .counted = &one};
+    assert_int_equal(weir_permit_settle(s->w, &p, &o), WEIR_OK);
+    assert_true(units_counted(s) == 1);
+    assert_int_equal(weir_permit_try(s->w, FAKE_OWN, 0, &one, HIGH, &p), WEIR_OK);
+    o.counted = &three;
+    assert_int_equal(weir_permit_settle(s->w, &p, &o), WEIR_OK);
+    assert_true(units_counted(s) == 4);
+    /* What was refused took nothing. */
+    drain_bucket(s, &p);
+    uint64_t full = units_counted(s);
+    assert_int_equal(weir_permit_try(s->w, FAKE_OWN, 0, NULL, HIGH, &p), WEIR_DENIED);
+    assert_true(units_counted(s) == full);
+}
+
 static void names(void **state)
 {
     struct stage *s = *state;
@@ -402,11 +435,17 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(try_and_peek), TEST(wait_for_room),
-        TEST(woken_early),  TEST(blocked_until_deadline),
-        TEST(settle),       TEST(settle_straddle),
-        TEST(names),        TEST(limits_and_time),
-        TEST(forecasts),    cmocka_unit_test(texts),
+        TEST(try_and_peek),
+        TEST(wait_for_room),
+        TEST(woken_early),
+        TEST(blocked_until_deadline),
+        TEST(settle),
+        TEST(meters_units),
+        TEST(settle_straddle),
+        TEST(names),
+        TEST(limits_and_time),
+        TEST(forecasts),
+        cmocka_unit_test(texts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -121,6 +121,36 @@ static void forecasts_are_made_from_the_view(void **state)
     image_free(&image);
 }
 
+/* Who took what; a client without use is not listed, and use of nobody neither. */
+static void use_is_listed_by_client(void **state)
+{
+    (void)state;
+    struct image image;
+    static struct findings findings;
+    static const struct options options = {.command = "limits"};
+    char *text = NULL;
+    size_t bytes = 0;
+    image_make(&image, &findings);
+    FILE *out = open_memstream(&text, &bytes);
+    by_client_text(out, &image, NULL, &options);
+    (void)fclose(out);
+    assert_non_null(strstr(text, "maker-btc"));
+    assert_non_null(strstr(text, "1234"));
+    assert_non_null(strstr(text, "4000"));
+    free(text);
+    json_t *o = by_client_json(&image, NULL, &options);
+    const json_t *uses = json_object_get(o, "uses");
+    assert_int_equal(json_array_size(uses), 1);
+    const json_t *use = json_array_get(uses, 0);
+    assert_string_equal(json_string_value(json_object_get(use, "client")), "maker-btc");
+    assert_int_equal(json_integer_value(json_object_get(use, "recent_units")), 1234);
+    assert_int_equal(json_integer_value(json_object_get(use, "brokered_units")), 800);
+    assert_int_equal(json_integer_value(json_object_get(use, "traded_units")), 3200);
+    assert_int_equal(json_integer_value(json_object_get(use, "share_ppm")), 0);
+    json_decref(o);
+    image_free(&image);
+}
+
 static void health_names_what_is_wrong(void **state)
 {
     (void)state;
@@ -290,6 +320,7 @@ int main(void)
         cmocka_unit_test(right_board_has_no_finding),
         cmocka_unit_test(limits_are_read_from_the_view),
         cmocka_unit_test(forecasts_are_made_from_the_view),
+        cmocka_unit_test(use_is_listed_by_client),
         cmocka_unit_test(health_names_what_is_wrong),
         cmocka_unit_test(a_row_that_never_ends_is_refused),
         cmocka_unit_test(hostile_names_do_not_reach_the_terminal),
