@@ -1,5 +1,7 @@
 #include "weir_overdue.h"
 
+#include "weir_cells.h"
+
 /* Add `units` to window `k`, up to the quota. A word that bears a later window is left alone: `k` is over. */
 static void window_add(struct weir_shm_limit_word *word, uint32_t k, uint32_t units, uint32_t quota,
                        const struct weir_limit_epoch *epoch)
@@ -49,10 +51,26 @@ static bool charge_move(struct weir_permit_view *view, struct weir_charge *c,
     return changed;
 }
 
+/* The units of one sliding window, as if they were granted now. */
+static bool sliding_renew(struct weir_permit_view *view, const struct weir_permit *permit,
+                          struct weir_charge *c, uint64_t now_ns)
+{
+    if (c->units == 0 || c->limit >= view->tables.limit_cnt || c->word >= view->bounds.word_cnt) {
+        return false;
+    }
+    const struct weir_shm_limit_row *row = &view->tables.limit[c->limit];
+    if (row->kind != WEIR_LIMIT_SLIDING_WINDOW || c->word - row->word_first >= row->word_cnt) {
+        return false;
+    }
+    return weir_sliding_renew(row, weir_limit_cells(view->cell, row, c->word), c, permit->stamp_ns,
+                              now_ns);
+}
+
 uint32_t weir_overdue_charge(struct weir_permit_view *view, struct weir_permit *permit,
                              uint64_t ahead_ns)
 {
     uint32_t changed = 0;
+    bool stamped = false;
     if ((permit->state != WEIR_PERMIT_GRANTED && permit->state != WEIR_PERMIT_SENT) ||
         permit->charge_cnt > WEIR_PERMIT_LIMITS_MAX || weir_permit_refresh(view) != WEIR_OK ||
         permit->tables_generation != (uint16_t)(view->tables.word >> 32)) {
@@ -62,6 +80,10 @@ uint32_t weir_overdue_charge(struct weir_permit_view *view, struct weir_permit *
     uint16_t epoch_seen = permit->clock_epoch;
     for (uint32_t i = 0; i < permit->charge_cnt; i++) {
         struct weir_charge *c = &permit->charge[i];
+        if (c->kind == WEIR_LIMIT_SLIDING_WINDOW && sliding_renew(view, permit, c, now_ns)) {
+            changed |= 1U << i;
+            stamped = true;
+        }
         if (c->kind != WEIR_LIMIT_FIXED_WINDOW || c->units == 0 || c->windows == 0 ||
             c->limit >= view->tables.limit_cnt || c->word >= view->bounds.word_cnt) {
             continue;
@@ -82,6 +104,8 @@ uint32_t weir_overdue_charge(struct weir_permit_view *view, struct weir_permit *
         }
         epoch_seen = (uint16_t)epoch.seen;
     }
+    permit->stamp_ns =
+        stamped ? now_ns : permit->stamp_ns; /* of all its cells: they are renewed together */
     permit->clock_epoch = epoch_seen;
     return changed;
 }

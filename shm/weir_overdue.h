@@ -9,6 +9,12 @@
  *   the server's clock stays inside that span, so whatever window the call is counted in holds its units before. Charges of the call in windows that
  *   are over end with them.
  *
+ * A sliding window knows no windows to come: the call's own units are granted anew, as it were, with the stamp of this run (cells) or in its part (parts). Each unit
+ * stands in one place, as before; it is young for a span from the last run on, so a late arrival lies within J of a stamp as the theorem of
+ * weir_sliding.h asks, if runs are J apart at most.
+ *
+ * A token bucket keeps its one charge: what comes late comes behind those that were granted later, and may meet a fuller bucket. J is all it has.
+ *
  * What is charged here was not asked for: a full window stays full (its units stop at the quota), and then a late arrival may exceed. Only a
  * connection that is cut at J would be certain; the broker's calls end at their deadline.
  *
@@ -21,8 +27,8 @@
 #include "weir_permit.h"
 
 /*
- * Charge the windows that are current, or will be within `ahead_ns`, for every fixed_window of a permit whose call is open. Its charges then name
- * those windows. Returns a mask of the charges that changed. On another timeline than the grant's (windows were re-aligned) the permit moves to
+ * Charge the windows that are current, or will be within `ahead_ns`, for every fixed_window of a permit whose call is open, and renew its units in
+ * every sliding_window. Its charges then name those windows and stamps. Returns a mask of the charges that changed. On another timeline than the grant's (windows were re-aligned) the permit moves to
  * the new one and is charged anew. Clock not KNOWN, tables changed, or a span of more than two windows: 0, nothing changed.
  */
 uint32_t weir_overdue_charge(struct weir_permit_view *view, struct weir_permit *permit,

@@ -416,6 +416,29 @@ bool weir_sliding_give(const struct weir_shm_limit_row *row, struct weir_shm_lim
                                                     charge->window, charge->units);
 }
 
+bool weir_sliding_renew(const struct weir_shm_limit_row *row, uint64_t *cell,
+                        struct weir_charge *charge, uint64_t stamp_ns, uint64_t now_ns)
+{
+    bool changed = false;
+    if (row->form == WEIR_FORM_CELLS) {
+        for (uint32_t i = 0; i < charge->units && charge->window < row->cell_cnt; i++) {
+            uint64_t mine = stamp_ns; /* another stamp: not ours any more */
+            changed |= weir_cas_u64(&cell[cell_wrap(row, (uint64_t)charge->window + i)], &mine,
+                                    now_ns); /* pair:limit R */
+        }
+        return changed;
+    }
+    uint32_t part = part_of(row, now_ns);
+    /* The new part first: in between they count twice, never not at all. */
+    if (part != charge->window &&
+        part_charge(&cell[part % WEIR_SLIDING_WORDS], part, charge->units)) {
+        (void)part_give(&cell[charge->window % WEIR_SLIDING_WORDS], charge->window, charge->units);
+        charge->window = part;
+        changed = true;
+    }
+    return changed;
+}
+
 void weir_sliding_add(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
                       uint64_t *cell, uint32_t units, uint64_t now_ns)
 {

@@ -46,7 +46,7 @@ until_true() {
 }
 
 broker_start() {
-    "$weird" --config "$work/weir.yaml" >"$work/weird.out" 2>>"$work/weird.err" &
+    "$weird" --config "$work/weir.yaml" --state-dir none >"$work/weird.out" 2>>"$work/weird.err" &
     broker=$!
     pids+=("$broker")
     until_true 15 "$weir" stat || { echo "weird did not start: $(<"$work/weird.err")"; exit 1; }

@@ -259,7 +259,7 @@ providers:
     routes:
       - {name: depth, method: GET, path: /api/v3/depth, cost: {daily: 1, other: 1}}
 EOF2
-    "$weird" --config "$work/weir.yaml" --shadow "$work/shadow.yaml" >"$work/weird.out" 2>"$work/weird.err" &
+    "$weird" --config "$work/weir.yaml" --shadow "$work/shadow.yaml" --state-dir none >"$work/weird.out" 2>"$work/weird.err" &
     pids+=($!)
     until_true 15 clock_known || { echo "weird did not start: $(<"$work/weird.err")"; exit 1; }
 }

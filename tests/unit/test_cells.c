@@ -9,6 +9,7 @@
 
 #include "fixture.h"
 #include "weir_age.h"
+#include "weir_overdue.h"
 
 #define NOW UINT64_C(1000000000000)
 #define MS  WEIR_NS_PER_MS
@@ -159,6 +160,40 @@ static void sliding_surcharge(uint32_t form)
     fixture_time_set(&view, NOW + view.tables.limit[0].span_ns * 102 / 100);
     assert_int_equal(take(1, &p[2]), WEIR_OK);
     fixture_close(&f);
+}
+
+/* A call that stays open counts from the last look on, and is given back from there. */
+static void sliding_open_call(uint32_t form)
+{
+    struct weir_permit p;
+    struct weir_permit q;
+    open_with(WEIR_LIMIT_SLIDING_WINDOW, form, 6, 2);
+    const uint64_t span_ns = view.tables.limit[0].span_ns;
+    assert_int_equal(take(0, &p), WEIR_OK);
+    assert_int_equal(take(1, &q), WEIR_OK);
+    p.state = WEIR_PERMIT_SENT;
+    fixture_time_set(&view, NOW + 500 * MS);
+    assert_int_equal(weir_overdue_charge(&view, &p, 30 * MS), 1);
+    assert_int_equal(used(), 3);
+    fixture_time_set(&view, NOW + span_ns * 102 / 100);
+    assert_int_equal(used(), 2); /* the other one is over */
+    for (uint32_t i = 0; i < 4; i++) {
+        assert_int_equal(take(1, &q), WEIR_OK);
+    }
+    assert_int_equal(take(1, &q), WEIR_DENIED);
+    const struct weir_cost one = {.cnt = 1, .units = {1}};
+    assert_int_equal(weir_permit_end(&view, &p, &one), WEIR_OK);
+    assert_int_equal(used(), 5);
+    fixture_time_set(&view, NOW + 500 * MS + span_ns * 102 / 100);
+    assert_int_equal(used(), 4);
+    fixture_close(&f);
+}
+
+static void test_sliding_open_call(void **state)
+{
+    (void)state;
+    sliding_open_call(WEIR_FORM_CELLS);
+    sliding_open_call(WEIR_FORM_PARTS);
 }
 
 static void test_sliding_surcharge(void **state)
@@ -529,6 +564,7 @@ int main(void)
         cmocka_unit_test(test_settle_forged),
         cmocka_unit_test(test_calendar),
         cmocka_unit_test(test_age),
+        cmocka_unit_test(test_sliding_open_call),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
