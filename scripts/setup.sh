@@ -23,6 +23,7 @@ libyaml-dev             the configuration
 libjansson-dev          JSON: logs, reports
 libmicrohttpd-dev       weir-sim, the exchange simulator
 libhiredis-dev          weir-bench compares with Redis
+tzdata                  days and months of a time zone
 libcmocka-dev           unit tests, which are built with the rest
 '
 test_packages='
