@@ -167,9 +167,8 @@ static void bucket_add(const struct weir_limit_place *at, uint32_t units, uint64
     } while (next > seen && !weir_cas_u64(&at->word->word[0], &seen, next)); /* pair:limit R */
 }
 
-/* Add to window `k`, up to what a surcharge may overdraw it. False: its word bears a later one, or the timeline is over. */
-static bool window_add(const struct weir_limit_place *at, uint32_t k, uint32_t units,
-                       const struct weir_limit_epoch *epoch)
+bool weir_limit_window_add(const struct weir_limit_place *at, uint32_t k, uint32_t units,
+                           const struct weir_limit_epoch *epoch)
 {
     uint64_t *word = &at->word->word[k & 1];
     uint64_t seen = weir_load_acquire_u64(word); /* pair:limit A */
@@ -199,13 +198,13 @@ static void windows_add(const struct weir_limit_place *at, const struct weir_cha
     for (uint32_t w = 0; w < charge->windows; w++) {
         uint32_t k = charge->window + w;
         if (weir_window_diff(k, span.first) >= 0) {
-            (void)window_add(at, k, units, epoch);
+            (void)weir_limit_window_add(at, k, units, epoch);
         }
     }
     uint32_t last = charge->window + charge->windows - 1;
     for (uint32_t w = 0; w < span.windows; w++) {
         if (charge->windows == 0 || weir_window_diff(span.first + w, last) > 0) {
-            (void)window_add(at, span.first + w, units, epoch);
+            (void)weir_limit_window_add(at, span.first + w, units, epoch);
         }
     }
 }

@@ -322,6 +322,13 @@ void weir_limit_add(const struct weir_limit_place *at, const struct weir_charge 
                     uint32_t units, const struct weir_limit_grant *grant,
                     const struct weir_limit_time *time);
 
+/*
+ * Add to window `k`, up to what a surcharge may overdraw it; what stands there is never cut off. False: its word bears a later window, or the timeline
+ * is over. Callers: surcharges, and calls that stay open (weir_overdue.h).
+ */
+bool weir_limit_window_add(const struct weir_limit_place *at, uint32_t k, uint32_t units,
+                           const struct weir_limit_epoch *epoch);
+
 /* Let go what is held until the end of the call (concurrency); other kinds: nothing. Returns whether anything changed. */
 bool weir_limit_end(const struct weir_limit_place *at, const struct weir_charge *charge,
                     const struct weir_limit_grant *grant);

@@ -2,25 +2,6 @@
 
 #include "weir_cells.h"
 
-/* Add `units` to window `k`, up to the quota. A word that bears a later window is left alone: `k` is over. */
-static void window_add(struct weir_shm_limit_word *word, uint32_t k, uint32_t units, uint32_t quota,
-                       const struct weir_limit_epoch *epoch)
-{
-    uint64_t *at = &word->word[k & 1];
-    uint64_t seen = weir_load_acquire_u64(at); /* pair:limit A */
-    for (;;) { /* lock-free: each failed CAS is somebody's progress */
-        bool ahead;
-        uint64_t sum = (uint64_t)weir_window_units(seen, k, &ahead) + units;
-        if (ahead || weir_load_acquire_u64(epoch->now) != epoch->seen) { /* pair:epoch A */
-            return;
-        }
-        uint64_t next = weir_window_word(k, (uint32_t)weir_min_u64(sum, quota));
-        if (weir_cas_u64(at, &seen, next)) { /* pair:limit R */
-            return;
-        }
-    }
-}
-
 /* One charge. `fresh`: what it names belongs to a timeline that is over. */
 static bool charge_move(struct weir_permit_view *view, struct weir_charge *c,
                         const struct weir_server_clock *clock, const struct weir_limit_epoch *epoch,
@@ -37,10 +18,11 @@ static bool charge_move(struct weir_permit_view *view, struct weir_charge *c,
         return false;
     }
     uint32_t cnt = into_ns + 2 * error_ns + ahead_ns >= length_ns ? 2 : 1;
+    const struct weir_limit_place at = {.row = row, .word = &view->word[c->word]};
     bool changed = false;
     for (uint32_t k = (uint32_t)first; k != (uint32_t)first + cnt; k++) {
         if (fresh || k - c->window >= (uint32_t)c->windows) {
-            window_add(&view->word[c->word], k, c->units, row->quota, epoch);
+            (void)weir_limit_window_add(&at, k, c->units, epoch);
             changed = true;
         }
     }

@@ -15,7 +15,7 @@
  *
  * A token bucket keeps its one charge: what comes late comes behind those that were granted later, and may meet a fuller bucket. J is all it has.
  *
- * What is charged here was not asked for: a full window stays full (its units stop at the quota), and then a late arrival may exceed. Only a
+ * What is charged here was not asked for: a window that was full before it is overdrawn, and then a late arrival may exceed. Only a
  * connection that is cut at J would be certain; the broker's calls end at their deadline.
  *
  * Caller: the worker, for its own calls, on both of its accounts. Nobody charges for a trader whose process hangs: its permits say use_by_ns, and the way

@@ -449,6 +449,27 @@ static void test_given_back_beside_foreign(void **state)
     fixture_close(&f);
 }
 
+/* A call that stays open comes on top of a window that was overdrawn: nothing of what stands there is cut off. */
+static void test_open_call_overdrawn(void **state)
+{
+    (void)state;
+    struct weir_permit open;
+    struct weir_permit p;
+    open_with(WEIR_LIMIT_FIXED_WINDOW, 0, 10, 4);
+    fixture_time_set(&view, NOW + 500 * MS);
+    assert_int_equal(take(1, &open), WEIR_OK);
+    open.state = WEIR_PERMIT_SENT;
+    fixture_time_set(&view, NOW + 1500 * MS);
+    const struct weir_cost twelve = {.cnt = 1, .units = {12}};
+    assert_int_equal(take(0, &p), WEIR_OK);
+    assert_int_equal(weir_permit_end(&view, &p, &twelve), WEIR_OK);
+    const uint64_t word = f.memory->word[0].word[1001 & 1];
+    assert_int_equal((uint32_t)word, 12);
+    assert_int_equal(weir_overdue_charge(&view, &open, 30 * MS), 1);
+    assert_int_equal((uint32_t)f.memory->word[0].word[1001 & 1], 13);
+    fixture_close(&f);
+}
+
 /* A charge that a stranger made up is refused before anything is touched. */
 static void test_settle_forged(void **state)
 {
@@ -565,6 +586,7 @@ int main(void)
         cmocka_unit_test(test_calendar),
         cmocka_unit_test(test_age),
         cmocka_unit_test(test_sliding_open_call),
+        cmocka_unit_test(test_open_call_overdrawn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

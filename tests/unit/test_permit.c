@@ -202,10 +202,11 @@ static void test_overdue(void **state)
     assert_int_equal(weir_overdue_charge(&view, &permit, ahead), 1);
     assert_int_equal(permit.charge[0].windows, 1);
     assert_true(f.memory->word[0].word[1] == weir_window_word(1005, 1));
-    f.memory->word[0].word[0] = weir_window_word(1006, 10); /* full: it stays at the quota */
+    f.memory->word[0].word[0] = weir_window_word(
+        1006, 10); /* full: overdrawn, or a refund would make room that is not there */
     fixture_time_set(&view, START + 5990 * WEIR_NS_PER_MS);
     assert_int_equal(weir_overdue_charge(&view, &permit, ahead), 1);
-    assert_true(f.memory->word[0].word[0] == weir_window_word(1006, 10));
+    assert_true(f.memory->word[0].word[0] == weir_window_word(1006, 11));
     /* Another timeline: charged anew, where it may be counted now. */
     fixture_server_clock(&f, &(struct weir_server_clock){.state = WEIR_CLOCK_CLOSED});
     assert_int_equal(weir_overdue_charge(&view, &permit, ahead), 0);
