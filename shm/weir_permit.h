@@ -1,5 +1,6 @@
 /*
- * weir_permit.h: the permit path. One permit takes from all limits of its route, or from none.
+ * weir_permit.h: the permit path. One permit takes from all limits of its route, or from none. Taking is in weir_permit.c, what corrects a charge
+ * once the outcome is known (give, end, answered, and the bell that tells waiters) in weir_settle.c.
  *
  * Two passes. Pass 1 reads every word and refuses without writing anything, so a full limit never disturbs callers of
  * another. Pass 2 charges by CAS, scarcest limit first; if one refuses now, what was taken is given back and pass 1 starts again, at most
@@ -22,6 +23,7 @@
 #ifndef WEIR_PERMIT_H
 #define WEIR_PERMIT_H
 
+#include "weir_atomic.h"
 #include "weir_hold.h"
 #include "weir_limit.h"
 #include "weir_pause.h"
@@ -133,6 +135,26 @@ const struct weir_server_clock *weir_permit_server_clock(struct weir_permit_view
 /* The limit word of `limit` under `scope`; NULL when the limit has no such scope value. */
 struct weir_shm_limit_word *weir_permit_word(const struct weir_permit_view *view, uint32_t limit,
                                              weir_scope_id scope, uint32_t *index);
+
+/* The same as it was copied, with the epoch of its timeline; NULL as above. */
+const struct weir_permit_clock *weir_permit_clock_current(struct weir_permit_view *view,
+                                                          uint32_t provider);
+
+/* The words of limit word `index`, which is one of `limit`. */
+static inline struct weir_limit_place weir_permit_place(const struct weir_permit_view *view,
+                                                        uint32_t limit, uint32_t index)
+{
+    const struct weir_shm_limit_row *row = &view->tables.limit[limit];
+    return (struct weir_limit_place){
+        .row = row, .word = &view->word[index], .cell = weir_limit_cells(view->cell, row, index)};
+}
+
+/* More units of a limit, or modulo 2^64 less, by this thread. Only where it has a meter. */
+WEIR_INLINE void weir_permit_count(struct weir_permit_view *view, uint32_t limit, uint64_t units)
+{
+    uint64_t *n = &view->meter.units[limit];
+    weir_store_relaxed_u64(n, weir_load_relaxed_u64(n) + units); /* relaxed: own line, statistics */
+}
 
 /* Wake those who wait for room or for a resume on this provider. Cost: one load, and a system call only if somebody waits. */
 void weir_permit_bell(struct weir_shm_pause *pause);

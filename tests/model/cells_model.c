@@ -4,7 +4,7 @@
  *
  *   take       weir_sliding.c cells_plan: owed, freed, cell_oldest (hint, its cell, the next ones, the help), the cell behind those that stay free, the
  *              cells; cells_room where something stands beside the cells. cells_take: a CAS per cell, cells_undo, the hint, freed_shrink
- *   give       cells_give: a CAS per cell from our stamp to "never", then freed. Partial: charge_correct (weir_permit.c) gives the last units
+ *   give       cells_give: a CAS per cell from our stamp to "never", then freed. Partial: charge_correct (weir_settle.c) gives the last units
  *   surcharge  cells_add: a CAS per old cell, cells_owe for the rest
  *
  * Oracle: when the calls that may have been made can arrive, and nothing of the cells: not before the instant of the grant, not later than J after its
