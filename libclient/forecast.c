@@ -136,6 +136,8 @@ int weir_limit_forecast(struct weir *w, uint32_t limit, weir_scope_id scope,
         .units = asked.units != 0 ? asked.units
                                   : weir_forecast_dearest(t->route, t->route_cnt, limit, &route),
         .priority = (unsigned)asked.priority,
+        .shares = w->view.member != NULL,
+        .member = w->view.member != NULL ? w->view.member[limit] : 0,
     };
     if (asked.before != NULL) {
         pace_of_caller(&asked.before->reading, &reading, &l, &f);

@@ -149,7 +149,7 @@ struct weir_forecast_ask {
  * NULL: the dearest cost, as critical. `*out` is self-contained; keep it and name it as `before` later. Takes nothing.
  * 0, WEIR_CONTENDED (the provider's clock was being written: ask again), WEIR_E_LIMIT_UNKNOWN, _SCOPE_UNKNOWN, _PRIORITY, _UNSUPPORTED (an ask of a newer
  * weir.h), _NOT_TRADER (callers and monitors ask `weir limits --forecast`), _ARGUMENT, _CORRUPT, _FORKED. No system call. Cost: some microseconds.
- * `earliest_ns` looks at this limit alone; weir_permit_peek looks at all of a route's, at the pauses and the lease.
+ * `earliest_ns` looks at this limit alone, with its floors and the caller's own share; weir_permit_peek looks at all of a route's, at the pauses and the lease.
  */
 WEIR_API int weir_limit_forecast(struct weir *w, uint32_t limit, weir_scope_id scope,
                                  const struct weir_forecast_ask *ask, struct weir_forecast *out);

@@ -315,6 +315,44 @@ static void rolling_burn(struct weir_forecast *out, const struct weir_forecast_f
     out->burn_empty_ns = out->empty_ns;
 }
 
+/* ---------------------------------------------------------------------------------------------- earliest */
+
+/* Claims only fall and room only grows until a window ends, so two answers meet after a few turns; what is later than that is still true, only not exact. */
+#define AGREE_TURNS 8
+
+uint64_t weir_forecast_earliest(const struct weir_forecast_for *about)
+{
+    const struct weir_shm_limit_row *row = about->at->row;
+    struct weir_limit_time time = *about->time;
+    unsigned judged = about->priority;
+    if (!about->shares || row->share_cnt == 0) {
+        return weir_limit_earliest(about->at, about->foreign, &time, about->units, judged);
+    }
+    const struct weir_share_ask ask = {.row = row,
+                                       .word = about->at->word,
+                                       .cell = about->at->cell,
+                                       .foreign = about->foreign,
+                                       .units = about->units,
+                                       .priority = about->priority,
+                                       .member = about->member};
+    for (unsigned turn = 0; turn < AGREE_TURNS; turn++) {
+        uint64_t at_ns = time.now_ns;
+        if (weir_share_judge(&ask, &time, &judged, &at_ns) == WEIR_LIMIT_YES) {
+            at_ns = weir_limit_earliest(about->at, about->foreign, &time, about->units, judged);
+            if (at_ns == time.now_ns) {
+                break;
+            }
+        }
+        if (at_ns == UINT64_MAX) {
+            return UINT64_MAX;
+        }
+        time.now_ns = weir_max_u64(at_ns, time.now_ns);
+        time.error_ns =
+            time.server != NULL ? weir_server_clock_error_ns(time.server, time.now_ns) : 0;
+    }
+    return time.now_ns;
+}
+
 /* ---------------------------------------------------------------------------------------------- forecast */
 
 void weir_forecast_make(struct weir_forecast *out, const struct weir_forecast_for *about,
@@ -330,8 +368,7 @@ void weir_forecast_make(struct weir_forecast *out, const struct weir_forecast_fo
         .pace_micro = about->pace_micro,
         .pace_over_ns = about->pace_over_ns,
         .reset_ns = state->reset_ns,
-        .earliest_ns = weir_limit_earliest(about->at, about->foreign, about->time, about->units,
-                                           about->priority),
+        .earliest_ns = weir_forecast_earliest(about),
         .empty_ns = UINT64_MAX,
         .burn_empty_ns = UINT64_MAX,
     };

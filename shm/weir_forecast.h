@@ -13,7 +13,7 @@
 #ifndef WEIR_FORECAST_H
 #define WEIR_FORECAST_H
 
-#include "weir_limit.h"
+#include "weir_share.h"
 
 /* The reading of a word at time->now_ns. `epoch` is the provider's clock_epoch, or 0 where nothing is counted by it. */
 struct weir_limit_reading weir_limit_reading_take(const struct weir_limit_place *at,
@@ -51,7 +51,16 @@ struct weir_forecast_for {
     unsigned priority;
     uint64_t pace_micro;
     uint64_t pace_over_ns;
+    bool
+        shares; /* the limit's shares and floors are looked at (weir_share.h), as for whoever has entry `member` */
+    uint32_t member; /* + 1; 0: it has none */
 };
+
+/*
+ * The first instant at which limit and shares both let the call pass, if nobody else came. Each is asked from the other's answer on until they agree: a
+ * promise of a limit that a share then breaks would send strategies away at the wrong time. UINT64_MAX: one of them never does as things are.
+ */
+uint64_t weir_forecast_earliest(const struct weir_forecast_for *about);
 
 /* Fill `*out` but for its reading. `state` is that of weir_limit_state_get at the same instant. */
 void weir_forecast_make(struct weir_forecast *out, const struct weir_forecast_for *about,

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "fixture.h"
+#include "weir_forecast.h"
 
 #define START (UINT64_C(1000) * WEIR_NS_PER_S)
 
@@ -132,13 +133,65 @@ static void no_member_no_shares(void **state)
     assert_int_equal(f.memory->cell[0] | f.memory->cell[1], 0);
 }
 
+/* What a forecast promises `view` for one call of class medium. */
+static uint64_t forecast(struct weir_permit_view *view, uint64_t now_ns)
+{
+    const struct weir_limit_place at = fixture_place(&f, view, 0, false);
+    uint64_t seq;
+    struct weir_limit_time time = {.now_ns = now_ns,
+                                   .server = weir_permit_server_clock(view, 0, &seq)};
+    time.error_ns = weir_server_clock_error_ns(time.server, now_ns);
+    const struct weir_forecast_for about = {.at = &at,
+                                            .foreign = &view->foreign[0],
+                                            .time = &time,
+                                            .units = 1,
+                                            .priority = WEIR_PRIORITY_MEDIUM,
+                                            .shares = view->member != NULL,
+                                            .member = view->member != NULL ? view->member[0] : 0};
+    return weir_forecast_earliest(&about);
+}
+
+/* A forecast asks shares as a permit does: true at its instant, and not much before. */
+static void forecast_keeps_its_word(void **state)
+{
+    (void)state;
+    struct weir_permit p;
+    assert_int_equal(forecast(&other, START), START);
+    const uint64_t now_ns = START + WEIR_NS_PER_S / 4;
+    fixture_time_set(&other, now_ns);
+    assert_true(take_all(&other, WEIR_PRIORITY_MEDIUM, &p) > 36); /* what is lent by now too */
+    assert_int_equal(forecast(&mm, now_ns), now_ns);              /* its own part is untouched */
+    uint64_t at_ns = forecast(&other, now_ns);
+    assert_true(at_ns > now_ns && at_ns < START + WEIR_NS_PER_S);
+    fixture_time_set(&other, now_ns + (at_ns - now_ns) * 999 / 1000);
+    assert_int_equal(weir_permit_look(&other, 0, 0, NULL, WEIR_PRIORITY_MEDIUM, &p), WEIR_DENIED);
+    fixture_time_set(&other, at_ns);
+    assert_int_equal(weir_permit_look(&other, 0, 0, NULL, WEIR_PRIORITY_MEDIUM, &p), WEIR_OK);
+    /* Where shares are not looked at, the limit alone speaks. */
+    other.member = NULL;
+    assert_int_equal(forecast(&other, START), START);
+}
+
+/* The share has room, the limit has none: the limit's instant, at which the share still agrees. */
+static void forecast_needs_both(void **state)
+{
+    (void)state;
+    struct weir_permit p;
+    assert_int_equal(take_all(&mm, WEIR_PRIORITY_CRITICAL, &p), 100);
+    uint64_t at_ns = forecast(&seven, START);
+    assert_true(at_ns >= START + WEIR_NS_PER_S && at_ns < START + 2 * WEIR_NS_PER_S);
+    fixture_time_set(&seven, at_ns);
+    assert_int_equal(weir_permit_look(&seven, 0, 0, NULL, WEIR_PRIORITY_MEDIUM, &p), WEIR_OK);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         CASE(each_gets_its_part),      CASE(critical_takes_all),
         CASE(lent_as_the_window_ends), CASE(given_back_counts_for_the_share),
-        CASE(no_member_no_shares),
+        CASE(no_member_no_shares),     CASE(forecast_keeps_its_word),
+        CASE(forecast_needs_both),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
