@@ -5,6 +5,7 @@
 #include "broker/tables_build.h"
 #include "shm/weir_atomic.h"
 #include "shm/weir_limit_repair.h"
+#include "shm/weir_weave.h"
 
 #include <poll.h>
 #include <signal.h>
@@ -284,6 +285,7 @@ static void sleep_until(struct worker *w, uint64_t at_ns)
 {
     uint32_t *need = &w->region->need_wakeup->word;
     (void)weir_xchg_u32(need, w->sleep_epoch << 1 | 1U); /* pair:wakeup R */
+    WEIR_WEAVE("worker:sleepy");
     weir_fence_full(); /* the flag before the look at the rings; a producer publishes before it looks at the flag */
     uint64_t now_ns = worker_now(w);
     if (!intake_ready(w) && now_ns < at_ns) {
@@ -294,6 +296,7 @@ static void sleep_until(struct worker *w, uint64_t at_ns)
             &w->loop); /* something is due again and again: completions are still to be fetched */
     }
     w->sleep_epoch = (w->sleep_epoch + 1) & 0x7fffffffU;
+    WEIR_WEAVE("worker:awake");
     weir_store_release_u32(need, w->sleep_epoch << 1); /* pair:wakeup R */
 }
 
@@ -416,7 +419,8 @@ int worker_run(const struct weir_config *config, struct region *region,
     board_open(w);
     w->running_due_ns = UINT64_MAX;
     w->now_ns = worker_now(w);
-    pause_open(w); /* before the lease: no permit may slip through where a pause holds */
+    keeper_catch_up(w); /* before the first audit */
+    pause_open(w);      /* before the lease: no permit may slip through where a pause holds */
     keeper_turn(w);
     loop_poll(&w->loop, LOOP_CONTROL, 0, 0, control, POLLIN, false);
     loop_poll(&w->loop, LOOP_RESOLVER, 0, 0, resolver, POLLIN, false);
