@@ -1,6 +1,7 @@
 #include "broker/log.h"
 #include "broker/worker.h"
 #include "shm/weir_atomic.h"
+#include "shm/weir_weave.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -148,7 +149,9 @@ static void claim(struct worker *w, struct client *cl, uint32_t slot, uint64_t w
     request_copy(&c->request, &cl->slot[slot].request);
     c->request.correlation = w->region->own->correlation_next++;
     /* FREE first, CLAIMED last: killed between them, nothing of the slot's former life is taken for this one. */
+    WEIR_WEAVE("intake:claimed");
     weir_store_release_u32(&sh->state, WEIR_SLOT_FREE); /* pair:shadow R */
+    WEIR_WEAVE("intake:shadow_free");
     sh->generation = weir_slot_gen(word);
     sh->route = c->request.route;
     sh->sends = 0;
@@ -157,7 +160,9 @@ static void claim(struct worker *w, struct client *cl, uint32_t slot, uint64_t w
     sh->sent_ns = 0;
     sh->correlation = c->request.correlation;
     sh->idempotent = 0;
+    WEIR_WEAVE("intake:shadow_filled");
     weir_store_release_u32(&sh->state, WEIR_SLOT_CLAIMED); /* pair:shadow R */
+    WEIR_WEAVE("intake:shadow_claimed");
     cl->call[slot] = c;
     cl->in_flight++;
     board_add(&w->region->client[cl->info.index].submitted, 1);
@@ -178,6 +183,7 @@ bool intake_claim(struct worker *w, struct client *c, uint32_t slot, uint32_t ta
         (tag != UINT32_MAX && (weir_slot_gen(word) & 4095U) != tag)) {
         return false;
     }
+    WEIR_WEAVE("intake:claim");
     if (!weir_cas_u64(&c->slot[slot].state, &word,
                       weir_slot_with(word, WEIR_SLOT_CLAIMED))) { /* pair:slot R */
         return false;                                             /* cancelled in this instant */
@@ -186,16 +192,28 @@ bool intake_claim(struct worker *w, struct client *c, uint32_t slot, uint32_t ta
     return true;
 }
 
+/* Of a life of the slot that is or was: cancelled meanwhile, or the sweep was faster. Honest clients leave such entries; one of a life to come is forged. */
+static bool is_stale(const struct client *c, uint32_t slot, uint32_t tag)
+{
+    if (slot >= c->info.slot_cnt) {
+        return false;
+    }
+    uint32_t gen = weir_slot_gen(weir_load_acquire_u64(&c->slot[slot].state)); /* pair:slot A */
+    return ((gen - tag) & 4095U) < 2048U;
+}
+
 /* One ring entry. What it names is looked up in private tables; a wrong one costs a counter. */
 static void entry(struct worker *w, uint32_t domain, uint32_t handle)
 {
     uint32_t index = weir_handle_client(handle);
     struct client *c = index < WEIR_CLIENTS_MAX ? &w->client[index] : NULL;
+    WEIR_WEAVE("intake:taken");
     board_add(&w->region->worker->ring_taken, 1);
     if (c == NULL || !c->live || c->gone || c->info.domain != domain ||
         !intake_claim(w, c, weir_handle_slot(handle), weir_handle_tag(handle))) {
         board_add(&w->region->worker->ring_dropped, 1);
-        if (c != NULL && c->live && c->info.domain == domain) {
+        if (c != NULL && c->live && c->info.domain == domain &&
+            !is_stale(c, weir_handle_slot(handle), weir_handle_tag(handle))) {
             board_add(&w->region->client[index].forged, 1);
         }
     }
@@ -288,6 +306,7 @@ static bool recover_words(struct worker *w, struct client *c, uint32_t slot, uin
     }
     if (held && (!same || sh->state == WEIR_SLOT_FREE)) {
         /* Claimed, and the worker died before it wrote the shadow: surely not sent. The sweep takes it again. */
+        WEIR_WEAVE("recover:unclaim");
         (void)weir_cas_u64(&c->slot[slot].state, &word,
                            weir_slot_with(word, WEIR_SLOT_SUBMITTED)); /* pair:slot R */
         return true;
@@ -315,6 +334,7 @@ void intake_recover(struct worker *w, struct client *c, uint32_t slot)
     k->sends = sh->sends;
     request_copy(&k->request, &c->slot[slot].request);
     k->request.correlation = sh->correlation;
+    WEIR_WEAVE("recover:call");
     client_room_release(c, slot);
     c->call[slot] = k;
     c->in_flight++;
