@@ -1,6 +1,7 @@
 #include "broker/log.h"
 #include "broker/worker.h"
 #include "shm/weir_atomic.h"
+#include "shm/weir_weave.h"
 
 #include <poll.h>
 #include <stdlib.h>
@@ -75,6 +76,7 @@ static void client_board(struct worker *w, const struct client *c, enum weir_cli
         b->attached_ns = c->info.attached_ns;
         memcpy(b->name, c->info.name, sizeof b->name);
     }
+    WEIR_WEAVE("client:board");
     weir_store_release_u32(&b->state,
                            state); /* no partner: monitors copy rows, and one may be a look old */
 }

@@ -1,6 +1,7 @@
 #include "broker/log.h"
 #include "broker/worker.h"
 #include "shm/weir_atomic.h"
+#include "shm/weir_weave.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -107,6 +108,7 @@ static bool room_hold(struct worker *w, struct call *c)
     c->room_bytes = bytes;
     struct weir_shm_shadow *sh = &c->client->shadow[c->slot];
     sh->pool_off_bytes = c->room_off_bytes;
+    WEIR_WEAVE("room:held");
     weir_store_release_u32(&sh->pool_bytes, bytes); /* last: it says that there is room to free */
     return true;
 }

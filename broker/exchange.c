@@ -4,6 +4,7 @@
 #include "shm/weir_atomic.h"
 #include "shm/weir_error.h"
 #include "shm/weir_futex.h"
+#include "shm/weir_weave.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -47,8 +48,10 @@ void exchange_ring(struct worker *w, struct client *c, uint32_t slot)
 
 void exchange_deliver(struct worker *w, struct client *c, uint32_t slot, uint64_t word)
 {
+    WEIR_WEAVE("deliver:done");
     (void)weir_xchg_u64(&c->slot[slot].state,
                         weir_slot_with(word, WEIR_SLOT_DONE)); /* pair:slot R */
+    WEIR_WEAVE("deliver:delivered");
     /* What was stored, then the look at bits and bells; the client announces or clears, and then looks at the state. (pair:slot-waiter) */
     weir_fence_after_rmw();
     exchange_ring(w, c, slot);
@@ -63,6 +66,7 @@ void exchange_bells(struct worker *w)
             continue; /* reaped meanwhile */
         }
         c->bell = false;
+        WEIR_WEAVE("deliver:bell");
         weir_fence_full(); /* done bits, then the look at the bells (pair:armed) */
         if (weir_load_relaxed_u32(&c->wake->waiters) != 0) { /* relaxed: behind the fence */
             (void)weir_fetch_add_u32(&c->wake->completed, 1);
@@ -274,10 +278,13 @@ void call_end(struct worker *w, struct call *c, enum weir_result result, int err
         sh->pool_bytes = pool_trim(&cl->pool, sh->pool_off_bytes, sh->pool_bytes, kept);
     }
     bool freed = sh->pool_bytes < held;
+    WEIR_WEAVE("end:trimmed");
     response_fill(w, c, result, error);
+    WEIR_WEAVE("end:filled");
     weir_store_release_u32(
         &sh->state,
         WEIR_SLOT_DONE); /* pair:shadow R: the response is whole; a successor only delivers it */
+    WEIR_WEAVE("end:shadow_done");
     cl->call[c->slot] = NULL;
     cl->in_flight--;
     exchange_deliver(w, cl, c->slot, c->claimed);
@@ -350,6 +357,7 @@ static bool on_gate(struct http_transfer *t)
             return stop(c, CALL_STOP_PERMIT);
         }
     }
+    WEIR_WEAVE("gate:passed");
     c->permit.state = WEIR_PERMIT_SENT; /* consumed: nothing gives it back any more */
     c->own_permit.state = WEIR_PERMIT_SENT;
     c->sends++;
@@ -363,9 +371,12 @@ static bool on_gate(struct http_transfer *t)
         struct weir_shm_shadow *sh = &c->client->shadow[c->slot];
         sh->sends = c->sends;
         sh->sent_ns = now_ns;
+        WEIR_WEAVE("gate:sending");
         weir_store_release_u32(&sh->state, WEIR_SLOT_SENDING); /* pair:shadow R */
+        WEIR_WEAVE("gate:shadow_sending");
         weir_store_release_u64(&c->client->slot[c->slot].state,
                                weir_slot_with(c->claimed, WEIR_SLOT_SENDING)); /* pair:slot R */
+        WEIR_WEAVE("gate:open");
     }
     return true;
 }

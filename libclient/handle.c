@@ -4,6 +4,7 @@
 #include "handle.h"
 
 #include "shm/weir_error.h"
+#include "shm/weir_weave.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -142,7 +143,9 @@ static uint32_t thread_claim(struct weir_attachment *at)
         if (thread >= WEIR_THREADS_MAX) {
             return WEIR_THREADS_MAX;
         }
+        WEIR_WEAVE("thread:claim");
         if (weir_cas_u32(&at->threads, &seen, seen | 1U << thread)) { /* pair:threads A */
+            WEIR_WEAVE("thread:claimed");
             return thread;
         }
     }
@@ -284,6 +287,7 @@ static void thread_leave(struct weir *w)
     struct weir_attachment *at = w->at;
     uint32_t owner = w->thread + 1;
     (void)weir_cas_u32(&at->fd_owner, &owner, 0); /* pair:fd-owner R */
+    WEIR_WEAVE("thread:leave");
     if (weir_slots_leave(w)) {
         weir_or_u32(&at->retired, 1U << w->thread); /* pair:retired R */
     } else {

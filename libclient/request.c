@@ -7,6 +7,7 @@
 #include "handle.h"
 
 #include "shm/weir_request.h"
+#include "shm/weir_weave.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -243,6 +244,7 @@ static int publish(struct weir *w, uint32_t index, uint64_t submitted, uint32_t 
             return WEIR_E_RING_FULL;
         }
     }
+    WEIR_WEAVE("slot:queued");
     /* BUSY: nothing is in the ring, but the slot says SUBMITTED and the sweep finds it. */
     weir_doorbell(w, rc != WEIR_RING_OK);
     return WEIR_OK;
@@ -276,7 +278,9 @@ static int submit(struct weir *w, const struct weir_request_spec *spec, const ui
     }
     slot_fill(w, index, &d);
     uint64_t submitted = weir_slot_with(word, WEIR_SLOT_SUBMITTED);
+    WEIR_WEAVE("slot:filled");
     weir_store_release_u64(&w->at->mem.slot[index].state, submitted); /* pair:slot R */
+    WEIR_WEAVE("slot:submitted");
     (void)weir_fetch_add_u32(&w->at->mem.wake->submitted, 1); /* a hint for the sweep, no partner */
     rc = publish(w, index, submitted, d.request.priority);
     if (rc == WEIR_OK) {
@@ -308,6 +312,7 @@ int weir_cancel(struct weir *w, weir_ticket ticket)
     if (slot == NULL) {
         return WEIR_E_TICKET;
     }
+    WEIR_WEAVE("slot:cancel");
     if (weir_slot_state(word) == WEIR_SLOT_SUBMITTED &&
         weir_cas_u64(&slot->state, &word,
                      weir_slot_with(word, WEIR_SLOT_CANCELLED))) { /* pair:slot R */

@@ -7,6 +7,8 @@
  */
 #include "handle.h"
 
+#include "shm/weir_weave.h"
+
 static uint64_t ticket_gen(weir_ticket ticket)
 {
     return ticket >> 32;
@@ -39,7 +41,9 @@ static uint32_t claim_scan(struct weir *w, uint64_t *word)
             continue;
         }
         *word = weir_slot_word(weir_slot_gen(seen) + 1U, WEIR_SLOT_FILLING, w->thread);
+        WEIR_WEAVE("slot:claim");
         if (weir_cas_u64(&m->slot[index].state, &seen, *word)) { /* pair:slot A */
+            WEIR_WEAVE("slot:claimed");
             w->slot_hint = index;
             return index;
         }
@@ -66,6 +70,7 @@ uint32_t weir_slot_claim(struct weir *w, uint64_t *word)
 static void slot_store_free(struct weir_shm_slot *slot, uint64_t word)
 {
     uint64_t next = weir_slot_word(weir_slot_gen(word) + 1U, WEIR_SLOT_FREE, 0);
+    WEIR_WEAVE("slot:free");
     weir_store_release_u64(&slot->state, next); /* pair:slot R */
 }
 

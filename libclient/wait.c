@@ -8,6 +8,7 @@
 #include "handle.h"
 
 #include "shm/weir_futex.h"
+#include "shm/weir_weave.h"
 
 #include <string.h>
 #include <sys/socket.h>
@@ -132,6 +133,7 @@ int weir_poll(struct weir *w, struct weir_response *out)
     uint32_t index = poll_scan(w, &word);
     if (index == UINT32_MAX && w->fd_used) {
         weir_store_release_u32(&w->at->mem.wake->fd_armed, 1); /* pair:armed R */
+        WEIR_WEAVE("wait:armed");
         weir_fence_full(); /* armed, then the second look; the worker: done bit, then the look at armed */
         w->fd_armed = true;
         index = poll_scan(w, &word);

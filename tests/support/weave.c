@@ -1,0 +1,138 @@
+#include "weave.h"
+
+#include "weir_atomic.h"
+#include "weir_weave.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+static struct weave_page *the_page;
+static uint32_t the_pid; /* no system call at an instant: the worker's cage need not know of it */
+
+extern const char *const __start_weir_weave[] __attribute__((weak));
+extern const char *const __stop_weir_weave[] __attribute__((weak));
+
+uint32_t weave_names(const char *const **names)
+{
+    *names = __start_weir_weave;
+    return (uint32_t)(__stop_weir_weave - __start_weir_weave);
+}
+
+static void pid_set(void)
+{
+    the_pid = (uint32_t)getpid();
+}
+
+static struct weave_page *page_map(const char *path, int flags)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC | flags, 0600);
+    if (fd < 0) {
+        return NULL;
+    }
+    void *at = MAP_FAILED;
+    if (ftruncate(fd, sizeof(struct weave_page)) == 0) {
+        at = mmap(NULL, sizeof(struct weave_page), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    }
+    (void)close(fd);
+    if (at == MAP_FAILED) {
+        return NULL;
+    }
+    pid_set();
+    the_page = at;
+    return at;
+}
+
+__attribute__((constructor)) static void weave_start(void)
+{
+    const char *path = getenv(WEAVE_ENV);
+    (void)pthread_atfork(NULL, NULL, pid_set);
+    if (path != NULL) {
+        (void)page_map(path, 0);
+    }
+}
+
+struct weave_page *weave_open(const char *path)
+{
+    return setenv(WEAVE_ENV, path, 1) == 0 ? page_map(path, O_CREAT | O_TRUNC) : NULL;
+}
+
+static void sleep_ms(unsigned ms)
+{
+    const struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000L};
+    (void)nanosleep(&t, NULL);
+}
+
+void weave_watch(struct weave_page *page, pid_t pid, unsigned ms)
+{
+    weir_store_release_u32(&page->watch, (uint32_t)pid); /* pair:weave R */
+    sleep_ms(ms);
+    weir_store_release_u32(&page->watch, 0); /* pair:weave R */
+}
+
+bool weave_hold(struct weave_page *page, pid_t pid, const char *name, uint32_t after,
+                unsigned limit_ms)
+{
+    weir_store_release_u32(&page->target,
+                           0); /* pair:weave R: the name is nobody's while it changes */
+    page->after = after;
+    page->held = 0;
+    page->go = 0;
+    (void)strncpy(page->name, name, sizeof page->name - 1);
+    weir_store_release_u32(&page->target, (uint32_t)pid); /* pair:weave R */
+    for (unsigned i = 0; i < limit_ms; i++) {
+        if (weir_load_acquire_u32(&page->held) != 0) { /* pair:weave A */
+            return true;
+        }
+        sleep_ms(1);
+    }
+    weave_go(page); /* should it come there after all */
+    return false;
+}
+
+void weave_go(struct weave_page *page)
+{
+    weir_store_release_u32(&page->target, 0); /* pair:weave R */
+    weir_store_release_u32(&page->go, 1);     /* pair:weave R */
+}
+
+static void seen_add(struct weave_page *page, const char *name)
+{
+    uint32_t i = 0;
+    while (i < page->seen_cnt && strcmp(page->seen[i].name, name) != 0) {
+        i++;
+    }
+    if (i < WEAVE_NAMES_MAX) {
+        (void)strncpy(page->seen[i].name, name, WEAVE_NAME_BYTES - 1);
+        page->seen[i].hits++;
+        page->seen_cnt += i == page->seen_cnt;
+    }
+}
+
+/* Weak: tests that interleave within one process have a hook of their own. */
+__attribute__((weak)) void weir_weave_hook(const char *name)
+{
+    struct weave_page *page = the_page;
+    if (page == NULL) {
+        return;
+    }
+    if (weir_load_acquire_u32(&page->watch) == the_pid) { /* pair:weave A */
+        seen_add(page, name);
+    }
+    if (weir_load_acquire_u32(&page->target) != the_pid || /* pair:weave A */
+        strcmp(page->name, name) != 0) {
+        return;
+    }
+    if (page->after > 0) {
+        page->after--;
+        return;
+    }
+    weir_store_release_u32(&page->held, 1);         /* pair:weave R */
+    while (weir_load_acquire_u32(&page->go) == 0) { /* pair:weave A; until the test says so */
+        weir_cpu_relax();
+    }
+}
