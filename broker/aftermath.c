@@ -1,6 +1,7 @@
 #include "broker/aftermath.h"
 
 #include "broker/journal.h"
+#include "broker/lock.h"
 #include "broker/memory.h"
 #include "shm/weir_atomic.h"
 #include "shm/weir_limit_repair.h"
@@ -11,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -60,7 +60,16 @@ int aftermath_lock(const char *dir, char *text, size_t text_bytes)
                        strerror(errno));
         return -1;
     }
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    int locked = lock_now(fd) == 0 ? 0 : errno;
+    if (locked != 0 && locked != EWOULDBLOCK) {
+        (void)snprintf(text, text_bytes,
+                       "cannot lock: path=%s: %s: choose a runtime directory whose file system has "
+                       "locks",
+                       path, strerror(locked));
+        (void)close(fd);
+        return -1;
+    }
+    if (locked != 0) {
         char pid[16] = "?";
         ssize_t n = read(fd, pid, sizeof pid - 1);
         pid[n > 0 ? n : 0] = '\0';
@@ -304,11 +313,11 @@ static bool write_all(int fd, const void *at, size_t bytes)
     const char *p = at;
     while (bytes > 0) {
         ssize_t n = write(fd, p, bytes);
-        if (n <= 0) {
+        if (n <= 0 && !(n < 0 && errno == EINTR)) {
             return false;
         }
-        p += n;
-        bytes -= (size_t)n;
+        p += n > 0 ? n : 0;
+        bytes -= n > 0 ? (size_t)n : 0;
     }
     return true;
 }

@@ -95,21 +95,30 @@ static void recover(struct worker *w, struct client *c)
     }
 }
 
-bool client_attach(struct worker *w, const struct client_info *info, bool recovered)
+/* Memory for it, and its segments mapped. False: nothing is held. */
+static bool client_open(struct worker *w, struct client *c)
 {
-    struct client *c = &w->client[info->index];
-    *c = (struct client){.info = *info};
-    w->client_life[info->index]++;
-    uint32_t life = w->client_life[info->index];
     uint64_t counts = WEIR_THREADS_MAX * meter_stride_bytes(w->region) / sizeof(uint32_t);
-    c->call = calloc(info->slot_cnt, sizeof *c->call);
+    c->call = calloc(c->info.slot_cnt, sizeof *c->call);
     c->meter_seen = calloc(counts, sizeof *c->meter_seen);
     c->brokered = calloc(2UL * w->region->limit_cnt + 1, sizeof *c->brokered);
-    if (c->call == NULL || c->meter_seen == NULL || c->brokered == NULL ||
-        !pool_init(&c->pool, info->response_bytes) || !arena_map(w, c)) {
-        log_error("client_not_mapped", "s:i", "client", (int)info->index);
-        return false; /* its requests are not served; client_gone gives the index back */
+    if (c->call != NULL && c->meter_seen != NULL && c->brokered != NULL &&
+        pool_init(&c->pool, c->info.response_bytes) && arena_map(w, c)) {
+        return true;
     }
+    pool_free(&c->pool);
+    free(c->call);
+    free(c->meter_seen);
+    free(c->brokered);
+    *c = (struct client){.info = c->info, .recovered = c->recovered};
+    return false;
+}
+
+static void client_begin(struct worker *w, struct client *c)
+{
+    const struct client_info *info = &c->info;
+    uint32_t life = w->client_life[info->index];
+    bool recovered = c->recovered;
     c->live = true;
     c->unit_life = weir_client_life(c->arena.base);
     c->self.uid = info->uid;
@@ -117,11 +126,8 @@ bool client_attach(struct worker *w, const struct client_info *info, bool recove
     weir_permit_self_find(&c->self, &w->shared.tables);
     usage_attach(w, c, recovered);
     if (recovered) {
-        memcpy(
-            c->meter_seen, c->meter,
-            counts *
-                sizeof *c
-                    ->meter_seen); /* the dead worker had folded them, but for a quarter second */
+        /* the dead worker had folded them, but for a quarter second */
+        memcpy(c->meter_seen, c->meter, WEIR_THREADS_MAX * meter_stride_bytes(w->region));
     } else {
         client_board(w, c, WEIR_CLIENT_LIVE);
     }
@@ -137,7 +143,27 @@ bool client_attach(struct worker *w, const struct client_info *info, bool recove
     if (info->gone) {
         client_gone(w, info->index);
     }
-    return true;
+}
+
+void client_attach(struct worker *w, const struct client_info *info, bool recovered)
+{
+    struct client *c = &w->client[info->index];
+    *c = (struct client){.info = *info, .recovered = recovered};
+    w->client_life[info->index]++;
+    if (client_open(w, c)) {
+        client_begin(w, c);
+    } else {
+        /* It has been let in, and may have handed over orders: they wait until there is memory (client_retry), or end with it (client_gone). */
+        log_error("client_not_mapped", "s:i, s:s", "client", (int)info->index, "next_step",
+                  "its requests wait; it is tried again every 10 ms: give this machine memory");
+    }
+}
+
+void client_retry(struct worker *w, struct client *c)
+{
+    if (client_open(w, c)) {
+        client_begin(w, c);
+    }
 }
 
 /* Free what is left of it, and tell the supervisor that its index may be used again. */

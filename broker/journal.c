@@ -1,5 +1,6 @@
 #include "broker/journal.h"
 
+#include "broker/lock.h"
 #include "broker/memory.h"
 #include "shm/weir_clock.h"
 
@@ -8,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -78,8 +78,11 @@ static int lock_take(struct journal *j, char *text, size_t text_bytes)
     if (j->lock_fd < 0) {
         return refuse("lock the journal", path, text, text_bytes);
     }
-    if (flock(j->lock_fd, LOCK_EX | LOCK_NB) == 0) {
+    if (lock_now(j->lock_fd) == 0) {
         return 0;
+    }
+    if (errno != EWOULDBLOCK) {
+        return refuse("lock the journal", path, text, text_bytes);
     }
     (void)snprintf(
         text, text_bytes,

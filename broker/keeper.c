@@ -69,6 +69,9 @@ static void clients_look(struct worker *w)
     for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
         struct client *c = &w->client[i];
         if (!c->live) {
+            if (c->info.slot_cnt > 0) {
+                client_retry(w, c);
+            }
             continue;
         }
         bool damaged = (w->sweep_domains >> c->info.domain & 1U) != 0;

@@ -210,7 +210,7 @@ static void control_event(struct worker *w)
             m.client.doorbell_fd = fds[2];
             m.client.bell_fd = fds[3];
             m.client.pidfd = fds[4];
-            (void)client_attach(w, &m.client, false);
+            client_attach(w, &m.client, false);
         } else if (m.kind == CONTROL_GONE) {
             client_gone(w, m.client.index);
         } else if (m.kind == CONTROL_DRAIN) {
@@ -425,7 +425,7 @@ int worker_run(const struct weir_config *config, struct region *region,
     loop_poll(&w->loop, LOOP_CONTROL, 0, 0, control, POLLIN, false);
     loop_poll(&w->loop, LOOP_RESOLVER, 0, 0, resolver, POLLIN, false);
     for (uint32_t i = 0; i < info_cnt; i++) {
-        (void)client_attach(w, &info[i], true);
+        client_attach(w, &info[i], true);
     }
     log_info("worker_started", "s:i, s:i", "incarnation", (int)region->gate->incarnation, "clients",
              (int)info_cnt);

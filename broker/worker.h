@@ -46,6 +46,7 @@ struct client {
     struct client_info info;
     bool live; /* mapped; takes part */
     bool gone; /* dead or left: nothing new, end what is queued, follow what is in flight */
+    bool recovered; /* it was there before this worker was */
     struct weir_segment arena, shadow_segment;
     struct weir_shm_wake *wake;
     char *meter;
@@ -256,7 +257,10 @@ static inline void board_add(uint64_t *counter, uint64_t n)
 }
 
 /* clients.c */
-bool client_attach(struct worker *w, const struct client_info *info, bool recovered);
+/* Take a client in. Without memory for it, it stays there unmapped and client_retry is for it. */
+void client_attach(struct worker *w, const struct client_info *info, bool recovered);
+/* Once more, for one that is not live and has slots. Caller: every tick. */
+void client_retry(struct worker *w, struct client *c);
 void client_gone(struct worker *w, uint32_t index);
 void client_reap_if_idle(struct worker *w, struct client *c);
 /* Hold room for one answer; frees what the client has released when there is none. */

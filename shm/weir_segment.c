@@ -71,8 +71,10 @@ int weir_segment_create(struct weir_segment *out, const struct weir_segment_spec
     if (fd < 0) {
         return WEIR_E_SYSTEM;
     }
-    int rc = posix_fallocate(
-        fd, 0, (off_t)bytes); /* sizes and allocates: nothing faults for lack of memory later */
+    int rc;
+    do { /* sizes and allocates: nothing faults for lack of memory later */
+        rc = posix_fallocate(fd, 0, (off_t)bytes);
+    } while (rc == EINTR);
     if (rc != 0) {
         (void)close(fd);
         errno = rc;
