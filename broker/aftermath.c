@@ -153,7 +153,7 @@ static uint64_t cells_shape(const struct weir_shm_limit_row *l)
     return XXH3_64bits(shape, sizeof shape);
 }
 
-/* Stamps and parts are kept; units in flight are not: their calls are over, or their owners settle with nobody. */
+/* Stamps and parts are kept; units in flight are not: their owners settle with nobody. They rest from the start on. */
 static bool cells_kept(const struct weir_shm_limit_row *l)
 {
     return l != NULL && l->kind == WEIR_LIMIT_SLIDING_WINDOW;
@@ -254,7 +254,9 @@ static void fact_restore(const struct region *region, struct state_record *r, ui
         }
         const struct weir_shm_limit_row *l =
             r->kind == RECORD_LIMIT ? limit_of(list->tables, index) : NULL;
-        if (r->kind == RECORD_LIMIT &&
+        if (l != NULL && l->kind == WEIR_LIMIT_CONCURRENCY) {
+            limit_spend(region, list->tables, index); /* a trader may have had some in flight */
+        } else if (r->kind == RECORD_LIMIT &&
             (s->value[4] != limit_shape(list->tables, index) || l == NULL ||
              (cells_kept(l) && s->value[5] != cells_shape(l)))) {
             limit_spend(region, list->tables, index); /* the configuration gave it another window */
@@ -295,7 +297,7 @@ static void fact_spend(const struct region *region, struct state_record *r, uint
     limit_spend(region, t, index);
 }
 
-/* What the journal does not keep: windows of 10 min and less, buckets. */
+/* What the journal does not keep: what counts for 10 min and less, units in flight. */
 static void fact_spend_short(const struct region *region, struct state_record *r, uint32_t index,
                              void *arg)
 {
@@ -438,10 +440,20 @@ static void lease_wait(const struct found *f, const struct journal *j)
     bool died = h != NULL && strcmp(h->boot_id, j->boot_id) == 0 &&
                 (h->flags & WEIR_JOURNAL_CLEAN) == 0 && f->state.cnt == 0;
     bool unknown = f->verdict == WEIR_JOURNAL_TORN || f->verdict == WEIR_JOURNAL_UNREADABLE ||
-                   f->verdict == WEIR_JOURNAL_NEWER || f->verdict == WEIR_JOURNAL_STALE;
+                   f->verdict == WEIR_JOURNAL_NEWER || f->verdict == WEIR_JOURNAL_OLDER ||
+                   f->verdict == WEIR_JOURNAL_STALE;
     if (f->unclean || died || unknown) {
         (void)nanosleep(&lease, NULL);
     }
+}
+
+/* UTC first: what passes until weir time is read makes what is remembered younger. */
+static struct memory_when when_now(void)
+{
+    struct memory_when when;
+    when.utc_ns = journal_utc_ns(&when.utc_error_ns);
+    when.now_ns = weir_clock_monotonic_ns();
+    return when;
 }
 
 static void restore(const struct region *region, const struct weir_tables *t, struct found *f,
@@ -453,16 +465,16 @@ static void restore(const struct region *region, const struct weir_tables *t, st
     if (!f->unclean && f->state.cnt > 0) {
         facts_each(region, t, fact_restore, &f->state);
         if (f->view.header != NULL) {
-            memory_restore(region, t, &f->view, j->boot_id, true, weir_clock_monotonic_ns(),
-                           weir_clock_realtime_ns());
+            const struct memory_when when = when_now();
+            memory_restore(region, t, &f->view, j->boot_id, true, &when);
         }
         *found = AFTERMATH_RESTORED;
         return;
     }
     lease_wait(f, j);
     if (f->view.header != NULL) {
-        memory_restore(region, t, &f->view, j->boot_id, false, weir_clock_monotonic_ns(),
-                       weir_clock_realtime_ns());
+        const struct memory_when when = when_now();
+        memory_restore(region, t, &f->view, j->boot_id, false, &when);
         facts_each(region, t, fact_spend_short, (void *)(uintptr_t)t);
         *found = AFTERMATH_JOURNAL;
     } else if (f->unclean || f->had_state || (f->verdict != WEIR_JOURNAL_OFF && !fresh)) {

@@ -10,7 +10,7 @@
  * Beside it, in a directory that outlives a reboot, is the journal (journal.h, memory.h). What counts, in this order:
  *
  *   a state, no `running`     exact: words, pauses and clocks are what they were at the stop, when permits had already ended
- *   a sound journal           windows above 10 min from it (exact where its writer stopped cleanly); shorter ones spent, buckets empty
+ *   a sound journal           limits above 10 min from it (exact where its writer stopped cleanly); shorter ones spent, buckets empty
  *   none of both              everything is spent: what was used is not known. Also at a first start, unless somebody vouches for it (--fresh)
  *
  * With broker.state_dir: none there is no journal, and without a state and without `running` nothing is known to have been used.

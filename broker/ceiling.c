@@ -2,6 +2,7 @@
 
 #include "broker/journal.h"
 #include "broker/log.h"
+#include "broker/memory_rolling.h"
 #include "broker/worker.h"
 #include "shm/weir_atomic.h"
 
@@ -97,14 +98,22 @@ static uint32_t wanted(const struct region *r, const struct weir_shm_limit_row *
     return (uint32_t)weir_min_u64(units, row->quota);
 }
 
+/* Surcharges of `units` came between two writes, or passed a ceiling by so much: the next ones may. */
+static void ahead_learn(struct weir_shm_memory *m, const struct weir_shm_limit_row *row,
+                        uint64_t units)
+{
+    m->ahead = (uint32_t)weir_max_u64(m->ahead, weir_min_u64(units, row->quota));
+}
+
 /* Plan window `k`: a step above what is charged, once less than half a step is left. */
 static void window_plan(const struct region *r, const struct weir_shm_limit_row *row,
                         struct memory_raise *raise, uint32_t k, uint32_t want, uint64_t *budget)
 {
-    const struct weir_shm_memory *m = &r->memory[raise->word];
+    struct weir_shm_memory *m = &r->memory[raise->word];
     uint64_t have = memory_ceiling(m, k);
     uint64_t count = weir_min_u64(charged(r, raise->word, k), row->quota);
     uint64_t step = row->ceiling_step;
+    ahead_learn(m, row, have != 0 && count > have ? count - have : 0);
     if (have > count + step / 2 && have >= count + want) {
         return;
     }
@@ -123,23 +132,19 @@ static void window_plan(const struct region *r, const struct weir_shm_limit_row 
     }
 }
 
-static void raise_plan(struct worker *w, struct memory_raise *raise)
+static void windows_plan(struct worker *w, struct memory_raise *raise, uint32_t want)
 {
     const struct region *r = w->region;
     const struct weir_shm_limit_row *row = &w->shared.tables.limit[raise->limit];
     const struct weir_server_clock *clock = &w->provider[row->provider].published;
     struct weir_shm_memory *m = &r->memory[raise->word];
     struct weir_window_span span;
-    raise->cnt = 0;
-    raise->epoch =
-        weir_load_relaxed_u64(&r->provider[row->provider].clock_epoch); /* relaxed: our own */
     if (m->base_until_ns != 0 && w->now_ns >= m->base_until_ns) {
         m->base_until_ns = 0; /* whatever it may have counted in is over */
     }
     uint64_t error_ns = weir_server_clock_error_ns(clock, w->now_ns);
     weir_window_span_at(&span, &(struct weir_window_cache){0}, row, clock, error_ns, w->now_ns);
     uint64_t budget = budget_of(m, row, clock);
-    uint32_t want = wanted(r, row, raise->word);
     window_plan(r, row, raise, span.first, want, &budget);
     /* Without a clock every ceiling counts wherever it may: none is given ahead of its window. */
     bool late = clock->state == WEIR_CLOCK_KNOWN &&
@@ -147,10 +152,96 @@ static void raise_plan(struct worker *w, struct memory_raise *raise)
     if (span.windows == 2 || late) {
         window_plan(r, row, raise, span.first + 1, span.windows == 2 ? want : 0, &budget);
     }
+}
+
+/*
+ * A bucket's ceiling is a TAT, so it must also be moved on while nobody asks: it is kept a step ahead, and raised by a quarter of one more, 60 s at most, so
+ * that a bucket which is left alone costs few writes.
+ */
+static void bucket_plan(const struct region *r, const struct weir_shm_limit_row *row,
+                        struct memory_raise *raise, uint32_t want, uint64_t now_ns)
+{
+    struct weir_shm_memory *m = &r->memory[raise->word];
+    uint64_t shared = weir_load_acquire_u64(&r->word[raise->word].word[0]);  /* pair:limit A */
+    uint64_t own = weir_load_relaxed_u64(&r->own_word[raise->word].word[0]); /* relaxed: our own */
+    uint64_t have = weir_load_relaxed_u64(&r->foreign[raise->word].ceiling[0]); /* relaxed: ours */
+    uint64_t most_ns = weir_bucket_most(now_ns, (uint64_t)row->quota * row->unit_ns);
+    uint64_t tat = weir_min_u64(weir_max_u64(shared, own), most_ns);
+    uint64_t lead_ns = weir_max_u64(row->ceiling_step, want) * row->unit_ns;
+    uint64_t reach = weir_max_u64(have, now_ns); /* a ceiling that time has overtaken says nothing */
+    if (have != 0 && tat > reach) {
+        ahead_learn(m, row, (tat - reach + row->unit_ns - 1) / row->unit_ns);
+    }
+    uint64_t from = weir_max_u64(tat, now_ns);
+    if (have < from + lead_ns) {
+        raise->cnt = 1;
+        raise->board =
+            from + lead_ns + weir_min_u64(row->ceiling_step * row->unit_ns / 4, 60 * WEIR_NS_PER_S);
+        raise->disk = raise->board; /* its record says what surcharges may add, from whatever instant on */
+    }
+}
+
+/*
+ * A sliding window's ceiling is a number of units since the start (weir_sliding.h). The private account counts by the same ceiling: each write sets it to where
+ * the shared one stands, so what is refused there after it was taken here does not use the ceiling up for long.
+ */
+static void parts_plan(const struct region *r, const struct weir_shm_limit_row *row,
+                       struct memory_raise *raise, uint32_t want)
+{
+    struct weir_shm_memory *m = &r->memory[raise->word];
+    uint64_t taken = weir_load_acquire_u64(&r->word[raise->word].word[0]);   /* pair:taken A */
+    uint64_t own = weir_load_relaxed_u64(&r->own_word[raise->word].word[0]); /* relaxed: our own */
+    uint64_t have = weir_load_relaxed_u64(&r->foreign[raise->word].ceiling[0]); /* relaxed: ours */
+    uint64_t step = row->ceiling_step;
+    uint64_t most = (int64_t)(own - taken) > 0 ? own : taken;
+    int64_t left = (int64_t)(have - most);
+    raise->added = weir_load_acquire_u64(&r->word[raise->word].word[1]); /* pair:taken A */
+    ahead_learn(m, row, raise->added - m->added);
+    if (left <= (int64_t)(step / 2) || left < (int64_t)want) {
+        raise->cnt = 1;
+        raise->board = taken + weir_max_u64(step, want);
+        raise->disk = raise->board + memory_ahead(m, row);
+    }
+}
+
+static void raise_plan(struct worker *w, struct memory_raise *raise)
+{
+    const struct region *r = w->region;
+    const struct weir_shm_limit_row *row = &w->shared.tables.limit[raise->limit];
+    uint32_t want = wanted(r, row, raise->word);
+    raise->cnt = 0;
+    raise->epoch =
+        weir_load_relaxed_u64(&r->provider[row->provider].clock_epoch); /* relaxed: our own */
+    switch (memory_record_kind(row)) {
+    case WEIR_JOURNAL_BUCKET:
+        bucket_plan(r, row, raise, want, w->now_ns);
+        break;
+    case WEIR_JOURNAL_ROLLING:
+        parts_plan(r, row, raise, want);
+        break;
+    case WEIR_JOURNAL_LIMIT:
+    case WEIR_JOURNAL_PROVIDER:
+    case WEIR_JOURNAL_BACKOFF:
+        windows_plan(w, raise, want);
+        break;
+    }
     if (want != 0) {
         weir_store_relaxed_u64(&r->word[raise->word].ceiling_wanted, 0); /* relaxed, both: hints */
         weir_store_relaxed_u64(&r->own_word[raise->word].ceiling_wanted, 0);
     }
+}
+
+/*
+ * The write holds the parts as they stand, so units are counted from here on for it: the private account must not have less behind it than the
+ * shared one, or it could grant more than both journals, the one on disk and the one under way, allow for.
+ */
+static void parts_composed(const struct region *r, struct memory_raise *raise)
+{
+    struct weir_shm_limit_word *own = &r->own_word[raise->word];
+    uint64_t mine = weir_load_relaxed_u64(&own->word[0]);                   /* relaxed: our own */
+    raise->taken = weir_load_acquire_u64(&r->word[raise->word].word[0]);    /* pair:taken A */
+    raise->own_taken = (int64_t)(mine - raise->taken) > 0 ? mine : raise->taken;
+    weir_store_relaxed_u64(&own->word[0], raise->own_taken); /* relaxed: our own */
 }
 
 /* A pause that began or ended must outlive the host, too. */
@@ -194,6 +285,12 @@ void ceiling_turn(struct worker *w)
     journal_facts(c->journal, w->region, c->sequence, 0, &facts);
     uint64_t used = memory_compose(w->region, &w->shared.tables, c->raise, &facts, c->image,
                                    c->journal->slot_bytes);
+    for (uint32_t i = 0; i < c->cnt; i++) {
+        const struct weir_shm_limit_row *row = &w->shared.tables.limit[c->raise[i].limit];
+        if (memory_record_kind(row) == WEIR_JOURNAL_ROLLING) {
+            parts_composed(w->region, &c->raise[i]);
+        }
+    }
     c->image_bytes = (uint32_t)used;
     c->writing = true;
     c->slow_told = false;
@@ -205,15 +302,12 @@ void ceiling_turn(struct worker *w)
 
 /* ---------------------------------------------------------------------------------------------- what was written */
 
-/* On disk: the ledger, and then the board, may say so. */
-static void publish(struct worker *w, const struct memory_raise *raise)
+static void windows_publish(const struct region *r, const struct weir_shm_limit_row *row,
+                            const struct memory_raise *raise)
 {
-    const struct region *r = w->region;
-    const struct weir_shm_limit_row *row = &w->shared.tables.limit[raise->limit];
     struct weir_shm_memory *m = &r->memory[raise->word];
-    if (raise->cnt == 0 ||
-        raise->epoch !=
-            weir_load_relaxed_u64(&r->provider[row->provider].clock_epoch)) { /* relaxed: our own */
+    if (raise->epoch !=
+        weir_load_relaxed_u64(&r->provider[row->provider].clock_epoch)) { /* relaxed: our own */
         return; /* its ids are of a timeline that has ended meanwhile */
     }
     for (uint32_t i = 0; i < raise->cnt; i++) {
@@ -224,7 +318,38 @@ static void publish(struct worker *w, const struct memory_raise *raise)
             &r->foreign[raise->word].ceiling[k & 1],
             weir_window_word(k, raise->units[i])); /* relaxed: the word alone decides */
     }
-    weir_permit_bell(&r->pause[row->provider]);
+}
+
+/* The counts of the private account go on from where the shared one stood in what was written: before the board allows more. */
+static void rolling_publish(const struct region *r, const struct weir_shm_limit_row *row,
+                            const struct memory_raise *raise)
+{
+    struct weir_shm_memory *m = &r->memory[raise->word];
+    struct weir_shm_limit_word *own = &r->own_word[raise->word];
+    if (memory_record_kind(row) == WEIR_JOURNAL_ROLLING) {
+        uint64_t since = weir_load_relaxed_u64(&own->word[0]) - raise->own_taken; /* relaxed: ours */
+        weir_store_relaxed_u64(&own->word[0], raise->taken + since);
+        m->added = raise->added;
+    }
+    if (raise->cnt > 0) {
+        m->rolling = raise->disk;
+        weir_store_relaxed_u64(&r->foreign[raise->word].ceiling[0],
+                               raise->board); /* relaxed: the word alone decides */
+    }
+}
+
+/* On disk: the ledger, and then the board, may say so. */
+static void publish(struct worker *w, const struct memory_raise *raise)
+{
+    const struct weir_shm_limit_row *row = &w->shared.tables.limit[raise->limit];
+    if (memory_is_rolling(row)) {
+        rolling_publish(w->region, row, raise);
+    } else {
+        windows_publish(w->region, row, raise);
+    }
+    if (raise->cnt > 0) {
+        weir_permit_bell(&w->region->pause[row->provider]);
+    }
 }
 
 static void failed(struct worker *w, struct ceilings *c, int error)
@@ -239,7 +364,7 @@ static void failed(struct worker *w, struct ceilings *c, int error)
         c->said_at_ns = w->now_ns;
         log_error("journal_not_written", "s:s, s:s, s:s, s:s, s:I", "path", c->journal->dir,
                   "reason", strerror(error), "meaning",
-                  "windows above 10 min grant up to what is on disk, then no more", "next_step",
+                  "limits above 10 min grant up to what is on disk, then no more", "next_step",
                   "make room or repair the disk; it is tried again every second", "failures",
                   (long long)c->failures);
     }
@@ -297,7 +422,7 @@ void ceiling_realigned(struct worker *w, uint32_t provider, const struct weir_se
     struct ceilings *c = w->ceilings;
     for (uint32_t i = 0; c != NULL && i < c->cnt; i++) {
         const struct weir_shm_limit_row *row = &w->shared.tables.limit[c->raise[i].limit];
-        if (row->provider != provider) {
+        if (row->provider != provider || memory_is_rolling(row)) {
             continue;
         }
         memory_realigned(w->region, c->raise[i].word);

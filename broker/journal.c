@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/timex.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -29,6 +30,15 @@ void journal_boot_id(char out[WEIR_JOURNAL_BOOT_ID_BYTES])
 {
     memset(out, 0, WEIR_JOURNAL_BOOT_ID_BYTES);
     file_text("/proc/sys/kernel/random/boot_id", out, WEIR_JOURNAL_BOOT_ID_BYTES);
+}
+
+uint64_t journal_utc_ns(uint64_t *error_ns)
+{
+    struct timex t = {.modes = 0};
+    int state = adjtimex(&t);
+    bool kept = state >= 0 && state != TIME_ERROR && (t.status & STA_UNSYNC) == 0 && t.maxerror >= 0;
+    *error_ns = kept ? (uint64_t)t.maxerror * 1000 : UINT64_MAX;
+    return weir_clock_realtime_ns();
 }
 
 /* The machine's id, hashed, as machine-id(5) asks. Containers often have none. */
@@ -187,12 +197,15 @@ void journal_forget(struct journal *j)
 void journal_facts(const struct journal *j, const struct region *region, uint64_t sequence,
                    uint32_t flags, struct weir_journal_header *out)
 {
+    uint64_t utc_error_ns;
+    uint64_t utc_ns = journal_utc_ns(&utc_error_ns);
     *out = (struct weir_journal_header){
         .sequence = sequence,
         .generation = j->generation,
         .broker_id = region->broker_id,
         .host = j->host,
-        .utc_ns = weir_clock_realtime_ns(),
+        .utc_ns = utc_ns,
+        .utc_error_ns = utc_error_ns,
         .monotonic_ns = weir_clock_monotonic_ns(),
         .flags = flags,
     };
@@ -281,7 +294,7 @@ int journal_create(struct journal *j, struct region *region, enum weir_journal_v
         errno = EINVAL;
         return refuse("write the journal", path, text, text_bytes);
     }
-    j->slot_bytes = weir_journal_slot_bytes(memory_cnt(&view.tables), region->provider_cnt);
+    j->slot_bytes = memory_slot_bytes(&view.tables);
     (void)unlink(temp);
     j->fd = open(temp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     uint64_t sequence = region->own->journal_sequence;

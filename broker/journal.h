@@ -35,6 +35,9 @@ struct journal {
 /* The state directory that means "keep none". */
 #define JOURNAL_NONE "none"
 
+/* This machine's UTC, and within what the kernel takes it for true: UINT64_MAX where nobody keeps it right (adjtimex(2): not synchronised). */
+uint64_t journal_utc_ns(uint64_t *error_ns);
+
 /* This boot's id; empty where the kernel does not say. */
 void journal_boot_id(char out[WEIR_JOURNAL_BOOT_ID_BYTES]);
 

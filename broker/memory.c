@@ -1,6 +1,7 @@
 #include "broker/memory.h"
 
 #include "broker/journal.h"
+#include "broker/memory_rolling.h"
 #include "broker/server_clock.h"
 #include "shm/weir_atomic.h"
 #include "shm/weir_latch.h"
@@ -39,6 +40,23 @@ uint32_t memory_cnt(const struct weir_tables *t)
     uint32_t cnt = 0;
     memory_each(t, count_one, &cnt);
     return cnt;
+}
+
+static void bytes_one(const struct weir_shm_limit_row *row, uint32_t limit, uint32_t word,
+                      void *arg)
+{
+    (void)limit;
+    (void)word;
+    *(uint64_t *)arg += weir_journal_record_bytes(memory_record_kind(row));
+}
+
+uint64_t memory_slot_bytes(const struct weir_tables *t)
+{
+    uint64_t bytes =
+        (uint64_t)t->provider_cnt * (weir_journal_record_bytes(WEIR_JOURNAL_PROVIDER) +
+                                     weir_journal_record_bytes(WEIR_JOURNAL_BACKOFF));
+    memory_each(t, bytes_one, &bytes);
+    return weir_journal_slot_bytes(bytes);
 }
 
 uint32_t memory_ceiling(const struct weir_shm_memory *m, uint32_t k)
@@ -108,15 +126,21 @@ static const char *scope_name(const struct weir_tables *t, const struct weir_shm
     return "";
 }
 
-static void names_fill(struct weir_journal_limit *l, const struct weir_tables *t,
+/* How a limit word is found again. */
+struct names {
+    uint64_t identity;
+    char provider[WEIR_NAME_BYTES];
+    char limit[WEIR_NAME_BYTES];
+    char scope[WEIR_NAME_BYTES];
+};
+
+static void names_fill(struct names *n, const struct weir_tables *t,
                        const struct weir_shm_limit_row *row, uint32_t word)
 {
-    const char *scope = scope_name(t, row, word);
-    (void)snprintf(l->provider, sizeof l->provider, "%s", t->provider[row->provider].name);
-    (void)snprintf(l->limit, sizeof l->limit, "%s", row->name);
-    (void)snprintf(l->scope, sizeof l->scope, "%s", scope);
-    l->identity = weir_journal_identity(l->provider, l->limit, row->scope_kind, l->scope);
-    l->shape = row->shape;
+    (void)snprintf(n->provider, sizeof n->provider, "%s", t->provider[row->provider].name);
+    (void)snprintf(n->limit, sizeof n->limit, "%s", row->name);
+    (void)snprintf(n->scope, sizeof n->scope, "%s", scope_name(t, row, word));
+    n->identity = weir_journal_identity(n->provider, n->limit, row->scope_kind, n->scope);
 }
 
 /* While the clock is unknown no id is the exchange's: the base goes on as it was, and what was charged since floats. */
@@ -134,28 +158,22 @@ static void units_float(struct weir_journal_limit *l, const struct weir_shm_memo
     l->floating = (uint32_t)weir_min_u64(floating, quota);
 }
 
-static void limit_compose(const struct weir_shm_limit_row *row, uint32_t limit, uint32_t word,
-                          void *arg)
+static void window_compose(struct compose *c, const struct weir_shm_limit_row *row, uint32_t word,
+                           const struct memory_raise *r, struct weir_journal_limit *l)
 {
-    struct compose *c = arg;
     const struct weir_shm_memory *m = &c->region->memory[word];
-    struct weir_journal_limit *l = weir_journal_add(&c->writer, WEIR_JOURNAL_LIMIT, sizeof *l);
-    (void)limit;
-    if (l == NULL) {
-        c->full = true;
-        return;
-    }
-    names_fill(l, c->t, row, word);
-    l->quota = row->quota;
     memcpy(l->window, m->window, sizeof l->window);
     memcpy(l->units, m->units, sizeof l->units);
-    if (c->raise != NULL) {
-        const struct memory_raise *r = c->raise++;
-        for (uint32_t i = 0; i < r->cnt; i++) {
-            l->window[r->window[i] % WEIR_MEMORY_WINDOWS] = r->window[i];
-            l->units[r->window[i] % WEIR_MEMORY_WINDOWS] = r->units[i];
-        }
+    for (uint32_t i = 0; r != NULL && i < r->cnt; i++) {
+        l->window[r->window[i] % WEIR_MEMORY_WINDOWS] = r->window[i];
+        l->units[r->window[i] % WEIR_MEMORY_WINDOWS] = r->units[i];
     }
+    /* Surcharges may have come since, in whatever window was current, above its ceiling or without one. */
+    const uint64_t *board = c->region->foreign[word].ceiling;
+    bool granted = (r != NULL && r->cnt > 0) ||
+                   (weir_load_relaxed_u64(&board[0]) | weir_load_relaxed_u64(&board[1])) !=
+                       0; /* relaxed: our own */
+    l->ahead = granted ? memory_ahead(m, row) : 0;
     struct weir_server_clock clock = memory_clock(c->region, row->provider);
     uint32_t first = window_first(row, &clock, c->now_ns);
     if (clock.state != WEIR_CLOCK_KNOWN) {
@@ -167,6 +185,36 @@ static void limit_compose(const struct weir_shm_limit_row *row, uint32_t limit, 
         if (weir_window_diff(l->window[e], first) < 0) {
             l->units[e] = 0; /* the exchange is past it for sure */
         }
+    }
+}
+
+static void limit_compose(const struct weir_shm_limit_row *row, uint32_t limit, uint32_t word,
+                          void *arg)
+{
+    struct compose *c = arg;
+    enum weir_journal_kind kind = memory_record_kind(row);
+    const struct memory_raise *raise = c->raise;
+    struct weir_journal_named *n =
+        weir_journal_add(&c->writer, kind, weir_journal_record_bytes(kind));
+    struct names names;
+    (void)limit;
+    c->raise += raise != NULL ? 1 : 0;
+    if (n == NULL) {
+        c->full = true;
+        return;
+    }
+    names_fill(&names, c->t, row, word);
+    n->identity = names.identity;
+    n->shape = row->shape;
+    n->quota = row->quota;
+    char *text = (char *)n + (weir_journal_names(&n->head) - (const char *)n);
+    memcpy(text, names.provider, WEIR_NAME_BYTES);
+    memcpy(text + WEIR_NAME_BYTES, names.limit, WEIR_NAME_BYTES);
+    memcpy(text + 2UL * WEIR_NAME_BYTES, names.scope, WEIR_NAME_BYTES);
+    if (kind == WEIR_JOURNAL_LIMIT) {
+        window_compose(c, row, word, raise, (void *)n);
+    } else {
+        memory_rolling_fill(c->region, row, word, raise, c->now_ns, &n->head);
     }
 }
 
@@ -220,12 +268,18 @@ uint64_t memory_compose(const struct region *region, const struct weir_tables *t
                         .raise = raise,
                         .now_ns = facts->monotonic_ns,
                         .utc_ns = facts->utc_ns};
+    uint64_t began_ns = weir_clock_monotonic_ns();
+    struct weir_journal_header *header = slot;
     weir_journal_begin(&c.writer, slot, slot_bytes, facts);
     for (uint32_t p = 0; p < t->provider_cnt; p++) {
         provider_compose(&c, p);
         backoff_compose(&c, p);
     }
     memory_each(t, limit_compose, &c);
+    /* No unit that it holds was granted later: what is restored may be taken for older by what passes from here on. */
+    uint64_t passed_ns = weir_clock_monotonic_ns() - began_ns;
+    header->monotonic_ns += passed_ns;
+    header->utc_ns += passed_ns;
     return c.full ? 0 : weir_journal_end(&c.writer);
 }
 
@@ -301,8 +355,11 @@ static void exact_one(const struct weir_shm_limit_row *row, uint32_t limit, uint
 {
     const struct region *region = arg;
     struct weir_shm_memory *m = &region->memory[word];
-    (void)row;
     (void)limit;
+    if (memory_is_rolling(row)) {
+        memory_rolling_exact(region, row, word);
+        return;
+    }
     memory_realigned(region, word);
     for (uint32_t i = 0; i < 2; i++) {
         uint64_t w = weir_load_acquire_u64(&region->word[word].word[i]); /* pair:limit A */
@@ -324,20 +381,22 @@ struct restore {
     const struct region *region;
     const struct weir_tables *t;
     const struct weir_journal_view *view;
+    struct memory_since since; /* for kinds without windows */
     uint64_t now_ns;
     uint64_t
         utc_ns; /* never before the journal was written: a clock that was set back makes no pause longer */
     bool keep_words;
 };
 
-static const struct weir_journal_limit *limit_find(const struct weir_journal_view *view,
-                                                   uint64_t identity)
+/* A limit that has changed its kind has another record: it is not found. */
+static const struct weir_journal_named *limit_find(const struct weir_journal_view *view,
+                                                   enum weir_journal_kind kind, uint64_t identity)
 {
     const struct weir_journal_record *r = NULL;
     while ((r = weir_journal_next(view->header, r)) != NULL) {
-        const struct weir_journal_limit *l = (const void *)r;
-        if (r->kind == WEIR_JOURNAL_LIMIT && l->identity == identity) {
-            return l;
+        const struct weir_journal_named *n = (const void *)r;
+        if (r->kind == kind && n->identity == identity) {
+            return n;
         }
     }
     return NULL;
@@ -361,7 +420,7 @@ static void base_fill(const struct restore *x, const struct weir_shm_limit_row *
             m->base_units[e] = (uint32_t)weir_min_u64(units, row->quota);
         }
     }
-    uint64_t floating = l->floating != 0 ? (uint64_t)l->floating + more : 0;
+    uint64_t floating = (l->floating != 0 ? (uint64_t)l->floating + more : 0) + l->ahead;
     m->base_floating = (uint32_t)weir_min_u64(floating, row->quota);
     m->base_at_ns = x->now_ns;
     /* Of a calendar the row has the shortest window: months and days with a change of the clock differ by less than a quarter. */
@@ -370,32 +429,45 @@ static void base_fill(const struct restore *x, const struct weir_shm_limit_row *
     m->base_until_ns = x->now_ns + (named > 1 ? 2 : 1) * longest_ns + 2 * jitter_ns;
 }
 
+/* Nothing is known of it: both accounts count as spent. */
+static void word_spend(const struct restore *x, const struct weir_shm_limit_row *row, uint32_t word)
+{
+    const struct region *region = x->region;
+    struct weir_server_clock clock = memory_clock(region, row->provider);
+    const struct weir_limit_place at = {row, &region->word[word],
+                                        weir_limit_cells(region->cell, row, word)};
+    weir_limit_spend(&at, &clock, x->now_ns);
+}
+
 static void restore_one(const struct weir_shm_limit_row *row, uint32_t limit, uint32_t word,
                         void *arg)
 {
     const struct restore *x = arg;
     const struct region *region = x->region;
     struct weir_server_clock clock = memory_clock(region, row->provider);
-    struct weir_journal_limit names = {.quota = row->quota};
+    struct names names;
     (void)limit;
-    if (x->keep_words && clock.state == WEIR_CLOCK_KNOWN) {
+    if (x->keep_words && (memory_is_rolling(row) || clock.state == WEIR_CLOCK_KNOWN)) {
         return;
     }
     names_fill(&names, x->t, row, word);
-    const struct weir_journal_limit *l = limit_find(x->view, names.identity);
+    const struct weir_journal_named *n =
+        limit_find(x->view, memory_record_kind(row), names.identity);
     bool clean = (x->view->header->flags & WEIR_JOURNAL_CLEAN) != 0;
-    if (l == NULL && clean) {
+    if (n == NULL && clean) {
         return; /* new in the configuration */
     }
-    if (l == NULL || l->shape != names.shape) {
-        const struct weir_limit_place at = {row, &region->word[word],
-                                            weir_limit_cells(region->cell, row, word)};
-        weir_limit_spend(&at, &clock, x->now_ns);
+    if (n == NULL || n->shape != row->shape) {
+        word_spend(x, row, word);
         return;
     }
     memset(&region->word[word], 0, sizeof region->word[word]); /* nobody else has this memory yet */
     memset(&region->own_word[word], 0, sizeof region->own_word[word]);
-    base_fill(x, row, word, l);
+    if (memory_is_rolling(row)) {
+        memory_rolling_restore(region, row, word, &x->since, &n->head);
+        return;
+    }
+    base_fill(x, row, word, (const void *)n);
     if (clock.state == WEIR_CLOCK_KNOWN) {
         memory_resolve(region, row, word, &clock, x->now_ns);
     }
@@ -466,16 +538,23 @@ static void providers_restore(const struct restore *x, bool same_boot)
 
 void memory_restore(const struct region *region, const struct weir_tables *t,
                     const struct weir_journal_view *view, const char *boot_id, bool keep_words,
-                    uint64_t now_ns, uint64_t utc_ns)
+                    const struct memory_when *when)
 {
+    const struct weir_journal_header *h = view->header;
     struct restore x = {.region = region,
                         .t = t,
                         .view = view,
-                        .now_ns = now_ns,
-                        .utc_ns = weir_max_u64(utc_ns, view->header->utc_ns),
+                        .now_ns = when->now_ns,
+                        .utc_ns = weir_max_u64(when->utc_ns, h->utc_ns),
                         .keep_words = keep_words};
+    x.since = (struct memory_since){.header = h,
+                                    .same_boot = strcmp(h->boot_id, boot_id) == 0,
+                                    .torn = view->other_torn,
+                                    .now_ns = when->now_ns,
+                                    .passed_ns = memory_passed_ns(h->utc_ns, h->utc_error_ns,
+                                                                  when->utc_ns, when->utc_error_ns)};
     if (!keep_words) {
-        providers_restore(&x, strcmp(view->header->boot_id, boot_id) == 0);
+        providers_restore(&x, x.since.same_boot);
     }
     memory_each(t, restore_one, &x);
 }

@@ -1,7 +1,7 @@
 /*
- * memory.h: what is remembered of each long window, and how a later broker counts it again.
+ * memory.h: what is remembered of each long limit, and how a later broker counts it again. Here windows; kinds without them: memory_rolling.h.
  *
- * A limit word is long where its row has a ceiling_step: a window above 10 min, with a journal. The ledger's struct weir_shm_memory says what the
+ * A limit word is long where its row has a ceiling_step: a window, or time to drain, above 10 min, with a journal. The ledger's struct weir_shm_memory says what the
  * journal on disk covers; memory_compose writes it into a slot.
  *
  * Restore. What an earlier broker may have used is the base: units by ids of the exchange's windows, and floating units, which were charged while
@@ -24,10 +24,13 @@
 /* A raise on its way to the disk: up to two windows of one word. */
 struct memory_raise {
     uint32_t limit, word;
-    uint32_t cnt;
+    uint32_t cnt; /* 0: none. A kind without windows: 1 */
     uint32_t window[2];
     uint32_t units[2];
     uint64_t epoch; /* of the timeline that the ids belong to */
+    /* kinds without windows */
+    uint64_t disk, board; /* a sliding window's journal is ahead of the board by room for surcharges */
+    uint64_t taken, own_taken, added; /* sliding_window: the counts when it was composed */
 };
 
 /* Call `each` for every long word. */
@@ -36,11 +39,12 @@ void memory_each(const struct weir_tables *t,
                               void *arg),
                  void *arg);
 
-/* How many there are. */
+/* How many there are; the bytes of a slot that holds them. */
 uint32_t memory_cnt(const struct weir_tables *t);
+uint64_t memory_slot_bytes(const struct weir_tables *t);
 
 /*
- * Compose a slot: what the ledger holds, with `raise_cnt` raises on top (in the order of memory_each; NULL: none). Returns the used bytes; 0 where
+ * Compose a slot: what the ledger holds, as of the instant behind the last word read, with `raise_cnt` raises on top (in the order of memory_each; NULL: none). Returns the used bytes; 0 where
  * the slot is too small. Callers: worker; supervisor while no worker lives.
  */
 uint64_t memory_compose(const struct region *region, const struct weir_tables *t,
@@ -66,13 +70,20 @@ void memory_realigned(const struct region *region, uint32_t word);
 /* Say in the ledger that the words as they stand are covered: the next compose writes exact counts. Caller: the supervisor. */
 void memory_exact(const struct region *region, const struct weir_tables *t);
 
+/* When a journal is read. */
+struct memory_when {
+    uint64_t now_ns;       /* weir time */
+    uint64_t utc_ns;       /* moves pauses, and tells how old a journal of another boot is */
+    uint64_t utc_error_ns; /* UINT64_MAX: nobody knows */
+};
+
 /*
- * Take over what a sound journal says: clocks (same boot only), pauses, and the base of each long word that it names; resolves where the clock is known.
- * `keep_words`: a clean stop of this boot has restored words and clocks already; only words whose clock is unknown take their base from here. A long
- * limit that the journal does not name is counted as spent, unless its writer stopped cleanly. `utc_ns` only moves pauses. Caller: the supervisor.
+ * Take over what a sound journal says: clocks (same boot only), pauses, and each long word that it names: the base of a window, resolved where the clock is known;
+ * the words themselves of other kinds. `keep_words`: a clean stop of this boot has restored words and clocks already; only windows whose clock is unknown
+ * take their base from here. A long limit that the journal does not name is counted as spent, unless its writer stopped cleanly. Caller: the supervisor.
  */
 void memory_restore(const struct region *region, const struct weir_tables *t,
                     const struct weir_journal_view *view, const char *boot_id, bool keep_words,
-                    uint64_t now_ns, uint64_t utc_ns);
+                    const struct memory_when *when);
 
 #endif

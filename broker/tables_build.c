@@ -33,14 +33,33 @@ static uint64_t dearest_any(const struct weir_config_provider *p, size_t l)
     return units;
 }
 
-/* How a limit counts where it lives in cells, and how many each of its scope values has. */
-static enum weir_limit_form form_of(const struct weir_config_provider *p, size_t l, uint32_t *cells)
+/* Is the limit remembered on disk: does what was taken of it count for longer than 10 min? */
+static bool is_long(const struct weir_config *config, const struct weir_config_limit *l)
+{
+    uint64_t counts_ns = l->window_ns;
+    switch (l->kind) {
+    case WEIR_LIMIT_TOKEN_BUCKET: /* until the whole bucket is full again */
+        counts_ns = weir_muldiv_u64(l->window_ns, l->burst_units, l->quota_units);
+        break;
+    case WEIR_LIMIT_FIXED_WINDOW:
+    case WEIR_LIMIT_SLIDING_WINDOW:
+        break;
+    case WEIR_LIMIT_CONCURRENCY: /* it ends with the call */
+    case WEIR_LIMIT_UNSET:
+        return false;
+    }
+    return counts_ns > WEIR_WINDOW_LONG_NS && strcmp(config->broker.state_dir, "none") != 0;
+}
+
+/* How a limit counts where it lives in cells, and how many each of its scope values has. Stamps of an earlier boot cannot be said in cells. */
+static enum weir_limit_form form_of(const struct weir_config *config,
+                                    const struct weir_config_provider *p, size_t l, uint32_t *cells)
 {
     const struct weir_config_limit *limit = &p->limit[l];
     *cells = 0;
     switch (limit->kind) {
     case WEIR_LIMIT_SLIDING_WINDOW:
-        if (limit->quota_units <= WEIR_SLIDING_CELLS_MAX &&
+        if (!is_long(config, limit) && limit->quota_units <= WEIR_SLIDING_CELLS_MAX &&
             dearest_any(p, l) <= WEIR_SLIDING_UNITS_MAX) {
             *cells = (uint32_t)limit->quota_units;
             return WEIR_FORM_CELLS;
@@ -79,7 +98,7 @@ void tables_measure(const struct weir_config *config, struct tables_size *size)
         }
         for (size_t l = 0; l < p->limit_cnt; l++) {
             uint32_t cells;
-            (void)form_of(p, l, &cells);
+            (void)form_of(config, p, l, &cells);
             size->word_cnt += words_of(p, &p->limit[l]);
             size->cell_cnt += words_of(p, &p->limit[l]) * cell_stride(cells);
             size->edge_cnt += (uint32_t)p->limit[l].calendar.cnt;
@@ -195,19 +214,50 @@ static uint64_t shape(const struct weir_config_limit *l)
 }
 
 /*
- * By how much the ceiling of a long window is raised at a time: 0.5 % of the quota, and at least the dearest call. 0: short, or nothing is kept on
+ * By how much the ceiling of a long limit is raised at a time: 0.5 % of what it holds, and at least the dearest call. 0: short, or nothing is kept on
  * disk.
  */
 static uint32_t ceiling_step(const struct weir_config *config, const struct weir_config_provider *p,
                              size_t index)
 {
     const struct weir_config_limit *l = &p->limit[index];
-    if (l->kind != WEIR_LIMIT_FIXED_WINDOW || l->window_ns <= WEIR_WINDOW_LONG_NS ||
-        strcmp(config->broker.state_dir, "none") == 0) {
+    uint64_t most = l->kind == WEIR_LIMIT_TOKEN_BUCKET ? l->burst_units : l->quota_units;
+    if (!is_long(config, l)) {
         return 0;
     }
-    uint64_t step = weir_max_u64((l->quota_units + 199) / 200, dearest_any(p, index));
-    return (uint32_t)weir_min_u64(step, l->quota_units);
+    uint64_t step = weir_max_u64((most + 199) / 200, dearest_any(p, index));
+    return (uint32_t)weir_min_u64(step, most);
+}
+
+/* Units of limit `l` that `cost` counts; 0 where it does not name it. */
+static uint64_t units_in(const struct weir_config_cost *cost, size_t cnt, size_t l)
+{
+    uint64_t units = 0;
+    for (size_t i = 0; i < cnt; i++) {
+        units = cost[i].limit_idx == l ? weir_max_u64(units, cost[i].units) : units;
+    }
+    return units;
+}
+
+/*
+ * The largest surcharge that a settled call can bring by the rules of its route: so much the journal is ahead of the ceilings on the board. Where only the
+ * answer tells, it is taken for as dear as the dearest call; larger ones are learnt (broker/ceiling.h).
+ */
+static uint32_t ceiling_ahead(const struct weir_config_provider *p, size_t l, uint32_t step)
+{
+    uint64_t ahead = 0;
+    for (size_t r = 0; r < p->route_cnt && step != 0; r++) {
+        const struct weir_config_route *route = &p->route[r];
+        const struct weir_config_settle *s = &route->settle;
+        uint64_t cost = units_in(route->cost, route->cost_cnt, l);
+        uint64_t dear = weir_max_u64(units_in(s->success, s->success_cnt, l),
+                                     units_in(s->failure, s->failure_cnt, l));
+        ahead = weir_max_u64(ahead, dear > cost ? dear - cost : 0);
+        for (size_t i = 0; i < s->counted_cnt; i++) {
+            ahead = s->counted[i].limit_idx == l ? weir_max_u64(ahead, dearest_any(p, l)) : ahead;
+        }
+    }
+    return (uint32_t)weir_min_u64(ahead, p->limit[l].burst_units);
 }
 
 /* Where the next limit's words, cells, edges and shares go. */
@@ -268,7 +318,7 @@ static int limit_row(struct weir_shm_limit_row *row, const struct weir_config *c
     row->provider = provider;
     row->word_first = at->word;
     row->word_cnt = words_of(p, l);
-    row->form = form_of(p, index, &row->cell_cnt);
+    row->form = form_of(config, p, index, &row->cell_cnt);
     row->cell_first = at->cell;
     row->cell_stride = cell_stride(row->cell_cnt);
     row->scope_kind = l->scope;
@@ -278,6 +328,8 @@ static int limit_row(struct weir_shm_limit_row *row, const struct weir_config *c
     row->rate_window_ns = l->window_ns;
     row->shape = shape(l);
     row->rate_quota = (uint32_t)l->quota_units;
+    row->ceiling_step = ceiling_step(config, p, index);
+    row->ceiling_ahead = ceiling_ahead(p, index, row->ceiling_step);
     memcpy(row->name, l->name, sizeof row->name);
     for (unsigned c = 0; c < WEIR_PRIORITY_CNT; c++) {
         row->headroom_ppm[c] = (uint32_t)l->headroom_ppm[c];
@@ -291,7 +343,6 @@ static int limit_row(struct weir_shm_limit_row *row, const struct weir_config *c
     case WEIR_LIMIT_FIXED_WINDOW:
         window_row(row, l, p->clock.max_jitter_ns, full, floor);
         calendar_row(row, l, at);
-        row->ceiling_step = ceiling_step(config, p, index);
         return tables_share_rows(row, at->share, &share, text, text_bytes);
     case WEIR_LIMIT_SLIDING_WINDOW:
     case WEIR_LIMIT_CONCURRENCY:

@@ -50,33 +50,75 @@ static void providers_print(FILE *out, const struct weir_journal_header *h)
 }
 
 static const struct column limit_columns[] = {
-    {"LIMIT", -20}, {"SCOPE", -8}, {"QUOTA", 6}, {"FLOATING", 8}, {"CEILINGS window:units", -20},
+    {"LIMIT", -20}, {"SCOPE", -8}, {"QUOTA", 6}, {"MAY BE", 6}, {"USED", -20},
 };
+
+/* "6:105 7:20": ceilings by the exchange's windows. */
+static void windows_text(char text[TEXT_BYTES], const struct weir_journal_limit *l)
+{
+    size_t n = 0;
+    text[0] = '\0';
+    for (uint32_t e = 0; e < WEIR_MEMORY_WINDOWS && n < TEXT_BYTES; e++) {
+        if (l->units[e] != 0) {
+            n += (size_t)snprintf(text + n, TEXT_BYTES - n, "%s%u:%u", n > 0 ? " " : "",
+                                  l->window[e], l->units[e]);
+        }
+    }
+}
+
+/* "105 in parts of 6.1s" */
+static void parts_text(char text[TEXT_BYTES], const struct weir_journal_rolling *l)
+{
+    char span[DURATION_BYTES];
+    uint64_t units = 0;
+    for (uint32_t i = 0; i < WEIR_JOURNAL_PARTS; i++) {
+        units += (uint32_t)l->part[i];
+    }
+    (void)snprintf(text, TEXT_BYTES, "%" PRIu64 " in parts of %s", units,
+                   print_duration(span, l->part_ns));
+}
+
+/* What is said of one limit, and what else may be: units that float, that may have been granted since, that surcharges may have added. */
+static uint32_t limit_text(char text[TEXT_BYTES], const struct weir_journal_header *h,
+                           const struct weir_journal_record *r)
+{
+    char left[DURATION_BYTES];
+    const struct weir_journal_limit *l = (const void *)r;
+    const struct weir_journal_bucket *b = (const void *)r;
+    const struct weir_journal_rolling *p = (const void *)r;
+    if (r->kind == WEIR_JOURNAL_BUCKET) {
+        uint64_t left_ns = b->tat_ns > h->monotonic_ns ? b->tat_ns - h->monotonic_ns : 0;
+        (void)snprintf(text, TEXT_BYTES, "full again %s later", print_duration(left, left_ns));
+        return b->ahead;
+    }
+    if (r->kind == WEIR_JOURNAL_ROLLING) {
+        parts_text(text, p);
+        return p->extra;
+    }
+    windows_text(text, l);
+    return (uint32_t)weir_min_u64((uint64_t)l->floating + l->ahead, UINT32_MAX);
+}
 
 static void limits_print(FILE *out, const struct weir_journal_header *h)
 {
     struct table table;
-    char provider[TEXT_BYTES], limit[TEXT_BYTES], scope[TEXT_BYTES], cells[TEXT_BYTES];
+    char provider[TEXT_BYTES], limit[TEXT_BYTES], scope[TEXT_BYTES], used[TEXT_BYTES];
     const struct weir_journal_record *r = NULL;
     table_init(&table, limit_columns, WEIR_ARRAY_CNT(limit_columns));
     while ((r = weir_journal_next(h, r)) != NULL) {
-        const struct weir_journal_limit *l = (const void *)r;
-        size_t n = 0;
-        if (r->kind != WEIR_JOURNAL_LIMIT) {
+        const struct weir_journal_named *named = (const void *)r;
+        const char *name = weir_journal_names(r);
+        if (name == NULL) {
             continue;
         }
-        cells[0] = '\0';
-        for (uint32_t e = 0; e < WEIR_MEMORY_WINDOWS && n < sizeof cells; e++) {
-            if (l->units[e] != 0) {
-                n += (size_t)snprintf(cells + n, sizeof cells - n, "%s%u:%u", n > 0 ? " " : "",
-                                      l->window[e], l->units[e]);
-            }
-        }
-        table_cell(&table, "%s.%s", PRINT_TEXT(provider, l->provider), PRINT_TEXT(limit, l->limit));
-        table_cell(&table, "%s", l->scope[0] != '\0' ? PRINT_TEXT(scope, l->scope) : "-");
-        table_cell(&table, "%u", l->quota);
-        table_cell(&table, "%u", l->floating);
-        table_cell(&table, "%s", n > 0 ? cells : "-");
+        uint32_t more = limit_text(used, h, r);
+        table_cell(&table, "%s.%s", PRINT_TEXT(provider, name),
+                   PRINT_TEXT(limit, name + WEIR_NAME_BYTES));
+        name += 2UL * WEIR_NAME_BYTES;
+        table_cell(&table, "%s", name[0] != '\0' ? PRINT_TEXT(scope, name) : "-");
+        table_cell(&table, "%u", named->quota);
+        table_cell(&table, "+%u", more);
+        table_cell(&table, "%s", used[0] != '\0' ? used : "-");
     }
     table_print(&table, out, "  ");
 }

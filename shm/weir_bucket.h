@@ -12,6 +12,10 @@
  * Giving back n units of a grant made at g:  TAT' = TAT - max(0, n*T - (now - g)).  What time gave back is not given back again; plain
  * TAT -= n*T broke the bound in 15 904 of 20 000 random schedules (research/pitfalls.md 3). Once per grant.
  *
+ * Memory. A bucket that takes more than 10 min to drain is remembered on disk ahead of its grants: a grant also needs TAT' <= the ceiling on the board, which is
+ * published once the journal that holds it was fsynced. Who restores begins at TAT := ceiling, never below what any grant made of it: TAT only falls by what is given back,
+ * and by so much less, for the ceiling does not. It errs by the step that ceilings are raised by. While nobody asks the ceiling is moved on with the clock.
+ *
  * A concurrent reader sees one whole word. A writer that dies before its CAS changed nothing; after it, n units are spent.
  * Legal range: TAT <= now + 2*B*T. Grants stop at B*T; a surcharge (weir_limit_add) goes in whether it fits or not. Were it cut off at B*T, what others
  * give back later would make room that the server does not have; they can give back B*T at most. Beyond the range the word is damaged.

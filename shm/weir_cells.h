@@ -17,11 +17,18 @@ enum weir_limit_verdict weir_sliding_take(struct weir_limit_plan *plan,
 bool weir_sliding_give(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
                        uint64_t *cell, const struct weir_charge *charge, uint64_t stamp_ns);
 /* Units whose call is still open count from `now_ns` on, as if they were granted then. Returns whether any did; parts: `charge` names the new one. */
-bool weir_sliding_renew(const struct weir_shm_limit_row *row, uint64_t *cell,
-                        struct weir_charge *charge, uint64_t stamp_ns, uint64_t now_ns);
+bool weir_sliding_renew(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
+                        uint64_t *cell, struct weir_charge *charge, uint64_t stamp_ns,
+                        uint64_t now_ns);
 /* Charge units whether they fit or not. */
 void weir_sliding_add(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
                       uint64_t *cell, uint32_t units, uint64_t now_ns);
+/*
+ * Form parts: charge units that were granted `age_ns` before `now_ns`, as an earlier broker remembers them, of an earlier boot maybe; nothing where their span is
+ * over. Oldest last: a word takes no older part. Caller: a broker at its start, alone.
+ */
+void weir_sliding_restore(const struct weir_shm_limit_row *row, uint64_t *cell, uint32_t units,
+                          uint64_t age_ns, uint64_t now_ns);
 /* Units granted within the last span; `*empty_at_ns` is when all are over. Reads every cell. */
 uint32_t weir_sliding_used(const struct weir_shm_limit_row *row, const uint64_t *cell,
                            uint64_t now_ns, uint64_t *empty_at_ns);

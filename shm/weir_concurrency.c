@@ -153,3 +153,11 @@ uint32_t weir_units_reap(const struct weir_shm_limit_row *row, uint64_t *cell, u
     }
     return gone;
 }
+
+void weir_units_rest(const struct weir_shm_limit_row *row, uint64_t *cell, uint64_t now_ns)
+{
+    for (uint32_t i = 0; i < row->cell_cnt; i++) {
+        weir_store_relaxed_u64(&cell[i],
+                               weir_max_u64(now_ns, 1)); /* relaxed: nobody else has it yet */
+    }
+}

@@ -14,8 +14,9 @@
  * worker, by pidfd) lets go all cells that bear its {client, life}; the worker's own cells bear its incarnation, and the next worker lets them
  * go. The serial tells the permits of one owner apart, so that a stale settle lets go nothing that another permit holds.
  *
- * A new broker begins with all units free: it cannot know which calls of former permits are still open. Whoever keeps connections across its
- * restart takes permits for them again, or closes them.
+ * A new broker with another one before it begins with all units resting: what was in flight for that one counts as let go at the start of the new one, after the
+ * lease of the old has ended. It cannot know which calls of former permits are still open. So whoever keeps calls across a broker's end, which its lease tells,
+ * ends them within J of that, or takes permits for them again before it takes others: the theorem's condition, for them.
  *
  * A concurrent reader sees whole words. A writer that dies between two units of one permit leaves units that the reaper finds.
  *
@@ -69,5 +70,8 @@ struct weir_shm_limit_row;
  */
 uint32_t weir_units_reap(const struct weir_shm_limit_row *row, uint64_t *cell, uint64_t now_ns,
                          bool (*lives)(uint64_t cell, const void *arg), const void *arg);
+
+/* Let go every unit, whoever held it: each rests from `now_ns` on. Caller: a broker at its start, alone, where there was one before it. */
+void weir_units_rest(const struct weir_shm_limit_row *row, uint64_t *cell, uint64_t now_ns);
 
 #endif

@@ -12,7 +12,7 @@ static uint64_t part_now(const struct weir_limit_place *at, uint64_t now_ns)
         return 0;
     }
     uint64_t into_ns;
-    uint32_t part = (uint32_t)weir_window_at(now_ns, row->part_ns, row->part_inverse, &into_ns);
+    uint32_t part = weir_sliding_part(row, now_ns, &into_ns);
     uint64_t word = weir_load_acquire_u64(&at->cell[part % WEIR_SLIDING_WORDS]); /* pair:limit A */
     return weir_window_id(word) == part ? word : weir_window_word(part, 0);
 }

@@ -1,5 +1,7 @@
 #include "weir_journal.h"
 
+#include "weir_sliding.h"
+
 #include <assert.h>
 #include <string.h>
 #include <xxhash.h>
@@ -8,10 +10,16 @@ static_assert(sizeof(struct weir_journal_header) % 8 == 0 &&
                   sizeof(struct weir_journal_limit) % 8 == 0 &&
                   sizeof(struct weir_journal_provider) % 8 == 0,
               "records stay aligned");
+static_assert(WEIR_JOURNAL_PARTS == WEIR_SLIDING_WORDS, "a change is a new version");
+static_assert(offsetof(struct weir_journal_named, quota) == offsetof(struct weir_journal_limit, quota) &&
+                  offsetof(struct weir_journal_named, quota) == offsetof(struct weir_journal_bucket, quota) &&
+                  offsetof(struct weir_journal_named, quota) == offsetof(struct weir_journal_rolling, quota),
+              "records of limits begin alike");
 static_assert(
-    sizeof(struct weir_journal_header) == 224 && sizeof(struct weir_journal_limit) == 160 &&
-        sizeof(struct weir_journal_provider) == 112 && sizeof(struct weir_journal_backoff) == 80,
-    "the format of version 1: another fact gets a kind of its own, a change a new version");
+    sizeof(struct weir_journal_header) == 224 && sizeof(struct weir_journal_limit) == 168 &&
+        sizeof(struct weir_journal_provider) == 112 && sizeof(struct weir_journal_backoff) == 80 &&
+        sizeof(struct weir_journal_bucket) == 144 && sizeof(struct weir_journal_rolling) == 968,
+    "the format of version 2: another fact gets a kind of its own, a change a new version");
 
 uint64_t weir_journal_identity(const char *provider, const char *limit, uint32_t scope_kind,
                                const char *scope)
@@ -72,11 +80,26 @@ uint64_t weir_journal_end(struct weir_journal_writer *w)
     return w->used_bytes;
 }
 
-uint64_t weir_journal_slot_bytes(uint64_t limits, uint64_t providers)
+uint32_t weir_journal_record_bytes(enum weir_journal_kind kind)
 {
-    uint64_t bytes =
-        sizeof(struct weir_journal_header) + limits * sizeof(struct weir_journal_limit) +
-        providers * (sizeof(struct weir_journal_provider) + sizeof(struct weir_journal_backoff));
+    switch (kind) {
+    case WEIR_JOURNAL_LIMIT:
+        return sizeof(struct weir_journal_limit);
+    case WEIR_JOURNAL_PROVIDER:
+        return sizeof(struct weir_journal_provider);
+    case WEIR_JOURNAL_BACKOFF:
+        return sizeof(struct weir_journal_backoff);
+    case WEIR_JOURNAL_BUCKET:
+        return sizeof(struct weir_journal_bucket);
+    case WEIR_JOURNAL_ROLLING:
+        return sizeof(struct weir_journal_rolling);
+    }
+    return 0;
+}
+
+uint64_t weir_journal_slot_bytes(uint64_t record_bytes)
+{
+    uint64_t bytes = sizeof(struct weir_journal_header) + record_bytes;
     return weir_max_u64(weir_round_up(bytes, 4096), WEIR_JOURNAL_SLOT_MIN_BYTES);
 }
 
@@ -100,6 +123,9 @@ enum weir_journal_verdict weir_journal_slot_check(const void *slot, uint64_t slo
     if (h->version > WEIR_JOURNAL_VERSION) {
         return WEIR_JOURNAL_NEWER; /* its checksum may be another one: nothing else of it is looked at */
     }
+    if (h->version != 0 && h->version < WEIR_JOURNAL_VERSION) {
+        return WEIR_JOURNAL_OLDER; /* the same */
+    }
     if (h->version != WEIR_JOURNAL_VERSION || h->header_bytes != sizeof *h ||
         h->used_bytes < sizeof *h || h->used_bytes > slot_bytes ||
         h->checksum != checksum(slot, h->used_bytes)) {
@@ -120,9 +146,9 @@ enum weir_journal_verdict weir_journal_find(struct weir_journal_view *view, cons
         const void *slot = (const unsigned char *)file + i * slot_bytes;
         verdict[i] = weir_journal_slot_check(slot, slot_bytes);
         const struct weir_journal_header *h = slot;
-        if (verdict[i] == WEIR_JOURNAL_NEWER) {
+        if (verdict[i] == WEIR_JOURNAL_NEWER || verdict[i] == WEIR_JOURNAL_OLDER) {
             *view = (struct weir_journal_view){0};
-            return WEIR_JOURNAL_NEWER;
+            return verdict[i];
         }
         if (verdict[i] == WEIR_JOURNAL_SOUND &&
             (view->header == NULL || h->sequence > view->header->sequence)) {
@@ -158,22 +184,50 @@ enum weir_journal_verdict weir_journal_judge(const struct weir_journal_header *h
     return WEIR_JOURNAL_SOUND;
 }
 
+/* Do `cnt` names that lie one behind the other end? */
+static bool names_end(const char *first, unsigned cnt)
+{
+    bool end = true;
+    for (unsigned i = 0; i < cnt; i++) {
+        end = end && memchr(first + (size_t)i * WEIR_NAME_BYTES, 0, WEIR_NAME_BYTES) != NULL;
+    }
+    return end;
+}
+
+const char *weir_journal_names(const struct weir_journal_record *r)
+{
+    const char *at = (const char *)r;
+    switch ((enum weir_journal_kind)r->kind) {
+    case WEIR_JOURNAL_LIMIT:
+        return at + offsetof(struct weir_journal_limit, provider);
+    case WEIR_JOURNAL_BUCKET:
+        return at + offsetof(struct weir_journal_bucket, provider);
+    case WEIR_JOURNAL_ROLLING:
+        return at + offsetof(struct weir_journal_rolling, provider);
+    case WEIR_JOURNAL_PROVIDER:
+    case WEIR_JOURNAL_BACKOFF:
+        break;
+    }
+    return NULL;
+}
+
 /* Texts end, and it is as long as what it will be read as. */
 static bool is_whole(const struct weir_journal_record *r)
 {
-    if (r->kind == WEIR_JOURNAL_LIMIT) {
-        const struct weir_journal_limit *l = (const void *)r;
-        return r->bytes >= sizeof *l && memchr(l->provider, 0, sizeof l->provider) != NULL &&
-               memchr(l->limit, 0, sizeof l->limit) != NULL &&
-               memchr(l->scope, 0, sizeof l->scope) != NULL;
+    uint32_t bytes = weir_journal_record_bytes((enum weir_journal_kind)r->kind);
+    if (bytes == 0 || r->bytes < bytes) {
+        return false;
     }
-    if (r->kind == WEIR_JOURNAL_PROVIDER) {
-        const struct weir_journal_provider *p = (const void *)r;
-        return r->bytes >= sizeof *p && memchr(p->provider, 0, sizeof p->provider) != NULL;
-    }
-    if (r->kind == WEIR_JOURNAL_BACKOFF) {
-        const struct weir_journal_backoff *b = (const void *)r;
-        return r->bytes >= sizeof *b && memchr(b->provider, 0, sizeof b->provider) != NULL;
+    const char *at = (const char *)r;
+    switch ((enum weir_journal_kind)r->kind) {
+    case WEIR_JOURNAL_LIMIT:
+    case WEIR_JOURNAL_BUCKET:
+    case WEIR_JOURNAL_ROLLING:
+        return names_end(weir_journal_names(r), 3);
+    case WEIR_JOURNAL_PROVIDER:
+        return names_end(at + offsetof(struct weir_journal_provider, provider), 1);
+    case WEIR_JOURNAL_BACKOFF:
+        return names_end(at + offsetof(struct weir_journal_backoff, provider), 1);
     }
     return false;
 }
@@ -203,7 +257,7 @@ const char *weir_journal_verdict_name(unsigned verdict)
 {
     static const char *const names[] = {"sound",        "off",   "absent",
                                         "newer",        "torn",  "foreign_name",
-                                        "foreign_host", "stale", "unreadable"};
+                                        "foreign_host", "stale", "unreadable", "older"};
     return verdict < WEIR_ARRAY_CNT(names) ? names[verdict] : "?";
 }
 
@@ -219,6 +273,7 @@ const char *weir_journal_verdict_text(unsigned verdict)
         "it was written on another machine",
         "a broker has run without it since, or it is older than the longest window",
         "it could not be read",
+        "an earlier version of weird wrote it, which kept less than is needed",
     };
     return verdict < WEIR_ARRAY_CNT(texts) ? texts[verdict] : "?";
 }

@@ -1,5 +1,5 @@
 /*
- * weir_journal.h: the format of the journal on disk, which says how much of each long window may have been used.
+ * weir_journal.h: the format of the journal on disk, which says how much of each long limit may have been used.
  *
  *   file    two slots of the same size, slot i at i * (file size / 2); each write goes to the slot that is not the last one on disk
  *   slot    header | record | record | ... ; zeros up to the slot's end
@@ -12,6 +12,12 @@
  * what it no longer knows is dropped. It holds, for up to four windows, the units that may have been charged there: ids of the exchange's
  * windows. `floating` units were charged while the exchange's clock was unknown: they may count in whatever window was current.
  *
+ * A BUCKET record holds the TAT that may have been reached, a ROLLING record the units of a sliding window by parts of its span and, in `extra`, those that may have
+ * been granted since: both by the weir time of the boot that the header names. In another boot they are as old as they were when it was written, and
+ * older by what UTC says has passed since, less what UTC may be off at both ends (utc_error_ns): no older where nobody keeps this machine's UTC right.
+ *
+ * Version 1 knew neither, and a file of it says nothing of them: it is refused (OLDER), and everything counts as spent, once.
+ *
  * Another fact to remember gets a kind of its own: its writer in broker/memory.c, its reader beside providers_restore. Older versions skip it.
  *
  * Pure: no I/O, no clock. Writers: weird's worker, its supervisor at start and at a clean stop. Readers: weird at its start, weir inspect.
@@ -22,7 +28,7 @@
 #include "weir_layout.h"
 
 #define WEIR_JOURNAL_MAGIC          UINT64_C(0x314c4e4a52494557) /* "WEIRJNL1" */
-#define WEIR_JOURNAL_VERSION        1U
+#define WEIR_JOURNAL_VERSION        2U
 #define WEIR_JOURNAL_SLOTS          2U
 #define WEIR_JOURNAL_SLOT_MIN_BYTES 65536U
 #define WEIR_JOURNAL_SLOT_MAX_BYTES (UINT64_C(1) << 28)
@@ -52,13 +58,16 @@ struct weir_journal_header {
     uint32_t record_cnt;
     char name[WEIR_NAME_BYTES]; /* of the broker */
     char boot_id[WEIR_JOURNAL_BOOT_ID_BYTES];
-    uint64_t reserved[8];
+    uint64_t utc_error_ns; /* utc_ns is true within this; UINT64_MAX: nobody knows */
+    uint64_t reserved[7];
 };
 
 enum weir_journal_kind {
     WEIR_JOURNAL_LIMIT = 1,
     WEIR_JOURNAL_PROVIDER = 2,
     WEIR_JOURNAL_BACKOFF = 3,
+    WEIR_JOURNAL_BUCKET = 4,
+    WEIR_JOURNAL_ROLLING = 5,
 };
 
 /* What every record begins with; `bytes` holds the whole record, a multiple of 8. */
@@ -76,9 +85,47 @@ struct weir_journal_limit {
     uint32_t floating;
     uint32_t window[WEIR_MEMORY_WINDOWS]; /* an entry with 0 units says nothing */
     uint32_t units[WEIR_MEMORY_WINDOWS];
+    uint32_t ahead; /* units that surcharges may have added since, in whatever window was current */
+    uint32_t reserved;
     char provider[WEIR_NAME_BYTES];
     char limit[WEIR_NAME_BYTES];
     char scope[WEIR_NAME_BYTES]; /* the scope value; "" where it has no name */
+};
+
+/* What the records of limits begin with. */
+struct weir_journal_named {
+    struct weir_journal_record head;
+    uint64_t identity;
+    uint64_t shape;
+    uint32_t quota; /* for people */
+};
+
+struct weir_journal_bucket {
+    struct weir_journal_record head;
+    uint64_t identity;
+    uint64_t shape;
+    uint32_t quota;
+    uint32_t ahead; /* units that surcharges may have added to it, at any instant since */
+    uint64_t unit_ns;
+    uint64_t tat_ns;
+    char provider[WEIR_NAME_BYTES];
+    char limit[WEIR_NAME_BYTES];
+    char scope[WEIR_NAME_BYTES];
+};
+
+#define WEIR_JOURNAL_PARTS 104U /* WEIR_SLIDING_WORDS */
+
+struct weir_journal_rolling {
+    struct weir_journal_record head;
+    uint64_t identity;
+    uint64_t shape;
+    uint32_t quota;
+    uint32_t extra; /* units that may have been granted after the parts were read */
+    uint64_t part_ns;
+    char provider[WEIR_NAME_BYTES];
+    char limit[WEIR_NAME_BYTES];
+    char scope[WEIR_NAME_BYTES];
+    uint64_t part[WEIR_JOURNAL_PARTS]; /* part id:32 | units:32, as in the cells (weir_sliding.h) */
 };
 
 struct weir_journal_provider {
@@ -113,6 +160,7 @@ enum weir_journal_verdict {
     WEIR_JOURNAL_FOREIGN_HOST = 6, /* written on another machine */
     WEIR_JOURNAL_STALE = 7,        /* a broker has run without it since, or it is too old */
     WEIR_JOURNAL_UNREADABLE = 8,   /* the file could not be read */
+    WEIR_JOURNAL_OLDER = 9,        /* an earlier version wrote it, which did not know all that this one must */
 };
 
 /* A slot that was found sound. Pointers lead into the caller's copy of the file. */
@@ -151,14 +199,15 @@ void weir_journal_begin(struct weir_journal_writer *w, void *slot, uint64_t slot
 void *weir_journal_add(struct weir_journal_writer *w, enum weir_journal_kind kind, uint32_t bytes);
 uint64_t weir_journal_end(struct weir_journal_writer *w);
 
-/* Room for so many records. */
-uint64_t weir_journal_slot_bytes(uint64_t limits, uint64_t providers);
+/* Bytes of a record; of a slot that has room for `record_bytes` of them. */
+uint32_t weir_journal_record_bytes(enum weir_journal_kind kind);
+uint64_t weir_journal_slot_bytes(uint64_t record_bytes);
 
-/* Is this slot whole? SOUND, ABSENT (zeros), NEWER or TORN. `slot` aligned to 8. */
+/* Is this slot whole? SOUND, ABSENT (zeros), NEWER, OLDER or TORN. `slot` aligned to 8. */
 enum weir_journal_verdict weir_journal_slot_check(const void *slot, uint64_t slot_bytes);
 
 /*
- * Find the newest sound slot of a file in memory (aligned to 8). Fills `*view` on SOUND. A slot of a later version condemns the file: whoever wrote it may
+ * Find the newest sound slot of a file in memory (aligned to 8). Fills `*view` on SOUND. A slot of another version condemns the file: whoever wrote it may
  * have granted since what the other slot knows.
  */
 enum weir_journal_verdict weir_journal_find(struct weir_journal_view *view, const void *file,
@@ -171,6 +220,9 @@ enum weir_journal_verdict weir_journal_judge(const struct weir_journal_header *h
 /* The record after `*at` (NULL: the first) in a sound slot, or NULL. Skips what is malformed or shorter than its kind. */
 const struct weir_journal_record *weir_journal_next(const struct weir_journal_header *header,
                                                     const struct weir_journal_record *at);
+
+/* Where the names of a limit's record lie, WEIR_NAME_BYTES each: provider, limit, scope value. NULL: a record of something else. */
+const char *weir_journal_names(const struct weir_journal_record *r);
 
 /* "sound", "torn", ... and a sentence on what it means; "?" for an unknown one. */
 const char *weir_journal_verdict_name(unsigned verdict);

@@ -235,7 +235,8 @@ struct weir_shm_provider {
  */
 struct weir_shm_foreign {
     uint64_t word[2];
-    /* [k & 1] = window k:32 | units:32 that the journal on disk covers; only for rows with a ceiling_step (weir_window.h) */
+    /* What the journal on disk covers; only for rows with a ceiling_step. fixed_window: [k & 1] = window k:32 | units:32 (weir_window.h);
+     * token_bucket: [0] = TAT (weir_bucket.h); sliding_window: [0] = units taken since the start (weir_sliding.h) */
     uint64_t ceiling[2];
 };
 
@@ -459,9 +460,10 @@ struct weir_shm_limit_row {
     uint32_t calendar_off_bytes;
     uint32_t calendar_cnt;
     uint64_t calendar_id;
-    /* window above 10 min: a grant needs a ceiling on disk, which is raised by so much at a time. 0: none needed */
+    /* window, or time to drain, above 10 min: a grant needs a ceiling on disk, which is raised by so much at a time. 0: none needed */
     uint32_t ceiling_step;
-    uint32_t reserved4;
+    /* ... and so much more than the board says stands on disk, for surcharges between two writes */
+    uint32_t ceiling_ahead;
     /* window: what its ids mean, the same at each start of the same configuration: for what is kept on disk */
     uint64_t shape;
     /* its shares lie so far behind this row (struct weir_shm_share_row); their words are cells. 0: none */
@@ -566,7 +568,8 @@ struct weir_shm_scope_row {
  *   token_bucket   word[0] = TAT in ns of weir time
  *   fixed_window   word[k & 1] = window k (low 32 bits) : 32 | units : 32
  *   sliding_window word[0] = hint: the cell stamped longest ago; word[1] = hint: cells given back (weir_sliding.h); the count is in CELL
- *                  owed = units that a surcharge found no cell for, and until when (weir_foreign_make)
+ *                  owed = units that a surcharge found no cell for, and until when (weir_foreign_make). In form parts: word[0] = units charged
+ *                  since the start, word[1] = those of them that no permit asked for; both only where a journal is kept, both only go up
  *   concurrency    word[0] = hint: a cell that may be free; the count is in CELL
  * Writers: traders and worker, by CAS only (pair:limit). A dead writer leaves a whole word: at worst one charge too many.
  */
@@ -734,7 +737,11 @@ struct weir_shm_memory {
     uint32_t reserved0;
     uint64_t base_at_ns;    /* everything of the base was granted before */
     uint64_t base_until_ns; /* no window that it may count in is current any more; 0 = no base */
-    uint64_t reserved[5];
+    uint64_t rolling; /* kinds without windows: what the journal covers: a bucket's TAT, or units taken */
+    uint64_t added;   /* sliding_window: units added beside permits, when the journal was last written */
+    uint32_t ahead;   /* the most that surcharges were seen to pass a ceiling by */
+    uint32_t reserved1;
+    uint64_t reserved[2];
 } WEIR_ALIGN_LINE;
 
 /*

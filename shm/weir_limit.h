@@ -126,6 +126,11 @@ WEIR_INLINE enum weir_limit_verdict weir_bucket_plan(struct weir_limit_plan *p,
     if (!weir_bucket_test(tat, time->now_ns, n_ns, tolerance_ns, &p->next[0], &p->earliest_ns)) {
         return p->earliest_ns == UINT64_MAX ? WEIR_LIMIT_NEVER : WEIR_LIMIT_NO;
     }
+    /* relaxed: it only grows; a grant below an older one is as safe */
+    if (WEIR_UNLIKELY(row->ceiling_step != 0) &&
+        WEIR_UNLIKELY(p->next[0] > weir_load_relaxed_u64(&p->foreign->ceiling[0]))) {
+        return WEIR_LIMIT_JOURNAL;
+    }
     p->room = tolerance_ns - (p->next[0] - time->now_ns);
     p->price = n_ns;
     return WEIR_LIMIT_YES;

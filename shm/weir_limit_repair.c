@@ -250,13 +250,6 @@ static void window_spend(const struct weir_shm_limit_row *row, struct weir_shm_l
     }
 }
 
-static bool nobody_lives(uint64_t cell, const void *arg)
-{
-    (void)cell;
-    (void)arg;
-    return false;
-}
-
 void weir_limit_spend(const struct weir_limit_place *at, const struct weir_server_clock *to,
                       uint64_t now_ns)
 {
@@ -275,8 +268,8 @@ void weir_limit_spend(const struct weir_limit_place *at, const struct weir_serve
     case WEIR_LIMIT_SLIDING_WINDOW:
         weir_sliding_spend(row, at->word, at->cell, now_ns);
         break;
-    case WEIR_LIMIT_CONCURRENCY: /* who held a unit is dead, and its connection with it: each rests */
-        (void)weir_units_reap(row, at->cell, now_ns, nobody_lives, NULL);
+    case WEIR_LIMIT_CONCURRENCY: /* whoever held them, of whom nothing is known any more, lets them go now */
+        weir_units_rest(row, at->cell, now_ns);
         break;
     case WEIR_LIMIT_UNSET:
         break;

@@ -44,7 +44,8 @@ static bool sliding_renew(struct weir_permit_view *view, const struct weir_permi
     if (row->kind != WEIR_LIMIT_SLIDING_WINDOW || c->word - row->word_first >= row->word_cnt) {
         return false;
     }
-    return weir_sliding_renew(row, weir_limit_cells(view->cell, row, c->word), c, permit->stamp_ns,
+    return weir_sliding_renew(row, &view->word[c->word],
+                              weir_limit_cells(view->cell, row, c->word), c, permit->stamp_ns,
                               now_ns);
 }
 

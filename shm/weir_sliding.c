@@ -269,7 +269,7 @@ static uint32_t cells_used(const struct weir_shm_limit_row *row, const uint64_t 
 static uint32_t part_of(const struct weir_shm_limit_row *row, uint64_t now_ns)
 {
     uint64_t into_ns;
-    return (uint32_t)weir_window_at(now_ns, row->part_ns, row->part_inverse, &into_ns);
+    return weir_sliding_part(row, now_ns, &into_ns);
 }
 
 static uint64_t *part_word(const struct weir_limit_plan *p, uint32_t part)
@@ -298,7 +298,7 @@ static uint64_t parts_earliest(const struct weir_limit_plan *p, uint32_t part, u
 {
     uint64_t gone = 0;
     uint64_t into_ns;
-    (void)weir_window_at(now_ns, p->row->part_ns, p->row->part_inverse, &into_ns);
+    (void)weir_sliding_part(p->row, now_ns, &into_ns);
     uint32_t n = 0; /* parts that must have left: those of the span, oldest first */
     while (n <= WEIR_SLIDING_PARTS && gone < need) {
         uint32_t oldest = part - WEIR_SLIDING_PARTS + n;
@@ -326,6 +326,17 @@ static enum weir_limit_verdict parts_judge(struct weir_limit_plan *p, uint32_t p
     return WEIR_LIMIT_YES;
 }
 
+/*
+ * Units charged since the start, `units` more than `before`: does the journal on disk cover them? Both count round the clock: only their difference
+ * says something, so a stranger's numbers do no more harm than any others.
+ */
+static bool parts_covered(const struct weir_limit_plan *p, uint64_t before, uint64_t units)
+{
+    uint64_t ceiling = weir_load_relaxed_u64(
+        &p->foreign->ceiling[0]); /* relaxed: the word alone decides; an older one is lower */
+    return (int64_t)(ceiling - (before + units)) >= 0;
+}
+
 static enum weir_limit_verdict parts_plan(struct weir_limit_plan *p, uint64_t now_ns)
 {
     uint64_t sum;
@@ -333,7 +344,31 @@ static enum weir_limit_verdict parts_plan(struct weir_limit_plan *p, uint64_t no
     if (!parts_sum(p->cell, p->window, &sum)) {
         return WEIR_LIMIT_AGAIN;
     }
-    return parts_judge(p, p->window, sum + p->units, now_ns);
+    enum weir_limit_verdict v = parts_judge(p, p->window, sum + p->units, now_ns);
+    if (v == WEIR_LIMIT_YES && p->row->ceiling_step != 0 &&
+        !parts_covered(p, weir_load_relaxed_u64(&p->word->word[0]), /* relaxed: the take decides */
+                       p->units)) {
+        return WEIR_LIMIT_JOURNAL;
+    }
+    return v;
+}
+
+/* Units that were charged to the parts are counted for the journal: afterwards, for whoever reads the count reads the parts behind it. */
+static uint64_t parts_count(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
+                            uint32_t units)
+{
+    WEIR_WEAVE("sliding:counts");
+    return row->ceiling_step != 0 ? weir_fetch_add_u64(&word->word[0], units) : 0; /* pair:taken R */
+}
+
+/* ... and those that no permit asked for once more: by so much the ceilings must stay ahead. */
+static void parts_count_added(const struct weir_shm_limit_row *row,
+                              struct weir_shm_limit_word *word, uint32_t units)
+{
+    (void)parts_count(row, word, units);
+    if (row->ceiling_step != 0) {
+        (void)weir_fetch_add_u64(&word->word[1], units); /* pair:taken R */
+    }
 }
 
 /* Take `units` back from part `part`, only while the word still bears it. */
@@ -384,6 +419,10 @@ static enum weir_limit_verdict parts_take(struct weir_limit_plan *p, uint64_t no
     uint32_t moved = part_of(p->row, weir_clock_now(clock)) - part;
     enum weir_limit_verdict v =
         sane && moved <= 1 ? parts_judge(p, part, sum, now_ns) : WEIR_LIMIT_AGAIN;
+    if (v == WEIR_LIMIT_YES && p->row->ceiling_step != 0 &&
+        !parts_covered(p, parts_count(p->row, p->word, p->units), p->units)) {
+        v = WEIR_LIMIT_JOURNAL;
+    }
     if (v != WEIR_LIMIT_YES) {
         (void)part_give(at, part, p->units);
         WEIR_WEAVE("sliding:withdrawn");
@@ -416,8 +455,9 @@ bool weir_sliding_give(const struct weir_shm_limit_row *row, struct weir_shm_lim
                                                     charge->window, charge->units);
 }
 
-bool weir_sliding_renew(const struct weir_shm_limit_row *row, uint64_t *cell,
-                        struct weir_charge *charge, uint64_t stamp_ns, uint64_t now_ns)
+bool weir_sliding_renew(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
+                        uint64_t *cell, struct weir_charge *charge, uint64_t stamp_ns,
+                        uint64_t now_ns)
 {
     bool changed = false;
     if (row->form == WEIR_FORM_CELLS) {
@@ -432,6 +472,7 @@ bool weir_sliding_renew(const struct weir_shm_limit_row *row, uint64_t *cell,
     /* The new part first: in between they count twice, never not at all. */
     if (part != charge->window &&
         part_charge(&cell[part % WEIR_SLIDING_WORDS], part, charge->units)) {
+        parts_count_added(row, word, charge->units);
         (void)part_give(&cell[charge->window % WEIR_SLIDING_WORDS], charge->window, charge->units);
         charge->window = part;
         changed = true;
@@ -450,8 +491,22 @@ void weir_sliding_add(const struct weir_shm_limit_row *row, struct weir_shm_limi
     uint32_t part = part_of(row, now_ns);
     for (uint32_t i = 0; i <= PART_AHEAD_MAX; i++) { /* a later part is as good: it leaves later */
         if (part_charge(part_word(&p, part + i), part + i, units)) {
+            parts_count_added(row, word, units);
             return;
         }
+    }
+}
+
+void weir_sliding_restore(const struct weir_shm_limit_row *row, uint64_t *cell, uint32_t units,
+                          uint64_t age_ns, uint64_t now_ns)
+{
+    uint64_t into_ns;
+    uint32_t part = weir_sliding_part(row, now_ns, &into_ns);
+    uint64_t back =
+        age_ns > into_ns ? (age_ns - into_ns + row->part_ns - 1) / row->part_ns : UINT64_C(0);
+    if (back <= WEIR_SLIDING_PARTS && units > 0) {
+        part -= (uint32_t)back;
+        (void)part_charge(&cell[part % WEIR_SLIDING_WORDS], part, units);
     }
 }
 

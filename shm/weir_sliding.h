@@ -28,6 +28,13 @@
  *   without the second reading still 2: a preempted checker's words were recycled (research/pitfalls.md 4).
  *   Throughput K / (K + 1) of W / (W + J). Two that charge at once may both withdraw: lock-free, answered CONTENDED.
  *
+ * Memory (form parts; a window above 10 min takes it whatever its N). A permit also needs the units charged since the start, its own among them, to be at most
+ * the ceiling on the board, which is published once a journal is on disk that holds {parts, E = ceiling - units charged when the parts were read}.
+ * Charge, count, then compare; what fails gives the charge back and leaves the count, so that the count never falls.
+ *   Proof. The journal reads the count before the parts: what it counts is in the parts it holds. Any other permit of this ceiling or an older one added its units
+ *   to a count that only rises and came out at the ceiling at most, so all of them together have at most E units. Who restores charges the parts as they
+ *   were, and E units at the instant of the restore, which is no earlier than any of these permits. So it errs by E, at most the step.
+ *
  * What stays free for higher classes (headroom) is a number of units for the whole time: a sliding window has no end at which to release it.
  *
  * Source: the rolling log of ccxt and of Bybit v5 ("rolling time window"); research/rate_limits.md 3.1, 3.4.
@@ -36,7 +43,7 @@
 #define WEIR_SLIDING_H
 
 #include "weir_bucket.h"
-#include "weir_layout.h"
+#include "weir_window.h"
 
 #define WEIR_SLIDING_CELLS_MAX 4096U
 /* A permit of more units would hold more CASes between two passes than is good for its neighbours. */
@@ -44,6 +51,12 @@
 #define WEIR_SLIDING_PARTS     100U
 /* One for the part that is being filled, two that faster clocks may have begun, one that is never read. */
 #define WEIR_SLIDING_WORDS (WEIR_SLIDING_PARTS + 4U)
+
+/*
+ * The part of weir time 0. Parts that were filled in an earlier boot have ids below it; above 0 all the same, for ids that wrapped would share their
+ * words with others.
+ */
+#define WEIR_SLIDING_PART_FIRST (2U * WEIR_SLIDING_WORDS)
 
 /* How `cell` of a limit row is used. */
 enum weir_limit_form {
@@ -64,6 +77,14 @@ static inline uint64_t weir_sliding_span_ns(uint64_t window_ns, uint64_t jitter_
 static inline uint64_t weir_sliding_part_ns(uint64_t span_ns)
 {
     return (span_ns + WEIR_SLIDING_PARTS - 1) / WEIR_SLIDING_PARTS;
+}
+
+/* The part that `now_ns` lies in, and how far it has come. */
+static inline uint32_t weir_sliding_part(const struct weir_shm_limit_row *row, uint64_t now_ns,
+                                         uint64_t *into_ns)
+{
+    return (uint32_t)weir_window_at(now_ns, row->part_ns, row->part_inverse, into_ns) +
+           WEIR_SLIDING_PART_FIRST;
 }
 
 /* May a cell that was stamped at `stamp_ns` be granted again? 0: it never was. A stamp ahead of our clock is another core's, and young. */

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SLOT_BYTES 1024U
+#define SLOT_BYTES 2048U
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
@@ -27,6 +27,12 @@ static void slot_make(unsigned char *slot, uint64_t sequence)
         memcpy(l->limit, "day", 4);
         l->units[1] = 7;
     }
+    struct weir_journal_bucket *b = weir_journal_add(&w, WEIR_JOURNAL_BUCKET, sizeof *b);
+    memcpy(b->limit, "slow", 5);
+    b->tat_ns = 77;
+    struct weir_journal_rolling *p = weir_journal_add(&w, WEIR_JOURNAL_ROLLING, sizeof *p);
+    memcpy(p->limit, "rolls", 6);
+    p->part[103] = 1;
     (void)weir_journal_end(&w);
 }
 
@@ -54,10 +60,15 @@ static void look(const void *file, size_t bytes)
     const struct weir_journal_record *r = NULL;
     const unsigned char *end = (const unsigned char *)view.header + view.header->used_bytes;
     while ((r = weir_journal_next(view.header, r)) != NULL) {
-        const struct weir_journal_limit *l = (const void *)r;
+        const char *names = weir_journal_names(r);
         if ((const unsigned char *)r + r->bytes > end ||
-            (r->kind == WEIR_JOURNAL_LIMIT && strlen(l->scope) >= sizeof l->scope)) {
+            r->bytes < weir_journal_record_bytes((enum weir_journal_kind)r->kind)) {
             abort();
+        }
+        for (uint32_t i = 0; names != NULL && i < 3; i++) {
+            if (strlen(names + (size_t)i * WEIR_NAME_BYTES) >= WEIR_NAME_BYTES) {
+                abort();
+            }
         }
     }
 }

@@ -34,7 +34,7 @@ def survived(root, cc, name, file, old, new):
         path.write_text(text.replace(old, new))
         exe = f"{tmp}/prop"
         sources = [f"{root}/tests/prop/prop_memory.c", f"{root}/tests/support/fixture.c"]
-        sources += [f"{tmp}/broker/{n}.c" for n in ("memory", "server_clock")] + [str(p) for p in sorted(pathlib.Path(tmp, "shm").glob("*.c"))]
+        sources += [f"{tmp}/broker/{n}.c" for n in ("memory", "memory_rolling", "server_clock")] + [str(p) for p in sorted(pathlib.Path(tmp, "shm").glob("*.c"))]
         subprocess.run([cc, "-std=gnu11", "-O1", "-w", "-D_GNU_SOURCE", "-fno-strict-aliasing", f"-I{tmp}", f"-I{tmp}/shm",
                         f"-I{root}/tests/support", *sources, "-lxxhash", "-o", exe], check=True)
         run = subprocess.run([exe, "--seconds", "30"], capture_output=True, text=True, check=False)

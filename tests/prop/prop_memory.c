@@ -10,7 +10,11 @@
  *   window   the server counts at most N units in each of its windows, over all lives of the host
  *   loss     when the clock is known again, weir counts at most what it counted in that window before, plus one step for each death (where
  *            nothing was taken while the clock was unknown: that is carried over by a rougher rule, weir_limit_repair.h)
+ *   forgotten  ... and at least what it counted before, surcharges included
  *   exact    after a clean stop with a known clock nothing is counted too much
+ *
+ * Surcharges (calls that are settled for more) come as the promise allows: since the last plan that is on disk, no more in all than the room kept for them. The
+ * exchange's count here leaves them out: it has counted them before anybody knows.
  *
  * broker/ceiling.c is part of this program, so that its planner runs as it is; the loop and the disk are played here.
  *
@@ -58,13 +62,15 @@ static struct {
     uint64_t before[WINDOWS], before_number[WINDOWS];
     uint64_t surplus_max; /* what weir may count too much */
     bool floated;         /* something was taken while the clock was unknown */
+    uint64_t added, added_at_plan; /* surcharges: since the last plan on disk; of them, before the one under way */
+    struct weir_permit last;       /* the last one granted, while it is open */
     uint64_t jitter_ns, window_ns, boots, step_max;
-    uint32_t quota, dearest, step;
+    uint32_t quota, dearest, step, ahead;
     uint64_t random, seed;
 } s;
 
 static struct {
-    uint64_t schedules, granted, refused, crashes, stops, resolved, full, compared;
+    uint64_t schedules, granted, refused, crashes, stops, resolved, full, compared, surcharges;
 } total;
 
 void journal_facts(const struct journal *j, const struct region *region, uint64_t sequence,
@@ -146,6 +152,7 @@ static void memory_lose(void)
     memset(m->foreign, 0, sizeof m->foreign);
     memset(s.memory, 0, sizeof s.memory);
     memset(&s.ledger, 0, sizeof s.ledger);
+    s.last.state = WEIR_PERMIT_NONE; /* settled with nobody */
     free(s.w.ceilings != NULL ? s.w.ceilings->raise : NULL);
     free(s.w.ceilings != NULL ? s.w.ceilings->image : NULL);
     free(s.w.ceilings != NULL ? s.w.ceilings->pause : NULL);
@@ -164,6 +171,7 @@ static void journal_fill(uint32_t flags)
                              SLOT_BYTES);
     }
     s.ledger.journal_slot = 1;
+    s.added = 0;
 }
 
 /* A broker starts in a new boot, or (`same`) in the same one. */
@@ -190,7 +198,8 @@ static void begin(bool first, bool same)
         }
         uint64_t until_ns = s.backoff.until_ns;
         memset(&s.backoff, 0, sizeof s.backoff);
-        memory_restore(&s.region, &s.view.tables, &view, boot, false, now_ns(), 1);
+        const struct memory_when when = {now_ns(), 1, UINT64_MAX};
+        memory_restore(&s.region, &s.view.tables, &view, boot, false, &when);
         if (s.backoff.level != 3 || s.backoff.steps != 7 ||
             (same && s.backoff.until_ns != until_ns)) {
             violated("the backoff is another one", s.backoff.until_ns, until_ns);
@@ -229,7 +238,16 @@ static void write_done(bool good)
                                                             : 0};
             ceiling_event(&s.w, &e);
         }
+        s.added -= good ? s.added_at_plan : 0;
     }
+}
+
+static void look(void)
+{
+    bool writing = s.w.ceilings->writing;
+    time_pass(below(20 * WEIR_NS_PER_MS));
+    ceiling_turn(&s.w);
+    s.added_at_plan = !writing ? s.added : s.added_at_plan;
 }
 
 /* Is what is known of the exchange's windows on disk already? */
@@ -267,6 +285,9 @@ static void surplus_check(void)
         return;
     }
     total.compared++;
+    if (mine < weir_min_u64(before, s.quota)) {
+        violated("forgotten: units", before - mine, 0);
+    }
     if (mine > before + s.surplus_max) {
         violated("counted too much", mine, before + s.surplus_max);
     }
@@ -311,10 +332,24 @@ static void take(void)
         total.granted++;
         arrive(cost.units[0]);
         s.floated |= s.provider.published.state != WEIR_CLOCK_KNOWN;
+        s.last = permit;
     } else {
         total.refused++;
         total.full += rc == WEIR_DENIED && permit.denial.reason == WEIR_REASON_LIMIT_FULL;
     }
+}
+
+/* The last call ends, and cost more. */
+static void surcharge(void)
+{
+    uint32_t more = (uint32_t)below(s.ahead + 1U);
+    if (s.last.state != WEIR_PERMIT_GRANTED || s.added + more > s.ahead) {
+        return;
+    }
+    struct weir_cost counted = {.cnt = 1, .units = {s.last.charge[0].units + more}};
+    (void)weir_permit_end(&s.view, &s.last, &counted);
+    s.added += more;
+    total.surcharges += more != 0;
 }
 
 static void host_dies(void)
@@ -327,7 +362,7 @@ static void host_dies(void)
      * One step, as far as a call ever needed it, and one for a torn neighbour. While the clock is unknown the ceiling of a window that has ended still
      * counts: one more.
      */
-    counts_note((durable() ? 1 : 2) * weir_max_u64(s.step_max, s.step) + s.step);
+    counts_note((durable() ? 1 : 2) * weir_max_u64(s.step_max, s.step) + s.step + s.ahead);
     s.true_ns += s.jitter_ns + (one_in(2) ? below(10 * WEIR_NS_PER_S) : below(2 * s.window_ns));
     begin(false, one_in(3));
 }
@@ -365,6 +400,9 @@ static void schedule(void)
     s.dearest = 1 + (uint32_t)below(one_in(2) ? 1 : s.quota / 4);
     s.step = (s.quota + 199) / 200 > s.dearest ? (s.quota + 199) / 200 : s.dearest;
     s.step_max = s.step;
+    s.ahead = one_in(3) ? 0 : 1 + (uint32_t)below(s.quota / 4);
+    s.added = 0;
+    s.added_at_plan = 0;
     s.surplus_max = 0;
     s.floated = false;
     s.boots = 0;
@@ -382,7 +420,8 @@ static void schedule(void)
         .limit = {{.kind = WEIR_LIMIT_FIXED_WINDOW,
                    .quota = s.quota,
                    .window_ns = s.window_ns,
-                   .ceiling_step = s.step}},
+                   .ceiling_step = s.step,
+                   .ceiling_ahead = s.ahead}},
         .route = {{.limit_cnt = 1, .limit = {0}, .cost = {1}}},
     };
     fixture_open(&s.f, &spec);
@@ -419,7 +458,7 @@ static void schedule(void)
             one_in(4) ? clock_known() : time_pass(below(WEIR_NS_PER_S));
             break;
         case 2:
-            one_in(8) ? worker_dies() : time_pass(below(WEIR_NS_PER_S));
+            one_in(8) ? worker_dies() : surcharge();
             break;
         case 3:
             one_in(20) ? clean_stop() : write_done(!one_in(10));
@@ -428,8 +467,7 @@ static void schedule(void)
         case 5:
         case 6:
         case 7:
-            time_pass(below(20 * WEIR_NS_PER_MS));
-            ceiling_turn(&s.w);
+            look();
             break;
         case 8:
         case 9:
@@ -468,8 +506,8 @@ int main(int argc, char **argv)
     }
     printf("%" PRIu64 " schedules: %" PRIu64 " granted, %" PRIu64 " refused (%" PRIu64
            " full), %" PRIu64 " host deaths, %" PRIu64 " clean stops, %" PRIu64
-           " times the clock became known, %" PRIu64 " losses compared: no violation\n",
+           " times the clock became known, %" PRIu64 " losses compared, %" PRIu64 " surcharges: no violation\n",
            total.schedules, total.granted, total.refused, total.full, total.crashes, total.stops,
-           total.resolved, total.compared);
+           total.resolved, total.compared, total.surcharges);
     return total.granted > total.schedules && total.crashes > 0 && total.compared > 0 ? 0 : 1;
 }

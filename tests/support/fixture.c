@@ -63,6 +63,7 @@ void fixture_limit_row(struct weir_shm_limit_row *row, const struct fixture_limi
         .rate_window_ns = limit->window_ns,
         .rate_quota = limit->quota,
         .ceiling_step = limit->ceiling_step,
+        .ceiling_ahead = limit->ceiling_ahead,
     };
     switch ((enum weir_limit_kind)limit->kind) {
     case WEIR_LIMIT_FIXED_WINDOW:

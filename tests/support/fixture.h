@@ -27,6 +27,7 @@ struct fixture_limit {
     uint64_t rest_ns;      /* concurrency */
     uint64_t step_ns;      /* token_bucket: the server decays in steps */
     uint32_t ceiling_step; /* 0: no journal */
+    uint32_t ceiling_ahead;
     uint32_t share_cnt;
     struct weir_shm_share_row share[FIXTURE_SHARES];
 };

@@ -313,7 +313,8 @@ static uint64_t miscounted(const struct weir_permit_view *view, uint64_t now_ns)
     }
     for (uint32_t i = 0; i < WEIR_SLIDING_WORDS; i++) {
         uint64_t part =
-            weir_window_id(parts.cell[i]); /* the low bits of its number: the rest is that of now */
+            weir_window_id(parts.cell[i]) -
+            WEIR_SLIDING_PART_FIRST; /* the low bits of its number: the rest is that of now */
         uint64_t now = now_ns / parts.row->part_ns;
         part += now - (uint32_t)now;
         bool recent = parts.cell[i] != 0 && now - part <= WEIR_SLIDING_PARTS;

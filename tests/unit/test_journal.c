@@ -11,7 +11,7 @@
 #include "command.h"
 #include "weir_journal.h"
 
-#define SLOT_BYTES 1024U
+#define SLOT_BYTES 4096U
 
 static unsigned char file[2 * SLOT_BYTES] __attribute__((aligned(128)));
 
@@ -41,6 +41,21 @@ static uint64_t slot_make(unsigned char *slot, uint64_t sequence, uint32_t units
     (void)snprintf(l->provider, sizeof l->provider, "venue");
     (void)snprintf(l->limit, sizeof l->limit, "day");
     (void)snprintf(l->scope, sizeof l->scope, "main");
+    struct weir_journal_bucket *b = weir_journal_add(&w, WEIR_JOURNAL_BUCKET, sizeof *b);
+    b->identity = weir_journal_identity("venue", "slow", WEIR_SCOPE_ACCOUNT, "main");
+    b->tat_ns = 90 * WEIR_NS_PER_S;
+    b->unit_ns = WEIR_NS_PER_S;
+    b->ahead = 3;
+    (void)snprintf(b->provider, sizeof b->provider, "venue");
+    (void)snprintf(b->limit, sizeof b->limit, "slow");
+    struct weir_journal_rolling *parts = weir_journal_add(&w, WEIR_JOURNAL_ROLLING, sizeof *parts);
+    parts->identity = weir_journal_identity("venue", "rolls", WEIR_SCOPE_ACCOUNT, "main");
+    parts->part_ns = 7 * WEIR_NS_PER_S;
+    parts->extra = 4;
+    parts->part[5] = UINT64_C(213) << 32 | 8;
+    parts->part[6] = UINT64_C(214) << 32 | 9;
+    (void)snprintf(parts->provider, sizeof parts->provider, "venue");
+    (void)snprintf(parts->limit, sizeof parts->limit, "rolls");
     return weir_journal_end(&w);
 }
 
@@ -74,7 +89,7 @@ static void test_round_trip(void **state)
     assert_int_equal(units_of(&view), 105);
     assert_int_equal(view.slot, 1);
     assert_false(view.other_torn);
-    assert_int_equal(view.header->record_cnt, 2);
+    assert_int_equal(view.header->record_cnt, 4);
     assert_int_equal(weir_journal_judge(view.header, &owner), WEIR_JOURNAL_SOUND);
     const struct weir_journal_record *r = weir_journal_next(view.header, NULL);
     assert_int_equal(r->kind, WEIR_JOURNAL_PROVIDER);
@@ -82,7 +97,15 @@ static void test_round_trip(void **state)
     const struct weir_journal_limit *l = (const void *)weir_journal_next(view.header, r);
     assert_int_equal(l->floating, 9);
     assert_string_equal(l->scope, "main");
-    assert_null(weir_journal_next(view.header, &l->head));
+    const struct weir_journal_bucket *b = (const void *)weir_journal_next(view.header, &l->head);
+    assert_int_equal(b->head.kind, WEIR_JOURNAL_BUCKET);
+    assert_int_equal(b->tat_ns, 90 * WEIR_NS_PER_S);
+    assert_string_equal(weir_journal_names(&b->head) + WEIR_NAME_BYTES, "slow");
+    const struct weir_journal_rolling *p = (const void *)weir_journal_next(view.header, &b->head);
+    assert_int_equal(p->head.kind, WEIR_JOURNAL_ROLLING);
+    assert_int_equal(p->part[6], UINT64_C(214) << 32 | 9);
+    assert_null(weir_journal_names(r));
+    assert_null(weir_journal_next(view.header, &p->head));
     /* The other one is newer now, wherever it lies. */
     (void)slot_make(file, 12, 110);
     assert_int_equal(units_of(&view), 110);
@@ -138,7 +161,7 @@ static void test_flipped_everywhere(void **state)
         (void)slot_make(file, 10, 100);
         file[bit / 8] ^= (unsigned char)(1U << bit % 8);
         enum weir_journal_verdict v = weir_journal_find(&view, file, sizeof file);
-        assert_true(v == WEIR_JOURNAL_TORN || v == WEIR_JOURNAL_NEWER);
+        assert_true(v == WEIR_JOURNAL_TORN || v == WEIR_JOURNAL_NEWER || v == WEIR_JOURNAL_OLDER);
         assert_null(view.header);
     }
 }
@@ -176,6 +199,14 @@ static void test_versions(void **state)
                  1; /* the older slot: the newer one knows nothing of what that version granted */
     assert_int_equal(weir_journal_find(&view, file, sizeof file), WEIR_JOURNAL_NEWER);
     assert_null(view.header);
+    /* A version before, whole or not, in either slot: what it kept is less than what is needed. */
+    for (uint32_t slot = 0; slot < WEIR_JOURNAL_SLOTS; slot++) {
+        both_make();
+        ((struct weir_journal_header *)(void *)(file + slot * SLOT_BYTES))->version = 1;
+        assert_int_equal(weir_journal_find(&view, file, sizeof file), WEIR_JOURNAL_OLDER);
+        assert_null(view.header);
+    }
+    both_make();
     h->version = 0;
     assert_int_equal(units_of(&view), 105);
     assert_true(view.other_torn);
@@ -239,6 +270,32 @@ static void test_records(void **state)
     assert_null(weir_journal_next(h, &l->head));
 }
 
+/* The kinds of limits: one that is cut short, or whose last name does not end, is skipped, and what comes behind it is found. */
+static void test_limit_kinds(void **state)
+{
+    static const enum weir_journal_kind kinds[] = {WEIR_JOURNAL_LIMIT, WEIR_JOURNAL_BUCKET,
+                                                   WEIR_JOURNAL_ROLLING};
+    static unsigned char slot[SLOT_BYTES] __attribute__((aligned(128)));
+    const struct weir_journal_header facts = {.name = "x"};
+    struct weir_journal_writer w;
+    (void)state;
+    for (size_t i = 0; i < WEIR_ARRAY_CNT(kinds); i++) {
+        uint32_t bytes = weir_journal_record_bytes(kinds[i]);
+        weir_journal_begin(&w, slot, sizeof slot, &facts);
+        assert_non_null(weir_journal_add(&w, kinds[i], bytes - 8));
+        struct weir_journal_record *open = weir_journal_add(&w, kinds[i], bytes);
+        memset((char *)open + (weir_journal_names(open) - (const char *)open) +
+                   2UL * WEIR_NAME_BYTES,
+               'a', WEIR_NAME_BYTES);
+        struct weir_journal_record *whole = weir_journal_add(&w, kinds[i], bytes + 8);
+        (void)weir_journal_end(&w);
+        const struct weir_journal_header *h = (const void *)slot;
+        assert_ptr_equal(weir_journal_next(h, NULL), whole);
+        assert_null(weir_journal_next(h, whole));
+    }
+    assert_int_equal(weir_journal_record_bytes((enum weir_journal_kind)99), 0);
+}
+
 /* What people see of it. */
 static void test_print(void **state)
 {
@@ -252,9 +309,14 @@ static void test_print(void **state)
     (void)fclose(out);
     assert_non_null(strstr(text, "venue.day"));
     assert_non_null(strstr(text, "6:105"));
+    assert_non_null(strstr(text, "venue.slow"));
+    assert_non_null(strstr(text, "+3"));
+    assert_non_null(strstr(text, "full again 1 min 30 s later"));
+    assert_non_null(strstr(text, "17 in parts of"));
     assert_non_null(strstr(text, "exact counts"));
     assert_non_null(strstr(text, "main"));
     assert_string_equal(weir_journal_verdict_name(WEIR_JOURNAL_UNREADABLE), "unreadable");
+    assert_string_equal(weir_journal_verdict_name(WEIR_JOURNAL_OLDER), "older");
     assert_string_equal(weir_journal_verdict_name(99), "?");
     assert_string_equal(weir_journal_verdict_text(99), "?");
 }
@@ -266,7 +328,7 @@ int main(void)
         cmocka_unit_test(test_torn_everywhere), cmocka_unit_test(test_flipped_everywhere),
         cmocka_unit_test(test_sizes),           cmocka_unit_test(test_versions),
         cmocka_unit_test(test_judge),           cmocka_unit_test(test_records),
-        cmocka_unit_test(test_print),
+        cmocka_unit_test(test_limit_kinds),     cmocka_unit_test(test_print),
     };
     return cmocka_run_group_tests_name("journal", tests, NULL, NULL);
 }
