@@ -257,8 +257,8 @@ static void fact_restore(const struct region *region, struct state_record *r, ui
         if (l != NULL && l->kind == WEIR_LIMIT_CONCURRENCY) {
             limit_spend(region, list->tables, index); /* a trader may have had some in flight */
         } else if (r->kind == RECORD_LIMIT &&
-            (s->value[4] != limit_shape(list->tables, index) || l == NULL ||
-             (cells_kept(l) && s->value[5] != cells_shape(l)))) {
+                   (s->value[4] != limit_shape(list->tables, index) || l == NULL ||
+                    (cells_kept(l) && s->value[5] != cells_shape(l)))) {
             limit_spend(region, list->tables, index); /* the configuration gave it another window */
         } else if (r->kind == RECORD_LIMIT) {
             region->word[index].word[0] = s->value[0]; /* nobody else has this memory yet */

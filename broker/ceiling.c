@@ -168,7 +168,8 @@ static void bucket_plan(const struct region *r, const struct weir_shm_limit_row 
     uint64_t most_ns = weir_bucket_most(now_ns, (uint64_t)row->quota * row->unit_ns);
     uint64_t tat = weir_min_u64(weir_max_u64(shared, own), most_ns);
     uint64_t lead_ns = weir_max_u64(row->ceiling_step, want) * row->unit_ns;
-    uint64_t reach = weir_max_u64(have, now_ns); /* a ceiling that time has overtaken says nothing */
+    uint64_t reach =
+        weir_max_u64(have, now_ns); /* a ceiling that time has overtaken says nothing */
     if (have != 0 && tat > reach) {
         ahead_learn(m, row, (tat - reach + row->unit_ns - 1) / row->unit_ns);
     }
@@ -177,7 +178,8 @@ static void bucket_plan(const struct region *r, const struct weir_shm_limit_row 
         raise->cnt = 1;
         raise->board =
             from + lead_ns + weir_min_u64(row->ceiling_step * row->unit_ns / 4, 60 * WEIR_NS_PER_S);
-        raise->disk = raise->board; /* its record says what surcharges may add, from whatever instant on */
+        raise->disk =
+            raise->board; /* its record says what surcharges may add, from whatever instant on */
     }
 }
 
@@ -238,8 +240,8 @@ static void raise_plan(struct worker *w, struct memory_raise *raise)
 static void parts_composed(const struct region *r, struct memory_raise *raise)
 {
     struct weir_shm_limit_word *own = &r->own_word[raise->word];
-    uint64_t mine = weir_load_relaxed_u64(&own->word[0]);                   /* relaxed: our own */
-    raise->taken = weir_load_acquire_u64(&r->word[raise->word].word[0]);    /* pair:taken A */
+    uint64_t mine = weir_load_relaxed_u64(&own->word[0]);                /* relaxed: our own */
+    raise->taken = weir_load_acquire_u64(&r->word[raise->word].word[0]); /* pair:taken A */
     raise->own_taken = (int64_t)(mine - raise->taken) > 0 ? mine : raise->taken;
     weir_store_relaxed_u64(&own->word[0], raise->own_taken); /* relaxed: our own */
 }
@@ -327,7 +329,8 @@ static void rolling_publish(const struct region *r, const struct weir_shm_limit_
     struct weir_shm_memory *m = &r->memory[raise->word];
     struct weir_shm_limit_word *own = &r->own_word[raise->word];
     if (memory_record_kind(row) == WEIR_JOURNAL_ROLLING) {
-        uint64_t since = weir_load_relaxed_u64(&own->word[0]) - raise->own_taken; /* relaxed: ours */
+        uint64_t since =
+            weir_load_relaxed_u64(&own->word[0]) - raise->own_taken; /* relaxed: ours */
         weir_store_relaxed_u64(&own->word[0], raise->taken + since);
         m->added = raise->added;
     }

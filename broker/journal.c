@@ -36,7 +36,8 @@ uint64_t journal_utc_ns(uint64_t *error_ns)
 {
     struct timex t = {.modes = 0};
     int state = adjtimex(&t);
-    bool kept = state >= 0 && state != TIME_ERROR && (t.status & STA_UNSYNC) == 0 && t.maxerror >= 0;
+    bool kept =
+        state >= 0 && state != TIME_ERROR && (t.status & STA_UNSYNC) == 0 && t.maxerror >= 0;
     *error_ns = kept ? (uint64_t)t.maxerror * 1000 : UINT64_MAX;
     return weir_clock_realtime_ns();
 }

@@ -52,9 +52,8 @@ static void bytes_one(const struct weir_shm_limit_row *row, uint32_t limit, uint
 
 uint64_t memory_slot_bytes(const struct weir_tables *t)
 {
-    uint64_t bytes =
-        (uint64_t)t->provider_cnt * (weir_journal_record_bytes(WEIR_JOURNAL_PROVIDER) +
-                                     weir_journal_record_bytes(WEIR_JOURNAL_BACKOFF));
+    uint64_t bytes = (uint64_t)t->provider_cnt * (weir_journal_record_bytes(WEIR_JOURNAL_PROVIDER) +
+                                                  weir_journal_record_bytes(WEIR_JOURNAL_BACKOFF));
     memory_each(t, bytes_one, &bytes);
     return weir_journal_slot_bytes(bytes);
 }
@@ -547,12 +546,13 @@ void memory_restore(const struct region *region, const struct weir_tables *t,
                         .now_ns = when->now_ns,
                         .utc_ns = weir_max_u64(when->utc_ns, h->utc_ns),
                         .keep_words = keep_words};
-    x.since = (struct memory_since){.header = h,
-                                    .same_boot = strcmp(h->boot_id, boot_id) == 0,
-                                    .torn = view->other_torn,
-                                    .now_ns = when->now_ns,
-                                    .passed_ns = memory_passed_ns(h->utc_ns, h->utc_error_ns,
-                                                                  when->utc_ns, when->utc_error_ns)};
+    x.since =
+        (struct memory_since){.header = h,
+                              .same_boot = strcmp(h->boot_id, boot_id) == 0,
+                              .torn = view->other_torn,
+                              .now_ns = when->now_ns,
+                              .passed_ns = memory_passed_ns(h->utc_ns, h->utc_error_ns,
+                                                            when->utc_ns, when->utc_error_ns)};
     if (!keep_words) {
         providers_restore(&x, x.since.same_boot);
     }

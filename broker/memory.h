@@ -29,7 +29,8 @@ struct memory_raise {
     uint32_t units[2];
     uint64_t epoch; /* of the timeline that the ids belong to */
     /* kinds without windows */
-    uint64_t disk, board; /* a sliding window's journal is ahead of the board by room for surcharges */
+    uint64_t disk,
+        board; /* a sliding window's journal is ahead of the board by room for surcharges */
     uint64_t taken, own_taken, added; /* sliding_window: the counts when it was composed */
 };
 

@@ -3,6 +3,7 @@
 #include "shm/weir_atomic.h"
 #include "shm/weir_bucket.h"
 #include "shm/weir_cells.h"
+#include "shm/weir_weave.h"
 
 #include <string.h>
 
@@ -42,9 +43,8 @@ static void bucket_fill(const struct region *region, const struct weir_shm_limit
 {
     const struct weir_shm_memory *m = &region->memory[word];
     uint64_t covered_ns = raise != NULL ? raise->disk : m->rolling;
-    bool granted =
-        raise != NULL ||
-        weir_load_relaxed_u64(&region->foreign[word].ceiling[0]) != 0; /* relaxed: our own */
+    bool granted = raise != NULL || weir_load_relaxed_u64(&region->foreign[word].ceiling[0]) !=
+                                        0; /* relaxed: our own */
     /* A stranger's TAT is not believed beyond what honest ones can reach. */
     uint64_t most_ns = weir_bucket_most(now_ns, (uint64_t)row->quota * row->unit_ns);
     b->unit_ns = row->unit_ns;
@@ -69,11 +69,13 @@ static void parts_fill(const struct region *region, const struct weir_shm_limit_
     const uint64_t *own = weir_limit_cells(region->own_cell, row, word);
     /* The count before the parts: what it counts is in them. */
     uint64_t taken = weir_load_acquire_u64(&region->word[word].word[0]); /* pair:taken A */
+    WEIR_WEAVE("journal:counted");
     int64_t extra = (int64_t)(covered - taken);
-    l->extra = extra > 0 ? (uint32_t)weir_min_u64((uint64_t)extra, row->quota) : 0;
+    l->extra =
+        extra > 0 ? (uint32_t)weir_min_u64((uint64_t)extra, weir_window_most(row->quota)) : 0;
     l->part_ns = row->part_ns;
     for (uint32_t i = 0; i < WEIR_JOURNAL_PARTS; i++) {
-        uint64_t shared = weir_load_acquire_u64(&cell[i]); /* pair:limit A */
+        uint64_t shared = weir_load_acquire_u64(&cell[i]);                /* pair:limit A */
         l->part[i] = part_larger(shared, weir_load_relaxed_u64(&own[i])); /* relaxed: our own */
     }
 }
@@ -107,10 +109,7 @@ void memory_rolling_exact(const struct region *region, const struct weir_shm_lim
 uint64_t memory_passed_ns(uint64_t from_utc_ns, uint64_t from_error_ns, uint64_t to_utc_ns,
                           uint64_t to_error_ns)
 {
-    if (from_error_ns == UINT64_MAX || to_error_ns == UINT64_MAX || to_utc_ns <= from_utc_ns) {
-        return 0;
-    }
-    uint64_t between_ns = to_utc_ns - from_utc_ns;
+    uint64_t between_ns = to_utc_ns > from_utc_ns ? to_utc_ns - from_utc_ns : 0;
     uint64_t error_ns = weir_min_u64(from_error_ns, between_ns);
     error_ns += weir_min_u64(to_error_ns, between_ns - error_ns);
     return between_ns - error_ns;
@@ -130,7 +129,8 @@ static void bucket_restore(const struct region *region, const struct weir_shm_li
                            const struct weir_journal_bucket *b)
 {
     uint64_t debt_ns = weir_min_u64(left_ns(since, b->tat_ns), UINT64_C(1) << 62);
-    if (b->unit_ns != row->unit_ns && b->unit_ns != 0) { /* the configuration gave it another rate */
+    if (b->unit_ns != row->unit_ns &&
+        b->unit_ns != 0) { /* the configuration gave it another rate */
         uint64_t units = weir_min_u64((debt_ns + b->unit_ns - 1) / b->unit_ns, 2UL * row->quota);
         debt_ns = units * row->unit_ns;
     }
@@ -183,7 +183,8 @@ static void parts_restore(const struct region *region, const struct weir_shm_lim
         }
     }
     uint64_t extra = (uint64_t)l->extra + (since->torn ? row->ceiling_step : 0);
-    units_restore(region, row, word, (uint32_t)weir_min_u64(extra, row->quota), 0, since->now_ns);
+    extra = weir_min_u64(extra, weir_window_most(row->quota)); /* with surcharges, as a window */
+    units_restore(region, row, word, (uint32_t)extra, 0, since->now_ns);
 }
 
 void memory_rolling_restore(const struct region *region, const struct weir_shm_limit_row *row,

@@ -11,10 +11,11 @@ static_assert(sizeof(struct weir_journal_header) % 8 == 0 &&
                   sizeof(struct weir_journal_provider) % 8 == 0,
               "records stay aligned");
 static_assert(WEIR_JOURNAL_PARTS == WEIR_SLIDING_WORDS, "a change is a new version");
-static_assert(offsetof(struct weir_journal_named, quota) == offsetof(struct weir_journal_limit, quota) &&
-                  offsetof(struct weir_journal_named, quota) == offsetof(struct weir_journal_bucket, quota) &&
-                  offsetof(struct weir_journal_named, quota) == offsetof(struct weir_journal_rolling, quota),
-              "records of limits begin alike");
+static_assert(
+    offsetof(struct weir_journal_named, quota) == offsetof(struct weir_journal_limit, quota) &&
+        offsetof(struct weir_journal_named, quota) == offsetof(struct weir_journal_bucket, quota) &&
+        offsetof(struct weir_journal_named, quota) == offsetof(struct weir_journal_rolling, quota),
+    "records of limits begin alike");
 static_assert(
     sizeof(struct weir_journal_header) == 224 && sizeof(struct weir_journal_limit) == 168 &&
         sizeof(struct weir_journal_provider) == 112 && sizeof(struct weir_journal_backoff) == 80 &&
@@ -255,9 +256,9 @@ const struct weir_journal_record *weir_journal_next(const struct weir_journal_he
 
 const char *weir_journal_verdict_name(unsigned verdict)
 {
-    static const char *const names[] = {"sound",        "off",   "absent",
-                                        "newer",        "torn",  "foreign_name",
-                                        "foreign_host", "stale", "unreadable", "older"};
+    static const char *const names[] = {"sound",      "off",          "absent",       "newer",
+                                        "torn",       "foreign_name", "foreign_host", "stale",
+                                        "unreadable", "older"};
     return verdict < WEIR_ARRAY_CNT(names) ? names[verdict] : "?";
 }
 

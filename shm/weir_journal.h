@@ -160,7 +160,8 @@ enum weir_journal_verdict {
     WEIR_JOURNAL_FOREIGN_HOST = 6, /* written on another machine */
     WEIR_JOURNAL_STALE = 7,        /* a broker has run without it since, or it is too old */
     WEIR_JOURNAL_UNREADABLE = 8,   /* the file could not be read */
-    WEIR_JOURNAL_OLDER = 9,        /* an earlier version wrote it, which did not know all that this one must */
+    WEIR_JOURNAL_OLDER =
+        9, /* an earlier version wrote it, which did not know all that this one must */
 };
 
 /* A slot that was found sound. Pointers lead into the caller's copy of the file. */

@@ -40,10 +40,11 @@ static bool passes(struct inquiry *q, uint64_t at_ns)
                                 .units = q->units,
                                 .priority = q->priority};
     /* The cells are at hand: straight to the plan of their kinds, which would look for them. */
-    enum weir_limit_verdict v = weir_limit_in_cells(q->row) ? weir_limit_plan_other(&p, &t)
-                                                            : weir_limit_plan(&p, &t);
+    enum weir_limit_verdict v =
+        weir_limit_in_cells(q->row) ? weir_limit_plan_other(&p, &t) : weir_limit_plan(&p, &t);
     return v == WEIR_LIMIT_YES ||
-           v == WEIR_LIMIT_JOURNAL; /* its ceiling is raised in milliseconds, whenever it is asked */
+           v ==
+               WEIR_LIMIT_JOURNAL; /* its ceiling is raised in milliseconds, whenever it is asked */
 }
 
 /* The first instant in (no_ns, yes_ns] that passes: it does not at no_ns, it does at yes_ns, and changes once in between. */

@@ -44,9 +44,8 @@ static bool sliding_renew(struct weir_permit_view *view, const struct weir_permi
     if (row->kind != WEIR_LIMIT_SLIDING_WINDOW || c->word - row->word_first >= row->word_cnt) {
         return false;
     }
-    return weir_sliding_renew(row, &view->word[c->word],
-                              weir_limit_cells(view->cell, row, c->word), c, permit->stamp_ns,
-                              now_ns);
+    return weir_sliding_renew(row, &view->word[c->word], weir_limit_cells(view->cell, row, c->word),
+                              c, permit->stamp_ns, now_ns);
 }
 
 uint32_t weir_overdue_charge(struct weir_permit_view *view, struct weir_permit *permit,

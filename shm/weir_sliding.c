@@ -358,7 +358,8 @@ static uint64_t parts_count(const struct weir_shm_limit_row *row, struct weir_sh
                             uint32_t units)
 {
     WEIR_WEAVE("sliding:counts");
-    return row->ceiling_step != 0 ? weir_fetch_add_u64(&word->word[0], units) : 0; /* pair:taken R */
+    return row->ceiling_step != 0 ? weir_fetch_add_u64(&word->word[0], units)
+                                  : 0; /* pair:taken R */
 }
 
 /* ... and those that no permit asked for once more: by so much the ceilings must stay ahead. */

@@ -101,7 +101,7 @@ static const struct weir_config_row broker_row[] = {
      .text = "A second configuration that is judged beside this one and refuses nothing: weir limits --shadow counts what it would "
              "have refused. It is read at the start, and refused like this one where it is wrong. weird --shadow goes before it."},
     {.key = "state_dir", TYPE(STRING), AT(broker, state_dir), RANGE(1, 200), .def = "",
-     .text = "Where the journal is, which remembers across a crash of the whole machine what was used of windows above 10 min: an "
+     .text = "Where the journal is, which remembers across a crash of the whole machine what was used of limits above 10 min: an "
              "absolute path on a disk, or none to keep no journal. If unset: /var/lib/weir for root, "
              "$XDG_STATE_HOME/weir or ~/.local/state/weir for others."},
     {.key = "drain", TYPE(DURATION), AT(broker, drain_ns), RANGE(0, 1 * HOUR), .def = "10s",

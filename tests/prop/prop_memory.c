@@ -62,8 +62,9 @@ static struct {
     uint64_t before[WINDOWS], before_number[WINDOWS];
     uint64_t surplus_max; /* what weir may count too much */
     bool floated;         /* something was taken while the clock was unknown */
-    uint64_t added, added_at_plan; /* surcharges: since the last plan on disk; of them, before the one under way */
-    struct weir_permit last;       /* the last one granted, while it is open */
+    uint64_t added,
+        added_at_plan; /* surcharges: since the last plan on disk; of them, before the one under way */
+    struct weir_permit last; /* the last one granted, while it is open */
     uint64_t jitter_ns, window_ns, boots, step_max;
     uint32_t quota, dearest, step, ahead;
     uint64_t random, seed;
@@ -506,7 +507,8 @@ int main(int argc, char **argv)
     }
     printf("%" PRIu64 " schedules: %" PRIu64 " granted, %" PRIu64 " refused (%" PRIu64
            " full), %" PRIu64 " host deaths, %" PRIu64 " clean stops, %" PRIu64
-           " times the clock became known, %" PRIu64 " losses compared, %" PRIu64 " surcharges: no violation\n",
+           " times the clock became known, %" PRIu64 " losses compared, %" PRIu64
+           " surcharges: no violation\n",
            total.schedules, total.granted, total.refused, total.full, total.crashes, total.stops,
            total.resolved, total.compared, total.surcharges);
     return total.granted > total.schedules && total.crashes > 0 && total.compared > 0 ? 0 : 1;

@@ -10,8 +10,11 @@
  *              bucket never overflows. Over all lives
  *   forgotten  whatever was charged, surcharges included, the words hold after each death: for each instant, at least as many units granted since; at
  *              least the same TAT
- *   loss       and at most one step more, with a quarter of it in a bucket, and the room for surcharges. Not checked where UTC was not to be trusted
+ *   loss       and at most one step more, with a quarter of it in a bucket, the room for surcharges, and the call under way when the journal was composed. Not
+ *              checked where UTC was not to be trusted
  *   exact      a clean stop in the same boot loses nothing
+ *
+ * At the named instants of the permit path and of the journal's own reading (WEIR_WEAVE) another trader takes, a ceiling is planned, a write ends, time passes, or all dies.
  *
  * Surcharges keep to what they must for the promise to hold: since the last plan that is on disk, no more in all than the room that is kept for them.
  *
@@ -20,6 +23,7 @@
 #include "broker/ceiling.c" /* NOLINT: its statics are what is tested */
 
 #include <inttypes.h>
+#include <setjmp.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -56,7 +60,9 @@ struct memory_view {
 
 static struct {
     struct fixture f;
-    struct weir_permit_view view;
+    struct weir_permit_view view, other;
+    jmp_buf death;
+    bool woven, mortal; /* hooks do something; they may kill */
     struct worker w;
     struct region region;
     struct journal journal;
@@ -71,12 +77,14 @@ static struct {
     uint64_t utc_error_ns;
     struct arrival log[LOG_MAX]; /* at the server */
     uint32_t log_cnt;
-    struct arrival charge[LOG_MAX]; /* at weir: permits, surcharges; a call that is renewed was charged then */
+    struct arrival
+        charge[LOG_MAX]; /* at weir: permits, surcharges; a call that is renewed was charged then */
     uint32_t charge_cnt;
     struct weir_permit open[OPEN_MAX];
     uint32_t open_charge[OPEN_MAX]; /* its entry of `charge` */
     uint32_t open_cnt;
-    uint64_t added, added_at_plan; /* surcharges: since the last plan on disk; of them, since the one under way */
+    uint64_t added,
+        added_at_plan; /* surcharges: since the last plan on disk; of them, since the one under way */
     uint64_t jitter_ns, window_ns, boots, step_max;
     uint32_t kind, quota, dearest, step, ahead;
     uint64_t random, seed;
@@ -124,17 +132,17 @@ static void violated(const char *what, uint64_t got, uint64_t allowed)
 
 /* ---------------------------------------------------------------------------------------------- the server */
 
-static void arrive(uint64_t units)
+static void arrive(uint64_t at_ns, uint64_t units)
 {
     if (s.log_cnt < LOG_MAX) {
-        s.log[s.log_cnt++] = (struct arrival){s.true_ns + below(s.jitter_ns), units};
+        s.log[s.log_cnt++] = (struct arrival){at_ns + below(s.jitter_ns), units};
     }
 }
 
-static uint32_t charged_now(uint64_t units)
+static uint32_t charged_at(uint64_t at_ns, uint64_t units)
 {
     uint32_t i = s.charge_cnt < LOG_MAX ? s.charge_cnt++ : LOG_MAX - 1;
-    s.charge[i] = (struct arrival){s.true_ns, units};
+    s.charge[i] = (struct arrival){at_ns, units};
     return i;
 }
 
@@ -163,8 +171,7 @@ static void server_check(void)
         if (s.kind == WEIR_LIMIT_SLIDING_WINDOW && sum > s.quota) {
             violated("units in one window", sum, s.quota);
         }
-        if (s.kind == WEIR_LIMIT_TOKEN_BUCKET &&
-            debt > (unsigned __int128)s.quota * s.window_ns) {
+        if (s.kind == WEIR_LIMIT_TOKEN_BUCKET && debt > (unsigned __int128)s.quota * s.window_ns) {
             violated("units in the bucket", (uint64_t)(debt / s.window_ns), s.quota);
         }
     }
@@ -252,6 +259,7 @@ static void time_pass(uint64_t ns)
     s.true_ns += ns;
     s.w.now_ns = now_ns();
     fixture_time_set(&s.view, now_ns());
+    fixture_time_set(&s.other, now_ns());
 }
 
 static void ceilings_free(void)
@@ -310,6 +318,7 @@ static uint64_t begin(bool first, bool same)
     struct weir_journal_view view;
     uint64_t error_ns = 0;
     char id[WEIR_JOURNAL_BOOT_ID_BYTES];
+    s.woven = false; /* nobody is there yet */
     memory_lose();
     if (!same) {
         boot();
@@ -372,7 +381,7 @@ static void look(void)
 
 /* ---------------------------------------------------------------------------------------------- what happens */
 
-static void take(void)
+static void take(struct weir_permit_view *view)
 {
     struct weir_permit permit;
     struct weir_cost cost = {.cnt = 1, .units = {1 + (uint32_t)below(s.dearest)}};
@@ -380,11 +389,13 @@ static void take(void)
         cost.units[0] = 1 + (uint32_t)below(s.quota); /* dearer than any route says */
     }
     s.step_max = weir_max_u64(s.step_max, cost.units[0]); /* a refused one makes room ahead, too */
-    int rc = weir_permit_take(&s.view, 0, 0, &cost, WEIR_PRIORITY_CRITICAL, &permit);
+    int rc = weir_permit_take(view, 0, 0, &cost, WEIR_PRIORITY_CRITICAL, &permit);
     if (rc == WEIR_OK) {
         total.granted++;
-        arrive(cost.units[0]);
-        uint32_t charge = charged_now(cost.units[0]);
+        uint64_t at_ns =
+            permit.granted_at_ns + s.boot_ns; /* whoever slept since must not be late */
+        arrive(at_ns, cost.units[0]);
+        uint32_t charge = charged_at(at_ns, cost.units[0]);
         if (s.open_cnt < OPEN_MAX) {
             s.open_charge[s.open_cnt] = charge;
             s.open[s.open_cnt++] = permit;
@@ -405,13 +416,15 @@ static void settle(void)
     struct weir_permit p = s.open[i];
     struct weir_cost counted = {.cnt = 1, .units = {p.charge[0].units}};
     uint32_t more = (uint32_t)below(s.ahead + 1U);
+    uint64_t at_ns = s.true_ns;
     if (s.added + more <= s.ahead) {
         counted.units[0] += more;
-        s.added += more;
         total.surcharges += more != 0;
-        (void)charged_now(more);
     }
     (void)weir_permit_end(&s.view, &p, &counted);
+    s.added +=
+        counted.units[0] - p.charge[0].units; /* whoever looked meanwhile may have missed it */
+    (void)charged_at(at_ns, counted.units[0] - p.charge[0].units);
     s.open[i] = s.open[--s.open_cnt];
     s.open_charge[i] = s.open_charge[s.open_cnt];
 }
@@ -425,10 +438,11 @@ static void renew(void)
     uint32_t i = (uint32_t)below(s.open_cnt);
     struct weir_permit *p = &s.open[i];
     const struct weir_limit_place at = fixture_place(&s.f, &s.view, 0, false);
+    uint64_t at_ns = s.true_ns;
     if (s.added + p->charge[0].units <= s.ahead &&
         weir_sliding_renew(at.row, at.word, at.cell, &p->charge[0], p->stamp_ns, now_ns())) {
         s.added += p->charge[0].units;
-        s.charge[s.open_charge[i]].at_ns = s.true_ns;
+        s.charge[s.open_charge[i]].at_ns = at_ns;
         total.renewed++;
     }
 }
@@ -445,13 +459,15 @@ static void host_dies(void)
     total.crashes++;
     s.true_ns += s.jitter_ns + (one_in(2) ? below(10 * WEIR_NS_PER_S) : below(2 * s.window_ns));
     uint64_t error_ns = begin(false, one_in(3));
-    uint64_t loss = weir_max_u64(s.step_max, s.step) + s.ahead + s.step + 1;
+    /* The step, room for surcharges, a step for a torn neighbour, and a call that was under way while the parts were read: it may count twice. */
+    uint64_t loss = weir_max_u64(s.step_max, s.step) + s.ahead + s.step + s.step_max + 1;
     compare(&before, loss, error_ns == UINT64_MAX ? 0 : error_ns, error_ns != UINT64_MAX);
 }
 
 static void clean_stop(void)
 {
     struct memory_view before;
+    s.woven = false; /* permits have ended */
     write_done(true);
     time_pass(s.jitter_ns);
     journal_fill(WEIR_JOURNAL_CLEAN);
@@ -462,6 +478,39 @@ static void clean_stop(void)
     uint64_t error_ns = begin(false, same);
     compare(&before, 0, error_ns == UINT64_MAX ? 0 : error_ns + 2 * WEIR_NS_PER_MS,
             error_ns != UINT64_MAX);
+}
+
+/* Somebody stopped here, and the others went on. */
+void weir_weave_hook(const char *name)
+{
+    (void)name;
+    if (!s.woven || s.w.ceilings == NULL) {
+        return;
+    }
+    s.woven = false; /* one thing at each instant, and nothing within it */
+    switch (below(8)) {
+    case 0:
+    case 1:
+        take(&s.other);
+        break;
+    case 2:
+        look();
+        break;
+    case 3:
+        write_done(true);
+        break;
+    case 4:
+        time_pass(below(row_of()->part_ns * 2 + 1));
+        break;
+    case 5:
+        if (s.mortal && one_in(4)) {
+            longjmp(s.death, 1);
+        }
+        break;
+    default:
+        break;
+    }
+    s.woven = true;
 }
 
 static void worker_dies(void)
@@ -508,6 +557,7 @@ static void open_memory(void)
     };
     fixture_open(&s.f, &spec);
     fixture_view(&s.f, &s.view, 1);
+    fixture_view(&s.f, &s.other, 1);
     struct fixture_memory *m = s.f.memory;
     s.region = (struct region){.provider_cnt = 1,
                                .limit_cnt = 1,
@@ -559,7 +609,7 @@ static void happen(void)
         write_done(!one_in(20));
         break;
     default:
-        take();
+        take(&s.view);
         break;
     }
 }
@@ -571,7 +621,16 @@ static void schedule(void)
     open_memory();
     (void)begin(true, false);
     for (uint32_t i = 60 + (uint32_t)below(600); i > 0; i--) {
-        happen();
+        bool alive = setjmp(s.death) == 0;
+        s.woven = one_in(4);
+        s.mortal = s.woven;
+        if (alive) {
+            happen();
+        }
+        s.woven = false;
+        if (!alive) {
+            host_dies();
+        }
     }
     server_check();
     total.schedules++;
