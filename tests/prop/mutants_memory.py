@@ -14,7 +14,7 @@ MUTANTS = [
     ("no budget while the clock is unknown", "broker/ceiling.c", "if (m->base_until_ns == 0 || clock", "if (m->base_until_ns != 1 || clock"),
     ("published though the write failed", "broker/ceiling.c", "        failed(w, c, -written);", "        succeeded(w, c);"),
     ("the slot that is on disk is written", "broker/ceiling.c", "c->slot = 1 - w->region->own->journal_slot;", "c->slot = 0;"),
-    ("a raise of an ended timeline counts", "broker/ceiling.c", "if (raise->cnt == 0 ||", "if (raise->cnt == 0 || 0 > 1 &&"),
+    ("a raise of an ended timeline counts", "broker/ceiling.c", "if (raise->epoch !=", "if (0 > 1 && raise->epoch !="),
     ("old ceilings survive a re-alignment", "broker/memory.c", "weir_store_relaxed_u64(&region->foreign[word].ceiling[i], 0);", ""),
     ("nothing floats", "broker/memory.c", "l->floating = (uint32_t)weir_min_u64(floating, quota);", "l->floating = 0;"),
     ("what floats is not counted", "broker/memory.c", "units += m->base_floating;", "units += 0;"),

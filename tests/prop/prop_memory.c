@@ -13,7 +13,7 @@
  *   forgotten  ... and at least what it counted before, surcharges included
  *   exact    after a clean stop with a known clock nothing is counted too much
  *
- * Surcharges (calls that are settled for more) come as the promise allows: since the last plan that is on disk, no more in all than the room kept for them. The
+ * Surcharges (calls that are settled for more) pass a ceiling by no more than the room that is kept for them: the condition of the promise. The
  * exchange's count here leaves them out: it has counted them before anybody knows.
  *
  * broker/ceiling.c is part of this program, so that its planner runs as it is; the loop and the disk are played here.
@@ -60,10 +60,8 @@ static struct {
     int64_t offset_ns; /* server minus weir time, true in this boot */
     uint64_t counted[WINDOWS], number[WINDOWS];
     uint64_t before[WINDOWS], before_number[WINDOWS];
-    uint64_t surplus_max; /* what weir may count too much */
-    bool floated;         /* something was taken while the clock was unknown */
-    uint64_t added,
-        added_at_plan; /* surcharges: since the last plan on disk; of them, before the one under way */
+    uint64_t surplus_max;    /* what weir may count too much */
+    bool floated;            /* something was taken while the clock was unknown */
     struct weir_permit last; /* the last one granted, while it is open */
     uint64_t jitter_ns, window_ns, boots, step_max;
     uint32_t quota, dearest, step, ahead;
@@ -172,7 +170,6 @@ static void journal_fill(uint32_t flags)
                              SLOT_BYTES);
     }
     s.ledger.journal_slot = 1;
-    s.added = 0;
 }
 
 /* A broker starts in a new boot, or (`same`) in the same one. */
@@ -239,16 +236,13 @@ static void write_done(bool good)
                                                             : 0};
             ceiling_event(&s.w, &e);
         }
-        s.added -= good ? s.added_at_plan : 0;
     }
 }
 
 static void look(void)
 {
-    bool writing = s.w.ceilings->writing;
     time_pass(below(20 * WEIR_NS_PER_MS));
     ceiling_turn(&s.w);
-    s.added_at_plan = !writing ? s.added : s.added_at_plan;
 }
 
 /* Is what is known of the exchange's windows on disk already? */
@@ -344,12 +338,16 @@ static void take(void)
 static void surcharge(void)
 {
     uint32_t more = (uint32_t)below(s.ahead + 1U);
-    if (s.last.state != WEIR_PERMIT_GRANTED || s.added + more > s.ahead) {
+    for (uint32_t i = 0; i < 2; i++) {
+        uint64_t w = s.f.memory->word[0].word[i];
+        uint64_t ceiling = weir_window_ceiling(&s.f.memory->foreign[0], weir_window_id(w));
+        more = weir_max_u64((uint32_t)w, ceiling) + more <= ceiling + s.ahead ? more : 0;
+    }
+    if (s.last.state != WEIR_PERMIT_GRANTED) {
         return;
     }
     struct weir_cost counted = {.cnt = 1, .units = {s.last.charge[0].units + more}};
     (void)weir_permit_end(&s.view, &s.last, &counted);
-    s.added += more;
     total.surcharges += more != 0;
 }
 
@@ -402,8 +400,6 @@ static void schedule(void)
     s.step = (s.quota + 199) / 200 > s.dearest ? (s.quota + 199) / 200 : s.dearest;
     s.step_max = s.step;
     s.ahead = one_in(3) ? 0 : 1 + (uint32_t)below(s.quota / 4);
-    s.added = 0;
-    s.added_at_plan = 0;
     s.surplus_max = 0;
     s.floated = false;
     s.boots = 0;

@@ -16,7 +16,7 @@
  *
  * At the named instants of the permit path and of the journal's own reading (WEIR_WEAVE) another trader takes, a ceiling is planned, a write ends, time passes, or all dies.
  *
- * Surcharges keep to what they must for the promise to hold: since the last plan that is on disk, no more in all than the room that is kept for them.
+ * Surcharges keep to what they must for the promise to hold: they pass the ceiling in force by no more than the room that is kept for them.
  *
  * prop_rolling [--seed N] [--schedules N] [--seconds N]
  */
@@ -83,8 +83,6 @@ static struct {
     struct weir_permit open[OPEN_MAX];
     uint32_t open_charge[OPEN_MAX]; /* its entry of `charge` */
     uint32_t open_cnt;
-    uint64_t added,
-        added_at_plan; /* surcharges: since the last plan on disk; of them, since the one under way */
     uint64_t jitter_ns, window_ns, boots, step_max;
     uint32_t kind, quota, dearest, step, ahead;
     uint64_t random, seed;
@@ -299,7 +297,6 @@ static void journal_fill(uint32_t flags)
         }
     }
     s.ledger.journal_slot = 1;
-    s.added = 0;
 }
 
 static void boot(void)
@@ -368,15 +365,12 @@ static void write_done(bool good)
                                                         : 0};
         ceiling_event(&s.w, &e);
     }
-    s.added -= good ? s.added_at_plan : 0;
 }
 
 static void look(void)
 {
-    bool writing = s.w.ceilings->writing;
     time_pass(below(20 * WEIR_NS_PER_MS));
     ceiling_turn(&s.w);
-    s.added_at_plan = !writing ? s.added : s.added_at_plan;
 }
 
 /* ---------------------------------------------------------------------------------------------- what happens */
@@ -406,6 +400,19 @@ static void take(struct weir_permit_view *view)
     }
 }
 
+/* May a surcharge of `more` come? Others may use the ceiling up before it does. */
+static bool has_room(uint64_t more)
+{
+    const struct weir_limit_place at = fixture_place(&s.f, &s.view, 0, false);
+    uint64_t ceiling = s.f.memory->foreign[at.row->word_first].ceiling[0];
+    uint64_t from = weir_max_u64(at.word->word[0], ceiling);
+    if (s.kind == WEIR_LIMIT_SLIDING_WINDOW) {
+        return from + more <= ceiling + s.ahead;
+    }
+    return weir_max_u64(from, now_ns()) + more * at.row->unit_ns <=
+           weir_max_u64(ceiling, now_ns()) + s.ahead * at.row->unit_ns;
+}
+
 /* The oldest open call ends, and cost what was reserved or more. (What is given back was counted by the server all the same: it is told of no refund here.) */
 static void settle(void)
 {
@@ -417,13 +424,11 @@ static void settle(void)
     struct weir_cost counted = {.cnt = 1, .units = {p.charge[0].units}};
     uint32_t more = (uint32_t)below(s.ahead + 1U);
     uint64_t at_ns = s.true_ns;
-    if (s.added + more <= s.ahead) {
+    if (has_room(more)) {
         counted.units[0] += more;
         total.surcharges += more != 0;
     }
     (void)weir_permit_end(&s.view, &p, &counted);
-    s.added +=
-        counted.units[0] - p.charge[0].units; /* whoever looked meanwhile may have missed it */
     (void)charged_at(at_ns, counted.units[0] - p.charge[0].units);
     s.open[i] = s.open[--s.open_cnt];
     s.open_charge[i] = s.open_charge[s.open_cnt];
@@ -439,9 +444,8 @@ static void renew(void)
     struct weir_permit *p = &s.open[i];
     const struct weir_limit_place at = fixture_place(&s.f, &s.view, 0, false);
     uint64_t at_ns = s.true_ns;
-    if (s.added + p->charge[0].units <= s.ahead &&
+    if (has_room(p->charge[0].units) &&
         weir_sliding_renew(at.row, at.word, at.cell, &p->charge[0], p->stamp_ns, now_ns())) {
-        s.added += p->charge[0].units;
         s.charge[s.open_charge[i]].at_ns = at_ns;
         total.renewed++;
     }
@@ -535,8 +539,6 @@ static void draw(void)
     s.log_cnt = 0;
     s.charge_cnt = 0;
     s.boots = 0;
-    s.added = 0;
-    s.added_at_plan = 0;
     memset(s.disk, 0, sizeof s.disk);
 }
 
