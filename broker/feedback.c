@@ -100,6 +100,7 @@ void feedback_look(struct feedback *f, uint32_t id, const uint32_t charged[2], u
                    uint64_t keep_ns)
 {
     struct feedback_past look = {.at_ns = now_ns};
+    f->looked_ns = now_ns;
     for (uint32_t i = 0; i < 2; i++) {
         struct feedback_window *w = window_of(f, id + i);
         if (w == NULL) {
@@ -185,9 +186,38 @@ uint32_t feedback_expected(const struct feedback *f, uint32_t id)
     return before != NULL ? most_of(units, used_by_others(f, before)) : units;
 }
 
-uint32_t feedback_foreign(const struct feedback *f, uint32_t id)
+bool feedback_claim(struct feedback *f, uint32_t id, uint32_t used)
+{
+    struct feedback_window *w = window_of(f, id);
+    if (w == NULL) {
+        return false;
+    }
+    uint64_t ours = (uint64_t)w->brokered + w->traders_peak;
+    uint32_t units = used > ours ? (uint32_t)(used - ours) : 0;
+    uint32_t before = w->claimed_until_ns > f->looked_ns ? w->claimed : 0;
+    if (units >= before && units > 0) {
+        w->claimed = units < f->quota ? units : f->quota;
+        w->claimed_until_ns = f->looked_ns + FEEDBACK_CLAIM_NS;
+    }
+    return true;
+}
+
+/* By our own reports. */
+static uint32_t foreign_own(const struct feedback *f, uint32_t id)
 {
     const struct feedback_window *w = window_find(f, id);
     uint32_t seen = w != NULL ? used_by_others(f, w) : 0;
     return most_of(seen, feedback_expected(f, id));
+}
+
+uint32_t feedback_claimed(const struct feedback *f, uint32_t id)
+{
+    const struct feedback_window *w = window_find(f, id);
+    return w != NULL && w->claimed_until_ns > f->looked_ns ? less(w->claimed, foreign_own(f, id))
+                                                           : 0;
+}
+
+uint32_t feedback_foreign(const struct feedback *f, uint32_t id)
+{
+    return foreign_own(f, id) + feedback_claimed(f, id);
 }

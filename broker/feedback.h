@@ -29,12 +29,15 @@
 #ifndef WEIR_BROKER_FEEDBACK_H
 #define WEIR_BROKER_FEEDBACK_H
 
+#include "shm/weir_base.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
 #define FEEDBACK_PAST           8U
 #define FEEDBACK_HISTORY        4U /* windows with reports that `expect` looks back on */
 #define FEEDBACK_SHARED_WINDOWS 16
+#define FEEDBACK_CLAIM_NS       (60 * WEIR_NS_PER_S)
 
 struct feedback_window {
     uint32_t id;
@@ -46,6 +49,8 @@ struct feedback_window {
     uint32_t over;
     uint32_t traders_peak; /* most that traders were ever seen to have charged */
     uint32_t proven;
+    uint32_t claimed; /* as `proven`, by what traders say */
+    uint64_t claimed_until_ns;
 };
 
 /* What traders had charged at one look. */
@@ -61,6 +66,7 @@ struct feedback {
     bool shared; /* others have been proven; until window `shared_until` */
     uint32_t shared_until;
     struct feedback_window window[2]; /* by parity */
+    uint64_t looked_ns;
     struct feedback_past past[FEEDBACK_PAST];
     uint32_t past_next;
     uint32_t history[FEEDBACK_HISTORY];
@@ -97,6 +103,15 @@ struct feedback_report {
 
 /* Take one report. Returns false where it is of an older window. */
 bool feedback_report(struct feedback *f, const struct feedback_report *r);
+
+/*
+ * A trader says that its own reply told `used` in window `id`: what cannot be ours of it counts as others' usage for FEEDBACK_CLAIM_NS at most, and is not looked back on. It
+ * never lowers anything. After a look. Returns false where it is of an older window.
+ */
+bool feedback_claim(struct feedback *f, uint32_t id, uint32_t used);
+
+/* Of what feedback_foreign says, so much rests on claims alone. */
+uint32_t feedback_claimed(const struct feedback *f, uint32_t id);
 
 /* What to publish as foreign usage of window `id`: 0..quota. */
 uint32_t feedback_foreign(const struct feedback *f, uint32_t id);

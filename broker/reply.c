@@ -8,9 +8,11 @@
 #include "broker/clock_reply.h"
 #include "broker/feedback.h"
 #include "broker/log.h"
+#include "broker/reply_rolling.h"
 #include "broker/reply_value.h"
 #include "broker/worker.h"
 #include "shm/weir_atomic.h"
+#include "shm/weir_claim.h"
 #include "shm/weir_overdue.h"
 #include "shm/weir_straddle.h"
 
@@ -34,6 +36,9 @@ struct reply_word {
     uint32_t limit;
     struct feedback feedback;
     struct last_count last;
+    uint32_t claimed; /* of what is published, so much rests on claims */
+    struct rolling
+        *rolling; /* kinds whose count falls all the time, instead of `feedback`; else NULL */
 };
 
 struct reply {
@@ -246,6 +251,12 @@ static void count_look(struct worker *w, struct answer *a, const struct weir_con
         return;
     }
     struct weir_shm_provider *board = &w->region->provider[a->provider];
+    if (w->reply->word[index]->rolling != NULL) {
+        bool taken = v == REPLY_VALUE &&
+                     reply_rolling_report(w, w->reply->word[index]->rolling, c, row, index, used);
+        board_add(taken ? &board->reports : &board->reports_ignored, 1);
+        return;
+    }
     const struct weir_server_clock *clock = &w->provider[a->provider].published;
     const struct weir_straddle_span span = {.from_ns = c->sent_ns, .to_ns = c->first_byte_ns};
     struct feedback_report r = {.used = used};
@@ -329,6 +340,18 @@ static void straddles_give(struct worker *w, struct call *c)
     }
 }
 
+/* Tell the accounts of words without windows that the call's units are over. */
+static void rolling_tell(struct worker *w, const struct call *c)
+{
+    for (uint32_t i = 0; i < c->permit.charge_cnt && i < WEIR_PERMIT_LIMITS_MAX; i++) {
+        uint32_t index = c->permit.charge[i].word;
+        struct reply_word *r = index < w->reply->word_cnt ? w->reply->word[index] : NULL;
+        if (r != NULL && r->rolling != NULL) {
+            reply_rolling_answered(w, r->rolling, c, index);
+        }
+    }
+}
+
 /* ---------------------------------------------------------------------------------------------- open calls */
 
 /* A call is open: every window that it may be counted in from now on is charged, on both accounts. */
@@ -395,6 +418,7 @@ void reply_answered(struct worker *w, struct call *c)
     resets_look(w, &a, &e);
     straddles_give(w, c);
     counts_look(w, &a, &e);
+    rolling_tell(w, c);
     clock_answered(w, c, &e);
     json_decref(a.root);
 }
@@ -409,23 +433,97 @@ void reply_realigned(struct worker *w, uint32_t provider)
     }
 }
 
+/* ---------------------------------------------------------------------------------------------- traders' claims */
+
+/* One claim. It is of a trader, who is trusted with the account and still believed only as far as it adds. */
+static bool claim_take(struct worker *w, const struct weir_shm_claim *c, uint64_t now_ns)
+{
+    uint32_t index = (uint32_t)(c->what >> 32);
+    struct reply_word *r = index < w->reply->word_cnt ? w->reply->word[index] : NULL;
+    if (r == NULL || c->sent_ns > c->seen_ns || c->seen_ns > now_ns ||
+        now_ns - c->sent_ns > FEEDBACK_CLAIM_NS) {
+        return false;
+    }
+    const struct weir_shm_limit_row *row = &w->shared.tables.limit[r->limit];
+    bool taken;
+    if (r->rolling != NULL) {
+        taken = reply_rolling_claim(w, r->rolling, c, row, index);
+    } else {
+        const struct weir_straddle_span span = {.from_ns = c->sent_ns, .to_ns = c->seen_ns};
+        uint32_t id;
+        if (!weir_straddle_window(row, &w->provider[r->provider].published, &span, now_ns, &id)) {
+            return false;
+        }
+        word_look(w, r, index, id);
+        taken = feedback_claim(&r->feedback, id, (uint32_t)c->what);
+        word_publish(w, r, index, id);
+    }
+    if (taken) {
+        board_add(&w->region->provider[r->provider].claims, 1);
+    }
+    return taken;
+}
+
+/* What traders' replies told since the last look. */
+static void claims_look(struct worker *w)
+{
+    for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
+        struct client *c = &w->client[i];
+        if (!c->live || c->info.role != WEIR_ROLE_TRADER) {
+            continue; /* a caller has no say */
+        }
+        for (uint32_t t = 0; t < WEIR_THREADS_MAX; t++) {
+            struct weir_shm_meter_head *head = (void *)(c->meter + t * c->meter_stride_bytes);
+            struct weir_shm_claim claim[WEIR_CLAIMS];
+            uint32_t cnt = weir_claim_take(head, &c->claim_seen[t], claim);
+            for (uint32_t k = 0; k < cnt; k++) {
+                (void)claim_take(w, &claim[k], worker_now(w));
+            }
+        }
+    }
+}
+
+/* For monitors: what rests on claims now, by limit. */
+static void claimed_show(struct worker *w)
+{
+    for (uint32_t l = 0; l < w->region->limit_cnt && l < w->shared.tables.limit_cnt; l++) {
+        const struct weir_shm_limit_row *row = &w->shared.tables.limit[l];
+        uint64_t units = 0;
+        for (uint32_t k = row->word_first;
+             k < row->word_first + row->word_cnt && k < w->reply->word_cnt; k++) {
+            units += w->reply->word[k] != NULL ? w->reply->word[k]->claimed : 0;
+        }
+        weir_store_relaxed_u64(&w->region->limit_stats[l].claimed, units); /* relaxed: statistics */
+    }
+}
+
 void reply_tick(struct worker *w)
 {
     overdue_look(w);
+    claims_look(w);
     for (uint32_t i = 0; i < w->reply->word_cnt; i++) {
         struct reply_word *r = w->reply->word[i];
-        if (r == NULL || w->provider[r->provider].published.state != WEIR_CLOCK_KNOWN) {
+        if (r == NULL) {
             continue;
         }
         const struct weir_server_clock *clock = &w->provider[r->provider].published;
         const struct weir_shm_limit_row *row = &w->shared.tables.limit[r->limit];
+        if (r->rolling != NULL) {
+            r->claimed = reply_rolling_tick(w, r->rolling, row, i);
+            continue;
+        }
+        if (clock->state != WEIR_CLOCK_KNOWN) {
+            continue;
+        }
         struct weir_window_span span;
         uint64_t now_ns = worker_now(w);
         weir_window_span_at(&span, &(struct weir_window_cache){0}, row, clock,
                             weir_server_clock_error_ns(clock, now_ns), now_ns);
         word_look(w, r, i, span.first);
         word_publish(w, r, i, span.first);
+        r->claimed = feedback_claimed(&r->feedback, span.first);
     }
+    claimed_show(w);
 }
 
 /* Room for the words of one limit. */
@@ -442,13 +540,20 @@ static bool limit_open(struct worker *w, uint32_t provider, uint32_t limit, bool
         }
         r->provider = provider;
         r->limit = limit;
+        w->reply->word[k] = r;
+        if (row->kind != WEIR_LIMIT_FIXED_WINDOW) {
+            r->rolling = reply_rolling_open(w, row, k);
+            if (r->rolling == NULL) {
+                return false;
+            }
+            continue;
+        }
         feedback_init(&r->feedback, row->quota, expect);
         for (uint32_t i = 0; i < 2; i++) { /* of a worker before us; 0 after a start */
             uint64_t word =
                 weir_load_relaxed_u64(&w->region->foreign[k].word[i]); /* relaxed: our own */
             feedback_restore(&r->feedback, weir_window_id(word), (uint32_t)word);
         }
-        w->reply->word[k] = r;
     }
     return true;
 }

@@ -34,6 +34,11 @@ void usage_attach(struct worker *w, struct client *c, bool recovered)
 {
     struct weir_shm_client_use *use = &w->region->client_use[c->info.index * w->region->limit_cnt];
     c->brokered_seen = c->brokered + w->region->limit_cnt;
+    for (uint32_t t = 0; t < WEIR_THREADS_MAX; t++) { /* what was claimed before is not news */
+        const struct weir_shm_meter_head *head =
+            (const void *)(c->meter + t * c->meter_stride_bytes);
+        c->claim_seen[t] = weir_load_relaxed_u32(&head->claim_cnt); /* relaxed: the thread's own */
+    }
     if (!recovered) {
         memset(use, 0, w->region->limit_cnt * sizeof *use);
     }

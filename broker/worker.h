@@ -68,6 +68,7 @@ struct client {
     struct weir_permit_self self; /* its shares, by what the broker knows of it */
     uint64_t *brokered;           /* [limit]: units of calls made for it, and ... */
     uint64_t *brokered_seen;      /* ... how many of them are on the board */
+    uint32_t claim_seen[WEIR_THREADS_MAX];
 };
 
 enum call_stage {

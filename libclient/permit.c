@@ -3,6 +3,7 @@
  */
 #include "handle.h"
 
+#include "shm/weir_claim.h"
 #include "shm/weir_futex.h"
 #include "shm/weir_straddle.h"
 
@@ -213,12 +214,50 @@ static void straddles_give(struct weir *w, struct weir_permit *permit,
     }
 }
 
+static bool told_valid(const struct weir_told *told)
+{
+    bool valid = told->cnt <= WEIR_PERMIT_LIMITS_MAX;
+    for (uint32_t i = 0; valid && i < told->cnt; i++) {
+        valid = told->kind[i] <= WEIR_TOLD_REMAINING;
+    }
+    return valid;
+}
+
+/* Hand the worker what the answer told of the exchange's counts. More left than there is says nothing. */
+static void claims_put(struct weir *w, const struct weir_permit *permit,
+                       const struct weir_told *told)
+{
+    struct weir_permit_view *view = &w->view;
+    const struct weir_shm_route_row *route = &view->tables.route[permit->route];
+    for (uint32_t i = 0; i < told->cnt && i < route->limit_cnt; i++) {
+        uint32_t limit = route->limit[i];
+        uint32_t quota = view->tables.limit[limit].quota;
+        bool down = told->kind[i] == WEIR_TOLD_REMAINING;
+        for (uint32_t k = 0; k < permit->charge_cnt && k < WEIR_PERMIT_LIMITS_MAX; k++) {
+            const struct weir_charge *c = &permit->charge[k];
+            if (told->kind[i] == WEIR_TOLD_NOTHING || c->limit != limit ||
+                (down && told->units[i] > quota)) {
+                continue;
+            }
+            uint32_t used = down ? quota - told->units[i] : told->units[i];
+            const struct weir_shm_claim claim = {.sent_ns = permit->granted_at_ns,
+                                                 .seen_ns = weir_clock_now(&view->time),
+                                                 .what = (uint64_t)c->word << 32 | used};
+            weir_claim_put(view->meter.head, &claim);
+        }
+    }
+}
+
 static int answered(struct weir *w, struct weir_permit *permit, const struct weir_outcome *outcome)
 {
     bool success = outcome->verdict == WEIR_VERDICT_BY_STATUS
                        ? outcome->status / 100 == 2
                        : outcome->verdict == WEIR_VERDICT_SUCCESS;
     straddles_give(w, permit, outcome);
+    if (outcome->told != NULL &&
+        permit->tables_generation == (uint16_t)(w->view.tables.word >> 32)) {
+        claims_put(w, permit, outcome->told);
+    }
     return weir_permit_answered(&w->view, permit, success, outcome->counted);
 }
 
@@ -236,7 +275,8 @@ int weir_permit_settle(struct weir *w, struct weir_permit *permit,
     }
     if ((permit->state != WEIR_PERMIT_GRANTED && permit->state != WEIR_PERMIT_SENT) ||
         outcome->kind < WEIR_OUTCOME_NOT_SENT || outcome->kind > WEIR_OUTCOME_NO_ANSWER ||
-        outcome->verdict > WEIR_VERDICT_FAILURE) {
+        outcome->verdict > WEIR_VERDICT_FAILURE ||
+        (outcome->told != NULL && !told_valid(outcome->told))) {
         return WEIR_E_ARGUMENT;
     }
     int rc = WEIR_OK;

@@ -42,13 +42,18 @@ static void clock_line(FILE *out, const struct image *image,
 /* What answers told about the limits: only where feedback is at work. */
 static void reports_line(FILE *out, const struct weir_shm_provider *provider)
 {
-    if (provider->reports + provider->reports_ignored + provider->straddle_given == 0) {
+    if ((provider->reports | provider->reports_ignored | provider->straddle_given |
+         provider->claims) == 0) {
         return;
     }
     (void)fprintf(out,
                   "  told   %" PRIu64 " counts heeded, %" PRIu64 " ignored; %" PRIu64
-                  " charges at a window's edge given back\n",
+                  " charges at a window's edge given back",
                   provider->reports, provider->reports_ignored, provider->straddle_given);
+    if (provider->claims > 0) {
+        (void)fprintf(out, "; %" PRIu64 " counts told by traders", provider->claims);
+    }
+    (void)fputc('\n', out);
 }
 
 static void pause_line(FILE *out, const struct image *image,
@@ -130,12 +135,17 @@ static void brief_row(struct table *table, const struct weir_shm_limit_row *row,
 }
 
 static void priority_row(struct table *table, const struct weir_shm_limit_row *row,
+                         const struct weir_shm_limit_stats *stats,
                          const struct weir_limit_state *state, bool known, const char *reset)
 {
     table_cell(table, "%u", known ? state->quota : row->quota);
     if (known) {
         table_cell(table, "%u", state->used);
-        table_cell(table, "%u", state->foreign);
+        if (stats->claimed > 0) { /* so much of it, over all scope values, is traders' word alone */
+            table_cell(table, "%u(%" PRIu64 " told)", state->foreign, stats->claimed);
+        } else {
+            table_cell(table, "%u", state->foreign);
+        }
     }
     for (unsigned i = 0; i < (known ? 0U : 2U); i++) {
         table_cell(table, "-");
@@ -169,7 +179,7 @@ static void limit_row(struct table *table, const struct image *image, uint32_t l
     table_cell(table, "%s", PRINT_TEXT(text, row->name));
     table_cell(table, "%s", limit_scope(image, limit, value, text));
     if (options->priorities) {
-        priority_row(table, row, &state, known, reset);
+        priority_row(table, row, &stats, &state, known, reset);
     } else {
         brief_row(table, row, &stats, &state, known, reset);
     }

@@ -118,6 +118,7 @@ static json_t *limit_json(const struct image *image, uint32_t limit)
     json_t *o = json_object();
     (void)json_object_set_new(o, "name", JSON_FIELD(row->name));
     (void)json_object_set_new(o, "kind", json_string(weir_limit_kind_name(row->kind)));
+    (void)json_object_set_new(o, "claimed_units", json_u64(stats.claimed));
     (void)json_object_set_new(o, "window_ns", json_u64(row->rate_window_ns));
     (void)json_object_set_new(o, "rate_units", json_u64(row->rate_quota));
     (void)json_object_set_new(o, "headroom_ppm", by_priority_u32(row->headroom_ppm));
@@ -148,6 +149,7 @@ static json_t *provider_json(const struct image *image, uint32_t p)
     json_t *told = json_object();
     (void)json_object_set_new(told, "counts_heeded", json_u64(provider.reports));
     (void)json_object_set_new(told, "counts_ignored", json_u64(provider.reports_ignored));
+    (void)json_object_set_new(told, "counts_by_traders", json_u64(provider.claims));
     (void)json_object_set_new(told, "straddles_given_back", json_u64(provider.straddle_given));
     (void)json_object_set_new(o, "told", told);
     (void)json_object_set_new(o, "throttled", json_u64(provider.throttled));

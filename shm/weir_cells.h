@@ -1,5 +1,6 @@
 /*
- * weir_cells.h: the steps of weir_limit.h for the kinds that live in cells. Called by weir_limit.c and weir_limit_repair.c, and by nobody else.
+ * weir_cells.h: the steps of weir_limit.h for the kinds that live in cells. Called by weir_limit.c and weir_limit_repair.c, and by nobody else, but for
+ * weir_sliding_stamped.
  */
 #ifndef WEIR_CELLS_H
 #define WEIR_CELLS_H
@@ -38,6 +39,13 @@ void weir_sliding_spend(const struct weir_shm_limit_row *row, struct weir_shm_li
 /* Is nothing ahead of what an honest process can have written by `now_ns`, `slack_ns` allowed? */
 bool weir_sliding_sound(const struct weir_shm_limit_row *row, const uint64_t *cell, uint64_t now_ns,
                         uint64_t slack_ns);
+
+/*
+ * Units stamped in [from_ns, to_ns): those that surely are, or (`at_most`) all that may be, which is UINT64_MAX where their words may have been used again. Not older than
+ * a span before `now_ns`. Reads every cell. Caller: the worker, for what others use (broker/rolling.h).
+ */
+uint64_t weir_sliding_stamped(const struct weir_shm_limit_row *row, const uint64_t *cell,
+                              uint64_t now_ns, uint64_t from_ns, uint64_t to_ns, bool at_most);
 
 /*
  * concurrency (weir_concurrency.c). take: on YES plan->window is the first unit taken, which holds plan->owner as all others do. let_go: `rest` says that the

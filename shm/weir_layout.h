@@ -225,7 +225,7 @@ struct weir_shm_provider {
     uint64_t reports_ignored; /* negative, garbage, of an older window, or of no certain one */
     uint64_t straddle_given;  /* windows given back by the proof of an answer */
     uint64_t overdue_charged; /* windows charged for calls that were still open when they came */
-    uint64_t reserved2[1];
+    uint64_t claims;          /* counts of limits that traders reported, and that were heeded */
 } WEIR_ALIGN_LINE;
 
 /*
@@ -322,7 +322,9 @@ struct weir_shm_limit_stats {
     uint64_t refused[WEIR_PRIORITY_CNT];
     uint64_t damaged;
     uint64_t units_reaped; /* concurrency: units of dead owners that came back */
-    uint64_t reserved[9];
+    uint64_t
+        claimed; /* foreign usage now that rests on traders' reports alone, of all scope values */
+    uint64_t reserved[8];
 } WEIR_ALIGN_LINE;
 
 /* Per route, for monitors. Writer: worker. */
@@ -565,7 +567,7 @@ struct weir_shm_scope_row {
 
 /*
  * The state of one limit for one scope value, alone on its line. By kind:
- *   token_bucket   word[0] = TAT in ns of weir time
+ *   token_bucket   word[0] = TAT in ns of weir time; owed = ns of units that were ever given back, noted before they are (weir_limit.c)
  *   fixed_window   word[k & 1] = window k (low 32 bits) : 32 | units : 32
  *   sliding_window word[0] = hint: the cell stamped longest ago; word[1] = hint: cells given back (weir_sliding.h); the count is in CELL
  *                  owed = units that a surcharge found no cell for, and until when (weir_foreign_make). In form parts: word[0] = units charged
@@ -616,6 +618,15 @@ struct weir_shm_wake {
     uint64_t reserved3[15];
 } WEIR_ALIGN_LINE;
 
+#define WEIR_CLAIMS 4U
+
+/* What one reply told a trader (weir_claim.h). Weir time. */
+struct weir_shm_claim {
+    uint64_t sent_ns; /* its permit's grant */
+    uint64_t seen_ns; /* when it was settled */
+    uint64_t what;    /* limit word:32 | units used:32 */
+};
+
 /*
  * One thread's own counts, so that the permit path writes no shared line. Writer: the thread. Reader: worker, which takes
  * differences modulo 2^32 and adds them to the board. u32 granted[route][5], then u32 refused[limit][5], then from the next multiple of
@@ -627,7 +638,9 @@ struct weir_shm_meter_head {
     uint32_t settled;
     uint32_t contended;
     uint32_t rolled_back;
-    uint32_t reserved[27];
+    uint32_t claim_cnt; /* ever; the last ones are in `claim` (pair:claim) */
+    struct weir_shm_claim claim[WEIR_CLAIMS];
+    uint32_t reserved[2];
 } WEIR_ALIGN_LINE;
 
 /* Where `units` of a meter begins, from the meter's start; and what a meter with it takes. */

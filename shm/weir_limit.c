@@ -104,9 +104,21 @@ enum weir_limit_verdict weir_limit_take_cells(struct weir_limit_plan *plan,
 
 /* ---------------------------------------------------------------------------------------------- corrections */
 
+/*
+ * Note what is about to be given back, so that the worker knows how much of what stood charged at an earlier instant stands no more (broker/rolling.h). Before the word
+ * changes: who dies in between has noted too much, which errs against the user.
+ */
+static void bucket_given(struct weir_shm_limit_word *word, uint64_t ns)
+{
+    uint64_t seen = weir_load_relaxed_u64(&word->owed);    /* relaxed: the CAS judges it */
+    while (!weir_cas_u64(&word->owed, &seen, seen + ns)) { /* pair:limit R; lock-free */
+    }
+}
+
 static bool bucket_give(const struct weir_limit_place *at, uint32_t units,
                         const struct weir_limit_grant *grant)
 {
+    bool noted = false;
     uint64_t n_ns = (uint64_t)units * at->row->unit_ns;
     uint64_t seen = weir_load_acquire_u64(&at->word->word[0]); /* pair:limit A */
     for (;;) { /* lock-free: each failed CAS is somebody's progress */
@@ -116,6 +128,10 @@ static bool bucket_give(const struct weir_limit_place *at, uint32_t units,
             weir_bucket_refund(seen, weir_clock_now(grant->clock), n_ns, grant->granted_at_ns);
         if (next == seen) {
             return false;
+        }
+        if (!noted) { /* once: time only makes it less */
+            bucket_given(at->word, seen - next);
+            noted = true;
         }
         if (weir_cas_u64(&at->word->word[0], &seen, next)) { /* pair:limit R */
             return true;
@@ -235,16 +251,22 @@ void weir_limit_add(const struct weir_limit_place *at, const struct weir_charge 
 /* ---------------------------------------------------------------------------------------------- state */
 
 static void bucket_state(struct weir_limit_state *s, const struct weir_shm_limit_row *row,
-                         uint64_t tat, uint64_t now_ns)
+                         uint64_t tat, const struct weir_shm_foreign *foreign, uint64_t now_ns)
 {
     uint64_t full_ns = (uint64_t)row->quota * row->unit_ns;
     uint64_t used_ns = tat > now_ns ? tat - now_ns : 0;
     s->damaged = !weir_bucket_legal(tat, now_ns, full_ns);
     s->quota = row->quota;
-    s->used = (uint32_t)weir_min_u64((used_ns + row->unit_ns - 1) / row->unit_ns, row->quota);
+    s->foreign = weir_foreign_rolling(weir_load_relaxed_u64(&foreign->word[0]),
+                                      now_ns); /* relaxed: an estimate */
+    uint64_t used = (used_ns + row->unit_ns - 1) / row->unit_ns + s->foreign;
+    s->used = (uint32_t)weir_min_u64(used, row->quota);
     s->reset_ns = weir_max_u64(tat, now_ns);
+    uint64_t others_ns = weir_min_u64(s->foreign, row->quota) * row->unit_ns;
     for (unsigned c = 0; c < WEIR_PRIORITY_CNT; c++) {
-        s->left[c] = weir_bucket_left(tat, now_ns, row->unit_ns, row->tolerance_ns[c]);
+        uint64_t tolerance_ns =
+            row->tolerance_ns[c] > others_ns ? row->tolerance_ns[c] - others_ns : 0;
+        s->left[c] = weir_bucket_left(tat, now_ns, row->unit_ns, tolerance_ns);
     }
 }
 
@@ -315,7 +337,7 @@ void weir_limit_state_get(struct weir_limit_state *state, const struct weir_limi
     memset(state, 0, sizeof *state);
     switch ((enum weir_limit_kind)at->row->kind) {
     case WEIR_LIMIT_TOKEN_BUCKET:
-        bucket_state(state, at->row, weir_load_acquire_u64(&at->word->word[0]),
+        bucket_state(state, at->row, weir_load_acquire_u64(&at->word->word[0]), foreign,
                      time->now_ns); /* pair:limit A */
         break;
     case WEIR_LIMIT_FIXED_WINDOW:

@@ -571,3 +571,39 @@ bool weir_sliding_sound(const struct weir_shm_limit_row *row, const uint64_t *ce
     }
     return true;
 }
+
+/* Form parts. `*back`: how many parts before the current one `id` is; false: nothing that a span can hold. */
+static bool part_back(uint32_t id, uint32_t part, int32_t *back)
+{
+    *back = weir_window_diff(part, id);
+    return *back >= -PART_AHEAD_MAX && *back < (int32_t)WEIR_SLIDING_WORDS;
+}
+
+uint64_t weir_sliding_stamped(const struct weir_shm_limit_row *row, const uint64_t *cell,
+                              uint64_t now_ns, uint64_t from_ns, uint64_t to_ns, bool at_most)
+{
+    uint64_t units = 0;
+    uint64_t into_ns = 0;
+    uint32_t part = 0;
+    if (row->form == WEIR_FORM_PARTS) {
+        part = (uint32_t)weir_window_at(now_ns, row->part_ns, row->part_inverse, &into_ns);
+        uint64_t reach_ns = (WEIR_SLIDING_PARTS + 2U) * row->part_ns;
+        if (at_most && from_ns + reach_ns < now_ns) {
+            return UINT64_MAX; /* their words may bear later parts already */
+        }
+    }
+    for (uint32_t i = 0; i < row->cell_cnt; i++) {
+        uint64_t word = weir_load_relaxed_u64(&cell[i]); /* relaxed: a look at what others do */
+        int32_t back;
+        if (row->form == WEIR_FORM_CELLS) {
+            units += word != 0 && word >= from_ns && word < to_ns;
+        } else if (word != 0 && part_back(weir_window_id(word), part, &back)) {
+            uint64_t begin_ns = now_ns - into_ns - (uint64_t)((int64_t)row->part_ns * back);
+            uint64_t end_ns = begin_ns + row->part_ns;
+            bool in = at_most ? end_ns > from_ns && begin_ns < to_ns
+                              : begin_ns >= from_ns && end_ns <= to_ns;
+            units += in ? (uint32_t)word : 0;
+        }
+    }
+    return units;
+}

@@ -227,6 +227,20 @@ enum weir_verdict {
     WEIR_VERDICT_FAILURE = 2, /* for exchanges that say no in the body of a 200 */
 };
 
+/* How a count that the exchange reported is meant. */
+enum weir_told_kind {
+    WEIR_TOLD_NOTHING = 0,
+    WEIR_TOLD_USED = 1,      /* counts up, this call in it */
+    WEIR_TOLD_REMAINING = 2, /* counts down from the limit's quota (token_bucket: its burst) */
+};
+
+/* What the answer told of the exchange's own counts, by limit, in the route's order of limits. Leave out what is -1 or no number. */
+struct weir_told {
+    uint32_t cnt;                          /* the route's number of limits */
+    uint32_t kind[WEIR_PERMIT_LIMITS_MAX]; /* enum weir_told_kind */
+    uint32_t units[WEIR_PERMIT_LIMITS_MAX];
+};
+
 /* Zero the struct, then set what you know. */
 struct weir_outcome {
     uint32_t kind;           /* enum weir_outcome_kind */
@@ -241,6 +255,9 @@ struct weir_outcome {
      * that was charged to two windows stays charged to both */
     uint64_t server_utc_ns;
     uint64_t server_granularity_ns;
+    /* ANSWERED: what the exchange said that it has counted, for limits that the configuration's `feedback` names. It can only add to what others are known
+     * to use, for a minute at most. NULL: nothing */
+    const struct weir_told *told;
 };
 
 /* ---- planning ahead: weir_limit_forecast */

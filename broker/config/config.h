@@ -232,6 +232,7 @@ struct weir_config_feedback {
     uint64_t of_units;          /* remaining: the provider's quota; filled in from the limit's */
     enum weir_config_unit unit; /* reset */
     enum weir_config_form form; /* reset */
+    bool rolls; /* the count is of a rolling window */
 };
 
 struct weir_config_throttle_body {

@@ -1,9 +1,9 @@
 /*
  * config_check_feedback.c: what may be read from answers, and for which limits it is sound.
  *
- * A report is a count at one instant. For a fixed window that is enough: within a window the count only grows, so what was used stays used.
- * The count of a bucket or of a sliding window falls by itself all the time; a late report would say that more is used than is, or less,
- * and nobody could tell which. So only fixed windows take feedback.
+ * A report is a count at one instant. In a fixed window the count only grows, so what was used stays used. In a sliding window and in a bucket it falls all
+ * the time; what a report proves there, and for how long, is worked out from when its call was sent and answered (broker/rolling.h). But where the count has no
+ * end that all share, none can be reported. How many calls are in flight is over before an answer could tell it, and no provider does.
  */
 #include <string.h>
 
@@ -60,24 +60,34 @@ static void check_entry(struct weir_config_reader *reader,
                         const struct weir_config_place *place)
 {
     const struct weir_config_limit *limit = &provider->limit[f->limit_idx];
-    if (limit->kind != WEIR_LIMIT_FIXED_WINDOW) {
-        complain(
-            reader, place, "limit",
-            "is no fixed_window: the count of other kinds falls all the time, so a report says "
-            "nothing by the time it is here; remove the entry");
+    bool bucket = limit->kind == WEIR_LIMIT_TOKEN_BUCKET;
+    uint64_t quota = bucket && limit->burst_units ? limit->burst_units : limit->quota_units;
+    if (limit->kind == WEIR_LIMIT_CONCURRENCY) {
+        complain(reader, place, "limit",
+                 "is of kind concurrency: how many calls are in flight has changed by the time an "
+                 "answer is here; remove the entry");
         return;
+    }
+    if (f->reports == WEIR_CONFIG_REPORTS_RESET && limit->kind != WEIR_LIMIT_FIXED_WINDOW) {
+        complain(reader, place, "reports",
+                 "must be used or remaining: only the window of a fixed_window ends at an instant "
+                 "that tells about the clock");
+        return;
+    }
+    if (f->rolls && limit->kind != WEIR_LIMIT_SLIDING_WINDOW) {
+        complain(reader, place, "rolls", "has a use only for a limit of kind sliding_window");
     }
     if (f->reports == WEIR_CONFIG_REPORTS_RESET && limit->calendar.cnt) {
         complain(reader, place, "reports",
                  "must be used or remaining: the ends of a calendar's windows are known");
     }
     if (f->reports == WEIR_CONFIG_REPORTS_REMAINING && !f->of_units) {
-        f->of_units = limit->quota_units;
+        f->of_units = quota;
     }
-    if (f->of_units && f->of_units < limit->quota_units) {
+    if (f->of_units && f->of_units < quota) {
         struct weir_config_place of = weir_config_place_key(place, "of");
-        weir_config_error(reader, &of, "must not be below the limit's quota = %llu",
-                          (unsigned long long)limit->quota_units);
+        weir_config_error(reader, &of, "must not be below the limit's %s = %llu",
+                          bucket ? "burst" : "quota", (unsigned long long)quota);
     }
 }
 

@@ -304,18 +304,21 @@ static const struct weir_config_row feedback_row[] = {
     {.key = "field", TYPE(STRING), AT(feedback, field), TEXT_RANGE, .def = "",
      .text = "The member of the JSON answer: a.b looks inside a, list.0 at the first of a list. Bodies of up to 64 KiB."},
     {.key = "limit", TYPE(NAME), AT(feedback, limit), NAME_RANGE, .def = NULL,
-     .text = "The limit that it tells about, a fixed_window. Heeded on answers to routes that take from this limit."},
+     .text = "The limit that it tells about, of any kind but concurrency. Heeded on answers to routes that take from this limit."},
     {.key = "reports", TYPE(ENUM), AT(feedback, reports), .def = NULL,
      CHOICES({"used", WEIR_CONFIG_REPORTS_USED}, {"remaining", WEIR_CONFIG_REPORTS_REMAINING},
              {"reset", WEIR_CONFIG_REPORTS_RESET}),
-     .text = "used counts up, remaining counts down, both with this call in it; reset says when the window ends."},
+     .text = "used counts up, remaining counts down, both with this call in it; reset says when the window ends, fixed_window only."},
     {.key = "of", TYPE(INTEGER), AT(feedback, of_units), UNIT_RANGE, .def = "",
-     .text = "remaining only: the quota from which the provider counts down. Default: the limit's quota."},
+     .text = "remaining only: the quota from which the provider counts down. Default: the limit's quota; a token bucket's burst."},
     {.key = "unit", TYPE(ENUM), AT(feedback, unit), .def = "auto", UNIT_CHOICES,
      .text = "reset only: what its number counts. auto: by magnitude; seconds with form: left."},
     {.key = "form", TYPE(ENUM), AT(feedback, form), .def = "epoch",
      CHOICES({"epoch", WEIR_CONFIG_FORM_EPOCH}, {"left", WEIR_CONFIG_FORM_LEFT}),
      .text = "reset only: an instant since 1970 UTC, or what is left from now."},
+    {.key = "rolls", TYPE(BOOLEAN), AT(feedback, rolls), .def = "false",
+     .text = "sliding_window only: the provider documents that its window rolls, so what left the window is out of its count at once. false holds for "
+             "windows of any kind, and uses less of the quota where answers are rare."},
 };
 
 static const struct weir_config_section feedback_section = {

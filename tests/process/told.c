@@ -118,9 +118,12 @@ static const char yaml[] =
     "    limits:\n"
     "      - {name: l, kind: fixed_window, quota: 1000, window: 30d}\n"
     "      - {name: narrow, kind: fixed_window, quota: 100, window: 30d}\n"
+    "      - {name: roll, kind: sliding_window, quota: 100, window: 1h}\n"
+    "      - {name: silent, kind: sliding_window, quota: 100, window: 1h}\n"
     "    feedback:\n"
     "      - {header: x-used, limit: l, reports: used}\n"
     "      - {field: rate.left, limit: narrow, reports: remaining, of: 111}\n"
+    "      - {header: x-roll, limit: roll, reports: remaining, rolls: true}\n"
     "    throttle: {status: [429, 418], header: x-stop, default: 300ms, text: [\"Thank you for "
     "using Alpha Vantage\"], body: [{field: retCode, equals: \"10006\"}], until_text: \"banned "
     "until {time}\"}\n"
@@ -128,7 +131,8 @@ static const char yaml[] =
     "      - {name: a, url: \"http://127.0.0.1:$PORT2\", connections: 2}\n"
     "    routes:\n"
     "      - {name: get, method: GET, path: /r/*, cost: {l: 1}, timeout: 3s}\n"
-    "      - {name: narrow, method: GET, path: /r/body, cost: {l: 1, narrow: 1}, timeout: 3s}\n";
+    "      - {name: narrow, method: GET, path: /r/body, cost: {l: 1, narrow: 1}, timeout: 3s}\n"
+    "      - {name: own, transport: own, cost: {roll: 1, silent: 1}}\n";
 
 static const struct weir_shm_provider *board;
 static const struct weir_shm_foreign *foreign;
@@ -246,6 +250,41 @@ static void restart_checks(struct rig *r, struct weir *w)
     CHECK_INT(r, clock_now().state, WEIR_CLOCK_KNOWN);
 }
 
+/* A trader settles with what its reply told. */
+static void claim(struct rig *r, struct weir *w, enum weir_told_kind kind, uint32_t units)
+{
+    struct weir_permit p;
+    const struct weir_told told = {.cnt = 2, .kind = {kind, kind}, .units = {units, units}};
+    const struct weir_outcome o = {.kind = WEIR_OUTCOME_ANSWERED, .status = 200, .told = &told};
+    CHECK_INT(r,
+              weir_permit_try(w, rig_route(w, "raw.own"), WEIR_SCOPE_DEFAULT, NULL,
+                              WEIR_PRIORITY_MEDIUM, &p),
+              0);
+    CHECK_INT(r, weir_permit_settle(w, &p, &o), 0);
+    rig_sleep_ms(60); /* some looks of the worker */
+}
+
+/* What traders say adds to others' usage where feedback names the limit, and never takes away. */
+static void claim_checks(struct rig *r)
+{
+    struct weir *w = rig_attach(r, WEIR_ROLE_TRADER);
+    uint64_t before = board->claims;
+    claim(r, w, WEIR_TOLD_USED, 1); /* it was ours */
+    CHECK_INT(r, others_of(2), 0);
+    claim(r, w, WEIR_TOLD_REMAINING, 58); /* 42 used, 2 of them ours */
+    CHECK(r, others_of(2) >= 40 && others_of(2) <= 42, "others of roll: %u", others_of(2));
+    CHECK_INT(r, others_of(3), 0); /* no feedback names it */
+    CHECK_INT(r, board->claims, before + 2);
+    claim(r, w, WEIR_TOLD_USED, UINT32_MAX);
+    CHECK_INT(r, others_of(2), 100);
+    struct weir_permit p;
+    CHECK_INT(r,
+              weir_permit_try(w, rig_route(w, "raw.own"), WEIR_SCOPE_DEFAULT, NULL,
+                              WEIR_PRIORITY_MEDIUM, &p),
+              WEIR_DENIED);
+    weir_close(w);
+}
+
 static void stop_checks(struct rig *r, struct weir *w)
 {
     static const char *const stops[] = {"code", "text", "header"};
@@ -277,6 +316,7 @@ int main(int argc, char **argv)
     clock_checks(&r, w);
     count_checks(&r, w);
     restart_checks(&r, w);
+    claim_checks(&r);
     jitter_checks(&r, w);
     stop_checks(&r, w);
     weir_close(w);

@@ -17,6 +17,7 @@
 #include "weir_limit_repair.h"
 
 #include "shm/weir_atomic.h"
+#include "shm/weir_claim.h"
 #include "shm/weir_pause.h"
 #include "shm/weir_permit.h"
 
@@ -274,6 +275,46 @@ static void settle_straddle(void **state)
     }
 }
 
+/* What the answer told goes to the worker by the meter; nonsense does not, and is refused where it can be. */
+static void told_counts_are_claimed(void **state)
+{
+    struct stage *s = *state;
+    struct weir_permit p;
+    struct weir_told told = {.cnt = 1, .kind = {WEIR_TOLD_REMAINING}, .units = {2}};
+    struct weir_outcome o = {.kind = WEIR_OUTCOME_ANSWERED, .status = 200, .told = &told};
+    struct weir_shm_claim c[WEIR_CLAIMS];
+    uint32_t seen = 0;
+    assert_int_equal(weir_permit_try(s->w, FAKE_OWN, 0, NULL, HIGH, &p), WEIR_OK);
+    assert_int_equal(weir_permit_settle(s->w, &p, &o), WEIR_OK);
+    assert_int_equal(weir_claim_take(meter(s), &seen, c), 1);
+    assert_int_equal((uint32_t)c[0].what, 3); /* of 5 */
+    assert_int_equal(c[0].what >> 32, p.charge[0].word);
+    assert_true(c[0].sent_ns == p.granted_at_ns && c[0].seen_ns >= c[0].sent_ns);
+    assert_int_equal(weir_claim_take(meter(s), &seen, c), 0);
+    told.units[0] = 6; /* more left than there is */
+    assert_int_equal(weir_permit_try(s->w, FAKE_OWN, 0, NULL, HIGH, &p), WEIR_OK);
+    assert_int_equal(weir_permit_settle(s->w, &p, &o), WEIR_OK);
+    assert_int_equal(weir_claim_take(meter(s), &seen, c), 0);
+    assert_int_equal(weir_permit_try(s->w, FAKE_OWN, 0, NULL, HIGH, &p), WEIR_OK);
+    told.kind[0] = WEIR_TOLD_REMAINING + 1;
+    assert_int_equal(weir_permit_settle(s->w, &p, &o), WEIR_E_ARGUMENT);
+    told.kind[0] = WEIR_TOLD_USED;
+    told.cnt = WEIR_PERMIT_LIMITS_MAX + 1;
+    assert_int_equal(weir_permit_settle(s->w, &p, &o), WEIR_E_ARGUMENT);
+    told.cnt = 1;
+    assert_int_equal(weir_permit_settle(s->w, &p, &o), WEIR_OK);
+    assert_int_equal(weir_claim_take(meter(s), &seen, c), 1);
+    assert_int_equal((uint32_t)c[0].what, 6);
+    for (uint32_t i = 0; i < 9; i++) { /* more than there are places for: the last ones */
+        weir_claim_put(meter(s), &(struct weir_shm_claim){.what = i});
+    }
+    assert_int_equal(weir_claim_take(meter(s), &seen, c), WEIR_CLAIMS - 1);
+    assert_int_equal(c[0].what, 6);
+    assert_int_equal(c[2].what, 8);
+    seen = meter(s)->claim_cnt + 7; /* whatever a stranger wrote */
+    assert_true(weir_claim_take(meter(s), &seen, c) < WEIR_CLAIMS);
+}
+
 static uint64_t units_counted(const struct stage *s)
 {
     return *(const uint64_t *)(const void *)(s->f.meter +
@@ -435,17 +476,10 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(try_and_peek),
-        TEST(wait_for_room),
-        TEST(woken_early),
-        TEST(blocked_until_deadline),
-        TEST(settle),
-        TEST(meters_units),
-        TEST(settle_straddle),
-        TEST(names),
-        TEST(limits_and_time),
-        TEST(forecasts),
-        cmocka_unit_test(texts),
+        TEST(try_and_peek),           TEST(wait_for_room),   TEST(woken_early),
+        TEST(blocked_until_deadline), TEST(settle),          TEST(told_counts_are_claimed),
+        TEST(meters_units),           TEST(settle_straddle), TEST(names),
+        TEST(limits_and_time),        TEST(forecasts),       cmocka_unit_test(texts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

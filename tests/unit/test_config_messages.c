@@ -256,7 +256,8 @@ static const struct refusal routes_refusal[] = {
      "what was "
      "charged can be corrected: add it to cost, with 0 if need be"},
     {DOC("", "", LIMIT, "{name: r, transport: own, cost: {l: 1}, settle: {counted: [{limit: l}]}}"),
-     "t:4:71: providers[0].routes[0].settle.counted[0]: has 0 of header, field, list and per_bytes: "
+     "t:4:71: providers[0].routes[0].settle.counted[0]: has 0 of header, field, list and "
+     "per_bytes: "
      "must have one: "
      "where the answer says what was counted"},
     {DOC("", "", LIMIT,
@@ -378,9 +379,21 @@ static const struct refusal providers_refusal[] = {
      "t:3:23: providers[0].throttle.reopen.steps: unknown key: the keys here are probe, ramp"},
     {DOC("", "  feedback: [{header: h, limit: x, reports: used}]\n", LIMIT, ROUTE),
      "t:3:33: providers[0].feedback[0].limit = \"x\": no such limit: p has l"},
-    {DOC("", "  feedback: [{header: h, limit: l, reports: used}]\n", LIMIT, ROUTE),
-     "t:3:33: providers[0].feedback[0].limit = \"l\": is no fixed_window: the count of other kinds "
-     "falls all the time, so a report says nothing by the time it is here; remove the entry"},
+    {DOC("", "  feedback: [{header: h, limit: l, reports: used}]\n",
+         "{name: l, kind: concurrency, quota: 10}", ROUTE),
+     "t:3:33: providers[0].feedback[0].limit = \"l\": is of kind concurrency: how many calls are "
+     "in "
+     "flight has changed by the time an answer is here; remove the entry"},
+    {DOC("", "  feedback: [{header: h, limit: l, reports: reset}]\n",
+         "{name: l, kind: sliding_window, quota: 10, window: 1s}", ROUTE),
+     "t:3:45: providers[0].feedback[0].reports = \"reset\": must be used or remaining: only the "
+     "window of a fixed_window ends at an instant that tells about the clock"},
+    {DOC("", "  feedback: [{header: h, limit: l, reports: used, rolls: true}]\n", WINDOW, ROUTE),
+     "t:3:58: providers[0].feedback[0].rolls = \"true\": has a use only for a limit of kind "
+     "sliding_window"},
+    {DOC("", "  feedback: [{header: h, limit: l, reports: remaining, of: 15}]\n",
+         "{name: l, kind: token_bucket, quota: 10, window: 1s, burst: 20}", ROUTE),
+     "t:3:60: providers[0].feedback[0].of = \"15\": must not be below the limit's burst = 20"},
     {DOC("", "  feedback: [{header: h, limit: l, reports: reset}]\n",
          "{name: l, kind: fixed_window, quota: 10, calendar: day}", ROUTE),
      "t:3:45: providers[0].feedback[0].reports = \"reset\": must be used or remaining: the ends of "

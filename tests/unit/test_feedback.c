@@ -196,6 +196,34 @@ static void test_traders(void **state)
     assert_int_equal(feedback_foreign(&f, 7), 16);
 }
 
+/* What traders say adds, for a minute, and is not looked back on. */
+static void test_claims(void **state)
+{
+    (void)state;
+    struct feedback f;
+    uint32_t word[2] = {0, 0};
+    feedback_init(&f, 100, true);
+    charge(&f, word, 7, 5);
+    look(&f, 7, word, 10);
+    assert_true(feedback_claim(&f, 7, 45));
+    assert_int_equal(feedback_foreign(&f, 7), 40); /* 5 are ours */
+    assert_int_equal(feedback_claimed(&f, 7), 40);
+    assert_true(feedback_claim(&f, 7, 6)); /* lowers nothing */
+    assert_int_equal(feedback_foreign(&f, 7), 40);
+    report(&f, 7, 30, 5); /* our own: less of it is a claim */
+    assert_int_equal(feedback_foreign(&f, 7), 40);
+    assert_int_equal(feedback_claimed(&f, 7), 15);
+    assert_true(feedback_claim(&f, 7, UINT32_MAX));
+    assert_int_equal(feedback_foreign(&f, 7), 100);
+    look(&f, 7, word, 10 + FEEDBACK_CLAIM_NS);
+    assert_int_equal(feedback_foreign(&f, 7), 25);
+    assert_int_equal(feedback_claimed(&f, 7), 0);
+    look(&f, 8, word, 20 + FEEDBACK_CLAIM_NS);
+    assert_int_equal(feedback_expected(&f, 8), 25);
+    look(&f, 9, word, 30 + FEEDBACK_CLAIM_NS);
+    assert_false(feedback_claim(&f, 7, 90)); /* late */
+}
+
 /* ---------------------------------------------------------------------------------------------- by chance */
 
 enum kind { BROKERED, TRADER, OTHERS };
@@ -424,6 +452,7 @@ int main(void)
         cmocka_unit_test(test_extremes),
         cmocka_unit_test(test_expectation),
         cmocka_unit_test(test_traders),
+        cmocka_unit_test(test_claims),
         cmocka_unit_test(test_schedules),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
