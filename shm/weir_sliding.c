@@ -586,7 +586,7 @@ uint64_t weir_sliding_stamped(const struct weir_shm_limit_row *row, const uint64
     uint64_t into_ns = 0;
     uint32_t part = 0;
     if (row->form == WEIR_FORM_PARTS) {
-        part = (uint32_t)weir_window_at(now_ns, row->part_ns, row->part_inverse, &into_ns);
+        part = weir_sliding_part(row, now_ns, &into_ns);
         uint64_t reach_ns = (WEIR_SLIDING_PARTS + 2U) * row->part_ns;
         if (at_most && from_ns + reach_ns < now_ns) {
             return UINT64_MAX; /* their words may bear later parts already */
