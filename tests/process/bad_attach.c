@@ -189,7 +189,7 @@ static void forks(struct rig *r)
 int main(int argc, char **argv)
 {
     struct rig r;
-    rig_open(&r, "bad_attach", argc, argv, 30);
+    rig_open(&r, "bad_attach", argc, argv, 60);
     rig_sim_start(&r, "{}");
     configurations(&r);
     rig_config_usual(&r, "domains: [{name: default}, {name: view, role: monitor}, {name: others, "

@@ -230,7 +230,7 @@ static void cancel_late(struct rig *r, struct weir *w)
 int main(int argc, char **argv)
 {
     struct rig r;
-    rig_open(&r, "bad_request", argc, argv, 30);
+    rig_open(&r, "bad_request", argc, argv, 60);
     rig_sim_start(&r, "{\"limits\": [{\"name\": \"weight\", \"kind\": \"fixed_window\", \"quota\": "
                       "200, \"window_ms\": 2000}]}");
     rig_config_usual(&r, "wake: sleep, ring: 64");

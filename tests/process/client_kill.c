@@ -140,7 +140,7 @@ static void run(struct rig *r)
 int main(int argc, char **argv)
 {
     struct rig r;
-    rig_open(&r, "client_kill", argc, argv, 45);
+    rig_open(&r, "client_kill", argc, argv, 80);
     rig_sim_start(&r, "{\"latency_ms\": 3, \"jitter_ms\": 10, \"ban_after\": 3, \"limits\": ["
                       "{\"name\": \"weight\", \"kind\": \"fixed_window\", \"quota\": 4000, "
                       "\"window_ms\": 2000}, {\"name\": \"orders\", \"kind\": \"fixed_window\", "

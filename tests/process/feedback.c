@@ -156,7 +156,7 @@ int main(int argc, char **argv)
 {
     struct rig r;
     pid_t pid[6];
-    rig_open(&r, "feedback", argc, argv, 60);
+    rig_open(&r, "feedback", argc, argv, 100);
     rig_sim_start(&r, sim_json);
     rig_config(&r, weir_yaml, 0);
     rig_weird_start(&r);

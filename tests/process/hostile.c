@@ -27,6 +27,11 @@ static int scribbler(struct rig *r, int arg)
 {
     struct weir *w = rig_attach(r, arg == 1 ? WEIR_ROLE_TRADER : WEIR_ROLE_CALLER);
     struct weir_attachment *at = w->at;
+    /* Nobody can attach to a ring whose header is damaged: both are there before they begin. */
+    weir_fetch_add_u32(&r->shared->count[4], 1);
+    while (weir_load_acquire_u32(&r->shared->count[4]) < 2) {
+        rig_sleep_ms(1);
+    }
     weir_route_id ping = rig_route(w, "sim.ping");
     const struct weir_request_spec spec = {.struct_bytes = sizeof spec, .route = ping};
     uint64_t end_ns = rig_now_ns() + RUN_MS * WEIR_NS_PER_MS;
@@ -140,7 +145,7 @@ int main(int argc, char **argv)
 {
     struct rig r;
     pid_t pid[3];
-    rig_open(&r, "hostile", argc, argv, 40);
+    rig_open(&r, "hostile", argc, argv, 80);
     rig_sim_start(&r, "{\"latency_ms\": 1, \"ban_after\": 3, \"limits\": [{\"name\": \"weight\", "
                       "\"kind\": \"fixed_window\", \"quota\": 300, \"window_ms\": 1000}]}");
     rig_config_limits(&r, "log: warn, domains: [{name: default}, {name: good}]", 300, "1s");
@@ -150,8 +155,8 @@ int main(int argc, char **argv)
     pid[0] = rig_fork(&r, honest, 0);
     pid[1] = rig_fork(&r, scribbler, 1); /* a trader */
     pid[2] = rig_fork(&r, scribbler, 2); /* a caller */
-    CHECK_INT(&r, rig_wait(pid[1], RUN_MS + 3000), 0);
-    CHECK_INT(&r, rig_wait(pid[2], RUN_MS + 3000), 0);
+    CHECK_INT(&r, rig_wait(pid[1], RUN_MS + 10000), 0);
+    CHECK_INT(&r, rig_wait(pid[2], RUN_MS + 10000), 0);
     weir_store_release_u32(&r.shared->stop, 1);
     CHECK_INT(&r, rig_wait(pid[0], 6000), 0);
     CHECK_INT(&r, rig_process(&r, "weird-worker"), worker);

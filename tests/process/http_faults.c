@@ -252,7 +252,7 @@ static void wakes(struct rig *r)
 int main(int argc, char **argv)
 {
     struct rig r;
-    rig_open(&r, "http_faults", argc, argv, 45);
+    rig_open(&r, "http_faults", argc, argv, 80);
     rig_sim_start(&r, "{\"limits\": [{\"name\": \"weight\", \"kind\": \"fixed_window\", \"quota\": "
                       "200, \"window_ms\": 60000}]}");
     rig_config_limits(&r, "log: info", 200, "1m");

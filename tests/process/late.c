@@ -94,7 +94,7 @@ static void run(struct rig *r, const char *kind)
 int main(int argc, char **argv)
 {
     struct rig r;
-    rig_open(&r, "late", argc, argv, 80);
+    rig_open(&r, "late", argc, argv, 100);
     run(&r, "fixed_window");
     run(&r, "sliding_window");
     return rig_close(&r);

@@ -241,7 +241,7 @@ static void run(struct rig *r, int offset_ms)
 int main(int argc, char **argv)
 {
     struct rig r;
-    rig_open(&r, "never_exceed", argc, argv, 45);
+    rig_open(&r, "never_exceed", argc, argv, 90);
     run(&r, 300);
     run(&r, -700);
     return rig_close(&r);

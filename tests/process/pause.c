@@ -408,7 +408,7 @@ static void operators(struct rig *r, struct weir *w)
 int main(int argc, char **argv)
 {
     static struct rig r;
-    rig_open(&r, "pause", argc, argv, 80);
+    rig_open(&r, "pause", argc, argv, 100);
     rig_sim_start(&r, "{\"limits\": [{\"name\": \"weight\", \"kind\": \"fixed_window\", \"quota\": "
                       "1000000, \"window_ms\": 60000}]}");
     rig_config(&r, yaml, 0);

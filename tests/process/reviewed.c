@@ -66,7 +66,7 @@ static void bell_of_the_dead(struct rig *r)
 int main(int argc, char **argv)
 {
     static struct rig r;
-    rig_open(&r, "reviewed", argc, argv, 40);
+    rig_open(&r, "reviewed", argc, argv, 80);
     rig_sim_start(&r, "{}");
     rig_config_usual(&r, "wake: adaptive");
     rig_weird_start(&r);

@@ -180,7 +180,7 @@ int main(int argc, char **argv)
     static int (*const role[])(struct rig *, int) = {by_wait, by_fd, reads, permits};
     struct rig r;
     pid_t pid[4];
-    rig_open(&r, "worker_kill", argc, argv, 45);
+    rig_open(&r, "worker_kill", argc, argv, 80);
     rig_sim_start(&r, "{\"latency_ms\": 3, \"jitter_ms\": 10, \"ban_after\": 3, \"limits\": ["
                       "{\"name\": \"weight\", \"kind\": \"fixed_window\", \"quota\": 2000, "
                       "\"window_ms\": 2000}, {\"name\": \"orders\", \"kind\": \"fixed_window\", "
