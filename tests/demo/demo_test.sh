@@ -6,17 +6,22 @@ demo=$1 sim=$2 weird=$3 config=$4
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-run() { "$demo" --sim "$sim" --weird "$weird" --config "$1" --work "$work" --seconds "$2"; }
+# run CONFIG-FOLDER WORK-FOLDER SECONDS
+run() { "$demo" --sim "$sim" --weird "$weird" --config "$1" --work "$2" --seconds "$3"; }
 
-if ! run "$config" 10; then
-    cat "$work"/*.log
+# Beside each other: they sleep most of the time.
+mkdir "$work/right" "$work/wrong"
+cp "$config/sim.json" "$work/wrong"
+sed 's/quota: 200,/quota: 260,/' "$config/weir.yaml" >"$work/wrong/weir.yaml"
+run "$work/wrong" "$work/wrong" 8 >"$work/out" 2>&1 &
+
+if ! run "$config" "$work/right" 10; then
+    cat "$work/right"/*.log
+    kill $!
     exit 1
 fi
 
-mkdir "$work/wrong"
-cp "$config/sim.json" "$work/wrong"
-sed 's/quota: 200,/quota: 260,/' "$config/weir.yaml" >"$work/wrong/weir.yaml"
-if run "$work/wrong" 8 >"$work/out" 2>&1; then
+if wait $!; then
     cat "$work/out"
     echo "FAILED: a quota above the exchange's broke no promise"
     exit 1

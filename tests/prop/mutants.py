@@ -236,7 +236,7 @@ def judge(root, base, program, name, edits):
 
 
 def main():
-    root = pathlib.Path(sys.argv[1])
+    root = pathlib.Path(sys.argv[1]).resolve()
     base = Tree(root, sys.argv[2] if len(sys.argv) > 2 else "cc")
     programs = sys.argv[3:4] or list(PROGRAMS)
     jobs = [(program, mutant) for program in programs for mutant in PROGRAMS[program][0]]
