@@ -96,8 +96,11 @@ static void run(struct rig *r)
     pid_t victims[VICTIMS];
     struct weir *look = rig_attach(r, WEIR_ROLE_MONITOR);
     pid_t worker = rig_process(r, "weird-worker");
-    uint64_t reaped = rig_board_worker(look)->client_reaped;
     rig_sleep_ms(300); /* the spare arena is there */
+    for (int i = 0; i < 400 && live_clients(look) > 0; i++) {
+        rig_sleep_ms(10); /* whoever saw that the broker is up */
+    }
+    uint64_t reaped = rig_board_worker(look)->client_reaped;
     unsigned fds = descriptors_of(worker);
     unsigned supervisor_fds = descriptors_of(r->weird);
     pid_t other = rig_fork(r, survivor, 100);
