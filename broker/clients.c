@@ -233,8 +233,8 @@ void client_reap_if_idle(struct worker *w, struct client *c)
     board_add(&w->region->worker->slot_reaped, dropped);
     client_board(w, c, WEIR_CLIENT_FREE);
     weir_store_relaxed_u32(&w->region->block->client[c->info.index],
-                           0);     /* relaxed: the next client starts unblocked */
-    weir_segment_unmap(&c->arena); /* closes the descriptors too */
+                           WEIR_BLOCK_NONE); /* relaxed: the next client starts unblocked */
+    weir_segment_unmap(&c->arena);           /* closes the descriptors too */
     weir_segment_unmap(&c->shadow_segment);
     int rest[] = {c->info.doorbell_fd, c->info.bell_fd, c->info.pidfd};
     for (size_t i = 0; i < WEIR_ARRAY_CNT(rest); i++) {

@@ -1,6 +1,7 @@
 #include "broker/log.h"
 #include "broker/worker.h"
 #include "shm/weir_atomic.h"
+#include "shm/weir_error.h"
 #include "shm/weir_weave.h"
 
 #include <stdlib.h>
@@ -101,10 +102,42 @@ static int payload_check(struct worker *w, struct call *c)
     return WEIR_OK;
 }
 
+/* Requests that libweir would have refused itself: so many, and whoever made them is shut out. An honest client makes none. */
+#define OFFENCES_MAX 16U
+
+/* libweir checks the same before it hands a request over; what it cannot know, it does not. */
+static bool is_offence(int rc)
+{
+    return rc != WEIR_E_MEMORY && rc != WEIR_E_HEADER_FORBIDDEN && rc != WEIR_E_UNSUPPORTED &&
+           rc != WEIR_E_METHOD && rc != WEIR_E_SCOPE_UNKNOWN;
+}
+
+static void reject(struct worker *w, struct call *c, int rc)
+{
+    struct client *cl = c->client;
+    board_add(&w->region->client[cl->info.index].rejected, 1);
+    if (is_offence(rc) && ++cl->offences == OFFENCES_MAX) {
+        weir_store_relaxed_u32(&w->region->block->client[cl->info.index],
+                               WEIR_BLOCK_QUARANTINE); /* relaxed: this thread asks it */
+        board_add(&w->region->worker->client_quarantined, 1);
+        log_error("client_quarantined", "s:i, s:s, s:i, s:i, s:i, s:s, s:s", "client",
+                  (int)cl->info.index, "name", cl->info.name, "client_pid", (int)cl->info.pid,
+                  "uid", (int)cl->info.uid, "offences", (int)cl->offences, "last",
+                  weir_error_name(rc), "next_step",
+                  "end it, or let it in again by: weir ctl unblock");
+    }
+    call_end(w, c, WEIR_RESULT_REJECTED, rc);
+}
+
 /* Fill the call from its checked copy and send it on, or end it with the reason. */
 static void admit(struct worker *w, struct call *c)
 {
     const struct weir_shm_route_row *row;
+    if (weir_load_relaxed_u32(&w->region->block->client[c->client->info.index]) !=
+        WEIR_BLOCK_NONE) { /* relaxed: our own switch; first: whoever is shut out costs no more than this */
+        call_end(w, c, WEIR_RESULT_REJECTED, WEIR_E_BLOCKED);
+        return;
+    }
     int rc = route_check(w, c);
     if (rc == WEIR_OK) {
         c->route = c->request.route;
@@ -112,8 +145,7 @@ static void admit(struct worker *w, struct call *c)
         rc = payload_check(w, c);
     }
     if (rc != WEIR_OK) {
-        board_add(&w->region->client[c->client->info.index].rejected, 1);
-        call_end(w, c, WEIR_RESULT_REJECTED, rc);
+        reject(w, c, rc);
         return;
     }
     row = &w->shared.tables.route[c->route];
@@ -126,10 +158,7 @@ static void admit(struct worker *w, struct call *c)
     c->client->shadow[c->slot].deadline_ns = c->deadline_ns;
     c->client->shadow[c->slot].idempotent = c->idempotent;
     board_add(&w->region->route_stats[c->route].calls, 1);
-    if (weir_load_relaxed_u32(&w->region->block->client[c->client->info.index]) !=
-        0) { /* relaxed: our own switch */
-        call_end(w, c, WEIR_RESULT_REJECTED, WEIR_E_BLOCKED);
-    } else if (w->draining) {
+    if (w->draining) {
         call_end(w, c, WEIR_RESULT_REJECTED, WEIR_E_STALE);
     } else {
         dispatch_enter(w, c);

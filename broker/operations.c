@@ -79,9 +79,11 @@ static void client_operate(struct worker *w, const struct weir_operate *asked,
         return;
     }
     for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
-        const struct client *c = &w->client[i];
+        struct client *c = &w->client[i];
         if (c->live && !c->gone && is_meant(c, asked->target)) {
-            weir_store_relaxed_u32(&w->region->block->client[i], blocked);
+            weir_store_relaxed_u32(&w->region->block->client[i],
+                                   blocked ? WEIR_BLOCK_OPERATOR : WEIR_BLOCK_NONE);
+            c->offences = 0;
             answer->cnt++;
         }
     }

@@ -47,6 +47,7 @@ struct client {
     bool live; /* mapped; takes part */
     bool gone; /* dead or left: nothing new, end what is queued, follow what is in flight */
     bool recovered; /* it was there before this worker was */
+    uint32_t offences; /* requests that no libweir makes */
     struct weir_segment arena, shadow_segment;
     struct weir_shm_wake *wake;
     char *meter;

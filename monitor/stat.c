@@ -327,13 +327,14 @@ static void clients_text(FILE *out, const struct image *image)
         }
         struct weir_shm_block block;
         (void)image_get(image, WEIR_SECTION_BLOCK, 0, &block, sizeof block);
-        bool blocked = i < WEIR_ARRAY_CNT(block.client) && block.client[i] != 0;
+        uint32_t shut = i < WEIR_ARRAY_CNT(block.client) ? block.client[i] : WEIR_BLOCK_NONE;
         table_cell(&table, "%u", c.pid);
         table_cell(&table, "%u", c.uid);
         table_cell(&table, "%s", PRINT_TEXT(name, c.name));
         table_cell(&table, "%s", weir_role_name(c.role));
         table_cell(&table, "%s",
-                   blocked                            ? "blocked"
+                   shut == WEIR_BLOCK_QUARANTINE      ? "quarantined"
+                   : shut != WEIR_BLOCK_NONE          ? "blocked"
                    : c.state < WEIR_ARRAY_CNT(states) ? states[c.state]
                                                       : "?");
         table_cell(&table, "%u", c.slot_cnt);

@@ -43,6 +43,7 @@ static json_t *worker_json(const struct image *image, const struct image_health 
     (void)json_object_set_new(o, "client_reaped", json_u64(w->client_reaped));
     (void)json_object_set_new(o, "slot_reaped", json_u64(w->slot_reaped));
     (void)json_object_set_new(o, "permit_reports", json_u64(w->permit_reports));
+    (void)json_object_set_new(o, "client_quarantined", json_u64(w->client_quarantined));
     return o;
 }
 
@@ -160,8 +161,9 @@ static json_t *client_json(const struct image *image, uint32_t i, const struct w
     (void)json_object_set_new(o, "client", json_u64(i));
     (void)json_object_set_new(
         o, "state", json_string(c->state < WEIR_ARRAY_CNT(states) ? states[c->state] : "?"));
-    (void)json_object_set_new(
-        o, "blocked", json_boolean(i < WEIR_ARRAY_CNT(block.client) && block.client[i] != 0));
+    uint32_t out = i < WEIR_ARRAY_CNT(block.client) ? block.client[i] : WEIR_BLOCK_NONE;
+    (void)json_object_set_new(o, "blocked", json_boolean(out != WEIR_BLOCK_NONE));
+    (void)json_object_set_new(o, "quarantined", json_boolean(out == WEIR_BLOCK_QUARANTINE));
     (void)json_object_set_new(o, "pid", json_u64(c->pid));
     (void)json_object_set_new(o, "uid", json_u64(c->uid));
     (void)json_object_set_new(o, "name", JSON_FIELD(c->name));

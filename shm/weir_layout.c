@@ -111,7 +111,7 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_worker, slot_reaped),
     F(weir_shm_worker, permit_reports),
     F(weir_shm_worker, limit_view_ns),
-    F(weir_shm_worker, reserved),
+    F(weir_shm_worker, client_quarantined),
     T(weir_shm_need_wakeup),
     F(weir_shm_need_wakeup, word),
     F(weir_shm_need_wakeup, reserved),

@@ -163,10 +163,10 @@ struct weir_shm_worker {
     uint64_t swept;         /* requests found by the sweep rather than by the ring */
     uint64_t limit_damaged; /* limit words found outside their legal range and set to spent */
     uint64_t client_reaped;
-    uint64_t slot_reaped;    /* requests of dead clients that ended without a reader */
-    uint64_t permit_reports; /* pauses that traders reported */
-    uint64_t limit_view_ns;  /* when the limit views and traders_pause were last copied */
-    uint64_t reserved[1];
+    uint64_t slot_reaped;        /* requests of dead clients that ended without a reader */
+    uint64_t permit_reports;     /* pauses that traders reported */
+    uint64_t limit_view_ns;      /* when the limit views and traders_pause were last copied */
+    uint64_t client_quarantined; /* clients shut out for requests that no libweir makes */
 } WEIR_ALIGN_LINE;
 
 /* bit 0: the worker sleeps and wants a doorbell; bits 1..31: sleep epoch. Writer: worker, by exchange (pair:wakeup). */
@@ -175,7 +175,14 @@ struct weir_shm_need_wakeup {
     uint32_t reserved[31];
 } WEIR_ALIGN_LINE;
 
-/* One byte-sized switch per client, 4 bytes wide for the atomics. Writer: worker. Relaxed: an operator's switch. */
+/* Who shut a client out. Both end by `weir ctl unblock`. */
+enum weir_block {
+    WEIR_BLOCK_NONE = 0,
+    WEIR_BLOCK_OPERATOR = 1,
+    WEIR_BLOCK_QUARANTINE = 2, /* the worker: it handed over what no libweir makes */
+};
+
+/* One switch per client (enum weir_block), 4 bytes wide for the atomics. Writer: worker. Relaxed: it need not be seen at once. */
 struct weir_shm_block {
     uint32_t client[256];
 } WEIR_ALIGN_LINE;

@@ -1,14 +1,54 @@
 /*
- * A client that writes random bytes over everything it can: its arena (header, slots, requests, wake words), its ring, and as a trader the limit
- * words. The worker is the same one afterwards, another client's calls end right, and the exchange sees no call too many.
+ * Clients that lie in every way that their mappings allow, beside an honest one in another domain.
+ *
+ *   process_hostile SIM WEIRD [SEED] [--long]
+ *
+ *   scribbler  random bytes over arena, ring and, as a trader, limit words and pauses
+ *   racer      hands over good requests, while its other thread flips their words between the worker's check and its use
+ *   forger     fills all five levels of its ring with handles of everybody's slots
+ *   liar       requests with lengths, costs, routes and priorities that no libweir makes
+ *   flooder    hands over as fast as it can, fills its completion queue, and never reads
+ *
+ * Who is shut out or damaged attaches again. All run at the lowest scheduling class, so that what the others feel is what weir does, not who has the core. First the
+ * honest one works alone, then beside them: 4 s, or 10 minutes with --long.
+ *
+ * Oracles: the worker is the same one from the first to the last; the honest one's calls all end, each order once; the exchange counts no call too many;
+ * no hostile client ever finds in its own mappings what the honest one sends and gets; the liar is quarantined, and the log names it. The honest
+ * one's p50 and p99, quiet and beside them, are printed.
  */
 #include "rig.h"
 
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 
-#define RUN_MS 3000U
+#define ATTACK_MS      4000U
+#define ATTACK_LONG_MS 600000U
+#define QUIET_MS       2000U
+#define ROUND_MS       1500U /* of one attachment */
+#define MARK           "HONEST-BYTES-"
+
+enum {
+    DONE,
+    OTHERWISE,
+    WRECKED,
+    WRECK_END,
+    LEAKED,
+    ATTACHED,
+    BLOCKED,
+    SAMPLES_QUIET,
+    SAMPLES_BUSY,
+    BUSY
+};
+
+/* Latencies of the honest one, us; the reader looks when it has ended. */
+#define SAMPLES_MAX 200000U
+static uint32_t *samples[2];
 
 static void scribble(struct rig *r, void *base, size_t bytes, unsigned writes)
 {
@@ -22,75 +62,286 @@ static void scribble(struct rig *r, void *base, size_t bytes, unsigned writes)
     }
 }
 
-/* Everything at random, and now and then slot words that look right. */
-static int scribbler(struct rig *r, int arg)
+/* ---------------------------------------------------------------------------------------------- attacks */
+
+struct attack {
+    struct rig *r;
+    struct weir *w;
+    uint64_t end_ns;
+    volatile bool over;
+};
+
+/* Shut out, or its attachment is of no use any more. */
+static bool is_out(const struct attack *a)
 {
-    struct weir *w = rig_attach(r, arg == 1 ? WEIR_ROLE_TRADER : WEIR_ROLE_CALLER);
-    struct weir_attachment *at = w->at;
-    /* Nobody can attach to a ring whose header is damaged: both are there before they begin. */
-    weir_fetch_add_u32(&r->shared->count[4], 1);
-    while (weir_load_acquire_u32(&r->shared->count[4]) < 2) {
-        rig_sleep_ms(1);
-    }
-    weir_route_id ping = rig_route(w, "sim.ping");
-    const struct weir_request_spec spec = {.struct_bytes = sizeof spec, .route = ping};
-    uint64_t end_ns = rig_now_ns() + RUN_MS * WEIR_NS_PER_MS;
-    while (rig_now_ns() < end_ns) {
-        weir_ticket t;
-        (void)weir_submit(w, &spec, &t);
-        scribble(r, at->arena.base, at->arena.bytes, 200);
-        scribble(r, at->arena.base, 16384, 50);
-        if (rig_random(r, 4) == 0) {
-            scribble(r, at->ring.base, at->ring.bytes, 20);
-        }
-        for (uint32_t i = 0; i < at->mem.slot_cnt; i++) {
-            struct weir_shm_slot *s = &at->mem.slot[i];
-            s->request.route = rig_random(r, 12);
-            s->request.priority = (uint8_t)rig_random(r, 6);
-            s->state =
-                weir_slot_word(rig_random(r, 1U << 20), (enum weir_slot_state)rig_random(r, 8), 0);
-            (void)weir_ring_put(&at->level[rig_random(r, 5)],
-                                weir_handle_make(at->client, i, rig_random(r, 4096)));
-        }
-        if (arg == 1) {
-            for (uint32_t i = 0; i < w->view.bounds.word_cnt; i++) {
-                at->word[i].word[rig_random(r, 2)] =
-                    rig_random(r, 2) == 0 ? 0 : (uint64_t)rig_random(r, 1U << 24) << 40;
-            }
-            at->pause[0].changed++;
-        }
-        weir_doorbell(w, true);
-        rig_sleep_ms(1);
-    }
-    return 0; /* without a close: it dies as it lived */
+    return weir_load_relaxed_u32(a->w->view.block) != WEIR_BLOCK_NONE;
 }
 
-/* An honest client in another domain: its ring is its own. */
+/* Everything at random, and now and then slot words that look right. */
+static void scribbler(struct attack *a)
+{
+    struct rig *r = a->r;
+    struct weir_attachment *at = a->w->at;
+    const struct weir_request_spec spec = {.struct_bytes = sizeof spec, .route = rig_random(r, 4)};
+    weir_ticket t;
+    (void)weir_submit(a->w, &spec, &t);
+    scribble(r, at->arena.base, at->arena.bytes, 200);
+    scribble(r, at->arena.base, 16384, 50);
+    if (rig_random(r, 4) == 0) {
+        scribble(r, at->ring.base, at->ring.bytes, 20);
+    }
+    for (uint32_t i = 0; i < at->mem.slot_cnt; i++) {
+        struct weir_shm_slot *s = &at->mem.slot[i];
+        s->request.route = rig_random(r, 12);
+        s->request.priority = (uint8_t)rig_random(r, 6);
+        s->state =
+            weir_slot_word(rig_random(r, 1U << 20), (enum weir_slot_state)rig_random(r, 8), 0);
+        (void)weir_ring_put(&at->level[rig_random(r, 5)],
+                            weir_handle_make(at->client, i, rig_random(r, 4096)));
+    }
+    if (a->w->role == WEIR_ROLE_TRADER) {
+        for (uint32_t i = 0; i < a->w->view.bounds.word_cnt; i++) {
+            at->word[i].word[rig_random(r, 2)] =
+                rig_random(r, 2) == 0 ? 0 : (uint64_t)rig_random(r, 1U << 24) << 40;
+        }
+        at->pause[0].changed++;
+    }
+    weir_doorbell(a->w, true);
+    rig_sleep_ms(1);
+}
+
+static void *flipper(void *arg)
+{
+    struct attack *a = arg;
+    const struct weir_client_arena *m = &a->w->at->mem;
+    uint32_t x = 1;
+    while (!a->over) {
+        x = x * 1664525U + 1013904223U;
+        struct weir_shm_slot *s = &m->slot[(x >> 8) % m->slot_cnt];
+        volatile struct weir_shm_request *q = &s->request;
+        q->body_bytes ^= x >> 4;
+        q->path_bytes ^= x >> 20;
+        q->headers_bytes += 3;
+        q->route = x >> 28;
+        q->priority = (uint8_t)(x >> 13);
+        q->unit_cnt = x >> 29;
+        ((volatile char *)m->request)[(x >> 6) % m->request_stride_bytes] ^= (char)x;
+        s->response.body_off_bytes = x;
+        s->response.body_bytes = ~x;
+        q->body_bytes = 0;
+        q->path_bytes = 0;
+        q->headers_bytes = 0;
+        q->unit_cnt = 0;
+        q->route = 0;
+    }
+    return NULL;
+}
+
+static void racer(struct attack *a)
+{
+    const struct weir_request_spec spec = {.struct_bytes = sizeof spec,
+                                           .route = rig_route(a->w, "sim.ping")};
+    pthread_t thread;
+    struct weir_response answer;
+    a->over = pthread_create(&thread, NULL, flipper, a) != 0;
+    if (a->over) {
+        return;
+    }
+    while (rig_now_ns() < a->end_ns && !is_out(a)) {
+        weir_ticket t;
+        for (unsigned i = 0; i < 16; i++) {
+            (void)weir_submit(a->w, &spec, &t);
+        }
+        while (weir_poll(a->w, &answer) == 0) {
+            (void)weir_release(a->w, answer.ticket);
+        }
+    }
+    a->over = true;
+    (void)pthread_join(thread, NULL);
+}
+
+static void forger(struct attack *a)
+{
+    for (unsigned i = 0; i < 256; i++) {
+        (void)weir_ring_put(&a->w->at->level[rig_random(a->r, 5)],
+                            weir_handle_make(rig_random(a->r, 256), rig_random(a->r, 4096),
+                                             rig_random(a->r, 4096)));
+    }
+    weir_doorbell(a->w, true);
+}
+
+/* One request by hand. */
+static void liar(struct attack *a)
+{
+    static const uint32_t lengths[] = {0, 1, 65535, 65536, INT32_MAX, UINT32_MAX, 0x80000000U};
+    struct rig *r = a->r;
+    const struct weir_client_arena *m = &a->w->at->mem;
+    uint32_t i = rig_random(r, m->slot_cnt);
+    struct weir_shm_slot *s = &m->slot[i];
+    uint32_t gen = weir_slot_gen(s->state) + 1;
+    struct weir_shm_request q = {.route = rig_random(r, 4),
+                                 .priority = (uint8_t)rig_random(r, 8),
+                                 .method = (uint8_t)rig_random(r, 8),
+                                 .header_cnt = (uint16_t)rig_random(r, 70000),
+                                 .deadline_ns = rig_random(r, 2) == 0 ? UINT64_MAX : 1,
+                                 .path_bytes = lengths[rig_random(r, 7)],
+                                 .query_bytes = lengths[rig_random(r, 7)],
+                                 .headers_bytes = lengths[rig_random(r, 7)],
+                                 .body_bytes = lengths[rig_random(r, 7)],
+                                 .unit_cnt = rig_random(r, 12)};
+    s->request = q;
+    weir_store_release_u64(&s->state, weir_slot_word(gen, WEIR_SLOT_SUBMITTED, 0));
+    (void)weir_ring_put(&a->w->at->level[rig_random(r, 5)],
+                        weir_handle_make(a->w->at->client, i, gen & 4095U));
+    weir_doorbell(a->w, true);
+    rig_sleep_ms(1);
+}
+
+static void flooder(struct attack *a)
+{
+    const struct weir_request_spec spec = {.struct_bytes = sizeof spec,
+                                           .route = rig_route(a->w, "sim.ping")};
+    weir_ticket t;
+    while (weir_submit(a->w, &spec, &t) == 0) {
+    }
+    /* As if all were released: the worker must not take the word of a slot for its own shadow. */
+    for (uint32_t i = 0; i < a->w->at->mem.slot_cnt; i++) {
+        uint64_t word = a->w->at->mem.slot[i].state;
+        a->w->at->mem.slot[i].state = weir_slot_word(weir_slot_gen(word) + 1, WEIR_SLOT_FREE, 0);
+    }
+}
+
+static const struct {
+    const char *name;
+    const char *domain;
+    void (*step)(struct attack *a);
+    enum weir_role role;
+} attacks[] = {
+    {"scribbler, trader", "default", scribbler, WEIR_ROLE_TRADER},
+    {"scribbler", "a1", scribbler, WEIR_ROLE_CALLER},
+    {"racer", "a2", racer, WEIR_ROLE_CALLER},
+    {"forger", "a3", forger, WEIR_ROLE_CALLER},
+    {"liar", "a4", liar, WEIR_ROLE_CALLER},
+    {"flooder", "a5", flooder, WEIR_ROLE_CALLER},
+};
+#define ATTACKS WEIR_ARRAY_CNT(attacks)
+
+/* What the honest one sends and gets must not be found here. */
+static void look_for_others(const struct attack *a)
+{
+    const struct weir_attachment *at = a->w->at;
+    if (memmem(at->arena.base, at->arena.bytes, MARK, strlen(MARK)) != NULL ||
+        memmem(at->ring.base, at->ring.bytes, MARK, strlen(MARK)) != NULL) {
+        (void)weir_fetch_add_u32(&a->r->shared->count[LEAKED], 1);
+    }
+}
+
+static int attacker(struct rig *r, int which)
+{
+    const struct sched_param none = {0};
+    (void)sched_setscheduler(0, SCHED_IDLE, &none);
+    (void)setpriority(PRIO_PROCESS, 0, 19);
+    while (weir_load_acquire_u32(&r->shared->stop) == 0) {
+        /* Each in a domain of its own: damage to a ring's header stays, and keeps everybody else out of that domain. */
+        struct weir_open_opts opts = {.role = attacks[which].role, .domain = attacks[which].domain};
+        int rc;
+        struct attack a = {.r = r, .end_ns = rig_now_ns() + ROUND_MS * WEIR_NS_PER_MS};
+        a.w = rig_attach_opts(r, &opts, NULL, &rc);
+        if (a.w == NULL) {
+            rig_sleep_ms(20); /* it has damaged its own domain, or all indices are taken */
+            continue;
+        }
+        (void)weir_fetch_add_u32(&r->shared->count[ATTACHED], 1);
+        while (rig_now_ns() < a.end_ns && weir_load_acquire_u32(&r->shared->stop) == 0 &&
+               !is_out(&a)) {
+            attacks[which].step(&a);
+        }
+        (void)weir_fetch_add_u32(&r->shared->count[BLOCKED], is_out(&a));
+        look_for_others(&a);
+        weir_close(a.w);
+    }
+    return 0;
+}
+
+/* ---------------------------------------------------------------------------------------------- the honest one */
+
+static void sample(struct rig *r, uint64_t took_ns)
+{
+    unsigned busy = weir_load_acquire_u32(&r->shared->count[BUSY]);
+    uint32_t n = weir_fetch_add_u32(&r->shared->count[SAMPLES_QUIET + busy], 1);
+    if (n < SAMPLES_MAX) {
+        samples[busy][n] = (uint32_t)weir_min_u64(took_ns / 1000, UINT32_MAX);
+    }
+}
+
+/* In another domain: its ring is its own. Echoes with a mark, on a limit that nobody else has reason to use up, and orders. */
 static int honest(struct rig *r, int arg)
 {
     (void)arg;
     struct weir_open_opts opts = {.role = WEIR_ROLE_CALLER, .domain = "good"};
     int rc;
     struct weir *w = rig_attach_opts(r, &opts, NULL, &rc);
-    weir_route_id order = w != NULL ? rig_route(w, "sim.order") : 0;
     int bad = w == NULL;
-    while (w != NULL && weir_load_acquire_u32(&r->shared->stop) == 0) {
+    for (unsigned turn = 0; w != NULL && weir_load_acquire_u32(&r->shared->stop) == 0; turn++) {
+        const struct weir_request_spec echo = {.struct_bytes = sizeof echo,
+                                               .route = rig_route(w, "sim.echo"),
+                                               .body = MARK "0123456789abcdef",
+                                               .body_bytes = sizeof MARK + 15};
+        struct weir_response a;
         weir_ticket t;
         uint32_t n;
-        struct weir_response a;
-        if (rig_order_submit(r, w, order, weir_now_ns(w) + 2500 * WEIR_NS_PER_MS, &t, &n) != 0 ||
-            weir_wait(w, t, weir_now_ns(w) + 5 * WEIR_NS_PER_S, &a) != 0) {
+        uint64_t from_ns = rig_now_ns();
+        rc = weir_call(w, &echo, weir_now_ns(w) + 2500 * WEIR_NS_PER_MS, &a);
+        sample(r, rig_now_ns() - from_ns);
+        if (rc != 0 || a.result != WEIR_RESULT_DONE || a.status != 200 ||
+            memmem(a.body, a.body_bytes, MARK, strlen(MARK)) == NULL) {
+            (void)printf("FAILED: an honest echo: %s, %s, status %u\n", weir_strerror(rc),
+                         rc == 0 ? weir_result_text(a.result) : "-", rc == 0 ? a.status : 0);
             bad = 1;
             break;
         }
-        rig_order_ended(r, n, &a);
-        weir_fetch_add_u32(
-            &r->shared->count[a.result == WEIR_RESULT_DONE && a.status == 200 ? 0 : 1], 1);
-        (void)weir_release(w, t);
-        rig_sleep_ms(5);
+        (void)weir_release(w, a.ticket);
+        if (turn % 8 == 0 &&
+            rig_order_submit(r, w, rig_route(w, "sim.order"),
+                             weir_now_ns(w) + 2500 * WEIR_NS_PER_MS, &t, &n) == 0) {
+            rc = weir_wait(w, t, weir_now_ns(w) + 5 * WEIR_NS_PER_S, &a);
+            bad |= rc != 0;
+            if (rc == 0) {
+                rig_order_ended(r, n, &a);
+                (void)weir_fetch_add_u32(
+                    &r->shared->count[a.result == WEIR_RESULT_DONE && a.status == 200 ? DONE
+                                                                                      : OTHERWISE],
+                    1);
+                (void)weir_release(w, t);
+            }
+        }
+        rig_sleep_ms(2);
     }
     weir_close(w);
     return bad;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a;
+    uint32_t y = *(const uint32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+static void latencies(const struct rig *r)
+{
+    double p99[2] = {0, 0};
+    for (unsigned i = 0; i < 2; i++) {
+        uint32_t cnt = (uint32_t)weir_min_u64(r->shared->count[SAMPLES_QUIET + i], SAMPLES_MAX);
+        qsort(samples[i], cnt, sizeof *samples[i], by_size);
+        if (cnt > 0) {
+            p99[i] = samples[i][cnt * 99 / 100];
+            (void)printf("the honest one, %s: %u calls, p50 %.2f ms, p99 %.2f ms\n",
+                         i == 0 ? "alone" : "beside them", cnt, samples[i][cnt / 2] / 1e3,
+                         p99[i] / 1e3);
+        }
+    }
+    (void)printf("p99 beside them / alone: %.2f\n", p99[0] > 0 ? p99[1] / p99[0] : 0);
 }
 
 static unsigned live_clients(const struct weir *w)
@@ -114,8 +365,8 @@ static int header_wrecker(struct rig *r, int arg)
         return 1;
     }
     memset(w->at->arena.base, 0xff, 4096);
-    weir_store_release_u32(&r->shared->count[2], 1);
-    while (weir_load_acquire_u32(&r->shared->count[3]) == 0) {
+    weir_store_release_u32(&r->shared->count[WRECKED], 1);
+    while (weir_load_acquire_u32(&r->shared->count[WRECK_END]) == 0) {
         rig_sleep_ms(5);
     }
     return 0;
@@ -124,7 +375,7 @@ static int header_wrecker(struct rig *r, int arg)
 static void wrecked_header(struct rig *r, const struct weir *look)
 {
     pid_t pid = rig_fork(r, header_wrecker, 0);
-    for (int i = 0; i < 500 && weir_load_acquire_u32(&r->shared->count[2]) == 0; i++) {
+    for (int i = 0; i < 500 && weir_load_acquire_u32(&r->shared->count[WRECKED]) == 0; i++) {
         rig_sleep_ms(5);
     }
     pid_t worker = rig_process(r, "weird-worker");
@@ -132,7 +383,7 @@ static void wrecked_header(struct rig *r, const struct weir *look)
     CHECK(r, rig_process_next(r, "weird-worker", worker, 3000) > 0, "a worker again");
     rig_sleep_ms(50);
     CHECK_INT(r, live_clients(look), 1);
-    weir_store_release_u32(&r->shared->count[3], 1);
+    weir_store_release_u32(&r->shared->count[WRECK_END], 1);
     CHECK_INT(r, rig_wait(pid, 3000), 0);
     for (int i = 0; i < 200 && live_clients(look) > 0; i++) {
         rig_sleep_ms(10);
@@ -141,39 +392,92 @@ static void wrecked_header(struct rig *r, const struct weir *look)
     CHECK(r, !rig_log_has(r, "client_not_mapped"), "served all the same");
 }
 
+static void configure(struct rig *r)
+{
+    rig_sim_start(r, "{\"latency_ms\": 1, \"ban_after\": 3, \"weights\": {\"ANY /echo\": 0}, "
+                     "\"limits\": [{\"name\": \"weight\", \"kind\": \"fixed_window\", "
+                     "\"quota\": 300, \"window_ms\": 1000}]}");
+    rig_config(
+        r,
+        "broker: {name: rig, log: warn, domains: [{name: default}, {name: good}, "
+        "{name: a1}, {name: a2}, {name: a3}, {name: a4}, {name: a5}]}\n"
+        "providers:\n"
+        "  - name: sim\n"
+        "    clock: {path: /api/v3/time, field: serverTime, interval: 1s, max_jitter: "
+        "100ms}\n"
+        "    limits:\n"
+        "      - {name: weight, kind: fixed_window, quota: 300, window: 1s, scope: ip}\n"
+        "      - {name: calm, kind: token_bucket, quota: 100000, window: 1s, burst: 100000}\n"
+        "    endpoints:\n"
+        "      - {name: a, url: \"http://127.0.0.1:$PORT\", connections: 16}\n"
+        "    routes:\n"
+        "      - {name: ping, method: GET, path: /api/v3/ping, cost: {weight: 1}, timeout: "
+        "3s, priority: low}\n"
+        "      - {name: depth, method: GET, path: /api/v3/depth, cost: {weight: 5}, "
+        "timeout: 3s}\n"
+        "      - {name: order, method: POST, path: /api/v3/order, cost: {weight: 1}, "
+        "timeout: 3s, priority: critical}\n"
+        "      - {name: echo, method: POST, path: /echo, cost: {calm: 1}, idempotent: true, "
+        "timeout: 3s, priority: critical}\n",
+        0);
+    rig_weird_start(r);
+}
+
+static void verdict(struct rig *r, const struct weir *look)
+{
+    const struct weir_shm_worker *b = rig_board_worker(look);
+    const uint32_t *c = r->shared->count;
+    latencies(r);
+    (void)printf(
+        "attachments of hostile clients: %u, %u of them shut out; %llu quarantined, %llu "
+        "limit words repaired, %llu ring entries dropped, %llu cells and tails set right\n",
+        c[ATTACHED], c[BLOCKED], (unsigned long long)b->client_quarantined,
+        (unsigned long long)b->limit_damaged, (unsigned long long)b->ring_dropped,
+        (unsigned long long)b->ring_repaired);
+    (void)printf("honest orders: %u done, %u otherwise; highest at the exchange %.0f of 300\n",
+                 c[DONE], c[OTHERWISE], rig_report(r, "limits.0.highest"));
+    CHECK_INT(r, c[LEAKED], 0);
+    CHECK(r, c[SAMPLES_QUIET] > 100 && c[SAMPLES_BUSY] > 100, "the honest one worked");
+    CHECK(r, b->limit_damaged > 0, "damage was seen and repaired");
+    CHECK(r, b->client_quarantined > 0, "the liar was shut out");
+    CHECK(r, rig_log_has(r, "\"client_quarantined\""), "and named");
+    CHECK_INT(r, rig_report(r, "violations"), 0);
+}
+
 int main(int argc, char **argv)
 {
     struct rig r;
-    pid_t pid[3];
-    rig_open(&r, "hostile", argc, argv, 80);
-    rig_sim_start(&r, "{\"latency_ms\": 1, \"ban_after\": 3, \"limits\": [{\"name\": \"weight\", "
-                      "\"kind\": \"fixed_window\", \"quota\": 300, \"window_ms\": 1000}]}");
-    rig_config_limits(&r, "log: warn, domains: [{name: default}, {name: good}]", 300, "1s");
-    rig_weird_start(&r);
+    pid_t good;
+    pid_t pid[ATTACKS];
+    bool everything = argc > 3 && strcmp(argv[argc - 1], "--long") == 0;
+    uint32_t attack_ms = everything ? ATTACK_LONG_MS : ATTACK_MS;
+    rig_open(&r, "hostile", everything ? argc - 1 : argc, argv, attack_ms / 1000 + 60);
+    for (unsigned i = 0; i < 2; i++) {
+        samples[i] = mmap(NULL, SAMPLES_MAX * sizeof *samples[i], PROT_READ | PROT_WRITE,
+                          MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    }
+    configure(&r);
     struct weir *look = rig_attach(&r, WEIR_ROLE_MONITOR);
     pid_t worker = rig_process(&r, "weird-worker");
-    pid[0] = rig_fork(&r, honest, 0);
-    pid[1] = rig_fork(&r, scribbler, 1); /* a trader */
-    pid[2] = rig_fork(&r, scribbler, 2); /* a caller */
-    CHECK_INT(&r, rig_wait(pid[1], RUN_MS + 10000), 0);
-    CHECK_INT(&r, rig_wait(pid[2], RUN_MS + 10000), 0);
+    good = rig_fork(&r, honest, 0);
+    rig_sleep_ms(QUIET_MS);
+    weir_store_release_u32(&r.shared->count[BUSY], 1);
+    for (unsigned i = 0; i < ATTACKS; i++) {
+        pid[i] = rig_fork(&r, attacker, (int)i);
+    }
+    rig_sleep_ms(attack_ms);
     weir_store_release_u32(&r.shared->stop, 1);
-    CHECK_INT(&r, rig_wait(pid[0], 6000), 0);
+    for (unsigned i = 0; i < ATTACKS; i++) {
+        rig_check(&r, rig_wait(pid[i], 15000) == 0, __FILE__, __LINE__, "the %s ends",
+                  attacks[i].name);
+    }
+    CHECK_INT(&r, rig_wait(good, 6000), 0);
     CHECK_INT(&r, rig_process(&r, "weird-worker"), worker);
-    for (int i = 0; i < 400 && live_clients(look) > 0; i++) {
+    for (int i = 0; i < 600 && live_clients(look) > 0; i++) {
         rig_sleep_ms(10);
     }
     CHECK_INT(&r, live_clients(look), 0);
-    const struct weir_shm_worker *b = rig_board_worker(look);
-    (void)printf("honest: %llu done, %llu refused; damaged limit words repaired: %llu; entries "
-                 "dropped: %llu; "
-                 "highest at the exchange: %.0f of 300\n",
-                 (unsigned long long)r.shared->count[0], (unsigned long long)r.shared->count[1],
-                 (unsigned long long)b->limit_damaged, (unsigned long long)b->ring_dropped,
-                 rig_report(&r, "limits.0.highest"));
-    CHECK(&r, r.shared->count[0] > 0, "the honest one worked");
-    CHECK(&r, b->limit_damaged > 0, "damage was seen and repaired");
-    CHECK_INT(&r, rig_report(&r, "violations"), 0);
+    verdict(&r, look);
     rig_orders_check(&r, false);
     wrecked_header(&r, look);
     weir_close(look);
