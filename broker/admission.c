@@ -231,6 +231,7 @@ static int arena_check(const struct admission *a, struct asked *q,
 {
     char text[160];
     struct arena_spec *s = &q->spec;
+    s->role = q->hello.role;
     s->slot_cnt = q->hello.slot_cnt != 0
                       ? q->hello.slot_cnt
                       : (uint32_t)weir_min_u64(SLOTS_DEFAULT, q->domain->slot_max);
@@ -248,13 +249,13 @@ static int arena_check(const struct admission *a, struct asked *q,
         return say(welcome, WEIR_E_ARENA_TOO_LARGE, text);
     }
     if (s->response_bytes == 0) {
-        uint64_t rest = arena_bytes(a->region, s);
+        uint64_t rest = arena_bytes(a->region, s) - arena_audit_bytes(a->region, s);
         s->response_bytes = rest + POOL_MIN_BYTES < ARENA_DEFAULT_BYTES ? ARENA_DEFAULT_BYTES - rest
                                                                         : POOL_MIN_BYTES * 16;
     }
     s->response_bytes = weir_round_up(s->response_bytes, WEIR_LINE_BYTES);
     uint64_t bytes = arena_bytes(a->region, s);
-    if (bytes > q->domain->arena_max_bytes ||
+    if (bytes - arena_audit_bytes(a->region, s) > q->domain->arena_max_bytes ||
         a->memory_bytes + bytes > a->config->broker.memory_max_bytes) {
         (void)snprintf(
             text, sizeof text,
@@ -542,7 +543,8 @@ void admission_reaped(struct admission *a, uint32_t index)
     struct client_info *c = &a->client[index];
     const struct arena_spec spec = {.slot_cnt = c->slot_cnt,
                                     .request_bytes = c->request_bytes,
-                                    .response_bytes = c->response_bytes};
+                                    .response_bytes = c->response_bytes,
+                                    .role = c->role};
     const int fds[] = {c->arena_fd, c->shadow_fd, c->doorbell_fd, c->bell_fd, c->pidfd};
     /* Whoever kept the descriptor or a mapping must not keep the memory: it was allocated by us and counts against broker.memory. */
     (void)fallocate(c->arena_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
@@ -571,8 +573,10 @@ void admission_idle(struct admission *a, uint64_t now_ns)
         }
     }
     if (!a->spare) {
-        struct arena_spec spec = {.slot_cnt = SLOTS_DEFAULT, .request_bytes = REQUEST_DEFAULT};
-        uint64_t rest = arena_bytes(a->region, &spec);
+        /* With an audit a trader's arena is another one than a caller's; traders are the ones in a hurry. */
+        struct arena_spec spec = {
+            .slot_cnt = SLOTS_DEFAULT, .request_bytes = REQUEST_DEFAULT, .role = WEIR_ROLE_TRADER};
+        uint64_t rest = arena_bytes(a->region, &spec) - arena_audit_bytes(a->region, &spec);
         spec.response_bytes =
             weir_round_up(rest + POOL_MIN_BYTES < ARENA_DEFAULT_BYTES ? ARENA_DEFAULT_BYTES - rest
                                                                       : POOL_MIN_BYTES * 16,

@@ -18,7 +18,8 @@ static bool arena_map_blind(struct worker *w, struct client *c)
 {
     const struct arena_spec spec = {.slot_cnt = c->info.slot_cnt,
                                     .request_bytes = c->info.request_bytes,
-                                    .response_bytes = c->info.response_bytes};
+                                    .response_bytes = c->info.response_bytes,
+                                    .role = c->info.role};
     uint64_t bytes = arena_bytes(w->region, &spec);
     struct stat st;
     if (fstat(c->info.arena_fd, &st) != 0 || (uint64_t)st.st_size < bytes) {
@@ -51,6 +52,9 @@ static bool arena_map(struct worker *w, struct client *c)
     c->meter = base + off;
     c->meter_stride_bytes = meter_stride_bytes(w->region);
     off += weir_round_up(WEIR_THREADS_MAX * c->meter_stride_bytes, WEIR_LINE_BYTES);
+    const struct arena_spec spec = {.role = i->role};
+    c->audit_ring = arena_audit_bytes(w->region, &spec) > 0 ? base + off : NULL;
+    off += arena_audit_bytes(w->region, &spec);
     c->slot = (void *)(base + off);
     off += weir_round_up((uint64_t)i->slot_cnt * sizeof *c->slot, WEIR_LINE_BYTES);
     c->request = base + off;
@@ -66,7 +70,9 @@ static void client_board(struct worker *w, const struct client *c, enum weir_cli
 {
     struct weir_shm_client *b = &w->region->client[c->info.index];
     if (state == WEIR_CLIENT_LIVE) {
+        uint32_t life = b->life + 1;
         memset((char *)b + sizeof b->state, 0, sizeof *b - sizeof b->state);
+        b->life = life;
         b->pid = c->info.pid;
         b->uid = c->info.uid;
         b->role = c->info.role;
@@ -131,6 +137,7 @@ static void client_begin(struct worker *w, struct client *c)
     } else {
         client_board(w, c, WEIR_CLIENT_LIVE);
     }
+    audit_attach(w, c, recovered);
     loop_poll(&w->loop, LOOP_DOORBELL, life, info->index, info->doorbell_fd, POLLIN, true);
     loop_poll(&w->loop, LOOP_PIDFD, life, info->index, info->pidfd, POLLIN, false);
     if (recovered) {
@@ -280,6 +287,7 @@ void client_fold_meters(struct worker *w, struct client *c)
 {
     struct region *r = w->region;
     uint64_t granted = 0;
+    audit_take(w, c);
     for (uint32_t t = 0; t < WEIR_THREADS_MAX; t++) {
         const uint32_t *counts = (const void *)(c->meter + t * c->meter_stride_bytes +
                                                 sizeof(struct weir_shm_meter_head));
@@ -302,6 +310,7 @@ void client_fold_meters(struct worker *w, struct client *c)
                 granted += diff;
             } else {
                 board_add(&r->limit_stats[row - r->route_cnt].refused[priority], diff);
+                audit_refused(w, c, row - r->route_cnt, priority, diff, WEIR_AUDIT_BY_TRADER);
             }
         }
     }

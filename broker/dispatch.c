@@ -152,6 +152,7 @@ void dispatch_as(struct worker *w, const struct call *c)
     static const uint8_t nobody[WEIR_LIMITS_MAX]; /* the worker's own calls have no share */
     w->shared.member = c->client != NULL ? c->client->self.member : nobody;
     w->shared.meter.units = c->client != NULL ? c->client->brokered : w->own_units;
+    w->shared.audit.client = c->client != NULL ? (uint8_t)c->client->info.index : WEIR_AUDIT_NOBODY;
 }
 
 int dispatch_permit(struct worker *w, struct call *c)
@@ -165,8 +166,10 @@ int dispatch_permit(struct worker *w, struct call *c)
         c->denial = c->own_permit.denial;
         return rc;
     }
+    audit_hold(w);
     rc = weir_permit_take(&w->shared, c->route, c->request.scope, units, c->priority, &c->permit);
     if (rc != WEIR_OK) {
+        audit_granted(w, c, false);
         c->denial = c->permit.denial;
         (void)weir_permit_give(&w->own, &c->own_permit);
         return rc;
@@ -174,6 +177,7 @@ int dispatch_permit(struct worker *w, struct call *c)
     /* One instant for both, so that what is given back later is the same in both accounts and the private one stays below. */
     c->permit.granted_at_ns = c->own_permit.granted_at_ns;
     c->permit.use_by_ns = c->own_permit.use_by_ns;
+    audit_granted(w, c, true);
     reply_charged(w, &c->permit, false);
     board_add(&w->region->route_stats[c->route].granted[c->priority], 1);
     c->permitted_ns = c->permit.granted_at_ns;
@@ -187,6 +191,7 @@ static void count_refusal(struct worker *w, struct call *c)
     if (!c->refused && c->denial.limit < w->region->limit_cnt) {
         c->refused = true;
         board_add(&w->region->limit_stats[c->denial.limit].refused[c->priority], 1);
+        audit_refused(w, c->client, c->denial.limit, c->priority, 1, WEIR_AUDIT_BY_BROKER);
     }
 }
 

@@ -266,6 +266,7 @@ void call_end(struct worker *w, struct call *c, enum weir_result result, int err
     permit_settle(w, c, result);
     count_end(w, c, result);
     log_end(w, c, result, error);
+    audit_ended(w, c, result);
     if (cl == NULL) {
         c->internal_done(w, c, result);
         call_free(w, c);

@@ -110,6 +110,7 @@ static void tick(struct worker *w)
     reply_tick(w);
     pace_turn(w);
     trial_turn(w);
+    audit_turn(w);
     dispatch_expire(w);
     clients_look(w);
     endpoint_turn(w);

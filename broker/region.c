@@ -46,6 +46,8 @@ static int board_create(struct region *r, const struct weir_segment_spec *base,
         {WEIR_SECTION_JOURNAL, 1, sizeof(struct weir_shm_journal)},
         {WEIR_SECTION_CLIENT_USE, WEIR_CLIENTS_MAX * r->limit_cnt,
          sizeof(struct weir_shm_client_use)},
+        {WEIR_SECTION_AUDIT, r->audit_cnt > 0 ? 1 : 0, sizeof(struct weir_shm_audit)},
+        {WEIR_SECTION_AUDIT_RECORD, r->audit_cnt, sizeof(struct weir_shm_audit_record)},
     };
     struct weir_segment_spec spec = *base;
     spec.kind = WEIR_SEGMENT_BOARD;
@@ -85,6 +87,9 @@ static int board_create(struct region *r, const struct weir_segment_spec *base,
         weir_segment_section(b, WEIR_SECTION_JOURNAL, sizeof *r->journal_board, NULL, NULL);
     r->client_use =
         weir_segment_section(b, WEIR_SECTION_CLIENT_USE, sizeof *r->client_use, NULL, NULL);
+    r->audit = weir_segment_section(b, WEIR_SECTION_AUDIT, sizeof *r->audit, NULL, NULL);
+    r->audit_record =
+        weir_segment_section(b, WEIR_SECTION_AUDIT_RECORD, sizeof *r->audit_record, NULL, NULL);
     r->tables =
         weir_segment_section(b, WEIR_SECTION_TABLES, 1, &r->tables_cnt, &r->tables_stride_bytes);
     return WEIR_OK;
@@ -120,6 +125,8 @@ static int ledger_create(struct region *r, const struct weir_segment_spec *base)
         {WEIR_SECTION_CELL, r->cell_cnt, sizeof(uint64_t)},
         {WEIR_SECTION_BACKOFF, r->provider_cnt, sizeof(struct weir_shm_backoff)},
         {WEIR_SECTION_MEMORY, r->word_cnt, sizeof(struct weir_shm_memory)},
+        {WEIR_SECTION_AUDIT_RING, r->audit_cnt > 0 ? 1 : 0,
+         weir_audit_ring_bytes(WEIR_AUDIT_OWN_CNT)},
     };
     struct weir_segment_spec spec = *base;
     spec.kind = WEIR_SEGMENT_LEDGER;
@@ -136,6 +143,8 @@ static int ledger_create(struct region *r, const struct weir_segment_spec *base)
             weir_segment_section(&r->ledger, WEIR_SECTION_BACKOFF, sizeof *r->backoff, NULL, NULL);
         r->memory =
             weir_segment_section(&r->ledger, WEIR_SECTION_MEMORY, sizeof *r->memory, NULL, NULL);
+        r->audit_ring = weir_segment_section(&r->ledger, WEIR_SECTION_AUDIT_RING,
+                                             sizeof *r->audit_ring, NULL, NULL);
     }
     return rc;
 }
@@ -210,8 +219,9 @@ static int segments_create(struct region *r, const struct weir_config *config,
     if (sum > config->broker.memory_max_bytes) {
         (void)snprintf(
             text, text_bytes,
-            "broker.memory = %llu bytes: the segments take %llu: raise it or lower broker.ring",
-            (unsigned long long)config->broker.memory_max_bytes, (unsigned long long)sum);
+            "broker.memory = %llu bytes: the segments take %llu: raise it or lower broker.ring%s",
+            (unsigned long long)config->broker.memory_max_bytes, (unsigned long long)sum,
+            r->audit_cnt > 0 ? " or broker.audit" : "");
         return WEIR_E_MEMORY;
     }
     return tables_publish(r, config, size, text, text_bytes);
@@ -231,6 +241,7 @@ int region_create(struct region *region, const struct weir_config *config, char 
         .word_cnt = size.word_cnt,
         .cell_cnt = size.cell_cnt,
         .ring_order = order_of(config->broker.ring_cnt),
+        .audit_cnt = (uint32_t)config->broker.audit_cnt,
     };
     if (config->shadow != NULL) {
         struct tables_size shadow;
@@ -301,30 +312,42 @@ uint64_t meter_stride_bytes(const struct region *region)
     return weir_round_up(weir_meter_bytes(region->route_cnt, region->limit_cnt), WEIR_LINE_BYTES);
 }
 
-static size_t arena_parts(const struct region *region, const struct arena_spec *spec,
-                          struct weir_segment_part parts[5])
+#define ARENA_PARTS 6
+
+uint64_t arena_audit_bytes(const struct region *region, const struct arena_spec *spec)
 {
+    bool kept = region->audit_cnt > 0 && spec->role == WEIR_ROLE_TRADER;
+    return kept ? WEIR_THREADS_MAX * weir_audit_ring_bytes(WEIR_AUDIT_RING_CNT) : 0;
+}
+
+static size_t arena_parts(const struct region *region, const struct arena_spec *spec,
+                          struct weir_segment_part parts[ARENA_PARTS])
+{
+    uint64_t audit_bytes = arena_audit_bytes(region, spec);
     parts[0] = (struct weir_segment_part){WEIR_SECTION_WAKE, 1, sizeof(struct weir_shm_wake)};
     parts[1] = (struct weir_segment_part){WEIR_SECTION_METER, WEIR_THREADS_MAX,
                                           meter_stride_bytes(region)};
     parts[2] =
-        (struct weir_segment_part){WEIR_SECTION_SLOT, spec->slot_cnt, sizeof(struct weir_shm_slot)};
+        (struct weir_segment_part){WEIR_SECTION_AUDIT_RING, audit_bytes > 0 ? WEIR_THREADS_MAX : 0,
+                                   audit_bytes / WEIR_THREADS_MAX};
     parts[3] =
+        (struct weir_segment_part){WEIR_SECTION_SLOT, spec->slot_cnt, sizeof(struct weir_shm_slot)};
+    parts[4] =
         (struct weir_segment_part){WEIR_SECTION_REQUEST, spec->slot_cnt, spec->request_bytes};
-    parts[4] = (struct weir_segment_part){WEIR_SECTION_RESPONSE, 1, spec->response_bytes};
-    return 5;
+    parts[5] = (struct weir_segment_part){WEIR_SECTION_RESPONSE, 1, spec->response_bytes};
+    return ARENA_PARTS;
 }
 
 uint64_t arena_bytes(const struct region *region, const struct arena_spec *spec)
 {
-    struct weir_segment_part parts[5];
+    struct weir_segment_part parts[ARENA_PARTS];
     return weir_segment_bytes(parts, arena_parts(region, spec, parts));
 }
 
 int arena_create(const struct region *region, const char *name, const struct arena_spec *spec,
                  struct weir_segment *arena, struct weir_segment *shadow)
 {
-    struct weir_segment_part parts[5];
+    struct weir_segment_part parts[ARENA_PARTS];
     struct weir_segment_spec s = {
         .name = name, .broker_id = region->broker_id, .kind = WEIR_SEGMENT_ARENA, .part = parts};
     s.part_cnt = arena_parts(region, spec, parts);

@@ -22,6 +22,7 @@ struct region {
     uint64_t broker_id;
     uint32_t ring_order;
     uint32_t domain_cnt, provider_cnt, limit_cnt, route_cnt, endpoint_cnt, word_cnt, cell_cnt;
+    uint32_t audit_cnt; /* records that are kept; 0: no audit */
     struct weir_segment board, permits, ledger, ring[WEIR_DOMAINS_MAX];
     /* board */
     struct weir_shm_gate *gate;
@@ -44,6 +45,8 @@ struct region {
     struct weir_shm_client *client;
     struct weir_shm_journal *journal_board;
     struct weir_shm_client_use *client_use; /* [client * limit_cnt + limit] */
+    struct weir_shm_audit *audit;           /* NULL: none is kept */
+    struct weir_shm_audit_record *audit_record;
     char *tables;
     uint32_t tables_cnt;
     uint64_t tables_stride_bytes;
@@ -61,7 +64,8 @@ struct region {
     struct weir_shm_backoff *backoff;
     struct dry_run
         *shadow; /* the shadow configuration's limits; NULL: none. Owned by the supervisor */
-    struct weir_shm_memory *memory; /* [word] */
+    struct weir_shm_memory *memory;         /* [word] */
+    struct weir_shm_audit_ring *audit_ring; /* of what the worker takes itself */
     /* the supervisor's; a worker has its copy by fork. Never NULL once the supervisor runs */
     struct journal *journal;
 };
@@ -83,6 +87,7 @@ struct arena_spec {
     uint32_t slot_cnt;
     uint32_t request_bytes;
     uint64_t response_bytes;
+    uint32_t role; /* only traders write an audit */
 };
 
 /* The bytes of an arena of this spec. */
@@ -91,6 +96,9 @@ uint64_t arena_bytes(const struct region *region, const struct arena_spec *spec)
 /* Create the arena and its shadow. Returns WEIR_OK or an error. Caller: the supervisor. */
 int arena_create(const struct region *region, const char *name, const struct arena_spec *spec,
                  struct weir_segment *arena, struct weir_segment *shadow);
+
+/* The bytes of the audit's rings in an arena of this spec: the broker's wish, not the client's. */
+uint64_t arena_audit_bytes(const struct region *region, const struct arena_spec *spec);
 
 /* The bytes of one thread's meter. */
 uint64_t meter_stride_bytes(const struct region *region);

@@ -151,7 +151,7 @@ static bool open_all(struct worker *w)
     w->http = http_open(&w->loop);
     if (w->http == NULL || !ceiling_open(w) || !providers_open(w) || !queues_open(w) ||
         !endpoint_open(w) || !rings_open(w) || !reply_open(w) || !pace_open(w) || !trial_open(w) ||
-        !usage_open(w)) {
+        !usage_open(w) || !audit_open(w)) {
         log_error("worker_not_started", "s:s", "reason", text);
         return false;
     }
@@ -419,6 +419,7 @@ int worker_run(const struct weir_config *config, struct region *region,
     board_open(w);
     w->running_due_ns = UINT64_MAX;
     w->now_ns = worker_now(w);
+    audit_began(w);
     keeper_catch_up(w); /* before the first audit */
     pause_open(w);      /* before the lease: no permit may slip through where a pause holds */
     keeper_turn(w);

@@ -15,6 +15,7 @@
  *   trial.c     shadow mode: what another configuration would have refused
  *   ceiling.c   the journal ahead of the grants of long windows
  *   usage.c     who took how much of which limit
+ *   audit.c     ... record by record
  *   endpoint.c  addresses and which endpoint serves
  *
  * One thread. Everything here is private memory but for the mapped segments; nothing that a client can write is ever used without a
@@ -40,6 +41,12 @@ struct worker;
 struct reply;
 
 #define CALL_HEAD_MAX_BYTES HEAR_HEAD_MAX_BYTES /* of an answer's head; more is TOO_LARGE */
+
+/* How far the worker has taken the audit of one thread. */
+struct audit_source {
+    uint64_t taken;
+    uint64_t dropped;
+};
 
 /* One attached client, mapped. */
 struct client {
@@ -70,6 +77,8 @@ struct client {
     uint64_t *brokered;           /* [limit]: units of calls made for it, and ... */
     uint64_t *brokered_seen;      /* ... how many of them are on the board */
     uint32_t claim_seen[WEIR_THREADS_MAX];
+    char *audit_ring;             /* of thread 0; NULL: none is kept */
+    struct audit_source audit[WEIR_THREADS_MAX];
 };
 
 enum call_stage {
@@ -231,6 +240,7 @@ struct worker {
     uint64_t running_due_ns;   /* no running call is due earlier */
     uint64_t random;           /* state of the jitter's generator (pause.c) */
     struct ceilings *ceilings; /* NULL: no journal is kept */
+    struct audit *audit;       /* NULL: none is kept */
     struct client *bell[WEIR_CLIENTS_MAX + 1];
     uint32_t bell_cnt;
 };
@@ -339,6 +349,21 @@ void probe_publish(struct worker *w, uint32_t provider, const struct weir_server
 bool usage_open(struct worker *w);
 void usage_attach(struct worker *w, struct client *c, bool recovered);
 void usage_fold(struct worker *w, struct client *c);
+
+/* audit.c: what clients did, on the board for whoever asks later (weir_audit.h). Nothing where none is kept. `audit_open` before any client. */
+bool audit_open(struct worker *w);
+void audit_began(struct worker *w); /* once this worker has its number */
+void audit_attach(struct worker *w, struct client *c, bool recovered);
+void audit_turn(struct worker *w); /* each tick */
+/* What weir_permit_take grants from here on is no entry; then: this was granted. Between them a caller puts its instants right. */
+void audit_hold(struct worker *w);
+void audit_granted(struct worker *w, const struct call *c, bool granted);
+/* Everything that a client and the worker have written so far: when it is folded, and before its index is another's. */
+void audit_take(struct worker *w, struct client *c);
+/* `c` NULL: the worker's own call. */
+void audit_refused(struct worker *w, const struct client *c, uint32_t limit, uint32_t priority,
+                   uint32_t cnt, enum weir_audit_reporter reporter);
+void audit_ended(struct worker *w, const struct call *c, enum weir_result result);
 
 /* units.c: let go the units in flight of owners that are dead */
 void units_sweep(struct worker *w);

@@ -164,6 +164,11 @@ static void meter_attach(struct weir *w)
     meter->refused = meter->granted + (size_t)m->meter_route_cnt * WEIR_PRIORITY_CNT;
     meter->units =
         (void *)(at + weir_meter_units_off_bytes(m->meter_route_cnt, m->meter_limit_cnt));
+    if (m->audit != NULL) {
+        /* of a shape that was found right when it was mapped */
+        (void)weir_audit_open(&w->view.audit, m->audit + w->thread * m->audit_stride_bytes,
+                              m->audit_stride_bytes);
+    }
 }
 
 static void view_attach(struct weir *w)

@@ -29,9 +29,11 @@ struct weir_client_arena {
     char *request; /* payload of slot i at i * request_stride_bytes */
     const char *pool;
     char *meter; /* struct weir_shm_meter_head of thread i at i * meter_stride_bytes */
+    char *audit; /* the same: struct weir_shm_audit_ring; NULL: the broker keeps none */
     uint64_t request_stride_bytes;
     uint64_t pool_bytes;
     uint64_t meter_stride_bytes;
+    uint64_t audit_stride_bytes;
     uint32_t slot_cnt;
     uint32_t meter_route_cnt; /* private copies of what the meter heads said at attach */
     uint32_t meter_limit_cnt;

@@ -44,7 +44,8 @@ static void *blocks_of(struct finder *f, const struct weir_segment *segment,
     uint32_t n = 0;
     *stride_bytes = 0;
     void *at = weir_segment_section(segment, kind, bytes_min, &n, stride_bytes);
-    bool lines = kind == WEIR_SECTION_METER || kind == WEIR_SECTION_TABLES;
+    bool lines = kind == WEIR_SECTION_METER || kind == WEIR_SECTION_TABLES ||
+                 kind == WEIR_SECTION_AUDIT_RING;
     if ((n < cnt_min || (lines && *stride_bytes % WEIR_LINE_BYTES != 0)) && f->bad == NULL) {
         f->bad = weir_section_name(kind);
     }
@@ -126,6 +127,20 @@ static void meters_check(struct weir_attachment *at, struct finder *f)
     }
 }
 
+/* A ring for each thread, or none at all. */
+static void audit_find(struct weir_attachment *at, struct finder *f)
+{
+    struct weir_client_arena *m = &at->mem;
+    struct weir_audit audit;
+    uint32_t cnt;
+    m->audit = blocks_of(f, &at->arena, WEIR_SECTION_AUDIT_RING, sizeof(struct weir_shm_audit_ring),
+                         0, &m->audit_stride_bytes, &cnt);
+    if (m->audit != NULL && f->bad == NULL &&
+        (cnt < WEIR_THREADS_MAX || !weir_audit_open(&audit, m->audit, m->audit_stride_bytes))) {
+        f->bad = weir_section_name(WEIR_SECTION_AUDIT_RING);
+    }
+}
+
 static void arena_find(struct weir_attachment *at, struct finder *f)
 {
     struct weir_client_arena *m = &at->mem;
@@ -133,6 +148,7 @@ static void arena_find(struct weir_attachment *at, struct finder *f)
     m->wake = array_of(f, s, WEIR_SECTION_WAKE, sizeof *m->wake, 1, NULL);
     m->meter = blocks_of(f, s, WEIR_SECTION_METER, sizeof(struct weir_shm_meter_head),
                          WEIR_THREADS_MAX, &m->meter_stride_bytes, NULL);
+    audit_find(at, f);
     m->slot = array_of(f, s, WEIR_SECTION_SLOT, sizeof *m->slot, 1, &m->slot_cnt);
     m->request =
         blocks_of(f, s, WEIR_SECTION_REQUEST, 1, m->slot_cnt, &m->request_stride_bytes, NULL);

@@ -1,5 +1,7 @@
 #include "weir_layout.h"
 
+#include "weir_audit.h"
+
 #include <assert.h>
 #include <string.h>
 #include <xxhash.h>
@@ -35,6 +37,8 @@ WHOLE_LINES(weir_shm_trial);
 WHOLE_LINES(weir_shm_trial_limit);
 WHOLE_LINES(weir_shm_journal);
 WHOLE_LINES(weir_shm_memory);
+WHOLE_LINES(weir_shm_audit_ring);
+WHOLE_LINES(weir_shm_audit);
 static_assert(sizeof(struct weir_shm_request) == WEIR_LINE_BYTES, "a request is one line");
 static_assert(sizeof(struct weir_shm_response) == WEIR_LINE_BYTES, "a response is one line");
 static_assert(offsetof(struct weir_shm_provider, throttled) == WEIR_LINE_BYTES,
@@ -48,6 +52,11 @@ static_assert(offsetof(struct weir_shm_limit_row, name) == 2 * WEIR_LINE_BYTES,
               "lines 0 and 1 are the permit's");
 static_assert(offsetof(struct weir_shm_route_row, name) == WEIR_LINE_BYTES,
               "line 0 is the permit's");
+static_assert(sizeof(struct weir_shm_audit_record) == WEIR_LINE_BYTES, "a record is one line");
+static_assert(sizeof(struct weir_shm_audit_entry) == WEIR_LINE_BYTES / 2,
+              "an entry is half a line");
+static_assert(offsetof(struct weir_shm_audit_ring, taken) == WEIR_LINE_BYTES,
+              "line 1 is the worker's");
 static_assert(sizeof(struct weir_server_clock) == WEIR_SERVER_CLOCK_WORDS * 8,
               "the latch copies whole words");
 static_assert(sizeof(struct weir_clock_anchor) == WEIR_CLOCK_ANCHOR_WORDS * 8,
@@ -230,6 +239,8 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_client, granted),
     F(weir_shm_client, in_flight),
     F(weir_shm_client, name),
+    F(weir_shm_client, life),
+    F(weir_shm_client, reserved0),
     F(weir_shm_client, reserved),
     T(weir_shm_client_use),
     F(weir_shm_client_use, traded),
@@ -468,6 +479,52 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_memory, ahead),
     F(weir_shm_memory, reserved1),
     F(weir_shm_memory, reserved),
+    T(weir_shm_audit_entry),
+    F(weir_shm_audit_entry, at_ns),
+    F(weir_shm_audit_entry, granted_at_ns),
+    F(weir_shm_audit_entry, scope),
+    F(weir_shm_audit_entry, units),
+    F(weir_shm_audit_entry, route),
+    F(weir_shm_audit_entry, generation),
+    F(weir_shm_audit_entry, kind),
+    F(weir_shm_audit_entry, priority),
+    F(weir_shm_audit_entry, unit_cnt),
+    F(weir_shm_audit_entry, client),
+    T(weir_shm_audit_ring),
+    F(weir_shm_audit_ring, head),
+    F(weir_shm_audit_ring, dropped),
+    F(weir_shm_audit_ring, reserved),
+    F(weir_shm_audit_ring, taken),
+    F(weir_shm_audit_ring, dropped_taken),
+    F(weir_shm_audit_ring, reserved2),
+    T(weir_shm_audit),
+    F(weir_shm_audit, begun),
+    F(weir_shm_audit, written),
+    F(weir_shm_audit, utc_offset_ns),
+    F(weir_shm_audit, dropped),
+    F(weir_shm_audit, damaged),
+    F(weir_shm_audit, reserved),
+    T(weir_shm_audit_record),
+    F(weir_shm_audit_record, number),
+    F(weir_shm_audit_record, at_ns),
+    F(weir_shm_audit_record, granted_at_ns),
+    F(weir_shm_audit_record, scope),
+    F(weir_shm_audit_record, units),
+    F(weir_shm_audit_record, name),
+    F(weir_shm_audit_record, route),
+    F(weir_shm_audit_record, generation),
+    F(weir_shm_audit_record, kind),
+    F(weir_shm_audit_record, priority),
+    F(weir_shm_audit_record, unit_cnt),
+    F(weir_shm_audit_record, reporter),
+    F(weir_shm_audit_record, uid),
+    F(weir_shm_audit_record, pid),
+    F(weir_shm_audit_record, client),
+    F(weir_shm_audit_record, thread),
+    F(weir_shm_audit_record, life),
+    F(weir_shm_audit_record, place),
+    F(weir_shm_audit_record, count),
+    F(weir_shm_audit_record, detail),
     T(weir_shm_clock),
     F(weir_shm_clock, seq),
     F(weir_shm_clock, anchor),
@@ -508,11 +565,13 @@ const char *weir_segment_name(uint32_t kind)
 const char *weir_section_name(uint32_t kind)
 {
     static const char *const names[] = {
-        "-",        "gate",       "supervisor",  "worker",     "clock",    "need_wakeup", "block",
-        "provider", "foreign",    "limit",       "route",      "endpoint", "ring_head",   "client",
-        "tables",   "limit_word", "pause",       "ring",       "wake",     "meter",       "slot",
-        "request",  "response",   "shadow",      "limit_view", "ledger",   "cell",        "backoff",
-        "pace",     "trial",      "trial_limit", "journal",    "memory",   "client_use"};
+        "-",           "gate",     "supervisor", "worker",     "clock",    "need_wakeup",
+        "block",       "provider", "foreign",    "limit",      "route",    "endpoint",
+        "ring_head",   "client",   "tables",     "limit_word", "pause",    "ring",
+        "wake",        "meter",    "slot",       "request",    "response", "shadow",
+        "limit_view",  "ledger",   "cell",       "backoff",    "pace",     "trial",
+        "trial_limit", "journal",  "memory",     "client_use", "audit",    "audit_record",
+        "audit_ring"};
     static_assert(WEIR_ARRAY_CNT(names) == WEIR_SECTION_CNT, "one text per kind");
     return kind < WEIR_ARRAY_CNT(names) ? names[kind] : "?";
 }

@@ -7,15 +7,15 @@
  *   board    writer: worker (one line: supervisor)     readers: everyone, read-only for ever
  *     header | gate | supervisor | worker | clock | need_wakeup | block | provider[] | foreign[limit word] | limit[] | route[] |
  *     endpoint[] | ring_head[domain][5] | client[255] | tables[] | limit_view[limit word] | pace[limit word] |
- *     trial | trial_limit[limit of the shadow configuration] | journal
+ *     trial | trial_limit[limit of the shadow configuration] | journal | client_use[] | audit | audit_record[]
  *   permits  writers: traders, worker                  readers: the same
  *     header | limit_word[] | pause[provider] | cell[]
  *   ring d   writers: clients of domain d, worker      readers: the same
  *     header | ring[5] = { tail line, cells }           (weir_ring.h)
  *   arena i  writers: client i, worker                 readers: the same
- *     header | wake | meter[thread] | slot[] | request bytes[] | response pool
+ *     header | wake | meter[thread] | audit_ring[thread] | slot[] | request bytes[] | response pool
  *   ledger   writer and reader: worker                 survives it, never leaves the broker
- *     header | counters | limit_word[], cell[] (its own charges) | backoff[provider] | memory[limit word]
+ *     header | counters | limit_word[], cell[] (its own charges) | backoff[provider] | memory[limit word] | audit_ring
  *   shadow i writer and reader: worker                 as the ledger, one per client
  *     header | shadow[slot]
  *
@@ -96,6 +96,9 @@ enum weir_section_kind {
     WEIR_SECTION_JOURNAL = 31,
     WEIR_SECTION_MEMORY = 32,
     WEIR_SECTION_CLIENT_USE = 33,
+    WEIR_SECTION_AUDIT = 34,
+    WEIR_SECTION_AUDIT_RECORD = 35,
+    WEIR_SECTION_AUDIT_RING = 36,
     WEIR_SECTION_CNT
 };
 
@@ -392,7 +395,9 @@ struct weir_shm_client {
     uint64_t granted;  /* permits taken by itself: its own word for it */
     uint64_t in_flight;
     char name[WEIR_NAME_BYTES];
-    uint64_t reserved[17];
+    uint32_t life; /* how many clients have had this index, it included; never cleared */
+    uint32_t reserved0;
+    uint64_t reserved[16];
 } WEIR_ALIGN_LINE;
 
 /*

@@ -518,6 +518,9 @@ WEIR_INLINE void permit_fill(struct weir_permit_view *view, weir_route_id id,
         uint32_t *n = &view->meter.granted[id * WEIR_PRIORITY_CNT + priority];
         weir_store_relaxed_u32(n, weir_load_relaxed_u32(n) + 1); /* relaxed: own line, statistics */
     }
+    if (WEIR_UNLIKELY(view->audit.ring != NULL)) { /* last: the account may have what it has not */
+        weir_audit_granted(view, permit);
+    }
 }
 
 /*

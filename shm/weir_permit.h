@@ -24,6 +24,7 @@
 #define WEIR_PERMIT_H
 
 #include "weir_atomic.h"
+#include "weir_audit.h"
 #include "weir_hold.h"
 #include "weir_limit.h"
 #include "weir_pause.h"
@@ -88,6 +89,7 @@ struct weir_permit_view {
     struct weir_tables tables;
     struct weir_clock time;
     struct weir_meter meter;
+    struct weir_audit audit; /* of what this view takes and corrects */
     struct weir_permit_clock clock[WEIR_PROVIDERS_MAX];
     struct weir_window_cache window[WEIR_LIMITS_MAX];
     struct weir_permit_self self;

@@ -134,6 +134,9 @@ static int permit_correct(struct weir_permit_view *view, struct weir_permit *per
             weir_permit_bell(&view->pause[view->tables.limit[charge->limit].provider]);
         }
     }
+    if (view->audit.ring != NULL) {
+        weir_audit_corrected(view, permit, made, units, c.grant.now_ns);
+    }
     return WEIR_OK;
 }
 

@@ -142,6 +142,7 @@ struct weir_config_broker {
     uint64_t spin_ns;          /* wake: adaptive, how long before it sleeps */
     uint64_t memory_max_bytes; /* all segments together */
     uint64_t ring_cnt;         /* entries of each priority's ring: a power of two */
+    uint64_t audit_cnt;        /* records that are kept of who used what; 0: none */
     uint64_t drain_ns;         /* SIGTERM: how long calls in flight may take to end */
     struct weir_config_numbers
         operators;           /* uids that may use `weir ctl`, besides the broker's own */

@@ -8,6 +8,8 @@
 #include "broker/config/config_reader.h"
 #include "broker/config/config_value.h"
 
+#define AUDIT_MIN 64U
+
 void weir_config_check_names(struct weir_config_reader *reader, const void *entry, size_t cnt,
                              size_t stride, const struct weir_config_place *list)
 {
@@ -71,6 +73,13 @@ void weir_config_finish_broker(struct weir_config_reader *reader, void *section,
     if (broker->ring_cnt & (broker->ring_cnt - 1)) {
         struct weir_config_place ring = weir_config_place_key(place, "ring");
         weir_config_error(reader, &ring, "must be a power of two: 64, 128, 256, ... 65536");
+    }
+    if (broker->audit_cnt > 0 && broker->audit_cnt < AUDIT_MIN) {
+        struct weir_config_place audit = weir_config_place_key(place, "audit");
+        weir_config_error(reader, &audit,
+                          "must be 0, for no audit, or at least %u: fewer are overwritten before "
+                          "anybody reads them",
+                          AUDIT_MIN);
     }
     /* A path, or the word that means that there is none. */
     const char *fault = weir_config_text_fault(WEIR_CONFIG_TYPE_FILE, broker->state_dir);

@@ -90,6 +90,9 @@ static const struct weir_config_row broker_row[] = {
      .text = "The cap on all shared segments together. Who attaches above it is refused."},
     {.key = "ring", TYPE(INTEGER), AT(broker, ring_cnt), RANGE(64, 65536), .def = "1024",
      .text = "Entries of each priority's ring, a power of two."},
+    {.key = "audit", TYPE(INTEGER), AT(broker, audit_cnt), RANGE(0, 1 << 20), .def = "0",
+     .text = "How many records are kept of who used what (weir audit): 0 for none, else 64 to 1048576 of 128 bytes each. Then a trader's "
+             "arena also holds 258 KiB above its domain's cap. All of it counts against memory."},
     {.key = "log", TYPE(ENUM), AT(broker, log), .def = "info",
      CHOICES({"debug", WEIR_CONFIG_LOG_DEBUG}, {"info", WEIR_CONFIG_LOG_INFO}, {"warn", WEIR_CONFIG_LOG_WARN},
              {"error", WEIR_CONFIG_LOG_ERROR}),

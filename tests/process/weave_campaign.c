@@ -12,6 +12,7 @@
  * named outcome, nothing counted twice, no unit, slot or index left taken, no violation at the exchange.
  */
 #include "rig.h"
+#include "shm/weir_audit.h"
 #include "weave.h"
 
 #include <signal.h>
@@ -23,6 +24,7 @@
 #define REACH_MS    1500U
 #define REAP_MS     3000U
 #define FLIGHT_MAX  8U
+#define AUDITED     50000U
 
 enum count { CALLS, PERMITS, VICTIM, DONE, OTHERWISE };
 enum whom { CLIENT, WORKER, WHOM_CNT };
@@ -336,6 +338,39 @@ static void all_instants(struct campaign *c)
 }
 
 /* Nobody is attached but the one who looks, and nothing is held any more. */
+/* Each entry of each ring is on the board once, in its order, whoever died between writing and taking it. */
+static void audited_once(struct campaign *c)
+{
+    static uint32_t next[WEIR_CLIENTS_MAX + 1][WEIR_THREADS_MAX]; /* place of the next, + 1 */
+    static uint16_t life[WEIR_CLIENTS_MAX + 1];
+    const struct weir_shm_audit *head = rig_board(c->look, WEIR_SECTION_AUDIT, sizeof *head);
+    const struct weir_shm_audit_record *record =
+        rig_board(c->look, WEIR_SECTION_AUDIT_RECORD, sizeof *record);
+    uint64_t written = weir_load_acquire_u64(&head->written);
+    uint64_t cnt = written < AUDITED ? written : AUDITED;
+    unsigned twice = 0;
+    unsigned holes = 0;
+    for (uint64_t k = written - cnt; k < written; k++) {
+        const struct weir_shm_audit_record *a = &record[k % AUDITED];
+        bool own = a->reporter == WEIR_AUDIT_BY_BROKER;
+        uint32_t who = own ? WEIR_CLIENTS_MAX : a->client;
+        holes += a->number != k + 1;
+        if (a->kind > WEIR_AUDIT_SETTLED || who > WEIR_CLIENTS_MAX) {
+            continue;
+        }
+        if (!own && life[who] != a->life) {
+            memset(next[who], 0, sizeof next[who]);
+            life[who] = a->life;
+        }
+        uint32_t *n = &next[who][a->thread % WEIR_THREADS_MAX];
+        twice += a->place + 1 <= *n;
+        *n = a->place + 1;
+    }
+    (void)printf("%llu records of the audit\n", (unsigned long long)written);
+    CHECK_INT(c->r, holes, 0);
+    CHECK_INT(c->r, twice, 0);
+}
+
 static void nothing_left(struct campaign *c)
 {
     struct rig *r = c->r;
@@ -388,7 +423,7 @@ static void configure(struct rig *r)
         "{\"limit\": \"parts\", \"cost\": 50}, {\"limit\": \"flight\", \"cost\": 1}]}]}");
     rig_config(
         r,
-        "broker: {name: rig, wake: sleep, domains: [{clients: 16}]}\n"
+        "broker: {name: rig, wake: sleep, audit: 50000, domains: [{clients: 16}]}\n"
         "providers:\n"
         "  - name: sim\n"
         "    clock: {path: /api/v3/time, field: serverTime, interval: 1s, max_jitter: 100ms}\n"
@@ -470,6 +505,7 @@ int main(int argc, char **argv)
                  (double)c.tally.back_worst_ns / 1e6);
     CHECK(&r, c.tally.missed * 5 < c.cnt * ENDING_CNT * c.rounds, "most instants were reached");
     nothing_left(&c);
+    audited_once(&c);
     rig_orders_check(&r, true);
     CHECK_INT(&r, rig_report(&r, "violations"), 0);
     CHECK(&r, now_at(&r, DONE) > 100, "the neighbour's calls were made");

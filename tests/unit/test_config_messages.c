@@ -60,7 +60,8 @@ static const struct refusal keys_refusal[] = {
     {DOC("broker: {nme: x}\n", "", LIMIT, ROUTE),
      "t:1:10: broker.nme: unknown key: did you mean name?"},
     {DOC("broker: {xyzzy: 1}\n", "", LIMIT, ROUTE),
-     "t:1:10: broker.xyzzy: unknown key: the keys here are name, wake, spin, memory, ring, log, "
+     "t:1:10: broker.xyzzy: unknown key: the keys here are name, wake, spin, memory, ring, audit, "
+     "log, "
      "runtime_dir, shadow, state_dir, drain, operators, domains"},
     {DOC("broker: {name: a, name: b}\n", "", LIMIT, ROUTE),
      "t:1:19: name: written twice: it stands in line 1 already: remove one"},
@@ -89,6 +90,14 @@ static const struct refusal broker_refusal[] = {
      "t:1:16: broker.ring = \"100\": must be a power of two: 64, 128, 256, ... 65536"},
     {DOC("broker: {spin: 0s}\n", "", LIMIT, ROUTE),
      "t:1:16: broker.spin = \"0s\": must be 1us..1s"},
+    {DOC("broker: {audit: 63}\n", "", LIMIT, ROUTE),
+     "t:1:17: broker.audit = \"63\": must be 0, for no audit, or at least 64: fewer are "
+     "overwritten "
+     "before anybody reads them"},
+    {DOC("broker: {audit: 1048577}\n", "", LIMIT, ROUTE),
+     "t:1:17: broker.audit = \"1048577\": must be 0..1048576"},
+    {DOC("broker: {audit: -1}\n", "", LIMIT, ROUTE),
+     "t:1:17: broker.audit = \"-1\": must be a whole number: 0..1048576"},
     {DOC("broker: {memory: 64mb}\n", "", LIMIT, ROUTE),
      "t:1:18: broker.memory = \"64mb\": must be a whole number of bytes, or with a unit (KiB, MiB, "
      "GiB, KB, MB, GB): 4MiB..1024GiB"},

@@ -66,10 +66,46 @@ static void test_refund_after_sleep(void **state)
     fixture_close(&f);
 }
 
+static jmp_buf dead;
+
+static void die(void)
+{
+    longjmp(dead, 1);
+}
+
+/* A strategy that dies at `at`, inside a permit: what its ring shows afterwards. */
+static uint64_t entries_after(const char *at)
+{
+    static _Alignas(WEIR_LINE_BYTES) char
+        ring[sizeof(struct weir_shm_audit_ring) + 4 * sizeof(struct weir_shm_audit_entry)];
+    struct weir_permit permit;
+    memset(ring, 0, sizeof ring);
+    open_with(WEIR_LIMIT_TOKEN_BUCKET, 5);
+    assert_true(weir_audit_open(&view.audit, ring, sizeof ring));
+    stop_at = at;
+    meanwhile = die;
+    if (setjmp(dead) == 0) {
+        (void)take(&view, &permit);
+        fail(); /* it has died */
+    }
+    fixture_close(&f);
+    return ((struct weir_shm_audit_ring *)(void *)ring)->head;
+}
+
+/* Half an entry never shows; a published one does. Dead before it: the charge is there, and nothing says whose it was. */
+static void test_audit_of_the_dead(void **state)
+{
+    (void)state;
+    assert_int_equal(entries_after("limit:charged"), 0);
+    assert_int_equal(entries_after("audit:filled"), 0);
+    assert_int_equal(entries_after("audit:published"), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refund_after_sleep),
+        cmocka_unit_test(test_audit_of_the_dead),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
