@@ -266,6 +266,9 @@ static bool line_take(struct replay *r, char *line, size_t bytes)
     switch (replay_line_read(&r->names, line, bytes, &call, text, sizeof text)) {
     case REPLAY_CALL:
         return enter(r, &call);
+    case REPLAY_NO_CALL:
+        r->report.missing += call.missing;
+        return true;
     case REPLAY_UNREADABLE:
         r->report.unreadable++;
         break;

@@ -72,6 +72,7 @@ struct replay_report {
     bool as_sent;
     uint64_t lines, calls, granted, refused, unjudged;
     uint64_t unreadable, unknown_route, unordered, several;
+    uint64_t missing; /* records that an audit says it lacks */
     uint64_t first_utc_ns, last_utc_ns;
     struct replay_limit *limit; /* [limit of the tables] */
     uint32_t limit_cnt;

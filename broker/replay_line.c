@@ -256,6 +256,20 @@ static enum replay_verdict object_read(const struct replay_names *names, json_t 
     return v != REPLAY_CALL ? v : units_read(names, json_object_get(root, "units"), call, why);
 }
 
+/* A record of weir audit that is no permit. What was given back or charged besides is not looked at: as if each call had cost what its permit did. */
+static bool other_record(const json_t *root, struct replay_call *call)
+{
+    const char *audit = json_string_value(json_object_get(root, "audit"));
+    if (audit == NULL || strcmp(audit, "granted") == 0) {
+        return false;
+    }
+    json_int_t cnt = json_integer_value(json_object_get(root, "count"));
+    bool gap = strcmp(audit, "lost") == 0 || strcmp(audit, "dropped") == 0 ||
+               strcmp(audit, "damaged") == 0;
+    call->missing = gap && cnt > 0 ? (uint64_t)cnt : 0;
+    return true;
+}
+
 static enum replay_verdict json_read(const struct replay_names *names, const char *line,
                                      size_t bytes, struct replay_call *call,
                                      const struct reason *why)
@@ -266,7 +280,8 @@ static enum replay_verdict json_read(const struct replay_names *names, const cha
         json_decref(root);
         return refuse(why, REPLAY_UNREADABLE, "no JSON object: %.80s", error.text);
     }
-    enum replay_verdict v = object_read(names, root, call, why);
+    enum replay_verdict v =
+        other_record(root, call) ? REPLAY_NO_CALL : object_read(names, root, call, why);
     json_decref(root);
     return v;
 }

@@ -79,6 +79,10 @@ static void head_text(FILE *out, const struct replay_report *r)
             (ull)r->unreadable, (ull)r->unknown_route, (ull)r->unordered, (ull)r->several,
             (ull)r->unjudged);
     }
+    if (r->missing > 0) {
+        (void)fprintf(out, "the audit lacks %llu records: calls among them are not counted here\n",
+                      (ull)r->missing);
+    }
 }
 
 /* What was refused, or above, by class: "0/0/2/1/0". Returns its length. */
@@ -257,6 +261,7 @@ bool replay_json(FILE *out, const struct replay_report *r)
     (void)json_object_set_new(o, "out_of_order", n_json(r->unordered));
     (void)json_object_set_new(o, "several_routes", n_json(r->several));
     (void)json_object_set_new(o, "not_judged", n_json(r->unjudged));
+    (void)json_object_set_new(o, "missing", n_json(r->missing));
     for (uint32_t i = 0; i < r->limit_cnt; i++) {
         (void)json_array_append_new(limits, limit_json(r, &r->limit[i]));
     }

@@ -3,6 +3,7 @@
 #include "exit_codes.h"
 #include "print.h"
 #include "weir_attach.h"
+#include "weir_audit.h"
 #include "weir_error.h"
 
 #include <errno.h>
@@ -435,6 +436,18 @@ static void latches_copy(const struct board *board, struct image *image)
     }
 }
 
+/* How far the audit has been overwritten: read behind all of its records, it says which of them may be torn. */
+static void audit_copy(const struct board *board, struct image *image)
+{
+    struct weir_shm_audit *own = weir_segment_section(&image->view, WEIR_SECTION_AUDIT,
+                                                      sizeof(struct weir_shm_audit), NULL, NULL);
+    uint64_t at = own != NULL ? (uint64_t)((char *)own - (char *)image->view.base) : 0;
+    if (own != NULL && at % WEIR_LINE_BYTES == 0) {
+        const struct weir_shm_audit *live = (const void *)((const char *)board->live.base + at);
+        own->begun = weir_audit_begun(live);
+    }
+}
+
 int board_copy(const struct board *board, struct image *image, struct findings *findings)
 {
     int rc = WEIR_E_CORRUPT;
@@ -447,13 +460,14 @@ int board_copy(const struct board *board, struct image *image, struct findings *
         const uint64_t *from = board->live.base;
         uint64_t *to = (void *)image->bytes;
         for (uint64_t w = 0; w < board->live.bytes / sizeof *to; w++) {
-            to[w] = weir_load_relaxed_u64(&from[w]); /* relaxed: statistics, each word whole */
+            to[w] = weir_audit_word(&from[w]); /* statistics, each word whole */
         }
         image->now_ns = weir_clock_monotonic_ns() + (uint64_t)board->namespace_offset_ns;
         image->utc_offset_ns = (int64_t)(weir_clock_realtime_ns() - image->now_ns);
         image->live = true;
         if (weir_segment_check(image->bytes, image->size, WEIR_SEGMENT_BOARD, 0) == WEIR_OK) {
             latches_copy(board, image);
+            audit_copy(board, image);
         }
         rc = image_open(image, findings);
         if (rc != WEIR_E_CORRUPT) {

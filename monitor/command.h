@@ -77,6 +77,7 @@ double rate_per_s(uint64_t now, uint64_t before, const struct image *image,
                   const struct image *image_before);
 
 /* The commands. */
+int audit_main(int argc, char *argv[]);
 int stat_main(int argc, char *argv[]);
 int limits_main(int argc, char *argv[]);
 int call_main(int argc, char *argv[]);

@@ -2,6 +2,7 @@
 
 #include "exit_codes.h"
 #include "print.h"
+#include "weir_audit.h"
 #include "weir_error.h"
 #include "weir_ring.h"
 
@@ -42,6 +43,9 @@ const struct image_section image_sections[] = {
      WEIR_LIMITS_MAX, false},
     {WEIR_SECTION_PACE, "weir_shm_pace", sizeof(struct weir_shm_pace), 0, false},
     {WEIR_SECTION_JOURNAL, "weir_shm_journal", sizeof(struct weir_shm_journal), 1, false},
+    {WEIR_SECTION_AUDIT, "weir_shm_audit", sizeof(struct weir_shm_audit), 1, false},
+    {WEIR_SECTION_AUDIT_RECORD, "weir_shm_audit_record", sizeof(struct weir_shm_audit_record),
+     1U << 20, false},
 };
 const size_t image_section_cnt = WEIR_ARRAY_CNT(image_sections);
 

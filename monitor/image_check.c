@@ -1,6 +1,7 @@
 /* image_check.c: the range of every value on a board. What breaks a range is a finding, never a reason to stop. */
 #include "show_limits.h"
 
+#include "audit.h"
 #include "print.h"
 #include "weir_error.h"
 #include "weir_pause.h"
@@ -93,6 +94,33 @@ static void providers_check(const struct image *image, struct findings *f)
         }
         pause_check(image, f, p, "pause", provider.pause, PAUSE_MAX_NS);
         pause_check(image, f, p, "traders_pause", provider.traders_pause, PAUSE_MAX_NS);
+    }
+}
+
+static void audit_check(const struct image *image, struct findings *f)
+{
+    struct audit_view v;
+    audit_view_get(image, &v);
+    if (v.kept && v.head.begun < v.head.written) {
+        finding_add(f, "audit.begun = %" PRIu64 " does not go with written = %" PRIu64,
+                    v.head.begun, v.head.written);
+        return;
+    }
+    for (uint64_t k = v.first; v.kept && k <= v.last && f->cnt <= FINDINGS_MAX; k++) {
+        struct weir_shm_audit_record r;
+        if (!audit_record_get(image, &v, k, &r)) {
+            finding_add(f, "audit_record[%" PRIu64 "]: bears another number than %" PRIu64,
+                        (k - 1) % v.cnt, k);
+        } else if (r.kind < WEIR_AUDIT_GRANTED || r.kind > WEIR_AUDIT_WORKER ||
+                   r.priority >= WEIR_PRIORITY_CNT || r.unit_cnt > WEIR_PERMIT_LIMITS_MAX) {
+            finding_add(f,
+                        "audit_record[%" PRIu64 "]: kind %u, priority %u, %u units (allowed "
+                        "1..%u, 0..%u, 0..%u)",
+                        (k - 1) % v.cnt, r.kind, r.priority, r.unit_cnt, WEIR_AUDIT_WORKER,
+                        WEIR_PRIORITY_CNT - 1, WEIR_PERMIT_LIMITS_MAX);
+        } else {
+            past_check(image, f, "audit_record.at_ns", r.at_ns);
+        }
     }
 }
 
@@ -237,6 +265,7 @@ void image_check(const struct image *image, struct findings *findings)
     processes_check(image, findings);
     providers_check(image, findings);
     limits_check(image, findings);
+    audit_check(image, findings);
     routes_check(image, findings);
     endpoints_check(image, findings);
     clients_check(image, findings);

@@ -153,6 +153,7 @@ static const char help[] =
     "\n"
     "  stat      the broker's health, endpoints, latencies, routes, clients\n"
     "  limits    every limit: used, left, reset, refused; --routes lists the routes\n"
+    "  audit     who used what, record by record\n"
     "  call      make one call through the broker\n"
     "  ctl       pause, resume, block, unblock\n"
     "  replay    a recorded log against a configuration: what would it have refused?\n"
@@ -164,7 +165,7 @@ static const struct {
     const char *name;
     int (*main)(int argc, char *argv[]);
 } commands[] = {
-    {"stat", stat_main}, {"limits", limits_main}, {"call", call_main},
+    {"stat", stat_main}, {"limits", limits_main}, {"audit", audit_main},     {"call", call_main},
     {"ctl", ctl_main},   {"replay", replay_main}, {"inspect", inspect_main},
 };
 
@@ -188,8 +189,9 @@ int main(int argc, char *argv[])
     if (name[0] == '\0') {
         (void)fputs(help, stderr);
     } else {
-        complain("unknown command '%s': it is one of stat, limits, call, ctl, replay, inspect",
-                 name);
+        complain(
+            "unknown command '%s': it is one of stat, limits, audit, call, ctl, replay, inspect",
+            name);
     }
     return EXIT_USAGE;
 }

@@ -63,12 +63,12 @@ test_without_broker() {
     is 'usage: exit' $rc 1
     is 'usage: text' "$err" "weir: limits: unknown option '--nonsense': see weir limits --help"
     run zork
-    is 'command: text' "$err" "weir: unknown command 'zork': it is one of stat, limits, call, ctl, replay, inspect"
+    is 'command: text' "$err" "weir: unknown command 'zork': it is one of stat, limits, audit, call, ctl, replay, inspect"
     run stat --name a/b
     is 'name: text' "$err" "*'a/b' is no name: use letters, digits,*"
     run --version
     is 'version' "$out" 'weir [0-9]*'
-    for command in stat limits call ctl inspect; do
+    for command in stat limits audit call ctl inspect; do
         run $command --help
         is "help of $command" "$rc $out" "0 usage: weir $command*"
     done

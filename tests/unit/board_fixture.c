@@ -1,5 +1,6 @@
 #include "board_fixture.h"
 
+#include "audit.h"
 #include "show_limits.h"
 #include "show_stat.h"
 #include "weir_ring.h"
@@ -7,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PROVIDERS = 1, LIMITS = 3, ROUTES = 3, ENDPOINTS = 2, SCOPES = 2, WORDS = 4 };
+enum { PROVIDERS = 1, LIMITS = 3, ROUTES = 3, ENDPOINTS = 2, SCOPES = 2, WORDS = 4, RECORDS = 8 };
 
 struct block {
     struct weir_shm_tables head;
@@ -41,6 +42,8 @@ static const struct weir_segment_part parts[] = {
     {WEIR_SECTION_PACE, WORDS, sizeof(struct weir_shm_pace)},
     {WEIR_SECTION_TRIAL, 1, sizeof(struct weir_shm_trial)},
     {WEIR_SECTION_TRIAL_LIMIT, 1, sizeof(struct weir_shm_trial_limit)},
+    {WEIR_SECTION_AUDIT, 1, sizeof(struct weir_shm_audit)},
+    {WEIR_SECTION_AUDIT_RECORD, RECORDS, sizeof(struct weir_shm_audit_record)},
 };
 
 static void *section(struct weir_segment *s, enum weir_section_kind kind)
@@ -201,6 +204,36 @@ static void trial_fill(struct weir_segment *s)
                                            .quota = 3000};
 }
 
+/* One record of each kind, and so many before that the first is overwritten. */
+static void audit_fill(struct weir_segment *s)
+{
+    struct weir_shm_audit *head = section(s, WEIR_SECTION_AUDIT);
+    struct weir_shm_audit_record *record = section(s, WEIR_SECTION_AUDIT_RECORD);
+    *head = (struct weir_shm_audit){.begun = RECORDS + 1,
+                                    .written = RECORDS + 1,
+                                    .utc_offset_ns = INT64_C(1700000000000000000)};
+    for (uint64_t n = 2; n <= RECORDS + 1; n++) {
+        record[(n - 1) % RECORDS] = (struct weir_shm_audit_record){
+            .number = n,
+            .at_ns = FIXTURE_NOW_NS - (RECORDS + 1 - n) * WEIR_NS_PER_S,
+            .granted_at_ns = FIXTURE_NOW_NS - 9 * WEIR_NS_PER_S,
+            .scope = UINT64_C(1) << 16 * WEIR_SCOPE_ACCOUNT,
+            .units = {1, -1},
+            .name = "maker-btc",
+            .route = 1,
+            .generation = 1,
+            .kind = (uint8_t)(n - 1),
+            .priority = WEIR_PRIORITY_HIGH,
+            .unit_cnt = 2,
+            .reporter = WEIR_AUDIT_BY_TRADER,
+            .uid = 1000,
+            .pid = 5001,
+            .life = 2,
+            .count = 12,
+            .detail = n - 1 == WEIR_AUDIT_REFUSED ? 1 : 200U << 16 | WEIR_RESULT_DONE};
+    }
+}
+
 static void counters_fill(struct weir_segment *s)
 {
     struct weir_shm_limit_stats *limit = section(s, WEIR_SECTION_LIMIT);
@@ -257,6 +290,7 @@ unsigned char *board_fixture_make(uint64_t *size)
     provider_fill(&s);
     counters_fill(&s);
     trial_fill(&s);
+    audit_fill(&s);
     *size = s.bytes;
     unsigned char *bytes = aligned_alloc(WEIR_LINE_BYTES, s.bytes);
     if (bytes != NULL) {
@@ -294,6 +328,24 @@ static void json_look(json_t *object, FILE *out)
     json_decref(object);
 }
 
+static void audit_look(const struct image *image, FILE *out)
+{
+    const struct audit_filter filter = {.client = "maker-btc", .limit = "orders_10s"};
+    struct audit_view view;
+    audit_view_get(image, &view);
+    audit_text_title(out);
+    for (uint64_t k = view.first; k <= view.last; k++) { /* at most the section's elements */
+        struct weir_shm_audit_record r;
+        if (audit_record_get(image, &view, k, &r)) {
+            (void)audit_matches(image, &filter, &view, &r);
+            audit_text(out, image, &view, &r);
+            json_look(audit_json(image, &view, &r), out);
+        }
+    }
+    audit_lost_text(out, view.first - 1);
+    json_look(audit_lost_json(&view, image->now_ns, view.first - 1), out);
+}
+
 int board_fixture_look(const unsigned char *bytes, uint64_t size, FILE *out)
 {
     static struct findings findings;
@@ -325,6 +377,7 @@ int board_fixture_look(const unsigned char *bytes, uint64_t size, FILE *out)
     json_look(shadow_json(&image[0], NULL, &brief), out);
     by_client_text(out, &image[0], NULL, &brief);
     json_look(by_client_json(&image[0], NULL, &brief), out);
+    audit_look(&image[0], out);
     routes_text(out, &image[0], NULL, &brief);
     json_look(stat_json(&image[0], &image[1], &brief), out);
     json_look(limits_json(&image[0], &image[1], &brief), out);

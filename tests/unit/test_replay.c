@@ -155,6 +155,41 @@ static void what_calls_say_of_themselves(void **state)
     names.provider = NULL;
 }
 
+/* Of an audit only permits are calls; what it lacks is counted. */
+static void records_of_an_audit(void **state)
+{
+    static const struct {
+        const char *line;
+        enum replay_verdict verdict;
+        uint64_t missing;
+    } rows[] = {
+        {"{\"at\":1795329695000000000,\"audit\":\"granted\",\"number\":4,\"client\":\"x\","
+         "\"route\":"
+         "\"a.order\",\"priority\":\"high\",\"charged\":{\"w\":1}}",
+         REPLAY_CALL, 0},
+        {"{\"at\":1,\"audit\":\"settled\",\"route\":\"a.order\",\"charged\":{\"w\":-1}}",
+         REPLAY_NO_CALL, 0},
+        {"{\"audit\":\"ended\",\"route\":\"a.zork\",\"status\":200}", REPLAY_NO_CALL, 0},
+        {"{\"audit\":\"refused\",\"count\":9}", REPLAY_NO_CALL, 0},
+        {"{\"audit\":\"worker\",\"count\":9}", REPLAY_NO_CALL, 0},
+        {"{\"audit\":\"dropped\",\"count\":9}", REPLAY_NO_CALL, 9},
+        {"{\"audit\":\"damaged\",\"count\":1}", REPLAY_NO_CALL, 1},
+        {"{\"audit\":\"lost\",\"count\":4000000000000}", REPLAY_NO_CALL, 4000000000000},
+        {"{\"audit\":\"lost\",\"count\":-4}", REPLAY_NO_CALL, 0},
+        {"{\"audit\":\"lost\",\"count\":\"x\"}", REPLAY_NO_CALL, 0},
+        {"{\"at\":1795329695000000000,\"audit\":7,\"route\":\"a.order\"}", REPLAY_CALL, 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < WEIR_ARRAY_CNT(rows); i++) {
+        struct replay_call c;
+        char text[240];
+        enum replay_verdict v = look(rows[i].line, &c, text);
+        if (v != rows[i].verdict || (v == REPLAY_NO_CALL && c.missing != rows[i].missing)) {
+            fail_msg("%s: %d, %llu missing", rows[i].line, (int)v, (unsigned long long)c.missing);
+        }
+    }
+}
+
 static void bad_lines(void **state)
 {
     (void)state;
@@ -325,6 +360,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_lines),
         cmocka_unit_test(what_calls_say_of_themselves),
+        cmocka_unit_test(records_of_an_audit),
         cmocka_unit_test(bad_lines),
         cmocka_unit_test(any_bytes),
         cmocka_unit_test(rolling_windows_are_counted_exactly),
