@@ -169,7 +169,8 @@ int permit_measure(const struct bench *bench, struct permit_crowd *crowd,
 {
     struct rig_weird weird;
     /* The broker does nothing while permits are taken; it renews its lease on the partner's core. */
-    struct rig_weird_spec spec = {.wake = "sleep", .core = bench_core(bench, 1)};
+    struct rig_weird_spec spec = {
+        .wake = "sleep", .core = bench_core(bench, 1), .audit_cnt = crowd->audit_cnt};
     struct duel_spec duel = {
         .member_cnt = crowd->cnt,
         .open = open_me,

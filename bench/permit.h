@@ -33,6 +33,7 @@ struct permit_crowd {
     duel_batch floor, subject; /* self: struct permit_member */
     int expected;              /* 0 or WEIR_DENIED */
     unsigned cnt;              /* members */
+    unsigned audit_cnt;        /* records that the broker keeps; 0: none */
     /* filled by permit_measure */
     const struct rig_weird *weird;
     struct permit_line *line;

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "libclient/handle.h"
 #include "permit.h"
 #include "shm/weir_atomic.h"
 #include "shm/weir_clock.h"
@@ -47,6 +48,38 @@ static int taken(void *self, uint32_t cnt, struct stats_hist *hist, struct duel_
 {
     struct permit_member *me = self;
     return permit_batch(&me->client, 0, cnt, hist, why);
+}
+
+/*
+ * Nobody could take entries as fast as a loop of nothing but permits writes them; a full ring would be measured, which is cheaper. So the writer is told, by its
+ * own copy, that all were taken. The worker finds a head that it does not believe, and says so once in 10 ms.
+ */
+static int audited(void *self, uint32_t cnt, struct stats_hist *hist, struct duel_why *why)
+{
+    struct permit_client *c = &((struct permit_member *)self)->client;
+    struct weir_audit *audit = &c->weir->view.audit;
+    int wrong = 0;
+    if (audit->ring == NULL) {
+        return duel_fail(why, "the broker keeps no audit");
+    }
+    audit->taken = audit->head; /* a batch is half a ring */
+    DUEL_LOOP(cnt, hist, {
+        wrong |= weir_permit_try(c->weir, c->route, WEIR_SCOPE_DEFAULT, NULL, WEIR_PRIORITY_MEDIUM,
+                                 &c->permit);
+    });
+    return wrong == 0
+               ? 0
+               : duel_fail(why, "a permit failed: %s", weir_reason_text(c->permit.denial.reason));
+}
+
+int bench_permit_1_audit(const struct bench *bench, struct bench_result *result)
+{
+    struct permit_crowd crowd = {.route = "bench.bucket",
+                                 .floor = permit_floor_one,
+                                 .subject = audited,
+                                 .cnt = 1,
+                                 .audit_cnt = 4096};
+    return permit_measure(bench, &crowd, result);
 }
 
 int bench_permit_sliding(const struct bench *bench, struct bench_result *result)

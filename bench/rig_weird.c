@@ -104,9 +104,9 @@ static int write_config(const struct rig_weird *weird, const struct rig_weird_sp
         return bench_fail(result, "no memory for a configuration");
     }
     say(&text,
-        "broker: {name: bench, wake: %s, log: warn, drain: 1s, state_dir: none, runtime_dir: "
-        "\"%s\"}\nproviders:\n",
-        spec->wake, weird->runtime_dir);
+        "broker: {name: bench, wake: %s, log: warn, drain: 1s, state_dir: none, audit: %u, "
+        "runtime_dir: \"%s\"}\nproviders:\n",
+        spec->wake, spec->audit_cnt, weird->runtime_dir);
     if (spec->is_large) {
         say_large_providers(&text);
     } else {

@@ -13,10 +13,11 @@
 #define RIG_WEIRD_CHILDREN_MAX 8U
 
 struct rig_weird_spec {
-    const char *wake; /* spin, sleep, adaptive */
-    int core;         /* of supervisor, worker and resolver; -1: any */
-    unsigned port;    /* of nginx for the route bench.file; 0: no such route */
-    bool is_large;    /* 16 providers with 20 routes each, instead of the provider bench */
+    const char *wake;   /* spin, sleep, adaptive */
+    int core;           /* of supervisor, worker and resolver; -1: any */
+    unsigned audit_cnt; /* records of an audit; 0: none */
+    unsigned port;      /* of nginx for the route bench.file; 0: no such route */
+    bool is_large;      /* 16 providers with 20 routes each, instead of the provider bench */
 };
 
 /*
