@@ -399,8 +399,10 @@ static void configure(struct rig *r)
                      "\"quota\": 300, \"window_ms\": 1000}]}");
     rig_config(
         r,
-        "broker: {name: rig, log: warn, domains: [{name: default}, {name: good}, "
-        "{name: a1}, {name: a2}, {name: a3}, {name: a4}, {name: a5}]}\n"
+        "broker: {name: rig, log: warn, domains: [{name: default, clients: 16}, {name: good, "
+        "clients: 16}, "
+        "{name: a1, clients: 16}, {name: a2, clients: 16}, {name: a3, clients: 16}, {name: a4, "
+        "clients: 16}, {name: a5, clients: 16}]}\n"
         "providers:\n"
         "  - name: sim\n"
         "    clock: {path: /api/v3/time, field: serverTime, interval: 1s, max_jitter: "

@@ -31,7 +31,7 @@ static const char yaml[] =
     "    scopes: {account: [main, sub]}\n"
     "    limits:\n"
     "      - {name: w, kind: token_bucket, quota: 1000000, window: 1s}\n"
-    "      - {name: o, kind: token_bucket, quota: 3, window: 1h, scope: account}\n"
+    "      - {name: o, kind: token_bucket, quota: 3, window: 9m, scope: account}\n"
     "    routes:\n"
     "      - {name: depth, transport: own, cost: {w: 5}}\n"
     "      - {name: order, transport: own, cost: {w: 1, o: 1}, priority: critical}\n";
