@@ -171,6 +171,12 @@ static void meter_attach(struct weir *w)
     }
 }
 
+/* A permit waits for the journal. */
+static void ceiling_bell(struct weir_permit_view *view)
+{
+    weir_doorbell((struct weir *)(void *)((char *)view - offsetof(struct weir, view)), false);
+}
+
 static void view_attach(struct weir *w)
 {
     const struct weir_attachment *at = w->at;
@@ -189,6 +195,7 @@ static void view_attach(struct weir *w)
     w->view.self.uid = at->uid;
     memcpy(w->view.self.name, at->client_name, sizeof w->view.self.name);
     w->view.pause = at->pause;
+    w->view.ceiling_bell = ceiling_bell;
     w->view.tables_base = at->tables_base;
     w->view.tables_cnt = at->tables_cnt;
     w->view.tables_stride_bytes = at->tables_stride_bytes;

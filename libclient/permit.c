@@ -26,11 +26,7 @@ int weir_permit_try(struct weir *w, weir_route_id route, weir_scope_id scope,
     if (WEIR_UNLIKELY(w->role != WEIR_ROLE_TRADER)) {
         return WEIR_E_NOT_TRADER;
     }
-    int rc = weir_permit_take(&w->view, route, scope, units, (unsigned)priority, permit);
-    if (WEIR_UNLIKELY(rc == WEIR_DENIED) && permit->denial.reason == WEIR_REASON_JOURNAL) {
-        weir_doorbell(w, false); /* the worker need not sleep on until its next look */
-    }
-    return rc;
+    return weir_permit_take(&w->view, route, scope, units, (unsigned)priority, permit);
 }
 
 int weir_permit_peek(struct weir *w, weir_route_id route, weir_scope_id scope,

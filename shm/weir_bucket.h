@@ -49,12 +49,12 @@ static inline bool weir_bucket_test(uint64_t tat, uint64_t now_ns, uint64_t n_ns
                                     uint64_t tolerance_ns, uint64_t *next, uint64_t *earliest_ns)
 {
     uint64_t start = weir_max_u64(tat, now_ns);
-    uint64_t after = start + n_ns;
-    if (WEIR_LIKELY(after - now_ns <= tolerance_ns)) {
-        *next = after;
+    /* No sum that could wrap: a word from beyond the legal range is refused here like a full one. */
+    if (WEIR_LIKELY(n_ns <= tolerance_ns) && WEIR_LIKELY(start - now_ns <= tolerance_ns - n_ns)) {
+        *next = start + n_ns;
         return true;
     }
-    *earliest_ns = n_ns > tolerance_ns ? UINT64_MAX : after - tolerance_ns;
+    *earliest_ns = n_ns > tolerance_ns ? UINT64_MAX : start - (tolerance_ns - n_ns);
     return false;
 }
 
@@ -73,10 +73,16 @@ static inline uint64_t weir_bucket_most(uint64_t now_ns, uint64_t full_ns)
     return now_ns + 2 * full_ns;
 }
 
-/* Is the word in its legal range? `full_ns` = B*T; one ms of slack for clocks that are read on two cores. */
+/* How far ahead of now a word may legally be. `full_ns` = B*T; one ms of slack for clocks that are read on two cores. */
+static inline uint64_t weir_bucket_reach(uint64_t full_ns)
+{
+    return 2 * full_ns + WEIR_NS_PER_MS;
+}
+
+/* Is the word in its legal range? */
 static inline bool weir_bucket_legal(uint64_t tat, uint64_t now_ns, uint64_t full_ns)
 {
-    return tat <= weir_bucket_most(now_ns, full_ns) + WEIR_NS_PER_MS;
+    return tat <= now_ns + weir_bucket_reach(full_ns);
 }
 
 /* Units that class with `tolerance_ns` could take now. */

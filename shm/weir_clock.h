@@ -75,19 +75,25 @@ void weir_clock_init(struct weir_clock *clock, const struct weir_shm_clock *shm,
 /* The slow path of weir_clock_now: caches a new anchor, or answers by clock_gettime. */
 uint64_t weir_clock_now_slow(struct weir_clock *clock);
 
-/* Weir time now. Cost: rdtsc, one load, one multiplication. Caller: the thread that owns `clock`. */
+/* The fast half of weir_clock_now: false where the cached anchor does not hold. Cost: rdtsc, one load, one multiplication. */
+static inline bool weir_clock_now_fast(const struct weir_clock *clock, uint64_t *now_ns)
+{
+    if (WEIR_UNLIKELY(clock->shm == NULL)) {
+        return false;
+    }
+    uint64_t ticks = weir_clock_ticks() - clock->anchor.tsc;
+    *now_ns =
+        clock->anchor.ns + (uint64_t)(((unsigned __int128)ticks * clock->anchor.mult_q32) >> 32);
+    /* relaxed: a stale sequence only means one more reading by the old anchor, which is still right */
+    return WEIR_LIKELY(weir_load_relaxed_u64(&clock->shm->seq) == clock->seq) &&
+           WEIR_LIKELY(ticks < clock->anchor_ticks_max);
+}
+
+/* Weir time now. Caller: the thread that owns `clock`. */
 static inline uint64_t weir_clock_now(struct weir_clock *clock)
 {
-    if (WEIR_LIKELY(clock->shm != NULL)) {
-        uint64_t ticks = weir_clock_ticks() - clock->anchor.tsc;
-        /* relaxed: a stale sequence only means one more reading by the old anchor, which is still right */
-        if (WEIR_LIKELY(weir_load_relaxed_u64(&clock->shm->seq) == clock->seq &&
-                        ticks < clock->anchor_ticks_max)) {
-            return clock->anchor.ns +
-                   (uint64_t)(((unsigned __int128)ticks * clock->anchor.mult_q32) >> 32);
-        }
-    }
-    return weir_clock_now_slow(clock);
+    uint64_t now_ns;
+    return WEIR_LIKELY(weir_clock_now_fast(clock, &now_ns)) ? now_ns : weir_clock_now_slow(clock);
 }
 
 /*

@@ -58,8 +58,7 @@ struct weir_limit_plan {
     uint64_t *cell_base;
     uint32_t index; /* of the word */
     const struct weir_shm_foreign *foreign;
-    struct weir_window_cache *cache; /* the thread's, for this limit */
-    uint64_t owner;                  /* who holds what is taken (concurrency) */
+    uint64_t owner; /* who holds what is taken (concurrency) */
     uint32_t units;
     uint32_t priority;
     /* filled by plan */
@@ -97,43 +96,74 @@ static inline uint32_t weir_foreign_rolling(uint64_t word, uint64_t now_ns)
 
 /* ---------------------------------------------------------------------------------------------- token_bucket */
 
+/* What one kind of call asks of a bucket: all that is known before the clock is read. */
+struct weir_bucket_ask {
+    uint64_t n_ns;           /* n*T */
+    uint64_t tolerance_ns;   /* of its class */
+    uint64_t reach_ns;       /* no legal word is further ahead of now */
+    const uint64_t *ceiling; /* on the board, where the journal has to cover it; else NULL */
+};
+
+static inline struct weir_bucket_ask weir_bucket_ask_make(const struct weir_shm_limit_row *row,
+                                                          const struct weir_shm_foreign *board,
+                                                          uint32_t units, uint32_t priority)
+{
+    return (struct weir_bucket_ask){.n_ns = (uint64_t)units * row->unit_ns,
+                                    .tolerance_ns = row->tolerance_ns[priority],
+                                    .reach_ns =
+                                        weir_bucket_reach((uint64_t)row->quota * row->unit_ns),
+                                    .ceiling = row->ceiling_step != 0 ? &board->ceiling[0] : NULL};
+}
+
+/* The kind's whole test. `foreign` is the board's word of what others use. On YES `*next` and `*room` are filled, on NO `*earliest_ns`. */
+WEIR_INLINE enum weir_limit_verdict weir_bucket_judge(const struct weir_bucket_ask *ask,
+                                                      const struct weir_shm_limit_row *row,
+                                                      uint64_t tat, uint64_t foreign,
+                                                      uint64_t now_ns, uint64_t *next,
+                                                      uint64_t *room, uint64_t *earliest_ns)
+{
+    uint64_t tolerance_ns = ask->tolerance_ns;
+    uint64_t others = weir_foreign_rolling(foreign, now_ns);
+    if (WEIR_UNLIKELY(others != 0)) {
+        uint64_t others_ns = weir_min_u64(others, row->quota) * row->unit_ns;
+        tolerance_ns = tolerance_ns > others_ns ? tolerance_ns - others_ns : 0;
+    }
+    if (WEIR_LIKELY(weir_bucket_test(tat, now_ns, ask->n_ns, tolerance_ns, next, earliest_ns))) {
+        *room = tolerance_ns - (*next - now_ns);
+        /* A yes says that the word is legal: no tolerance reaches as far. relaxed: the ceiling only grows; a grant below an older one is as safe */
+        return WEIR_UNLIKELY(ask->ceiling != NULL) &&
+                       WEIR_UNLIKELY(*next > weir_load_relaxed_u64(ask->ceiling))
+                   ? WEIR_LIMIT_JOURNAL
+                   : WEIR_LIMIT_YES;
+    }
+    if (WEIR_UNLIKELY(tat > now_ns + ask->reach_ns)) {
+        return WEIR_LIMIT_AGAIN; /* or this thread slept since it read the clock */
+    }
+    if (ask->n_ns > ask->tolerance_ns) {
+        return WEIR_LIMIT_NEVER;
+    }
+    if (ask->n_ns > tolerance_ns) {
+        *earliest_ns = now_ns + row->unit_ns; /* as soon as others are gone */
+    }
+    return WEIR_LIMIT_NO;
+}
+
 WEIR_INLINE enum weir_limit_verdict weir_bucket_plan(struct weir_limit_plan *p,
                                                      const struct weir_limit_time *time)
 {
-    const struct weir_shm_limit_row *row = p->row;
-    uint64_t tolerance_ns = row->tolerance_ns[p->priority];
-    uint64_t n_ns = (uint64_t)p->units * row->unit_ns;
+    const struct weir_bucket_ask ask =
+        weir_bucket_ask_make(p->row, p->foreign, p->units, p->priority);
     uint64_t tat = weir_load_relaxed_u64(
         &p->word->word[0]); /* relaxed: the CAS of pass 2 judges what was read here */
+    /* relaxed: an estimate, newer is better, older is legal */
+    uint64_t foreign = weir_load_relaxed_u64(&p->foreign->word[0]);
     p->windows = 1;
     p->window = 0;
     p->at[0] = &p->word->word[0];
     p->seen[0] = tat;
-    if (WEIR_UNLIKELY(!weir_bucket_legal(tat, time->now_ns, (uint64_t)row->quota * row->unit_ns))) {
-        return WEIR_LIMIT_AGAIN; /* or this thread slept since it read the clock */
-    }
-    /* relaxed: an estimate, newer is better, older is legal */
-    uint64_t others =
-        weir_foreign_rolling(weir_load_relaxed_u64(&p->foreign->word[0]), time->now_ns);
-    if (WEIR_UNLIKELY(others != 0)) {
-        uint64_t others_ns = weir_min_u64(others, row->quota) * row->unit_ns;
-        tolerance_ns = tolerance_ns > others_ns ? tolerance_ns - others_ns : 0;
-        if (n_ns > tolerance_ns && n_ns <= row->tolerance_ns[p->priority]) {
-            p->earliest_ns = time->now_ns + row->unit_ns; /* as soon as others are gone */
-            return WEIR_LIMIT_NO;
-        }
-    }
-    if (!weir_bucket_test(tat, time->now_ns, n_ns, tolerance_ns, &p->next[0], &p->earliest_ns)) {
-        return p->earliest_ns == UINT64_MAX ? WEIR_LIMIT_NEVER : WEIR_LIMIT_NO;
-    }
-    /* relaxed: it only grows; a grant below an older one is as safe */
-    if (WEIR_UNLIKELY(row->ceiling_step != 0) &&
-        WEIR_UNLIKELY(p->next[0] > weir_load_relaxed_u64(&p->foreign->ceiling[0]))) {
-        return WEIR_LIMIT_JOURNAL;
-    }
-    p->room = tolerance_ns - (p->next[0] - time->now_ns);
-    p->price = n_ns;
-    return WEIR_LIMIT_YES;
+    p->price = ask.n_ns;
+    return weir_bucket_judge(&ask, p->row, tat, foreign, time->now_ns, &p->next[0], &p->room,
+                             &p->earliest_ns);
 }
 
 /* ---------------------------------------------------------------------------------------------- fixed_window */
@@ -171,6 +201,48 @@ WEIR_INLINE uint32_t weir_window_ceiling(const struct weir_shm_foreign *board, u
     return weir_window_id(word) == k ? (uint32_t)word : 0;
 }
 
+/*
+ * The kind's whole test, for window `k` of which `kept` units stay free and `cap` may be charged in all; `word` and `foreign` are its words. On YES `*next` and
+ * `*room` are filled. NO: the caller says until when, or that it is never.
+ */
+WEIR_INLINE enum weir_limit_verdict weir_window_judge(const struct weir_shm_foreign *board,
+                                                      bool journaled, uint32_t k, uint64_t word,
+                                                      uint64_t foreign, uint32_t units,
+                                                      uint32_t kept, uint32_t cap, uint64_t *next,
+                                                      uint64_t *room)
+{
+    bool ahead;
+    uint32_t own = weir_window_units(word, k, &ahead);
+    if (WEIR_UNLIKELY(ahead)) {
+        return WEIR_LIMIT_AGAIN;
+    }
+    uint64_t wanted = (uint64_t)own + units + kept;
+    if (WEIR_UNLIKELY(weir_window_id(foreign) == k)) {
+        wanted += (uint32_t)foreign;
+    }
+    if (WEIR_UNLIKELY(wanted > cap)) {
+        return WEIR_LIMIT_NO;
+    }
+    if (WEIR_UNLIKELY(journaled) &&
+        WEIR_UNLIKELY((uint64_t)own + units > weir_window_ceiling(board, k))) {
+        return WEIR_LIMIT_JOURNAL;
+    }
+    *next = weir_window_word(k, own + units);
+    *room = cap - wanted;
+    return WEIR_LIMIT_YES;
+}
+
+/*
+ * The usual yes of weir_window_judge by two comparisons: `base` is window k with no units, `spare` = cap - units - kept, and no ceiling is needed. True: it says
+ * YES, and the word becomes word + units. A word of another window lies further from `base` than any spare; so does one that is damaged.
+ */
+WEIR_INLINE bool weir_window_fits(uint64_t base, uint64_t word, uint64_t foreign, uint64_t spare)
+{
+    uint64_t own = word - base;
+    uint64_t others = foreign - base <= UINT32_MAX ? foreign - base : 0;
+    return WEIR_LIKELY(own <= spare) && WEIR_LIKELY(own + others <= spare);
+}
+
 /* One window of a span: window `k`, of which `left_ns` are left. Fills entry `w` of the plan. */
 WEIR_INLINE enum weir_limit_verdict weir_window_fit(struct weir_limit_plan *p,
                                                     const struct weir_window_span *span, uint32_t w,
@@ -183,42 +255,35 @@ WEIR_INLINE enum weir_limit_verdict weir_window_fit(struct weir_limit_plan *p,
         weir_load_relaxed_u64(at); /* relaxed: the CAS of pass 2 judges what was read here */
     uint64_t foreign = weir_load_relaxed_u64(
         &p->foreign->word[k & 1]); /* relaxed: an estimate, newer is better, older is legal */
-    bool ahead;
-    uint32_t own = weir_window_units(word, k, &ahead);
-    if (WEIR_UNLIKELY(ahead)) {
-        return WEIR_LIMIT_AGAIN;
-    }
-    uint64_t used = own;
-    if (WEIR_UNLIKELY(weir_window_id(foreign) == k)) {
-        used += (uint32_t)foreign;
-    }
-    uint64_t wanted = used + p->units + weir_window_reserve(row, p->priority, left_ns, span->cap);
-    if (WEIR_UNLIKELY(wanted > span->cap)) {
-        if ((uint64_t)p->units + row->reserve_min[p->priority] > row->quota) {
-            return WEIR_LIMIT_NEVER;
-        }
-        uint64_t promise_ns =
-            weir_window_earliest(p, span->cap, used, span->end_ns + (w == 0 ? 0 : row->window_ns));
-        /* The scaled headroom is rounded in favour of asking early; an instant that is over would be no promise. */
-        p->earliest_ns = weir_max_u64(promise_ns, span->end_ns - span->left_ns + 1);
-        return WEIR_LIMIT_NO;
-    }
-    if (WEIR_UNLIKELY(row->ceiling_step != 0) &&
-        WEIR_UNLIKELY((uint64_t)own + p->units > weir_window_ceiling(p->foreign, k))) {
-        return WEIR_LIMIT_JOURNAL;
-    }
+    uint32_t kept = weir_window_reserve(row, p->priority, left_ns, span->cap);
     p->at[w] = at;
     p->seen[w] = word;
-    p->next[w] = weir_window_word(k, own + p->units);
-    p->room = span->cap - wanted; /* of the later window, where there are two */
-    return WEIR_LIMIT_YES;
+    /* room: of the later window, where there are two */
+    enum weir_limit_verdict v =
+        weir_window_judge(p->foreign, row->ceiling_step != 0, k, word, foreign, p->units, kept,
+                          span->cap, &p->next[w], &p->room);
+    if (WEIR_LIKELY(v != WEIR_LIMIT_NO)) {
+        return v;
+    }
+    if ((uint64_t)p->units + row->reserve_min[p->priority] > row->quota) {
+        return WEIR_LIMIT_NEVER;
+    }
+    bool ahead;
+    uint64_t used = weir_window_units(word, k, &ahead);
+    used += weir_window_id(foreign) == k ? (uint32_t)foreign : 0;
+    uint64_t promise_ns =
+        weir_window_earliest(p, span->cap, used, span->end_ns + (w == 0 ? 0 : row->window_ns));
+    /* The scaled headroom is rounded in favour of asking early; an instant that is over would be no promise. */
+    p->earliest_ns = weir_max_u64(promise_ns, span->end_ns - span->left_ns + 1);
+    return WEIR_LIMIT_NO;
 }
 
 WEIR_INLINE enum weir_limit_verdict weir_window_plan(struct weir_limit_plan *p,
                                                      const struct weir_limit_time *time)
 {
     struct weir_window_span span;
-    weir_window_span_at(&span, p->cache, p->row, time->server, time->error_ns, time->now_ns);
+    weir_window_span_at(&span, &(struct weir_window_cache){0}, p->row, time->server, time->error_ns,
+                        time->now_ns);
     p->windows = span.windows;
     p->window = span.first;
     p->price = p->units;

@@ -36,7 +36,6 @@ static bool passes(struct inquiry *q, uint64_t at_ns)
                                 .word = &word,
                                 .cell = q->cell,
                                 .foreign = &q->foreign,
-                                .cache = &q->cache,
                                 .units = q->units,
                                 .priority = q->priority};
     /* The cells are at hand: straight to the plan of their kinds, which would look for them. */

@@ -1,6 +1,7 @@
 #include "weir_permit.h"
 
 #include "weir_atomic.h"
+#include "weir_charge.h"
 #include "weir_weave.h"
 
 #include <string.h>
@@ -44,7 +45,6 @@ void weir_permit_self_find(struct weir_permit_self *self, const struct weir_tabl
 static int tables_refresh(struct weir_permit_view *view)
 {
     uint64_t word = weir_load_acquire_u64(&view->gate->tables); /* pair:tables A */
-    memset(view->window, 0, sizeof view->window);               /* of the former limits */
     int rc = weir_tables_resolve(&view->tables, word, view->tables_base, view->tables_cnt,
                                  view->tables_stride_bytes, &view->bounds);
     if (rc == WEIR_OK && view->self.known) {
@@ -129,7 +129,8 @@ struct weir_shm_limit_word *weir_permit_word(const struct weir_permit_view *view
     return &view->word[*index];
 }
 
-static int deny(struct weir_permit *permit, uint32_t reason, uint32_t limit, uint64_t earliest_ns)
+int weir_permit_deny(struct weir_permit *permit, uint32_t reason, uint32_t limit,
+                     uint64_t earliest_ns)
 {
     permit->denial =
         (struct weir_denial){.reason = reason, .limit = limit, .earliest_ns = earliest_ns};
@@ -139,8 +140,9 @@ static int deny(struct weir_permit *permit, uint32_t reason, uint32_t limit, uin
 
 static int deny_held(enum weir_hold hold, uint64_t earliest_ns, struct weir_permit *permit)
 {
-    return deny(permit, hold == WEIR_HOLD_PAUSED ? WEIR_REASON_PAUSED : WEIR_REASON_REOPENING,
-                UINT32_MAX, earliest_ns);
+    return weir_permit_deny(permit,
+                            hold == WEIR_HOLD_PAUSED ? WEIR_REASON_PAUSED : WEIR_REASON_REOPENING,
+                            UINT32_MAX, earliest_ns);
 }
 
 /* A pause holds, or has held and the provider is being reopened. Only a look: what the limits refuse must not cost a place. */
@@ -161,12 +163,12 @@ WEIR_INLINE int gate_check(struct weir_permit_view *view, const struct weir_shm_
     uint64_t now_ns = a->time.now_ns;
     /* relaxed: an older lease ends earlier, so staleness is on the safe side */
     if (WEIR_UNLIKELY(now_ns >= weir_load_relaxed_u64(&view->gate->lease_until_ns))) {
-        return deny(permit, WEIR_REASON_LEASE_ENDED, UINT32_MAX, UINT64_MAX);
+        return weir_permit_deny(permit, WEIR_REASON_LEASE_ENDED, UINT32_MAX, UINT64_MAX);
     }
     /* relaxed: an operator's switch; the store becomes visible in its own time */
     if (WEIR_UNLIKELY((weir_load_relaxed_u32(&view->gate->block_all) |
                        weir_load_relaxed_u32(view->block)) != 0)) {
-        return deny(permit, WEIR_REASON_BLOCKED, UINT32_MAX, UINT64_MAX);
+        return weir_permit_deny(permit, WEIR_REASON_BLOCKED, UINT32_MAX, UINT64_MAX);
     }
     /* relaxed, both: nothing is read behind a pause but the pause; whatever is not 0 is read again */
     a->pause_word = weir_load_relaxed_u64(&view->pause[route->provider].word);
@@ -189,8 +191,8 @@ WEIR_INLINE int time_read(struct weir_permit_view *view, const struct weir_shm_r
     if ((route->flags & WEIR_ROUTE_NEEDS_CLOCK) != 0) {
         const struct weir_permit_clock *clock = clock_current(view, route->provider);
         if (WEIR_UNLIKELY(clock == NULL || clock->clock.state == WEIR_CLOCK_CLOSED)) {
-            return deny(permit, WEIR_REASON_CLOCK_MOVING, UINT32_MAX,
-                        a->time.now_ns + WEIR_NS_PER_MS);
+            return weir_permit_deny(permit, WEIR_REASON_CLOCK_MOVING, UINT32_MAX,
+                                    a->time.now_ns + WEIR_NS_PER_MS);
         }
         a->clock_seq = clock->seq;
         a->time.server = &clock->clock;
@@ -224,7 +226,7 @@ WEIR_INLINE int call_check(const struct weir_permit_view *view,
     return WEIR_OK;
 }
 
-static int refuse(const struct weir_permit_view *view, const struct weir_shm_route_row *route,
+static int refuse(struct weir_permit_view *view, const struct weir_shm_route_row *route,
                   const struct attempt *a, uint32_t i, enum weir_limit_verdict verdict,
                   unsigned priority, bool count, struct weir_permit *permit)
 {
@@ -233,20 +235,24 @@ static int refuse(const struct weir_permit_view *view, const struct weir_shm_rou
         permit->denial.limit = limit;
         return WEIR_E_COST;
     }
-    if (count && view->meter.refused != NULL) {
-        uint32_t *n = &view->meter.refused[limit * WEIR_PRIORITY_CNT + priority];
-        weir_store_relaxed_u32(n, weir_load_relaxed_u32(n) + 1); /* relaxed: own line, statistics */
+    if (count) {
+        weir_permit_count_one(view->meter.refused, limit * WEIR_PRIORITY_CNT + priority);
     }
     if (verdict == WEIR_LIMIT_NO) {
-        return deny(permit, WEIR_REASON_LIMIT_FULL, limit, a->earliest_ns);
+        return weir_permit_deny(permit, WEIR_REASON_LIMIT_FULL, limit, a->earliest_ns);
     }
     if (verdict == WEIR_LIMIT_JOURNAL) {
-        return deny(permit, WEIR_REASON_JOURNAL, limit, a->time.now_ns + WEIR_LIMIT_CEILING_NS);
+        if (count && view->ceiling_bell != NULL) {
+            view->ceiling_bell(view);
+        }
+        return weir_permit_deny(permit, WEIR_REASON_JOURNAL, limit,
+                                a->time.now_ns + WEIR_LIMIT_CEILING_NS);
     }
     if (verdict == WEIR_LIMIT_KEPT) {
-        return deny(permit, WEIR_REASON_SHARE, limit, a->earliest_ns);
+        return weir_permit_deny(permit, WEIR_REASON_SHARE, limit, a->earliest_ns);
     }
-    return deny(permit, WEIR_REASON_LIMIT_DAMAGED, limit, a->time.now_ns + 10 * WEIR_NS_PER_MS);
+    return weir_permit_deny(permit, WEIR_REASON_LIMIT_DAMAGED, limit,
+                            a->time.now_ns + 10 * WEIR_NS_PER_MS);
 }
 
 /* What one permit asks: the arguments of the call, once they are checked. */
@@ -262,7 +268,6 @@ WEIR_INLINE uint32_t plan_ask(struct weir_permit_view *view, const struct ask *a
                               unsigned priority, struct weir_limit_plan *p)
 {
     p->row = &view->tables.limit[ask->route->limit[i]];
-    p->cache = &view->window[ask->route->limit[i]];
     uint32_t index = p->row->word_first + ((uint32_t)(ask->scope >> p->row->scope_shift) & 0xffffU);
     p->word = &view->word[index];
     p->cell_base = view->cell;
@@ -278,17 +283,11 @@ WEIR_INLINE uint32_t plan_ask(struct weir_permit_view *view, const struct ask *a
 WEIR_INLINE void step_fill(struct step *s, const struct weir_limit_plan *p, uint32_t limit,
                            uint32_t index)
 {
-    _Static_assert(
-        offsetof(struct weir_charge, units) == 4 && offsetof(struct weir_charge, window) == 8 &&
-            offsetof(struct weir_charge, limit) == 12 &&
-            offsetof(struct weir_charge, windows) == 14 && offsetof(struct weir_charge, kind) == 15,
-        "take and where are a charge as it lies in memory, little endian");
     s->at = p->at[0];
     s->seen = p->seen[0];
     s->next = p->next[0];
-    s->take = (uint64_t)p->units << 32 | index;
-    s->where = (uint64_t)p->row->kind << 56 | (uint64_t)p->windows << 48 | (uint64_t)limit << 32 |
-               p->window;
+    s->take = weir_charge_take(p->units, index);
+    s->where = weir_charge_where(p->row->kind, p->windows, limit, p->window);
     if (WEIR_UNLIKELY(p->windows == 2)) {
         s->at_second = p->at[1];
         s->seen_second = p->seen[1];
@@ -299,12 +298,6 @@ WEIR_INLINE void step_fill(struct step *s, const struct weir_limit_plan *p, uint
 WEIR_INLINE uint32_t step_windows(const struct step *s)
 {
     return (uint32_t)(s->where >> 48) & 255U;
-}
-
-WEIR_INLINE void charge_fill(struct weir_charge *c, const struct step *s)
-{
-    memcpy(c, &s->take, sizeof s->take);
-    memcpy((char *)c + sizeof s->take, &s->where, sizeof s->where);
 }
 
 /* What the shares of limit `i` say: by which class it judges the call, and whether what it has is kept for others. */
@@ -388,15 +381,14 @@ static void roll_back(struct weir_permit_view *view, const struct weir_shm_route
     for (uint32_t i = 0; i < route->limit_cnt; i++) {
         if ((taken >> i & 1U) != 0) {
             struct weir_charge c;
-            charge_fill(&c, &a->step[i]);
+            weir_charge_fill(&c, a->step[i].take, a->step[i].where);
             const struct weir_limit_place at = weir_permit_place(view, route->limit[i], c.word);
             (void)weir_limit_give(&at, &c, &grant);
             WEIR_WEAVE("permit:rolled_back_one");
         }
     }
     if (view->meter.head != NULL) {
-        uint32_t *n = &view->meter.head->rolled_back;
-        weir_store_relaxed_u32(n, weir_load_relaxed_u32(n) + 1); /* relaxed: own line, statistics */
+        weir_permit_count_one(&view->meter.head->rolled_back, 0);
     }
 }
 
@@ -485,39 +477,23 @@ WEIR_INLINE void permit_fill(struct weir_permit_view *view, weir_route_id id,
                              const struct weir_shm_route_row *route, const struct attempt *a,
                              unsigned priority, struct weir_permit *permit)
 {
-    const uint64_t whose = (uint64_t)weir_pause_generation(a->pause_word) << 32 | id;
     const uint64_t state =
-        (a->time.epoch.seen & 0xffffU) << 48 | (view->tables.word >> 32 & 0xffffU) << 32 |
-        (uint64_t)route->limit_cnt << 16 | (uint64_t)priority << 8 | WEIR_PERMIT_GRANTED;
-    _Static_assert(
-        offsetof(struct weir_permit, pause_generation) == offsetof(struct weir_permit, route) + 4 &&
-            offsetof(struct weir_permit, priority) == offsetof(struct weir_permit, state) + 1 &&
-            offsetof(struct weir_permit, charge_cnt) == offsetof(struct weir_permit, state) + 2 &&
-            offsetof(struct weir_permit, tables_generation) ==
-                offsetof(struct weir_permit, state) + 4 &&
-            offsetof(struct weir_permit, clock_epoch) == offsetof(struct weir_permit, state) + 6,
-        "as composed above, little endian");
-    permit->denial.reason = WEIR_REASON_NONE;
+        weir_permit_state_word(view->tables.word, route->limit_cnt, priority, WEIR_PERMIT_GRANTED);
+    weir_permit_head_fill(permit, a->time.now_ns, view->tables.provider[route->provider].slack_ns,
+                          id, weir_pause_generation(a->pause_word), state, a->time.epoch.seen);
     if (WEIR_UNLIKELY((route->flags & WEIR_ROUTE_IN_CELLS) != 0)) {
         permit->owner = a->owner;
         permit->stamp_ns = a->time.now_ns;
     }
-    permit->granted_at_ns = a->time.now_ns;
-    permit->use_by_ns = a->time.now_ns + view->tables.provider[route->provider].slack_ns;
-    memcpy((char *)permit + offsetof(struct weir_permit, route), &whose, sizeof whose);
-    memcpy((char *)permit + offsetof(struct weir_permit, state), &state, sizeof state);
     bool count = view->meter.units != NULL;
     for (uint32_t i = 0; i < route->limit_cnt; i++) {
         const struct step *s = &a->step[i];
-        charge_fill(&permit->charge[i], s);
+        weir_charge_fill(&permit->charge[i], s->take, s->where);
         if (count) { /* the limit's index is in the charge */
             weir_permit_count(view, (uint32_t)(s->where >> 32) & 0xffffU, s->take >> 32);
         }
     }
-    if (view->meter.granted != NULL) {
-        uint32_t *n = &view->meter.granted[id * WEIR_PRIORITY_CNT + priority];
-        weir_store_relaxed_u32(n, weir_load_relaxed_u32(n) + 1); /* relaxed: own line, statistics */
-    }
+    weir_permit_count_one(view->meter.granted, id * WEIR_PRIORITY_CNT + priority);
     if (WEIR_UNLIKELY(view->audit.ring != NULL)) { /* last: the account may have what it has not */
         weir_audit_granted(view, permit);
     }
@@ -572,6 +548,9 @@ WEIR_INLINE int attempts(struct weir_permit_view *view, weir_route_id id, const 
         }
         verdict = pass_one(view, ask, &a, shared, &worst, &scarcest);
         if (WEIR_UNLIKELY(verdict != WEIR_LIMIT_YES && verdict != WEIR_LIMIT_AGAIN)) {
+            if (!look && ask->units == NULL) { /* who is refused asks again */
+                weir_express_learn(view, id, ask->scope, ask->priority, a.time.now_ns);
+            }
             return refuse(view, ask->route, &a, worst, verdict, ask->priority, !look, permit);
         }
         if (look && verdict == WEIR_LIMIT_YES) {
@@ -582,6 +561,9 @@ WEIR_INLINE int attempts(struct weir_permit_view *view, weir_route_id id, const 
             rc = WEIR_UNLIKELY(held) ? place_claim(view, ask->route, &a, permit) : WEIR_OK;
             if (WEIR_LIKELY(rc == WEIR_OK)) {
                 permit_fill(view, id, ask->route, &a, ask->priority, permit);
+                if (ask->units == NULL) {
+                    weir_express_learn(view, id, ask->scope, ask->priority, a.time.now_ns);
+                }
                 permit->pause_generation = WEIR_UNLIKELY(held) ? a.held : permit->pause_generation;
                 if (shared) {
                     shares_take(view, permit);
@@ -598,8 +580,7 @@ WEIR_INLINE int attempts(struct weir_permit_view *view, weir_route_id id, const 
                       permit);
     }
     if (view->meter.head != NULL) {
-        uint32_t *c = &view->meter.head->contended;
-        weir_store_relaxed_u32(c, weir_load_relaxed_u32(c) + 1); /* relaxed: own line, statistics */
+        weir_permit_count_one(&view->meter.head->contended, 0);
     }
     return WEIR_CONTENDED;
 }
@@ -636,8 +617,9 @@ WEIR_INLINE int enter(struct weir_permit_view *view, weir_route_id route, weir_s
     return attempts(view, route, &ask, look, false, permit);
 }
 
-int weir_permit_take(struct weir_permit_view *view, weir_route_id route, weir_scope_id scope,
-                     const struct weir_cost *units, unsigned priority, struct weir_permit *permit)
+int weir_permit_take_long(struct weir_permit_view *view, weir_route_id route, weir_scope_id scope,
+                          const struct weir_cost *units, unsigned priority,
+                          struct weir_permit *permit)
 {
     return enter(view, route, scope, units, priority, false, permit);
 }

@@ -25,6 +25,7 @@
 
 #include "weir_atomic.h"
 #include "weir_audit.h"
+#include "weir_express.h"
 #include "weir_hold.h"
 #include "weir_limit.h"
 #include "weir_pause.h"
@@ -80,6 +81,8 @@ struct weir_permit_view {
     struct weir_shm_pause *pause;             /* [provider], permits */
     /* the worker's private account: pauses hold, but the places of a reopening are the shared words' to give */
     bool account_only;
+    /* called where a permit is refused for want of a ceiling (weir_window.h), so that the worker need not sleep on until its next look; NULL: nobody is told */
+    void (*ceiling_bell)(struct weir_permit_view *view);
     const void *tables_base; /* section TABLES */
     /* [limit]: the entry + 1 of the limit's shares that the caller has (weir_share.h); NULL: shares are not looked at */
     const uint8_t *member;
@@ -91,7 +94,7 @@ struct weir_permit_view {
     struct weir_meter meter;
     struct weir_audit audit; /* of what this view takes and corrects */
     struct weir_permit_clock clock[WEIR_PROVIDERS_MAX];
-    struct weir_window_cache window[WEIR_LIMITS_MAX];
+    struct weir_express express[WEIR_EXPRESS_CNT];
     struct weir_permit_self self;
 };
 
@@ -102,6 +105,15 @@ struct weir_permit_view {
  */
 int weir_permit_take(struct weir_permit_view *view, weir_route_id route, weir_scope_id scope,
                      const struct weir_cost *units, unsigned priority, struct weir_permit *permit);
+
+/* The same from the beginning, for any call: what weir_permit_take does where the short way (weir_express.h) does not know the case. */
+int weir_permit_take_long(struct weir_permit_view *view, weir_route_id route, weir_scope_id scope,
+                          const struct weir_cost *units, unsigned priority,
+                          struct weir_permit *permit);
+
+/* Fill a refusal. Returns WEIR_DENIED. Caller: the permit path. */
+int weir_permit_deny(struct weir_permit *permit, uint32_t reason, uint32_t limit,
+                     uint64_t earliest_ns);
 
 /* Pass 1 only: would it pass now? Takes nothing, counts nothing. Answers as weir_permit_take. */
 int weir_permit_look(struct weir_permit_view *view, weir_route_id route, weir_scope_id scope,
@@ -156,6 +168,15 @@ WEIR_INLINE void weir_permit_count(struct weir_permit_view *view, uint32_t limit
 {
     uint64_t *n = &view->meter.units[limit];
     weir_store_relaxed_u64(n, weir_load_relaxed_u64(n) + units); /* relaxed: own line, statistics */
+}
+
+/* One more of `counts[i]`, by this thread. NULL: it has no meter. */
+WEIR_INLINE void weir_permit_count_one(uint32_t *counts, uint32_t i)
+{
+    if (WEIR_LIKELY(counts != NULL)) {
+        weir_store_relaxed_u32(&counts[i], weir_load_relaxed_u32(&counts[i]) +
+                                               1); /* relaxed: own line, statistics */
+    }
 }
 
 /* Wake those who wait for room or for a resume on this provider. Cost: one load, and a system call only if somebody waits. */

@@ -197,6 +197,14 @@ static inline uint32_t weir_window_cap(const struct weir_shm_limit_row *limit,
     return (uint32_t)(limit->quota / ((from + 1) / 2));
 }
 
+/* The server time from which a window is looked up: of the earliest arrival, or of a convention. */
+static inline uint64_t weir_window_low_ns(const struct weir_server_clock *clock, uint64_t error_ns,
+                                          uint64_t now_ns)
+{
+    uint64_t server_ns = now_ns + (uint64_t)clock->offset_ns;
+    return clock->state == WEIR_CLOCK_KNOWN ? server_ns - error_ns : server_ns;
+}
+
 /*
  * Fill `span` for a call granted at `now_ns`. `error_ns` from weir_server_clock_error_ns; `cache` is the caller's own (zeroed at first).
  */
@@ -208,8 +216,7 @@ static inline void weir_window_span_at(struct weir_window_span *span,
 {
     bool known = clock->state == WEIR_CLOCK_KNOWN;
     uint64_t width_ns = clock->jitter_ns + 2 * error_ns;
-    uint64_t server_ns = now_ns + (uint64_t)clock->offset_ns;
-    uint64_t low_ns = known ? server_ns - error_ns : server_ns;
+    uint64_t low_ns = weir_window_low_ns(clock, error_ns, now_ns);
     uint64_t into_ns;
     uint64_t k = weir_window_find_cached(cache, limit, low_ns, &into_ns);
     span->first = (uint32_t)k;
@@ -217,6 +224,45 @@ static inline void weir_window_span_at(struct weir_window_span *span,
     span->cap = weir_window_cap(limit, clock, width_ns);
     span->left_ns = cache->length_ns - into_ns;
     span->end_ns = now_ns + span->left_ns;
+}
+
+/*
+ * Where calls fall for a while: from some instant on for `length_ns` of weir time, under one publication of the clock, weir_window_span_at says one window,
+ * `first`, and the same cap. So whoever is inside need not ask it.
+ */
+struct weir_window_zone {
+    uint64_t length_ns; /* 0: none */
+    uint64_t end_ns;    /* of the window, in server time */
+    uint32_t first;
+    uint32_t cap;
+};
+
+/*
+ * Make the zone that begins now; length 0 where a call is charged to two windows. Proof that the span is the same up to its end: the error E grows with time, by
+ * at most as much as time does, so the earliest arrival never falls back; the latest, now + offset + E + J, is before the window's end until now + E has
+ * grown by what is left of it, and E(now + d) <= E(now + left) for all d up to there. The cap changes only with the width, which is looked at for the largest E.
+ */
+static inline void weir_window_zone_make(struct weir_window_zone *zone,
+                                         const struct weir_shm_limit_row *limit,
+                                         const struct weir_server_clock *clock, uint64_t now_ns)
+{
+    struct weir_window_span span;
+    uint64_t error_ns = weir_server_clock_error_ns(clock, now_ns);
+    weir_window_span_at(&span, &(struct weir_window_cache){0}, limit, clock, error_ns, now_ns);
+    uint64_t length_ns = span.windows == 1 ? span.left_ns : 0;
+    if (length_ns > 0 && clock->state == WEIR_CLOCK_KNOWN) {
+        length_ns -= clock->jitter_ns + 2 * error_ns; /* span.windows 1: there is as much */
+        uint64_t last_ns = weir_server_clock_error_ns(clock, now_ns + length_ns);
+        uint64_t grown_ns = last_ns - error_ns;
+        length_ns = length_ns > grown_ns && clock->jitter_ns + 2 * last_ns <= limit->window_ns
+                        ? length_ns - grown_ns
+                        : 0;
+    }
+    *zone = (struct weir_window_zone){.length_ns = length_ns,
+                                      .end_ns = weir_window_low_ns(clock, error_ns, now_ns) +
+                                                span.left_ns,
+                                      .first = span.first,
+                                      .cap = span.cap};
 }
 
 /*

@@ -15,27 +15,31 @@ import tempfile
 
 # Not among them: "parts: charge, sum, no second reading of the clock". Today a checker that sleeps so long that words are reused finds
 # ids ahead of its own, and its permit is past use_by_ns; three defences would have to go at once.
-# name, then once or twice: file, the line as it stands, the line as it would be wrong
+# name, then once or more: file, the line as it stands, the line as it would be wrong
 MUTANTS = [
     ("plain TAT refund", "weir_bucket.h", "n_ns > elapsed ? n_ns - elapsed : 0", "n_ns > elapsed ? n_ns : n_ns"),
     ("a refund by the clock before the word", "weir_limit.c", "weir_clock_now(grant->clock), n_ns", "grant->now_ns, n_ns"),
     ("no straddle", "weir_window.h", ">= cache->length_ns ? 2 : 1", ">= cache->length_ns ? 1 : 1"),
-    ("estimate instead of earliest arrival", "weir_window.h", "known ? server_ns - error_ns", "known ? server_ns"),
+    ("estimate instead of earliest arrival", "weir_window.h", "? server_ns - error_ns : server_ns", "? server_ns : server_ns"),
     ("full quota however wide", "weir_window.h", "if (WEIR_LIKELY(width_ns <= limit->window_ns))", "if (width_ns < UINT64_MAX)"),
     ("refund regardless of window", "weir_limit.c", "weir_window_id(seen) != k ||", ""),
     ("half a straddle stays", "weir_limit.c", "        if (half) {\n            (void)window_give", "        if (false) {\n            (void)window_give"),
-    ("no roll-back", "weir_permit.c", "if ((taken >> i & 1U) != 0)", "if ((taken >> i & 1U) == 8)"),
+    ("no roll-back", "weir_permit.c", "if ((taken >> i & 1U) != 0)", "if ((taken >> i & 1U) == 8)",
+     "weir_express.c", "(void)weir_limit_give(&at, &l->charge, &grant);", "(void)at;"),
     ("no reserve", "weir_window.h", "if (limit->release_q64[priority] == 0 &&", "if (limit->release_q64[priority] < UINT64_MAX ||"),
     ("reserve without floor", "weir_window.h", ": limit->reserve_min[priority];", ": 0;"),
     ("refund on another timeline", "weir_settle.c", "(uint16_t)c->grant.epoch.seen != c->clock_epoch", "false"),
     ("no look at the clock once the word has moved", "weir_limit.c", "if (time->epoch.now != NULL &&", "if (0 > 1 && time->epoch.now != NULL &&",
-     "weir_permit.c", "a->clock_seq)) {", "a->clock_seq) && a == NULL) {"),
+     "weir_permit.c", "a->clock_seq)) {", "a->clock_seq) && a == NULL) {",
+     "weir_express.c", "if (clock && WEIR_UNLIKELY(weir_load_acquire_u64(&e->board->clock_seq) != t.clock_seq)) {", "if (clock && cnt > WEIR_EXPRESS_LIMITS) {",
+     "weir_express.c", "if (e->needs_clock && weir_load_acquire_u64(&e->board->clock_seq) != t->clock_seq) {", "if (false) {",
+     "weir_express.c", "if (!l->is_bucket && weir_load_acquire", "if (false && weir_load_acquire"),
     ("re-alignment carries nothing", "weir_limit_repair.c", "return overwritten && recent ? row->quota : units;", "return 0;"),
     ("re-alignment forgets what was overwritten", "weir_limit_repair.c", "return overwritten && recent ?", "return false ?"),
     ("re-alignment marks the earliest windows", "weir_limit_repair.c", "return exact ? latest : weir_max_u64(latest, first + 1);", "return exact ? first : first + 1;"),
     ("re-alignment trusts a clock that is not exact", "weir_limit_repair.c", "return exact ? latest :", "return exact || latest > 0 ? latest :"),
     ("shrinking error without re-alignment", "weir_limit_repair.c", "return apart || weir_window_cap", "return apart || (0 > 1) && weir_window_cap"),
-    ("charge of what is left", "weir_limit.h", "if (WEIR_UNLIKELY(wanted > span->cap))", "if (WEIR_UNLIKELY(wanted - p->units >= span->cap))"),
+    ("charge of what is left", "weir_limit.h", "if (WEIR_UNLIKELY(wanted > cap))", "if (WEIR_UNLIKELY(wanted - units >= cap))"),
     ("cells: half a span", "weir_sliding.h", "now_ns - stamp_ns >= span_ns)", "now_ns - stamp_ns >= span_ns / 2)"),
     ("sliding: no delay in the span", "weir_sliding.h", "/ 1000000U) + jitter_ns;", "/ 1000000U) + 0 * jitter_ns;"),
     ("cells: gives back whatever stands there", "weir_sliding.c", "weir_cas_u64(&cell[at], &mine, 0)", "(mine = cell[at], weir_cas_u64(&cell[at], &mine, 0))"),
@@ -51,11 +55,18 @@ MUTANTS = [
     ("straddle proven by the answer alone", "weir_straddle.c", "return into_ns + (high_ns - low_ns) < length_ns;", "return true;"),
     ("straddle gives the counted window back", "weir_straddle.c", "other.window = counted == c->window ?", "other.window = counted != c->window ?"),
     ("straddle given back on another timeline", "weir_straddle.c", "(uint16_t)epoch.seen != permit->clock_epoch ||", ""),
-    ("charges nothing", "weir_limit.h", "own + p->units);", "own);"),
+    ("charges nothing", "weir_limit.h", "own + units);", "own);"),
+    ("kept windows never end", "weir_express.c", "t->now_ns - e->from_ns >= e->length_ns)", "false)"),
+    ("kept windows forget the delay", "weir_window.h", "length_ns -= clock->jitter_ns + 2 * error_ns;", "length_ns -= error_ns;"),
+    ("kept windows forget how the error grows", "weir_window.h", "? length_ns - grown_ns", "? length_ns - 0 * grown_ns"),
+    ("kept windows outlive their clock", "weir_express.c", "t->clock_seq != e->seq ||", "false ||"),
+    ("express: the cost is not counted", "weir_express.c", "(uint64_t)zone.cap - l->units;", "(uint64_t)zone.cap;"),
+    ("express: others are not counted", "weir_limit.h", "WEIR_LIKELY(own + others <= spare)", "true"),
+    ("express: whoever was slower charges nothing", "weir_express.c", "if (weir_cas_u64(l->at, &t->seen[i], t->next[i])) {", "if (true) {"),
 ]
 
 # Where a mutant only changes one kind, schedules of that kind find it sooner (enum weir_limit_kind).
-KINDS = {"weir_window": "2", "weir_limit_repair": "2", "weir_sliding": "3", "weir_concurrency": "4", "weir_straddle": "2"}
+KINDS = {"weir_window": "2", "weir_limit_repair": "2", "weir_sliding": "3", "weir_concurrency": "4", "weir_straddle": "2", "weir_express": "2"}
 # Seen about once in 10 000 to 100 000 schedules: begin where it is seen soon. Where that is no longer so, it only takes longer.
 SEEDS = {
     "re-alignment forgets what was overwritten": "142000",

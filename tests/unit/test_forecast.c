@@ -44,13 +44,11 @@ static struct weir_limit_time time_at(const struct world *w, uint64_t at_ns)
 
 static bool passes_at(struct world *w, uint64_t at_ns, uint32_t units, unsigned priority)
 {
-    struct weir_window_cache cache = {0};
     struct weir_limit_time t = time_at(w, at_ns);
     struct weir_limit_plan p = {.row = &w->row,
                                 .word = &w->word,
                                 .cell = w->cell,
                                 .foreign = &w->foreign,
-                                .cache = &cache,
                                 .units = units,
                                 .priority = priority};
     return (w->cell != NULL ? weir_limit_plan_other(&p, &t) : weir_limit_plan(&p, &t)) ==

@@ -166,10 +166,9 @@ static void test_overflow_extremes(void **state)
     struct weir_shm_limit_row row = window_row(INT32_MAX, 366 * DAY_NS);
     struct weir_shm_limit_word word = {.word = {0}};
     struct weir_shm_foreign foreign = {0};
-    struct weir_window_cache cache = {0};
     struct weir_limit_time time = {.now_ns = UINT64_C(1) << 62, .server = &exact};
     struct weir_limit_plan plan = {
-        .row = &row, .word = &word, .foreign = &foreign, .cache = &cache, .units = INT32_MAX};
+        .row = &row, .word = &word, .foreign = &foreign, .units = INT32_MAX};
     assert_int_equal(weir_limit_plan(&plan, &time), WEIR_LIMIT_YES);
     assert_int_equal(weir_limit_take_again(&plan, &time, false), WEIR_LIMIT_YES);
     plan.units = 1;

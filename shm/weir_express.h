@@ -1,0 +1,104 @@
+/*
+ * weir_express.h: the short way of the permit path, for calls as they usually are.
+ *
+ * Most permits are of a few kinds of calls, on limits that are buckets or fixed windows, while nothing is paused and no window is about to end. What such a call
+ * asks is worked out once, kept by its thread, and found again by route, class and scope. Then a permit is: the tables' word, the clock, the gate, one look at each
+ * limit word, one CAS each, the clock's sequence once more, and the permit filled in.
+ *
+ * The rules are not told a second time. Each check of weir_permit.c is made here too, by the same functions (weir_bucket_judge, weir_window_judge, weir_hold_open),
+ * but with one answer to whatever is not as usual: the long way, from its beginning, which knows the reasons. Nothing has been written then, or it has been given
+ * back. Only what a full bucket refuses is told from here, because who is refused asks often.
+ *
+ *   writer, reader   the thread that owns the view          dies at any instruction   as on the long way: too many charges, never too few
+ *
+ * An entry holds for one word of the tables, which each permit compares; rows lie in immutable blocks, so nothing else in it can grow old but which windows are
+ * current, and that bears the clock's sequence and an end (weir_window_zone).
+ */
+#ifndef WEIR_EXPRESS_H
+#define WEIR_EXPRESS_H
+
+#include "weir_limit.h"
+
+/* Kinds of calls that a thread keeps; calls that fall on the same entry drive each other out. A power of two. */
+#define WEIR_EXPRESS_CNT 16U
+/* Routes with more limits go the long way. */
+#define WEIR_EXPRESS_LIMITS 4U
+
+/* What one limit is asked. The scarcest of the last permit stands first, so `place` says which one of the route it is. */
+struct weir_express_limit {
+    uint64_t *at;            /* the word that is charged */
+    const uint64_t *foreign; /* what others use, beside it */
+    struct weir_charge charge;
+    uint32_t place;
+    uint32_t units;
+    uint32_t limit;
+    uint8_t is_bucket;
+    uint8_t room_shift; /* bucket: brings its room below 2^32 */
+    uint8_t plain; /* window: weir_window_fits may say yes: nothing is kept, no ceiling is needed */
+    uint8_t keeps; /* window: something stays free for the classes above */
+    uint64_t price; /* what the call takes; bucket: shifted likewise */
+    /* of the current window: its word without units, what it has beside this call, its end in server time, its number, what may be charged in it */
+    uint64_t base;
+    uint64_t spare;
+    uint64_t end_ns;
+    uint32_t window;
+    uint32_t cap;
+    struct weir_bucket_ask bucket;
+    const struct weir_shm_limit_row *row;
+    struct weir_shm_limit_word *word;
+    const struct weir_shm_foreign *board;
+};
+
+struct weir_express;
+struct weir_permit_view;
+
+/* weir_permit_take for one limit, by its kind, or for several of any kind. */
+typedef int weir_express_way(struct weir_permit_view *view, struct weir_express *e,
+                             struct weir_permit *permit);
+
+/* What one kind of call asks. */
+struct weir_express {
+    uint64_t tables; /* the gate's word that the rows are of */
+    uint64_t key;    /* weir_express_key; 0: an empty entry */
+    uint64_t scope;
+    weir_express_way *way;
+    uint32_t route;
+    uint32_t priority;
+    uint32_t provider;
+    uint32_t limit_cnt;
+    uint32_t granted; /* its counter */
+    bool needs_clock;
+    const struct weir_shm_provider *board;
+    const struct weir_shm_pause *pause;
+    uint64_t slack_ns;
+    uint64_t state; /* the permit's, but for the epoch */
+    /* all windows are what their limits say from then on, for so long, under this publication of the clock */
+    uint64_t from_ns;
+    uint64_t length_ns;
+    uint64_t seq;
+    uint64_t epoch;
+    struct weir_express_limit limit[WEIR_EXPRESS_LIMITS];
+};
+
+/* Route and class; never 0. */
+static inline uint64_t weir_express_key(uint32_t route, unsigned priority)
+{
+    return ((uint64_t)priority << 32 | route) + 1;
+}
+
+/* Where a kind of call is kept. */
+static inline uint32_t weir_express_slot(uint32_t route, uint64_t scope, unsigned priority)
+{
+    /* the top bits of a product: scope values lie in four places (Knuth, multiplicative hashing) */
+    uint32_t mixed = (uint32_t)((scope * UINT64_C(0x9e3779b97f4a7c15)) >> 48);
+    return (route + 3 * priority + mixed) & (WEIR_EXPRESS_CNT - 1U);
+}
+
+/*
+ * Keep this kind of call where it may go the short way, or bring it up to the window that is current; `priority` and `scope` are checked. Caller: the long
+ * way, which is gone because the short one did not know the call, or not any more.
+ */
+void weir_express_learn(struct weir_permit_view *view, uint32_t route, uint64_t scope,
+                        unsigned priority, uint64_t now_ns);
+
+#endif
