@@ -12,6 +12,15 @@
  * Giving back n units of a grant made at g:  TAT' = TAT - max(0, n*T - (now - g)).  What time gave back is not given back again; plain
  * TAT -= n*T broke the bound in 15 904 of 20 000 random schedules (research/pitfalls.md 3). Once per grant.
  *
+ * Why, and with which clock reading. Invariant: for every a, if units of grants read at a or later are kept, they times T are at most TAT - a.
+ *   Grant of n read at r. a <= r: the left side grows by n*T, TAT by as much at least, and it is r + n*T at least. a > r: TAT does not fall.
+ *   Refund of n read at g, c = n*T - (now - g) > 0. a <= g: the left side falls by n*T >= c. g < a <= now: the n were not among those kept from a on, so these times T
+ *   are at most TAT - g - n*T = TAT - c - now <= TAT - c - a. a > now: nothing is kept, if `now` is no older than the reading of any grant in the word.
+ *   Bound: of the grants in [a, b] look at the one charged last: TAT - its reading <= B*T, so all times T are at most B*T + b - a.
+ * So a refund reads the clock behind the word, and its CAS must fail if anybody charged since. To compare TAT does not do: charges and refunds of others may bring
+ * the very same value back. But only refunds, and the worker's repair of a damaged word, move TAT backwards. Each counts itself in word[1], by one CAS over both
+ * words: where the count (read before TAT) and TAT are as they were, nothing came in between. Grants need none of it: all of the above holds for whatever reading they took.
+ *
  * Memory. A bucket that takes more than 10 min to drain is remembered on disk ahead of its grants: a grant also needs TAT' <= the ceiling on the board, which is
  * published once the journal that holds it was fsynced. Who restores begins at TAT := ceiling, never below what any grant made of it: TAT only falls by what is given back,
  * and by so much less, for the ceiling does not. It errs by the step that ceilings are raised by. While nobody asks the ceiling is moved on with the clock.

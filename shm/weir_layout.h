@@ -579,7 +579,8 @@ struct weir_shm_scope_row {
 
 /*
  * The state of one limit for one scope value, alone on its line. By kind:
- *   token_bucket   word[0] = TAT in ns of weir time; owed = ns of units that were ever given back, noted before they are (weir_limit.c)
+ *   token_bucket   word[0] = TAT in ns of weir time; word[1] = how often units were given back (weir_bucket.h); owed = ns of units that were ever given
+ *                  back, noted before they are (weir_limit.c)
  *   fixed_window   word[k & 1] = window k (low 32 bits) : 32 | units : 32
  *   sliding_window word[0] = hint: the cell stamped longest ago; word[1] = hint: cells given back (weir_sliding.h); the count is in CELL
  *                  owed = units that a surcharge found no cell for, and until when (weir_foreign_make). In form parts: word[0] = units charged

@@ -120,20 +120,25 @@ static bool bucket_give(const struct weir_limit_place *at, uint32_t units,
 {
     bool noted = false;
     uint64_t n_ns = (uint64_t)units * at->row->unit_ns;
-    uint64_t seen = weir_load_acquire_u64(&at->word->word[0]); /* pair:limit A */
+    uint64_t seen[2];
+    seen[1] = weir_load_acquire_u64(
+        &at->word->word[1]); /* pair:limit A; before the TAT: see weir_bucket.h */
+    seen[0] = weir_load_acquire_u64(&at->word->word[0]); /* pair:limit A */
     for (;;) { /* lock-free: each failed CAS is somebody's progress */
         /* After the word: whoever slept between the two would give back what others have taken since, by the time that passed. */
         WEIR_WEAVE("bucket:loaded");
-        uint64_t next =
-            weir_bucket_refund(seen, weir_clock_now(grant->clock), n_ns, grant->granted_at_ns);
-        if (next == seen) {
+        const uint64_t next[2] = {
+            weir_bucket_refund(seen[0], weir_clock_now(grant->clock), n_ns, grant->granted_at_ns),
+            seen[1] + 1};
+        if (next[0] == seen[0]) {
             return false;
         }
         if (!noted) { /* once: time only makes it less */
-            bucket_given(at->word, seen - next);
+            bucket_given(at->word, seen[0] - next[0]);
             noted = true;
         }
-        if (weir_cas_u64(&at->word->word[0], &seen, next)) { /* pair:limit R */
+        WEIR_WEAVE("bucket:judged");
+        if (weir_cas_pair_u64(at->word->word, seen, next)) { /* pair:limit R */
             return true;
         }
     }

@@ -12,7 +12,10 @@ static enum weir_limit_damage bucket_audit(const struct weir_shm_limit_row *row,
                                            struct weir_clock *clock)
 {
     uint64_t full_ns = (uint64_t)row->quota * row->unit_ns;
-    uint64_t tat = weir_load_acquire_u64(&word->word[0]);    /* pair:limit A */
+    uint64_t seen[2];
+    seen[1] = weir_load_acquire_u64(&word->word[1]); /* pair:limit A */
+    seen[0] = weir_load_acquire_u64(&word->word[0]); /* pair:limit A */
+    uint64_t tat = seen[0];
     uint64_t own_tat = weir_load_relaxed_u64(&own->word[0]); /* relaxed: this thread wrote it */
     uint64_t now_ns = weir_clock_now(clock);                 /* after the word */
     enum weir_limit_damage damage = WEIR_LIMIT_SOUND;
@@ -22,8 +25,10 @@ static enum weir_limit_damage bucket_audit(const struct weir_shm_limit_row *row,
         damage = WEIR_LIMIT_FORGOTTEN;
     }
     if (damage != WEIR_LIMIT_SOUND) {
-        (void)weir_cas_u64(&word->word[0], &tat,
-                           now_ns + full_ns); /* pair:limit R; a lost race is judged next time */
+        /* May move TAT backwards, so it counts as a refund does. */
+        const uint64_t spent[2] = {now_ns + full_ns, seen[1] + 1};
+        (void)weir_cas_pair_u64(word->word, seen,
+                                spent); /* pair:limit R; a lost race is judged next time */
     }
     return damage;
 }
@@ -256,10 +261,13 @@ void weir_limit_spend(const struct weir_limit_place *at, const struct weir_serve
     const struct weir_shm_limit_row *row = at->row;
     switch ((enum weir_limit_kind)row->kind) {
     case WEIR_LIMIT_TOKEN_BUCKET: {
-        uint64_t seen = weir_load_acquire_u64(&at->word->word[0]); /* pair:limit A */
-        while (!weir_cas_u64(&at->word->word[0], &seen,
-                             now_ns + (uint64_t)row->quota * row->unit_ns)) {
-        } /* pair:limit R */
+        uint64_t seen[2];
+        uint64_t spent[2] = {now_ns + (uint64_t)row->quota * row->unit_ns, 0};
+        seen[1] = weir_load_acquire_u64(&at->word->word[1]); /* pair:limit A */
+        seen[0] = weir_load_acquire_u64(&at->word->word[0]); /* pair:limit A */
+        do { /* lock-free; may move TAT backwards, so it counts as a refund does */
+            spent[1] = seen[1] + 1;
+        } while (!weir_cas_pair_u64(at->word->word, seen, spent)); /* pair:limit R */
         break;
     }
     case WEIR_LIMIT_FIXED_WINDOW:

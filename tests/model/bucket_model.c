@@ -4,7 +4,7 @@
  * A refund is wrong by as much as its clock reading is old, and a preempted process has an old reading: so reading the clock is a step.
  *
  *   take   weir_permit.c time_read; weir_bucket_plan; CAS of step_take, planned again by weir_limit_take_again where somebody was faster
- *   give   weir_limit.c bucket_give: load, then the clock, weir_bucket_refund, CAS; after a lost CAS from the clock on
+ *   give   weir_limit.c bucket_give: the count of refunds, the word, then the clock, weir_bucket_refund, CAS of both; after a lost CAS from the clock on
  *   add    weir_limit.c bucket_add: a surcharge goes into the word whether it fits or not, up to twice the bucket
  *
  * Oracle: units per instant of the grants' clock readings, of calls that may have been made, and nothing of the word.
@@ -22,7 +22,7 @@
 #define PROCS           3
 #define TIME_MAX        6
 #define UNIT            2 /* T: ticks per unit */
-#define ALONE_STEPS_MAX 8
+#define ALONE_STEPS_MAX 12
 
 enum mutant {
     MUTANT_NONE,
@@ -34,7 +34,8 @@ enum mutant {
     MUTANT_GIVE_TWICE, /* a second settle is not refused */
     MUTANT_PAST,       /* the word is not brought up to now before it is charged */
     MUTANT_ADD_CLIPS,  /* a surcharge into a full bucket is forgotten */
-    MUTANT_SAME_VALUE, /* a word that left and came back to the very same value passes a refund's CAS, its reading older than that */
+    MUTANT_SAME_VALUE, /* the refund's CAS compares the word alone: it may have left and come back, the reading is older than that */
+    MUTANT_COUNT_LATE, /* the refund reads the count behind the word */
 };
 
 struct config {
@@ -55,6 +56,7 @@ enum pc {
     PC_LOAD,
     PC_CAS,
     PC_HELD,
+    PC_GIVE_COUNT,
     PC_GIVE_CLOCK,
     PC_GIVE_LOAD,
     PC_GIVE_CAS,
@@ -64,9 +66,9 @@ enum pc {
     PC_DEAD
 };
 
-static const char *const pc_names[] = {"idle",      "clock",      "load",      "cas",
-                                       "held",      "give:clock", "give:load", "give:cas",
-                                       "add:clock", "add:load",   "add:cas",   "dead"};
+static const char *const pc_names[] = {
+    "idle",      "clock",    "load",      "cas",      "held",    "give:count", "give:clock",
+    "give:load", "give:cas", "add:clock", "add:load", "add:cas", "dead"};
 
 struct proc {
     uint8_t pc;
@@ -74,9 +76,9 @@ struct proc {
     uint8_t now; /* its last clock reading */
     uint8_t seen;
     uint8_t granted_at;
-    uint8_t gives; /* of this permit */
-    uint8_t knows; /* the surcharge was over when it read its clock */
-    uint8_t turn;  /* of the word, when it was loaded */
+    uint8_t gives;   /* of this permit */
+    uint8_t knows;   /* the surcharge was over when it read its clock */
+    uint8_t refunds; /* their count, as it was loaded */
 };
 
 struct state {
@@ -89,7 +91,7 @@ struct state {
     uint8_t extra_at;
     uint8_t
         cnt[TIME_MAX + 1]; /* units granted by a clock reading of that instant and not given back */
-    uint8_t turn;          /* ghost: how often the word was changed */
+    uint8_t refunds;       /* word[1] */
     uint8_t rsv;
     struct proc proc[PROCS];
 };
@@ -113,19 +115,27 @@ static void ghost_granted(const struct config *c, struct state *s, const struct 
 static void load(const struct state *s, struct proc *p)
 {
     p->seen = s->tat;
-    p->turn = s->turn;
 }
 
-/* The value alone is compared in truth. Here a tick is half a unit, so that values come back often; there a nanosecond would have to coincide. */
-static bool cas(const struct config *c, struct state *s, const struct proc *p, bool store,
-                uint8_t next)
+static bool cas(struct state *s, const struct proc *p, bool store, uint8_t next)
 {
-    bool same = s->tat == p->seen && (s->turn == p->turn || c->mutant == MUTANT_SAME_VALUE);
+    bool same = s->tat == p->seen;
     if (same || store) {
         s->tat = next;
-        s->turn++;
     }
     return same || store;
+}
+
+/* Of both words. A tick is half a unit, so that values come back often. */
+static bool cas_pair(const struct config *c, struct state *s, const struct proc *p, bool store,
+                     uint8_t next)
+{
+    if (s->refunds != p->refunds && !store && c->mutant != MUTANT_SAME_VALUE) {
+        return false;
+    }
+    bool done = cas(s, p, store, next);
+    s->refunds = (uint8_t)(s->refunds + done);
+    return done;
 }
 
 static uint8_t larger(uint8_t a, uint8_t b)
@@ -156,7 +166,7 @@ static void take(const struct config *c, struct state *s, struct proc *p, const 
         }
         break;
     default: /* PC_CAS: step_take, take_once */
-        if (!cas(c, s, p, c->mutant == MUTANT_TAKE_STORE, (uint8_t)(start + UNIT))) {
+        if (!cas(s, p, c->mutant == MUTANT_TAKE_STORE, (uint8_t)(start + UNIT))) {
             p->pc = PC_LOAD;
             break;
         }
@@ -164,7 +174,6 @@ static void take(const struct config *c, struct state *s, struct proc *p, const 
         p->granted_at = p->now;
         ghost_granted(c, s, p, why);
         p->seen = 0;
-        p->turn = 0;
         p->knows = 0;
     }
 }
@@ -180,9 +189,17 @@ static void give(const struct config *c, struct state *s, struct proc *p)
 {
     bool clock_first = c->mutant == MUTANT_CLOCK_FIRST;
     switch (p->pc) {
+    case PC_GIVE_COUNT:
+        p->refunds = s->refunds;
+        p->pc = c->mutant == MUTANT_COUNT_LATE ? PC_GIVE_CLOCK
+                : clock_first                  ? PC_GIVE_CLOCK
+                                               : PC_GIVE_LOAD;
+        break;
     case PC_GIVE_LOAD:
         load(s, p);
-        p->pc = clock_first ? PC_GIVE_CAS : PC_GIVE_CLOCK;
+        p->pc = clock_first                      ? PC_GIVE_CAS
+                : c->mutant == MUTANT_COUNT_LATE ? PC_GIVE_COUNT
+                                                 : PC_GIVE_CLOCK;
         break;
     case PC_GIVE_CLOCK:
         p->now = s->time;
@@ -190,13 +207,14 @@ static void give(const struct config *c, struct state *s, struct proc *p)
         break;
     default: /* PC_GIVE_CAS */
         if (refunded(c, p) != p->seen &&
-            !cas(c, s, p, c->mutant == MUTANT_GIVE_STORE, refunded(c, p))) {
-            load(s, p); /* a failed CAS says what it saw */
+            !cas_pair(c, s, p, c->mutant == MUTANT_GIVE_STORE, refunded(c, p))) {
+            load(s, p); /* a failed CAS says what it saw, of both */
+            p->refunds = s->refunds;
             p->pc = clock_first || c->mutant == MUTANT_CLOCK_ONCE ? PC_GIVE_CAS : PC_GIVE_CLOCK;
             break;
         }
         p->gives++;
-        p->pc = c->mutant == MUTANT_GIVE_TWICE && p->gives < 2 ? PC_GIVE_LOAD : p->pc;
+        p->pc = c->mutant == MUTANT_GIVE_TWICE && p->gives < 2 ? PC_GIVE_COUNT : p->pc;
         if (p->pc == PC_GIVE_CAS) {
             done(p);
         }
@@ -218,7 +236,7 @@ static void add(const struct config *c, struct state *s, struct proc *p)
     }
     uint8_t next = (uint8_t)(larger(p->seen, p->now) + UNIT);
     next = next > most ? most : next;
-    if (next > p->seen && !cas(c, s, p, false, next)) {
+    if (next > p->seen && !cas(s, p, false, next)) {
         load(s, p);
         return;
     }
@@ -230,6 +248,7 @@ static void add(const struct config *c, struct state *s, struct proc *p)
 static void access_step(const struct config *c, struct state *s, struct proc *p, const char **why)
 {
     switch (p->pc) {
+    case PC_GIVE_COUNT:
     case PC_GIVE_CLOCK:
     case PC_GIVE_LOAD:
     case PC_GIVE_CAS:
@@ -283,7 +302,7 @@ static bool step(const void *config, void *state, uint32_t action, const char **
             return false;
         }
         s->cnt[p->granted_at]--; /* the call was not made, and will not be */
-        p->pc = c->mutant == MUTANT_CLOCK_FIRST ? PC_GIVE_CLOCK : PC_GIVE_LOAD;
+        p->pc = c->mutant == MUTANT_COUNT_LATE ? PC_GIVE_LOAD : PC_GIVE_COUNT;
         return true;
     default:
         if (p->pc != PC_HELD || s->adds_left == 0) {
@@ -346,8 +365,11 @@ static const struct config configs[] = {
     {"mutant: an idle bucket saves up", MUTANT_PAST, false, 2, 2, 1, 0, 0, 6},
     {"mutant: a surcharge into a full bucket is forgotten", MUTANT_ADD_CLIPS, false, 2, 2, 2, 0, 1,
      6},
-    {"not excluded: a word comes back to the same nanosecond", MUTANT_SAME_VALUE, false, 2, 2, 2, 0,
-     1, 4},
+    {"bucket: 2 processes, B=2, three calls", MUTANT_NONE, true, 2, 3, 2, 0, 0, 4},
+    {"mutant: the refund's CAS compares the word alone", MUTANT_SAME_VALUE, false, 2, 2, 2, 0, 1,
+     4},
+    {"mutant: the count of refunds is read behind the word", MUTANT_COUNT_LATE, false, 2, 3, 2, 0,
+     1, 5},
 };
 
 int main(int argc, char **argv)

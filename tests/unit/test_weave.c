@@ -16,6 +16,7 @@ static struct weir_permit_view view;
 static struct weir_permit_view other;
 static const char *stop_at; /* the instant; NULL: none */
 static void (*meanwhile)(void);
+static struct weir_permit others;
 
 void weir_weave_hook(const char *name)
 {
@@ -49,6 +50,40 @@ static void second_later(void)
     fixture_time_set(&view, NOW + 2 * WEIR_NS_PER_S);
     fixture_time_set(&other, NOW + 2 * WEIR_NS_PER_S);
     assert_int_equal(take(&other, &permit), WEIR_OK);
+}
+
+/* Others give back, take, and give back again, until the word is as it was: but it is a unit later. */
+static void same_word_again(void)
+{
+    struct weir_permit permit;
+    uint64_t unit_ns = view.tables.limit[0].unit_ns;
+    uint64_t half_ns = unit_ns / 2;
+    uint64_t before = f.memory->word[0].word[0];
+    fixture_time_set(&other, NOW + half_ns);
+    assert_int_equal(weir_permit_give(&other, &others), WEIR_OK);
+    assert_int_equal(take(&other, &permit), WEIR_OK);
+    fixture_time_set(&other, NOW + unit_ns);
+    fixture_time_set(&view, NOW + unit_ns);
+    assert_int_equal(weir_permit_give(&other, &permit), WEIR_OK);
+    assert_int_equal(f.memory->word[0].word[0], before);
+}
+
+/* Whoever sleeps between its clock and its CAS gives back nothing either, though it finds the very same word. */
+static void test_refund_of_the_same_word(void **state)
+{
+    (void)state;
+    struct weir_permit permit;
+    open_with(WEIR_LIMIT_TOKEN_BUCKET, 2);
+    assert_int_equal(take(&view, &permit), WEIR_OK);
+    assert_int_equal(take(&other, &others), WEIR_OK);
+    uint64_t before = f.memory->word[0].word[0];
+    meanwhile = same_word_again;
+    stop_at = "bucket:judged";
+    assert_int_equal(weir_permit_give(&view, &permit), WEIR_OK);
+    assert_null(stop_at);
+    assert_int_equal(f.memory->word[0].word[0],
+                     before); /* a unit's time is over: it was back already */
+    fixture_close(&f);
 }
 
 /* Whoever sleeps within a refund gives back nothing that time has given back: not by the clock it read before it slept. */
@@ -106,6 +141,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refund_after_sleep),
         cmocka_unit_test(test_audit_of_the_dead),
+        cmocka_unit_test(test_refund_of_the_same_word),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
