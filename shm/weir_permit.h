@@ -1,6 +1,6 @@
 /*
- * weir_permit.h: the permit path. One permit takes from all limits of its route, or from none. Taking is in weir_permit.c, what corrects a charge
- * once the outcome is known (give, end, answered, and the bell that tells waiters) in weir_settle.c.
+ * weir_permit.h: the permit path. One permit takes from all limits of its route, or from none. Taking is in weir_permit.c, its short way for usual
+ * calls in weir_express.c, what corrects a charge once the outcome is known (give, end, answered, and the bell that tells waiters) in weir_settle.c.
  *
  * Two passes. Pass 1 reads every word and refuses without writing anything, so a full limit never disturbs callers of
  * another. Pass 2 charges by CAS, scarcest limit first; if one refuses now, what was taken is given back and pass 1 starts again, at most
