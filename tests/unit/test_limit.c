@@ -160,6 +160,43 @@ static void test_headroom(void **state)
     }
 }
 
+/* Inside a zone the span is what it says, at every instant looked at; also while the error grows fast. Oracle: weir_window_span_at. */
+static void test_zones(void **state)
+{
+    (void)state;
+    uint64_t seed = 7;
+    uint32_t found = 0;
+    for (int i = 0; i < 20000; i++) {
+        uint64_t w = 1000 + fixture_random_below(&seed, 100 * WEIR_NS_PER_MS);
+        struct weir_shm_limit_row row = window_row(100, w);
+        const struct weir_server_clock clock = {
+            .offset_ns = (int64_t)fixture_random_below(&seed, WEIR_NS_PER_S),
+            .error_ns = fixture_random_below(&seed, w / 4),
+            .sampled_at_ns = fixture_random_below(&seed, WEIR_NS_PER_S),
+            .drift_ppb = fixture_random_below(&seed, i % 2 == 0 ? 1000 : 900000000),
+            .jitter_ns = fixture_random_below(&seed, w / 2),
+            .state = i % 5 == 0 ? WEIR_CLOCK_UNKNOWN : WEIR_CLOCK_KNOWN};
+        uint64_t now_ns = WEIR_NS_PER_S + fixture_random_below(&seed, w);
+        struct weir_window_zone zone;
+        weir_window_zone_make(&zone, &row, &clock, now_ns);
+        found += zone.length_ns > 0;
+        for (int n = 0; n < 4 && zone.length_ns > 0; n++) {
+            uint64_t in_ns =
+                n == 0 ? zone.length_ns - 1 : fixture_random_below(&seed, zone.length_ns);
+            uint64_t error_ns = weir_server_clock_error_ns(&clock, now_ns + in_ns);
+            struct weir_window_span span;
+            weir_window_span_at(&span, &(struct weir_window_cache){0}, &row, &clock, error_ns,
+                                now_ns + in_ns);
+            assert_int_equal(span.windows, 1);
+            assert_int_equal(span.first, zone.first);
+            assert_int_equal(span.cap, zone.cap);
+            assert_int_equal(zone.end_ns - weir_window_low_ns(&clock, error_ns, now_ns + in_ns),
+                             span.left_ns);
+        }
+    }
+    assert_true(found > 2000);
+}
+
 static void test_overflow_extremes(void **state)
 {
     (void)state;
@@ -408,6 +445,7 @@ int main(void)
         cmocka_unit_test(test_straddle_at_the_boundary),
         cmocka_unit_test(test_caps),
         cmocka_unit_test(test_headroom),
+        cmocka_unit_test(test_zones),
         cmocka_unit_test(test_overflow_extremes),
         cmocka_unit_test(test_refunds),
         cmocka_unit_test(test_audit_windows),
