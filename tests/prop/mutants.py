@@ -150,7 +150,7 @@ MEMORY_MUTANTS = [
     ("named windows are not counted", "broker/memory.c", "m->base_window[e] == k ? m->base_units[e] : 0;", "0;"),
     ("the base ends at once", "broker/memory.c", "x->now_ns + (named > 1 ? 2 : 1) * longest_ns + 2 * jitter_ns;", "x->now_ns + 1;"),
     ("the base is lost by the next write", "broker/memory.c", "m->base_until_ns != 0 ? m->base_units[e] : 0;", "0;"),
-    ("a permit asks for no ceiling", "shm/weir_limit.h", "> weir_window_ceiling(p->foreign, k)", "> row->quota + weir_window_ceiling(p->foreign, k)"),
+    ("a permit asks for no ceiling", "shm/weir_limit.h", "> weir_window_ceiling(board, k)", "> (uint64_t)cap + weir_window_ceiling(board, k)"),
     ("no room for surcharges: windows", "broker/memory.c", "l->ahead = granted ? memory_ahead(m, row) : 0;", "l->ahead = 0;"),
 ]
 
@@ -158,7 +158,7 @@ MEMORY_MUTANTS = [
 ROLLING_MUTANTS = [
     ("no room for surcharges: buckets", "broker/memory_rolling.c", "b->ahead = granted ? memory_ahead(m, row) : 0;", "b->ahead = 0;"),
     ("no room for surcharges: parts", "broker/ceiling.c", "raise->disk = raise->board + memory_ahead(m, row);", "raise->disk = raise->board;"),
-    ("a bucket asks for no ceiling", "shm/weir_limit.h", "p->next[0] > weir_load_relaxed_u64(&p->foreign->ceiling[0])", "p->next[0] == 0"),
+    ("a bucket asks for no ceiling", "shm/weir_limit.h", "*next > weir_load_relaxed_u64(ask->ceiling)", "*next == 0"),
     ("a part asks for no ceiling", "shm/weir_sliding.c", "return (int64_t)(ceiling - (before + units)) >= 0;", "return ceiling + before + units > 0;"),
     ("the take asks for no ceiling, only the plan", "shm/weir_sliding.c", "        !parts_covered(p, parts_count(p->row, p->word, p->units), p->units)) {", "        (parts_count(p->row, p->word, p->units), false)) {"),
     ("the count is read behind the parts", "broker/memory_rolling.c", "    l->part_ns = row->part_ns;\n", "    l->part_ns = row->part_ns;\n    for (uint32_t i = 0; i < WEIR_JOURNAL_PARTS; i++) {\n        l->part[i] = part_larger(cell[i], own[i]);\n    }\n    WEIR_WEAVE(\"journal:parts\");\n    extra = (int64_t)(covered - region->word[word].word[0]);\n    l->extra = extra > 0 ? (uint32_t)extra : 0;\n    return;\n"),

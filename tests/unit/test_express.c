@@ -45,13 +45,13 @@ static struct fixture_spec spec_make(void)
                              .reopen_lease_ns = WEIR_NS_PER_S,
                              .reopen_step_ns = WEIR_NS_PER_S / 2};
     for (uint32_t i = 0; i < s.limit_cnt; i++) {
-        s.limit[i] = (struct fixture_limit){.kind = i % 2 == 0 ? WEIR_LIMIT_FIXED_WINDOW
-                                                               : WEIR_LIMIT_TOKEN_BUCKET,
-                                            .quota = 5 + (uint32_t)below(60),
-                                            .window_ns = (1 + below(40)) * 25 * WEIR_NS_PER_MS,
-                                            .scopes = i == 2 ? 3 : 1,
-                                            .dearest = 2,
-                                            .ceiling_step = i == 4 ? 5 : 0};
+        s.limit[i] = (struct fixture_limit){
+            .kind = i % 2 == 0 ? WEIR_LIMIT_FIXED_WINDOW : WEIR_LIMIT_TOKEN_BUCKET,
+            .quota = 5 + (uint32_t)below(60),
+            .window_ns = (1 + below(40)) * 25 * WEIR_NS_PER_MS,
+            .scopes = i == 2 ? 3 : 1,
+            .dearest = 2,
+            .ceiling_step = i == 4 || (i == 3 && below(3) == 0) ? 5 : 0};
         if (below(2) == 0) {
             s.limit[i].headroom_ppm[0] = 50000;
             s.limit[i].headroom_ppm[1] = 100000;
