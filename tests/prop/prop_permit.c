@@ -311,6 +311,8 @@ static void end_one(struct weir_permit_view *view)
             continue;
         }
         c->ended = true;
+        const uint64_t answered_ns =
+            s.now_ns; /* time may pass in the end itself, where others are woven in */
         for (uint32_t k = 0; k < c->permit.charge_cnt; k++) {
             bool less = one_in(4) && c->permit.charge[k].kind != WEIR_LIMIT_CONCURRENCY;
             c->count.units[k] = less ? (uint32_t)below(c->count.units[k] + 1) : c->count.units[k];
@@ -319,7 +321,7 @@ static void end_one(struct weir_permit_view *view)
             weir_permit_end(view, &c->permit, &c->count) != WEIR_E_SETTLED) {
             violated("an end");
         }
-        c->left_ns = weir_min_u64(c->left_ns, s.now_ns + below(s.rest_ns + 1));
+        c->left_ns = weir_min_u64(c->left_ns, answered_ns + below(s.rest_ns + 1));
         total.ended++;
         tell("call %u ended, counts %u of %u", s.call_cnt - 1 - back, c->count.units[0],
              c->permit.charge[0].units);
