@@ -38,7 +38,7 @@
 
 /* ---------------------------------------------------------------------------------------------- sockets */
 
-static int listen_on(struct admission *a, uint32_t d, const char *dir, char *text,
+static int listen_on(struct admission *a, uint32_t d, const char *dir, int taken, char *text,
                      size_t text_bytes)
 {
     struct sockaddr_un sa = {.sun_family = AF_UNIX};
@@ -52,6 +52,10 @@ static int listen_on(struct admission *a, uint32_t d, const char *dir, char *tex
         return -1;
     }
     memcpy(a->path[d], sa.sun_path, sizeof sa.sun_path);
+    if (taken >= 0) {
+        a->listener[d] = taken; /* bound there already; who waits on it need not know */
+        return 0;
+    }
     (void)unlink(sa.sun_path); /* we hold the lock: what lies here is left over */
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     /* The socket is open to all: the configuration decides, and it can say why it refuses. */
@@ -70,7 +74,7 @@ static int listen_on(struct admission *a, uint32_t d, const char *dir, char *tex
 }
 
 int admission_open(struct admission *a, const struct weir_config *config, struct region *region,
-                   const char *dir, char *text, size_t text_bytes)
+                   const char *dir, const int *listener, char *text, size_t text_bytes)
 {
     memset(a, 0, sizeof *a);
     a->config = config;
@@ -82,7 +86,7 @@ int admission_open(struct admission *a, const struct weir_config *config, struct
         a->listener[d] = -1;
     }
     for (uint32_t d = 0; d < region->domain_cnt; d++) {
-        if (listen_on(a, d, dir, text, text_bytes) != 0) {
+        if (listen_on(a, d, dir, listener != NULL ? listener[d] : -1, text, text_bytes) != 0) {
             admission_close(a);
             return -1;
         }
@@ -108,6 +112,20 @@ static enum admission_event peer_left(struct peer *p, uint32_t *index)
     return ADMISSION_LEFT;
 }
 
+static struct peer *peer_new(struct admission *a, int socket, uint32_t domain)
+{
+    for (uint32_t i = 0; i < PEERS_MAX; i++) {
+        if (a->peer[i].socket < 0) {
+            a->peer[i] = (struct peer){.socket = socket,
+                                       .domain = domain,
+                                       .client = UINT32_MAX,
+                                       .accepted_at_ns = weir_clock_monotonic_ns()};
+            return &a->peer[i];
+        }
+    }
+    return NULL;
+}
+
 struct peer *admission_accept(struct admission *a, uint32_t domain)
 {
     int fd = accept4(a->listener[domain], NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -120,17 +138,11 @@ struct peer *admission_accept(struct admission *a, uint32_t domain)
      */
     const int no = 0;
     (void)setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &no, sizeof no);
-    for (uint32_t i = 0; i < PEERS_MAX; i++) {
-        if (a->peer[i].socket < 0) {
-            a->peer[i] = (struct peer){.socket = fd,
-                                       .domain = domain,
-                                       .client = UINT32_MAX,
-                                       .accepted_at_ns = weir_clock_monotonic_ns()};
-            return &a->peer[i];
-        }
+    struct peer *p = peer_new(a, fd, domain);
+    if (p == NULL) {
+        (void)close(fd);
     }
-    (void)close(fd);
-    return NULL;
+    return p;
 }
 
 /* ---------------------------------------------------------------------------------------------- policy */
@@ -424,6 +436,30 @@ static int client_admit(struct admission *a, struct asked *q, struct peer *p, in
     return WEIR_OK;
 }
 
+/*
+ * A client whose connection ended with the supervisor before us: this one stands for it from now on. It is known by its process, which the kernel
+ * names, and which lives: its pidfd says when it does not.
+ */
+static int rejoin(struct admission *a, const struct asked *q, struct peer *p,
+                  struct weir_attach_welcome *welcome)
+{
+    uint32_t index = q->hello.rejoin - 1;
+    const struct client_info *c = index < WEIR_CLIENTS_MAX ? &a->client[index] : NULL;
+    if (c == NULL || !a->used[index] || c->gone || c->pid != (uint32_t)q->cred.pid ||
+        c->uid != q->cred.uid || c->domain != p->domain) {
+        return say(welcome, WEIR_E_STALE, "this broker does not know that client: open again");
+    }
+    for (uint32_t i = 0; i < PEERS_MAX; i++) {
+        if (a->peer[i].socket >= 0 && a->peer[i].client == index) {
+            uint32_t former;
+            (void)peer_left(&a->peer[i], &former); /* of no meaning any more */
+        }
+    }
+    p->client = index;
+    welcome->client = index;
+    return WEIR_OK;
+}
+
 static int admit(struct admission *a, struct asked *q, struct peer *p, int worker,
                  struct weir_attach_welcome *welcome, int *fds, size_t *fd_cnt, int *bell_client)
 {
@@ -436,21 +472,30 @@ static int admit(struct admission *a, struct asked *q, struct peer *p, int worke
     if (q->hello.role == WEIR_ROLE_MONITOR) {
         return WEIR_OK;
     }
+    if (q->hello.rejoin != 0) {
+        return rejoin(a, q, p, welcome);
+    }
     return client_admit(a, q, p, worker, welcome, fds, fd_cnt, bell_client);
+}
+
+static struct weir_attach_welcome welcome_for(const struct admission *a, uint32_t domain)
+{
+    return (struct weir_attach_welcome){.magic = WEIR_ATTACH_MAGIC,
+                                        .version = WEIR_ATTACH_VERSION,
+                                        .bytes = sizeof(struct weir_attach_welcome),
+                                        .abi_major = WEIR_ABI_MAJOR,
+                                        .abi_minor = WEIR_ABI_MINOR,
+                                        .layout_hash = weir_layout_hash(),
+                                        .broker_id = a->region->broker_id,
+                                        .client = UINT32_MAX,
+                                        .domain = domain,
+                                        .ring_order = a->region->ring_order,
+                                        .monotonic_ns = weir_clock_monotonic_ns()};
 }
 
 static void answer(struct admission *a, struct asked *q, struct peer *p, int worker)
 {
-    struct weir_attach_welcome welcome = {.magic = WEIR_ATTACH_MAGIC,
-                                          .version = WEIR_ATTACH_VERSION,
-                                          .bytes = sizeof welcome,
-                                          .abi_major = WEIR_ABI_MAJOR,
-                                          .abi_minor = WEIR_ABI_MINOR,
-                                          .layout_hash = weir_layout_hash(),
-                                          .broker_id = a->region->broker_id,
-                                          .client = UINT32_MAX,
-                                          .domain = p->domain,
-                                          .ring_order = a->region->ring_order};
+    struct weir_attach_welcome welcome = welcome_for(a, p->domain);
     int fds[WEIR_ATTACH_FDS_MAX];
     size_t fd_cnt = 0;
     int bell_client = -1;
@@ -504,6 +549,43 @@ enum admission_event admission_read(struct admission *a, struct peer *p, int wor
     }
     *index = p->client;
     return ADMISSION_ATTACHED;
+}
+
+void admission_restore(struct admission *a, const struct client_info *info, int socket)
+{
+    const struct arena_spec spec = {.slot_cnt = info->slot_cnt,
+                                    .request_bytes = info->request_bytes,
+                                    .response_bytes = info->response_bytes,
+                                    .role = info->role};
+    a->client[info->index] = *info;
+    a->used[info->index] = true;
+    a->per_domain[info->domain]++;
+    a->memory_bytes += arena_bytes(a->region, &spec);
+    struct peer *p = socket >= 0 ? peer_new(a, socket, info->domain) : NULL;
+    if (p != NULL) {
+        p->client = info->index;
+        p->attached = true;
+    }
+}
+
+int admission_socket(const struct admission *a, uint32_t index)
+{
+    for (uint32_t i = 0; i < PEERS_MAX; i++) {
+        if (a->peer[i].socket >= 0 && a->peer[i].client == index) {
+            return a->peer[i].socket;
+        }
+    }
+    return -1;
+}
+
+bool admission_board_send(struct admission *a, uint32_t index)
+{
+    int socket = admission_socket(a, index);
+    struct weir_attach_welcome welcome = welcome_for(a, a->client[index].domain);
+    welcome.client = index;
+    welcome.fd_cnt = 1;
+    return socket < 0 ||
+           control_send(socket, &welcome, sizeof welcome, &a->region->board.fd, 1) == 0;
 }
 
 void admission_operated(struct admission *a, const struct control_operation *operation)

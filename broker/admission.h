@@ -45,9 +45,18 @@ struct admission {
     uint64_t operations; /* tickets given out */
 };
 
-/* Bind the sockets in `dir`. Returns -1 with `text`. */
+/* Bind the sockets in `dir`; `listener` (NULL: none): those of a broker that is taken over from, -1 where it has none. Returns -1 with `text`. */
 int admission_open(struct admission *a, const struct weir_config *config, struct region *region,
-                   const char *dir, char *text, size_t text_bytes);
+                   const char *dir, const int *listener, char *text, size_t text_bytes);
+
+/* A client of the broker that is taken over from, with its connection (-1: it has lost it, and rejoins). */
+void admission_restore(struct admission *a, const struct client_info *info, int socket);
+
+/* Its connection, or -1. */
+int admission_socket(const struct admission *a, uint32_t index);
+
+/* Send the board of this broker to a client that was restored. Returns whether there was room for the message. */
+bool admission_board_send(struct admission *a, uint32_t index);
 void admission_close(struct admission *a);
 
 /* A listener is readable: accept. Returns the peer or NULL. */

@@ -49,6 +49,14 @@ static void path_in(char out[PATH_MAX], const char *dir, const char *name)
     (void)snprintf(out, PATH_MAX, "%s/%s", dir, name);
 }
 
+void aftermath_lock_sign(int fd)
+{
+    char pid[16];
+    int n = snprintf(pid, sizeof pid, "%d", (int)getpid());
+    (void)!ftruncate(fd, 0);
+    (void)!pwrite(fd, pid, (size_t)n, 0);
+}
+
 int aftermath_lock(const char *dir, char *text, size_t text_bytes)
 {
     char path[PATH_MAX];
@@ -75,17 +83,13 @@ int aftermath_lock(const char *dir, char *text, size_t text_bytes)
         pid[n > 0 ? n : 0] = '\0';
         (void)snprintf(text, text_bytes,
                        "cannot start: another broker, or the worker of one, runs here: path=%s "
-                       "pid=%s: stop it first (a worker whose supervisor died leaves when its last "
-                       "client has closed), or "
+                       "pid=%s: stop it first, give --takeover to go on in its place, or "
                        "choose another broker.name",
                        path, n > 0 ? pid : "?");
         (void)close(fd);
         return -1;
     }
-    char pid[16];
-    int n = snprintf(pid, sizeof pid, "%d", (int)getpid());
-    (void)!ftruncate(fd, 0);
-    (void)!pwrite(fd, pid, (size_t)n, 0);
+    aftermath_lock_sign(fd);
     return fd;
 }
 

@@ -27,6 +27,9 @@ enum aftermath {
     AFTERMATH_JOURNAL = 3,  /* long windows from the journal, the rest spent */
 };
 
+/* Write our pid into the lock file: for whoever finds it held. */
+void aftermath_lock_sign(int fd);
+
 /* Take the lock in `dir`. Returns the descriptor, to be kept open, or -1 with `text`. */
 int aftermath_lock(const char *dir, char *text, size_t text_bytes);
 

@@ -302,6 +302,11 @@ void ceiling_turn(struct worker *w)
                     c->slot * c->journal->slot_bytes);
 }
 
+bool ceiling_is_writing(const struct worker *w)
+{
+    return w->ceilings != NULL && w->ceilings->writing;
+}
+
 /* ---------------------------------------------------------------------------------------------- what was written */
 
 static void windows_publish(const struct region *r, const struct weir_shm_limit_row *row,

@@ -26,6 +26,9 @@ bool ceiling_open(struct worker *w);
 /* Look whether a ceiling must be raised, and hand the write to the loop. Cost where there is nothing to do: one comparison. */
 void ceiling_turn(struct worker *w);
 
+/* Is a write under way? Its slot is nobody's until it has ended. */
+bool ceiling_is_writing(const struct worker *w);
+
 /* A write or its fsync ended. */
 void ceiling_event(struct worker *w, const struct loop_event *e);
 

@@ -21,6 +21,9 @@ enum control_kind {
     CONTROL_OPERATE =
         6, /* supervisor: an operator's order; the worker answers OPERATED with the same ticket */
     CONTROL_OPERATED = 7,
+    CONTROL_QUIESCE =
+        8, /* supervisor: a successor is ready: take nothing new, follow what is on the wire, leave */
+    CONTROL_GO_ON = 9, /* supervisor: it is gone: as before */
 };
 
 #define CONTROL_FDS 5

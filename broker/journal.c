@@ -126,6 +126,17 @@ int journal_open(struct journal *j, const char *state_dir, const char *name, cha
     return lock_take(j, text, text_bytes);
 }
 
+void journal_adopt(struct journal *j, const char *state_dir, const char *name, int fd, int lock_fd)
+{
+    *j = (struct journal){.fd = fd, .lock_fd = lock_fd};
+    journal_boot_id(j->boot_id);
+    j->host = host_id();
+    (void)snprintf(j->name, sizeof j->name, "%s", name);
+    if (fd >= 0) {
+        (void)snprintf(j->dir, sizeof j->dir, "%s/%s", state_dir, name);
+    }
+}
+
 void journal_close(struct journal *j)
 {
     journal_forget(j);

@@ -49,6 +49,12 @@ int journal_open(struct journal *j, const char *state_dir, const char *name, cha
                  size_t text_bytes);
 
 /*
+ * Go on with the journal of a broker that is taken over from: its file and its lock (-1: it kept none), which `j` owns from here on. Caller: the supervisor, instead of
+ * journal_open and journal_create.
+ */
+void journal_adopt(struct journal *j, const char *state_dir, const char *name, int fd, int lock_fd);
+
+/*
  * Read the file that is there and judge it. `broker_id` as in struct weir_journal_owner. Fills `*view` on SOUND; it leads into
  * j->copy. Caller: the supervisor, before journal_create.
  */

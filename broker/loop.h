@@ -23,8 +23,9 @@ enum loop_kind {
     LOOP_PIDFD = 3,    /* index: client */
     LOOP_CONTROL = 4,
     LOOP_RESOLVER = 5,
-    LOOP_CANCEL = 6,  /* the answer to a cancel: of no interest */
-    LOOP_JOURNAL = 7, /* index 0: the write, 1: its fsync */
+    LOOP_CANCEL = 6,   /* the answer to a cancel: of no interest */
+    LOOP_JOURNAL = 7,  /* index 0: the write, 1: its fsync */
+    LOOP_HANDOVER = 8, /* index 0: the listener, 1: who takes over */
 };
 
 struct loop {

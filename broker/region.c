@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -95,7 +96,15 @@ static int board_create(struct region *r, const struct weir_segment_spec *base,
     return WEIR_OK;
 }
 
-static int permits_create(struct region *r, const struct weir_segment_spec *base)
+/* A segment of this spec: a new one, or (`fd` >= 0) one that is taken over; `nth` says where its private header goes. */
+static int segment_open(struct region *r, struct weir_segment *out,
+                        const struct weir_segment_spec *spec, int fd, uint32_t nth)
+{
+    return fd < 0 ? weir_segment_create(out, spec)
+                  : weir_segment_map_spec(out, fd, spec, &r->known[nth]);
+}
+
+static int permits_open(struct region *r, const struct weir_segment_spec *base, int fd)
 {
     const struct weir_segment_part parts[] = {
         {WEIR_SECTION_LIMIT_WORD, r->word_cnt, sizeof(struct weir_shm_limit_word)},
@@ -106,7 +115,7 @@ static int permits_create(struct region *r, const struct weir_segment_spec *base
     spec.kind = WEIR_SEGMENT_PERMITS;
     spec.part = parts;
     spec.part_cnt = WEIR_ARRAY_CNT(parts);
-    int rc = weir_segment_create(&r->permits, &spec);
+    int rc = segment_open(r, &r->permits, &spec, fd, 0);
     if (rc == WEIR_OK) {
         r->word =
             weir_segment_section(&r->permits, WEIR_SECTION_LIMIT_WORD, sizeof *r->word, NULL, NULL);
@@ -117,7 +126,7 @@ static int permits_create(struct region *r, const struct weir_segment_spec *base
     return rc;
 }
 
-static int ledger_create(struct region *r, const struct weir_segment_spec *base)
+static int ledger_open(struct region *r, const struct weir_segment_spec *base, int fd)
 {
     const struct weir_segment_part parts[] = {
         {WEIR_SECTION_LEDGER, 1, sizeof(struct weir_shm_ledger)},
@@ -132,7 +141,7 @@ static int ledger_create(struct region *r, const struct weir_segment_spec *base)
     spec.kind = WEIR_SEGMENT_LEDGER;
     spec.part = parts;
     spec.part_cnt = WEIR_ARRAY_CNT(parts);
-    int rc = weir_segment_create(&r->ledger, &spec);
+    int rc = segment_open(r, &r->ledger, &spec, fd, 1);
     if (rc == WEIR_OK) {
         r->own = weir_segment_section(&r->ledger, WEIR_SECTION_LEDGER, sizeof *r->own, NULL, NULL);
         r->own_cell =
@@ -149,7 +158,8 @@ static int ledger_create(struct region *r, const struct weir_segment_spec *base)
     return rc;
 }
 
-static int ring_create(struct region *r, const struct weir_segment_spec *base, uint32_t domain)
+static int ring_open(struct region *r, const struct weir_segment_spec *base, uint32_t domain,
+                     int fd)
 {
     const struct weir_segment_part parts[] = {
         {WEIR_SECTION_RING, WEIR_PRIORITY_CNT,
@@ -159,13 +169,13 @@ static int ring_create(struct region *r, const struct weir_segment_spec *base, u
     spec.kind = WEIR_SEGMENT_RING;
     spec.part = parts;
     spec.part_cnt = WEIR_ARRAY_CNT(parts);
-    int rc = weir_segment_create(&r->ring[domain], &spec);
+    int rc = segment_open(r, &r->ring[domain], &spec, fd, 2 + domain);
     if (rc != WEIR_OK) {
         return rc;
     }
     r->ring_base[domain] =
         weir_segment_section(&r->ring[domain], WEIR_SECTION_RING, 1, NULL, &r->ring_stride_bytes);
-    for (uint32_t p = 0; p < WEIR_PRIORITY_CNT; p++) {
+    for (uint32_t p = 0; fd < 0 && p < WEIR_PRIORITY_CNT; p++) {
         rc = weir_ring_format(r->ring_base[domain] + p * r->ring_stride_bytes,
                               &r->ring_head[domain * WEIR_PRIORITY_CNT + p], r->ring_order,
                               weir_ring_start(r->ring_order));
@@ -192,24 +202,26 @@ static int tables_publish(struct region *r, const struct weir_config *config,
     return rc;
 }
 
-static int segments_create(struct region *r, const struct weir_config *config,
-                           const struct tables_size *size, char *text, size_t text_bytes)
+/* `fds` NULL: all are made anew; else only the board. */
+static int segments_open(struct region *r, const struct weir_config *config,
+                         const struct tables_size *size, const struct region_fds *fds, char *text,
+                         size_t text_bytes)
 {
     const struct weir_segment_spec base = {.name = config->broker.name, .broker_id = r->broker_id};
     int rc = board_create(r, &base, size);
     if (rc != WEIR_OK) {
         return fail(text, text_bytes, "board", rc);
     }
-    rc = permits_create(r, &base);
+    rc = permits_open(r, &base, fds != NULL ? fds->permits : -1);
     if (rc != WEIR_OK) {
         return fail(text, text_bytes, "permits", rc);
     }
-    rc = ledger_create(r, &base);
+    rc = ledger_open(r, &base, fds != NULL ? fds->ledger : -1);
     if (rc != WEIR_OK) {
         return fail(text, text_bytes, "ledger", rc);
     }
     for (uint32_t d = 0; d < r->domain_cnt; d++) {
-        rc = ring_create(r, &base, d);
+        rc = ring_open(r, &base, d, fds != NULL ? fds->ring[d] : -1);
         if (rc != WEIR_OK) {
             return fail(text, text_bytes, "ring", rc);
         }
@@ -227,8 +239,8 @@ static int segments_create(struct region *r, const struct weir_config *config,
     return tables_publish(r, config, size, text, text_bytes);
 }
 
-int region_create(struct region *region, const struct weir_config *config, char *text,
-                  size_t text_bytes)
+static int region_open(struct region *region, const struct weir_config *config,
+                       const struct region_fds *fds, char *text, size_t text_bytes)
 {
     struct tables_size size;
     tables_measure(config, &size);
@@ -254,17 +266,37 @@ int region_create(struct region *region, const struct weir_config *config, char 
                        region->domain_cnt, WEIR_DOMAINS_MAX);
         return WEIR_E_ARGUMENT;
     }
-    if (getrandom(&region->broker_id, sizeof region->broker_id, 0) != sizeof region->broker_id) {
+    if (fds != NULL) {
+        region->broker_id = fds->broker_id;
+        region->known =
+            aligned_alloc(WEIR_LINE_BYTES, (2 + WEIR_DOMAINS_MAX) * sizeof *region->known);
+        if (region->known == NULL) {
+            return fail(text, text_bytes, "headers", WEIR_E_MEMORY);
+        }
+    } else if (getrandom(&region->broker_id, sizeof region->broker_id, 0) !=
+               sizeof region->broker_id) {
         (void)snprintf(text, text_bytes, "cannot read random bytes: getrandom: %s",
                        strerror(errno));
         return WEIR_E_SYSTEM;
     }
     region->broker_id |= 1; /* 0 means "any" */
-    int rc = segments_create(region, config, &size, text, text_bytes);
+    return segments_open(region, config, &size, fds, text, text_bytes);
+}
+
+int region_create(struct region *region, const struct weir_config *config, char *text,
+                  size_t text_bytes)
+{
+    int rc = region_open(region, config, NULL, text, text_bytes);
     if (rc != WEIR_OK) {
         region_destroy(region);
     }
     return rc;
+}
+
+int region_adopt(struct region *region, const struct weir_config *config,
+                 const struct region_fds *fds, char *text, size_t text_bytes)
+{
+    return region_open(region, config, fds, text, text_bytes); /* on failure the process ends */
 }
 
 void region_destroy(struct region *region)

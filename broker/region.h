@@ -16,6 +16,7 @@
 #define LEASE_NS (5 * WEIR_NS_PER_S)
 
 struct dry_run;
+struct handover;
 struct journal;
 
 struct region {
@@ -68,6 +69,16 @@ struct region {
     struct weir_shm_audit_ring *audit_ring; /* of what the worker takes itself */
     /* the supervisor's; a worker has its copy by fork. Never NULL once the supervisor runs */
     struct journal *journal;
+    struct handover *handover; /* likewise: how a successor comes (handover.h) */
+    struct weir_shm_header
+        *known; /* of segments that were taken over (weir_segment_map_spec); NULL: none were */
+};
+
+/* The descriptors of a broker that is taken over from. The board is not among them: a successor makes its own. */
+struct region_fds {
+    uint64_t broker_id;
+    int permits, ledger;
+    int ring[WEIR_DOMAINS_MAX];
 };
 
 /*
@@ -76,6 +87,10 @@ struct region {
  */
 int region_create(struct region *region, const struct weir_config *config, char *text,
                   size_t text_bytes);
+
+/* As region_create, but permits, ledger and rings are those of `fds`, which the region owns if WEIR_OK is returned. */
+int region_adopt(struct region *region, const struct weir_config *config,
+                 const struct region_fds *fds, char *text, size_t text_bytes);
 
 void region_destroy(struct region *region);
 

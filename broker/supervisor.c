@@ -3,10 +3,12 @@
 #include "broker/admission.h"
 #include "broker/aftermath.h"
 #include "broker/dry_run.h"
+#include "broker/handover.h"
 #include "broker/journal.h"
 #include "broker/log.h"
 #include "broker/loop.h"
 #include "broker/resolver.h"
+#include "broker/takeover.h"
 #include "broker/worker.h"
 #include "shm/weir_atomic.h"
 
@@ -29,9 +31,19 @@
 #define BEAT_MS        200
 #define BACKOFF_MIN_NS (1 * WEIR_NS_PER_S)
 #define BACKOFF_MAX_NS (60 * WEIR_NS_PER_S)
+/* A taker that asks nothing for so long hangs; so does a worker that is so much later than it should have been quiet. */
+#define TAKER_MAX_NS (10 * WEIR_NS_PER_S)
+#define QUIET_MAX_NS (3 * WEIR_NS_PER_S)
 
 /* What an epoll event belongs to: kind in the high half, index in the low half. */
-enum watch { WATCH_SIGNAL = 1, WATCH_LISTENER, WATCH_PEER, WATCH_CLIENT, WATCH_WORKER };
+enum watch {
+    WATCH_SIGNAL = 1,
+    WATCH_LISTENER,
+    WATCH_PEER,
+    WATCH_CLIENT,
+    WATCH_WORKER,
+    WATCH_HANDOVER, /* index 0: the listener, 1: who takes over */
+};
 
 struct supervisor {
     const struct weir_config *config;
@@ -46,6 +58,11 @@ struct supervisor {
     pid_t resolver_pid, worker_pid;
     int worker_control; /* -1: no worker */
     bool stopping, drain_told;
+    struct handover handover; /* to a successor */
+    bool quiesce_told;
+    struct takeover takeover; /* from a predecessor; done before anything else */
+    bool left;                /* somebody else is the broker, or nobody may be: touch nothing */
+    int left_status;
     bool untold[WEIR_CLIENTS_MAX]; /* gone, and the worker does not know it yet */
     uint64_t restart_at_ns;        /* when to start a worker; 0 = one runs */
     uint64_t backoff_ns;
@@ -75,6 +92,8 @@ static void child_forget(struct supervisor *s, bool keep_lock)
     }
     (void)close(s->epoll_fd);
     (void)close(s->signal_fd);
+    handover_drop(
+        &s->handover); /* our copy of the connection; the listener stays, for a worker without us */
     if (!keep_lock) {
         (void)close(s->lock_fd);
         journal_close(&s->journal);
@@ -159,6 +178,19 @@ static uint64_t restart_delay(struct supervisor *s, int status, uint64_t now_ns)
     return s->backoff_ns;
 }
 
+/* Our worker has left the field: give all to the successor. */
+static void handover_end(struct supervisor *s)
+{
+    enum handover_end end = handover_finish(&s->handover, &s->region);
+    s->left = end != HANDOVER_BACK;
+    s->left_status = end == HANDOVER_GIVEN ? 0 : 1;
+    if (!s->left) {
+        weir_store_release_u64(&s->region.gate->lease_until_ns, /* no partner: compared with time */
+                               weir_clock_monotonic_ns() + LEASE_NS);
+        worker_start(s);
+    }
+}
+
 static void worker_died(struct supervisor *s, int status)
 {
     uint64_t now_ns = weir_clock_monotonic_ns();
@@ -169,8 +201,13 @@ static void worker_died(struct supervisor *s, int status)
     if (s->stopping) {
         return;
     }
+    if (s->handover.stage == HANDOVER_READY) {
+        handover_end(s);
+        return;
+    }
     uint64_t delay_ns = restart_delay(s, status, now_ns);
     s->restarts++;
+    s->handover.restarts = s->restarts;
     s->restart_at_ns = now_ns + delay_ns;
     weir_store_relaxed_u32(&s->region.supervisor->worker_restarts,
                            s->restarts); /* relaxed: for people, both */
@@ -213,6 +250,10 @@ static void tell(struct supervisor *s)
             s->untold[i] = control_send(s->worker_control, &m, sizeof m, NULL, 0) != 0;
         }
     }
+    const struct control_message quiesce = {.kind = CONTROL_QUIESCE};
+    if (s->handover.stage == HANDOVER_READY && !s->quiesce_told && s->worker_control >= 0) {
+        s->quiesce_told = control_send(s->worker_control, &quiesce, sizeof quiesce, NULL, 0) == 0;
+    }
     if (s->stopping && !s->drain_told && s->worker_control >= 0) {
         s->drain_told = control_send(s->worker_control, &drain, sizeof drain, NULL, 0) == 0;
     }
@@ -235,7 +276,9 @@ static void on_peer(struct supervisor *s, uint32_t index)
     if (p->socket < 0) {
         return;
     }
-    switch (admission_read(&s->admission, p, s->stopping ? -1 : s->worker_control, &client)) {
+    /* While somebody takes over the table of clients stands still. */
+    bool closed = s->stopping || handover_is_on(&s->handover);
+    switch (admission_read(&s->admission, p, closed ? -1 : s->worker_control, &client)) {
     case ADMISSION_ATTACHED:
         if (client != UINT32_MAX) {
             watch(s, s->admission.client[client].pidfd, WATCH_CLIENT, client);
@@ -268,10 +311,81 @@ static void on_worker(struct supervisor *s)
     children_reap(s); /* an end of file is its death: SIGCHLD may come a moment later */
 }
 
+/* ---- a successor */
+
+static const struct client_info *client_next(void *arg, uint32_t from, int *socket)
+{
+    struct supervisor *s = arg;
+    for (uint32_t i = from; i < WEIR_CLIENTS_MAX; i++) {
+        if (s->admission.used[i]) {
+            *socket = admission_socket(&s->admission, i);
+            return &s->admission.client[i];
+        }
+    }
+    return NULL;
+}
+
+/* Nobody takes over: the worker goes on. */
+static void handover_lost(struct supervisor *s)
+{
+    const struct control_message go_on = {.kind = CONTROL_GO_ON};
+    if (s->quiesce_told && s->worker_control >= 0) {
+        (void)control_send(s->worker_control, &go_on, sizeof go_on, NULL, 0);
+    }
+    s->quiesce_told = false;
+}
+
+static void on_handover(struct supervisor *s, uint32_t index)
+{
+    const struct handover_clients clients = {
+        .next = client_next, .arg = s, .listener = s->admission.listener};
+    if (index == 0) {
+        if (handover_accept(&s->handover)) {
+            s->quiesce_told = false;
+            watch(s, s->handover.socket, WATCH_HANDOVER, 1);
+        }
+        return;
+    }
+    switch (handover_is_on(&s->handover) ? handover_read(&s->handover, &s->region, &clients)
+                                         : HANDOVER_NOTHING) {
+    case HANDOVER_LOST:
+        handover_lost(s);
+        break;
+    case HANDOVER_IS_READY:
+        if (s->worker_control < 0) {
+            handover_end(s); /* no worker lives: there is nothing to wait for */
+        } else {
+            tell(s);
+        }
+        break;
+    case HANDOVER_NOTHING:
+    default:
+        break;
+    }
+}
+
+/* Whoever hangs while we wait for it. */
+static void handover_beat(struct supervisor *s, uint64_t now_ns)
+{
+    struct handover *h = &s->handover;
+    if (h->stage == HANDOVER_ASKS && now_ns - h->since_ns > TAKER_MAX_NS) {
+        log_warn("takeover_hangs", "s:i", "taker", (int)h->taker_pid);
+        handover_drop(h);
+    } else if (h->stage == HANDOVER_READY && s->worker_pid > 0 &&
+               now_ns - h->since_ns > s->config->broker.drain_ns + QUIET_MAX_NS) {
+        log_warn("worker_hangs", "s:s", "meaning", "it is killed, and the successor goes on");
+        (void)kill(s->worker_pid, SIGKILL);
+    }
+}
+
 static void stop_begin(struct supervisor *s)
 {
     if (s->stopping) {
         return;
+    }
+    if (handover_is_on(&s->handover)) {
+        handover_drop(&s->handover);
+        handover_lost(s);
     }
     s->stopping = true;
     log_info("stopping", "");
@@ -305,12 +419,15 @@ static void on_event(struct supervisor *s, const struct epoll_event *e)
     case WATCH_SIGNAL:
         on_signal(s);
         break;
+    case WATCH_HANDOVER:
+        on_handover(s, index);
+        break;
     case WATCH_LISTENER:
-        p = admission_accept(&s->admission, index);
+        p = handover_is_on(&s->handover) ? NULL : admission_accept(&s->admission, index);
         if (p != NULL) {
             watch(s, p->socket, WATCH_PEER, (uint32_t)(p - s->admission.peer));
         } else {
-            /* No descriptors left: the listener would stay readable and spin us. The next beat watches it again. */
+            /* No descriptors left, or somebody takes over: the listener would stay readable and spin us. The next beat watches it again. */
             (void)epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, s->admission.listener[index], NULL);
             s->deaf |= 1U << index;
         }
@@ -345,13 +462,15 @@ static void beat(struct supervisor *s)
         }
     }
     tell(s);
+    handover_beat(s, now_ns);
+    takeover_tell(&s->takeover, &s->admission);
     admission_idle(&s->admission, now_ns);
-    for (uint32_t d = 0; d < s->region.domain_cnt; d++) {
+    for (uint32_t d = 0; !handover_is_on(&s->handover) && d < s->region.domain_cnt; d++) {
         if ((s->deaf >> d & 1U) != 0) {
             watch(s, s->admission.listener[d], WATCH_LISTENER, d);
         }
     }
-    s->deaf = 0;
+    s->deaf = handover_is_on(&s->handover) ? s->deaf : 0;
 }
 
 /* ---------------------------------------------------------------------------------------------- start and stop */
@@ -439,32 +558,18 @@ static int remember(struct supervisor *s, bool fresh, char *text, size_t text_by
     return 0;
 }
 
-static int open_all(struct supervisor *s, const char *runtime_dir, bool fresh, char *text,
-                    size_t text_bytes)
+/* The shadow configuration's limits and what both ways of starting need. */
+static int open_rest(struct supervisor *s, char *text, size_t text_bytes)
 {
     int pair[2];
-    if (uring_check(text, text_bytes) != 0) {
-        return -1;
-    }
-    if (directory_make(s, runtime_dir, text, text_bytes) != 0) {
-        return -1;
-    }
-    s->lock_fd = aftermath_lock(s->dir, text, text_bytes);
-    if (s->lock_fd < 0 || region_create(&s->region, s->config, text, text_bytes) != WEIR_OK) {
-        return -1;
-    }
+    s->region.journal = &s->journal;
+    s->region.handover = &s->handover;
     if (s->config->shadow != NULL) {
         static struct dry_run shadow; /* large; zeroed; the workers inherit it */
         if (dry_run_open(&shadow, s->config->shadow, text, text_bytes) != WEIR_OK) {
             return -1;
         }
         s->region.shadow = &shadow;
-    }
-    s->region.journal = &s->journal;
-    if (journal_open(&s->journal, s->config->broker.state_dir, s->config->broker.name, text,
-                     text_bytes) != 0 ||
-        remember(s, fresh, text, text_bytes) != 0) {
-        return -1;
     }
     if (signals_open(s) != 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
         (void)snprintf(text, text_bytes, "cannot open descriptors: %s: raise ulimit -n",
@@ -473,23 +578,113 @@ static int open_all(struct supervisor *s, const char *runtime_dir, bool fresh, c
     }
     s->resolver_ours = pair[0];
     s->resolver_theirs = pair[1];
-    if (admission_open(&s->admission, s->config, &s->region, s->dir, text, text_bytes) != 0) {
+    return 0;
+}
+
+/* The usual start: with nobody here, by what is remembered. */
+static int open_new(struct supervisor *s, bool fresh, char *text, size_t text_bytes)
+{
+    if (region_create(&s->region, s->config, text, text_bytes) != WEIR_OK ||
+        open_rest(s, text, text_bytes) != 0 ||
+        journal_open(&s->journal, s->config->broker.state_dir, s->config->broker.name, text,
+                     text_bytes) != 0 ||
+        remember(s, fresh, text, text_bytes) != 0 ||
+        handover_listen(&s->handover, s->dir, s->lock_fd, text, text_bytes) != 0) {
         return -1;
     }
+    return admission_open(&s->admission, s->config, &s->region, s->dir, NULL, text, text_bytes);
+}
+
+/* In the place of a broker that runs, or of a worker that is left of one: segments, clients and locks are its own. */
+static int open_takeover(struct supervisor *s, char *text, size_t text_bytes)
+{
+    struct takeover *t = &s->takeover;
+    s->lock_fd = t->lock_fd;
+    if (open_rest(s, text, text_bytes) != 0 ||
+        admission_open(&s->admission, s->config, &s->region, s->dir, t->listener, text,
+                       text_bytes) != 0 ||
+        takeover_clients(t, &s->admission, text, text_bytes) != 0 ||
+        takeover_finish(t, &s->region, s->config->broker.drain_ns, text, text_bytes) != 0) {
+        return -1;
+    }
+    takeover_tell(t, &s->admission);
+    s->restarts = t->giver.restarts;
+    handover_adopt(&s->handover, t->handover_listener, s->lock_fd);
+    s->handover.restarts = s->restarts;
+    aftermath_lock_sign(s->lock_fd);
+    for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
+        if (s->admission.used[i]) {
+            watch(s, s->admission.client[i].pidfd, WATCH_CLIENT, i);
+        }
+    }
+    for (uint32_t i = 0; i < PEERS_MAX; i++) {
+        if (s->admission.peer[i].socket >= 0) {
+            watch(s, s->admission.peer[i].socket, WATCH_PEER, i);
+        }
+    }
+    return 0;
+}
+
+static int open_all(struct supervisor *s, const char *runtime_dir, bool fresh, bool takeover,
+                    char *text, size_t text_bytes)
+{
+    char why[512] = "";
+    int rc;
+    if (uring_check(text, text_bytes) != 0 ||
+        directory_make(s, runtime_dir, text, text_bytes) != 0) {
+        return -1;
+    }
+    s->lock_fd = takeover ? -1 : aftermath_lock(s->dir, text, text_bytes);
+    if (s->lock_fd >= 0) {
+        rc = open_new(s, fresh, text, text_bytes);
+    } else {
+        enum takeover_found found = takeover_begin(&s->takeover, s->dir, s->config, !takeover,
+                                                   &s->region, &s->journal, why, sizeof why);
+        if (found != TAKEOVER_READY) {
+            if (takeover || found == TAKEOVER_FAILED) {
+                (void)snprintf(text, text_bytes, "%s", why);
+            }
+            if (takeover && found == TAKEOVER_NOBODY) {
+                (void)snprintf(text, text_bytes,
+                               "cannot take over: path=%.300s: no broker runs here: start without "
+                               "--takeover",
+                               s->dir);
+            }
+            return -1;
+        }
+        rc = open_takeover(s, text, text_bytes);
+    }
+    if (rc != 0) {
+        return -1;
+    }
+    watch(s, s->handover.listener, WATCH_HANDOVER, 0);
     for (uint32_t d = 0; d < s->region.domain_cnt; d++) {
         watch(s, s->admission.listener[d], WATCH_LISTENER, d);
     }
     return 0;
 }
 
-static int stop_end(struct supervisor *s)
+static void resolver_stop(struct supervisor *s)
 {
     int status = 0;
-    admission_close(&s->admission);
     if (s->resolver_pid > 0) { /* 0 would be all of our process group */
         (void)kill(s->resolver_pid, SIGTERM);
         (void)waitpid(s->resolver_pid, &status, 0);
     }
+}
+
+/* Sockets, locks and state are the successor's, or of a broker that counts as crashed. */
+static int give_way(struct supervisor *s)
+{
+    resolver_stop(s);
+    log_info("left", "s:i", "successor", (int)s->handover.taker_pid);
+    return s->left_status;
+}
+
+static int stop_end(struct supervisor *s)
+{
+    admission_close(&s->admission);
+    resolver_stop(s);
     weir_store_release_u64(&s->region.gate->lease_until_ns, 0); /* no partner: compared with time */
     (void)usleep(1000); /* a permit between its look at the lease and its charge is done by now */
     if (aftermath_leave(s->dir, &s->region) != 0) {
@@ -501,7 +696,8 @@ static int stop_end(struct supervisor *s)
     return 0;
 }
 
-int supervisor_run(const struct weir_config *config, const char *runtime_dir, bool fresh)
+int supervisor_run(const struct weir_config *config, const char *runtime_dir, bool fresh,
+                   bool takeover)
 {
     static struct supervisor supervisor; /* large; zeroed */
     struct supervisor *s = &supervisor;
@@ -514,7 +710,7 @@ int supervisor_run(const struct weir_config *config, const char *runtime_dir, bo
     s->config = config;
     s->worker_control = -1;
     log_open(config->broker.log, "supervisor");
-    if (open_all(s, runtime_dir, fresh, text, sizeof text) != 0) {
+    if (open_all(s, runtime_dir, fresh, takeover, text, sizeof text) != 0) {
         return fail(text);
     }
     s->region.supervisor->pid = (uint32_t)getpid();
@@ -523,13 +719,15 @@ int supervisor_run(const struct weir_config *config, const char *runtime_dir, bo
     worker_start(s);
     log_info("broker_started", "s:s, s:s, s:i", "name", config->broker.name, "directory", s->dir,
              "domains", (int)s->region.domain_cnt);
-    while (!s->stopping || s->worker_pid != 0) {
+    while (!s->left && (!s->stopping || s->worker_pid != 0)) {
         struct epoll_event events[64];
         int n = epoll_wait(s->epoll_fd, events, 64, BEAT_MS);
-        for (int i = 0; i < n; i++) {
+        for (int i = 0; i < n && !s->left; i++) {
             on_event(s, &events[i]);
         }
-        beat(s);
+        if (!s->left) {
+            beat(s);
+        }
     }
-    return stop_end(s);
+    return s->left ? give_way(s) : stop_end(s);
 }

@@ -11,8 +11,10 @@
 
 /*
  * Run the broker until SIGTERM or SIGINT. `runtime_dir` is the base; files go to RUNTIME_DIR/NAME, and the journal to broker.state_dir/NAME, which is set. `fresh`:
- * somebody vouches that nothing was used before this start. Returns the exit status.
+ * somebody vouches that nothing was used before this start. `takeover`: in the place of the broker that runs there (takeover.h). A worker whose supervisor has died is taken
+ * over from in any case. Returns the exit status.
  */
-int supervisor_run(const struct weir_config *config, const char *runtime_dir, bool fresh);
+int supervisor_run(const struct weir_config *config, const char *runtime_dir, bool fresh,
+                   bool takeover);
 
 #endif

@@ -19,7 +19,7 @@ enum { EXIT_OK = 0, EXIT_USAGE = 1, EXIT_CONFIG = 2 };
 static void usage(FILE *out)
 {
     (void)fputs(
-        "usage: weird --config FILE [--runtime-dir DIR] [--state-dir DIR] [--fresh]\n"
+        "usage: weird --config FILE [--runtime-dir DIR] [--state-dir DIR] [--fresh | --takeover]\n"
         "             [--shadow FILE2]                judge FILE2 beside it; refuse nothing\n"
         "       weird --config FILE --check          check the configuration and say what is "
         "wrong\n"
@@ -42,6 +42,8 @@ static void usage(FILE *out)
         "broker.runtime_dir\n"
         "      --state-dir DIR     where the journal is, or \"none\"; over $WEIR_STATE_DIR and "
         "broker.state_dir\n"
+        "      --takeover          go on in the place of the broker that runs there: its limits, "
+        "clients and calls\n"
         "      --fresh             a first start: nobody has used these limits, count from zero. "
         "Refused where a journal is\n"
         "\n"
@@ -54,7 +56,7 @@ struct options {
     const char *config;
     const char *runtime_dir;
     const char *state_dir;
-    bool fresh;
+    bool fresh, takeover;
     const char *shadow;
     bool check, print_config, print_schema;
     struct replay_options replay;
@@ -79,14 +81,23 @@ static bool replay_stray(const struct replay_options *r)
 static int options_read(struct options *o, int argc, char **argv)
 {
     static const struct option longs[] = {
-        {"config", required_argument, NULL, 'c'},   {"runtime-dir", required_argument, NULL, 'd'},
-        {"check", no_argument, NULL, 'k'},          {"print-config", no_argument, NULL, 'p'},
-        {"print-schema", no_argument, NULL, 's'},   {"version", no_argument, NULL, 'V'},
-        {"help", no_argument, NULL, 'h'},           {"replay", required_argument, NULL, 'r'},
-        {"as-sent", no_argument, NULL, 'a'},        {"keep-time", no_argument, NULL, 't'},
-        {"provider", required_argument, NULL, 'P'}, {"json", no_argument, NULL, 'j'},
-        {"shadow", required_argument, NULL, 'S'},   {"state-dir", required_argument, NULL, 'D'},
-        {"fresh", no_argument, NULL, 'f'},          {NULL, 0, NULL, 0},
+        {"config", required_argument, NULL, 'c'},
+        {"runtime-dir", required_argument, NULL, 'd'},
+        {"check", no_argument, NULL, 'k'},
+        {"print-config", no_argument, NULL, 'p'},
+        {"print-schema", no_argument, NULL, 's'},
+        {"version", no_argument, NULL, 'V'},
+        {"help", no_argument, NULL, 'h'},
+        {"replay", required_argument, NULL, 'r'},
+        {"as-sent", no_argument, NULL, 'a'},
+        {"keep-time", no_argument, NULL, 't'},
+        {"provider", required_argument, NULL, 'P'},
+        {"json", no_argument, NULL, 'j'},
+        {"shadow", required_argument, NULL, 'S'},
+        {"state-dir", required_argument, NULL, 'D'},
+        {"fresh", no_argument, NULL, 'f'},
+        {"takeover", no_argument, NULL, 'T'},
+        {NULL, 0, NULL, 0},
     };
     int c;
     while ((c = getopt_long(argc, argv, "c:d:h", longs, NULL)) != -1) {
@@ -105,6 +116,9 @@ static int options_read(struct options *o, int argc, char **argv)
             break;
         case 'f':
             o->fresh = true;
+            break;
+        case 'T':
+            o->takeover = true;
             break;
         case 'k':
             o->check = true;
@@ -135,6 +149,12 @@ static int options_read(struct options *o, int argc, char **argv)
     }
     if (optind < argc) {
         (void)fprintf(stderr, "weird: unexpected argument: %s: see weird --help\n", argv[optind]);
+        return EXIT_USAGE;
+    }
+    if (o->fresh && o->takeover) {
+        (void)fputs(
+            "weird: --fresh and --takeover exclude each other: what runs has used its limits\n",
+            stderr);
         return EXIT_USAGE;
     }
     if (replay_stray(&o->replay)) {
@@ -220,7 +240,8 @@ static int run(const struct options *o, struct weir_config *config)
                       config->broker.state_dir != NULL ? config->broker.state_dir : "");
         return EXIT_USAGE;
     }
-    return supervisor_run(config, runtime_dir(o, config, sockets, sizeof sockets), o->fresh);
+    return supervisor_run(config, runtime_dir(o, config, sockets, sizeof sockets), o->fresh,
+                          o->takeover);
 }
 
 /* Can the limits be built as they are asked for? What the start would refuse, the check must. */

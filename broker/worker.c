@@ -196,9 +196,11 @@ static void control_event(struct worker *w)
         if (n == 0) {
             log_warn("supervisor_gone", "s:s", "meaning",
                      "nobody can attach; calls and permits go on until the last client leaves or "
-                     "this process gets SIGTERM");
+                     "this process gets SIGTERM; a new weird takes over");
             (void)close(w->control);
             w->control = -1;
+            quiesce_end(w);
+            quiesce_orphan(w);
             return;
         }
         if (n != (ssize_t)sizeof m) {
@@ -215,6 +217,10 @@ static void control_event(struct worker *w)
             client_gone(w, m.client.index);
         } else if (m.kind == CONTROL_DRAIN) {
             drain(w);
+        } else if (m.kind == CONTROL_QUIESCE) {
+            quiesce_begin(w);
+        } else if (m.kind == CONTROL_GO_ON) {
+            quiesce_end(w);
         } else if (m.kind == CONTROL_OPERATE) {
             operations_event(w, &m.operation);
         }
@@ -262,6 +268,9 @@ static void event(struct worker *w, const struct loop_event *e)
     case LOOP_JOURNAL:
         ceiling_event(w, e);
         break;
+    case LOOP_HANDOVER:
+        quiesce_event(w, e);
+        break;
     default:
         break;
     }
@@ -288,7 +297,7 @@ static void sleep_until(struct worker *w, uint64_t at_ns)
     WEIR_WEAVE("worker:sleepy");
     weir_fence_full(); /* the flag before the look at the rings; a producer publishes before it looks at the flag */
     uint64_t now_ns = worker_now(w);
-    if (!intake_ready(w) && now_ns < at_ns) {
+    if ((w->quiescing || !intake_ready(w)) && now_ns < at_ns) {
         loop_wait(&w->loop, at_ns - now_ns);
         board_add(&w->region->worker->wakes, 1);
     } else {
@@ -303,6 +312,9 @@ static void sleep_until(struct worker *w, uint64_t at_ns)
 /* May the worker leave? */
 static bool finished(struct worker *w)
 {
+    if (w->quiescing) {
+        return quiesce_is_over(w);
+    }
     if (w->draining) {
         return w->call_cnt == 0 || w->now_ns >= w->drain_until_ns;
     }
@@ -338,12 +350,16 @@ static bool turn(struct worker *w)
     if (terminate != 0 && w->control < 0) {
         drain(w);
     }
-    busy += intake_rings(w, TAKE_MAX);
+    busy += w->quiescing ? 0 : intake_rings(w, TAKE_MAX);
     exchange_bells(w); /* what ended at once should not wait for the rest of the turn */
     keeper_turn(w);
-    probe_turn(w);
-    dispatch_turn(w);
-    ceiling_turn(w); /* after those who may have been refused for want of one */
+    if (!w->quiescing) {
+        probe_turn(w);
+        dispatch_turn(w);
+    }
+    if (!w->quiescing || !quiesce_is_wire_free(w)) {
+        ceiling_turn(w); /* after those who may have been refused for want of one */
+    }
     http_turn(w->http, w->now_ns);
     exchange_due(w);
     exchange_bells(w);
@@ -384,6 +400,10 @@ static void abandon(struct worker *w)
 
 static void leave(struct worker *w)
 {
+    if (w->quiescing) { /* the lease is the supervisor's to end, or the successor's already */
+        log_info("worker_quiet", "s:i", "left_for_the_next", (int)w->call_cnt);
+        return;
+    }
     abandon(w);
     exchange_bells(w);
     keeper_lease(w, 0); /* nobody owns the limits any more: permits stop now, not in five seconds */

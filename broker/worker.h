@@ -8,6 +8,7 @@
  *   exchange.c  the transfer's callbacks and the send gate; how a call ends
  *   answer.c    the head and body of an answer; what a status says to everybody
  *   probe.c     the worker's own calls: the time of each provider's clock
+ *   quiesce.c   how it leaves the field to a successor
  *   keeper.c    what is due by time: lease, anchors, audits, meters
  *   operations.c  operators' orders: pause, resume, block, unblock
  *   pause.c     who stops a provider, and who lets it go again (pause.h)
@@ -235,6 +236,9 @@ struct worker {
     uint32_t sweep_domains; /* bit per domain: its ring was damaged, look at the slots */
     uint32_t taken_high;    /* ring entries taken since a lower class had its turn */
     bool draining;
+    bool quiescing; /* for a successor: nothing new is taken or started */
+    uint64_t quiesce_since_ns;
+    uint32_t handover_life; /* of connections of takers: events of a former one are dropped */
     uint64_t drain_until_ns;
     uint64_t tick_at_ns, second_at_ns, fold_at_ns;
     uint64_t running_due_ns;   /* no running call is due earlier */
@@ -364,6 +368,17 @@ void audit_take(struct worker *w, struct client *c);
 void audit_refused(struct worker *w, const struct client *c, uint32_t limit, uint32_t priority,
                    uint32_t cnt, enum weir_audit_reporter reporter);
 void audit_ended(struct worker *w, const struct call *c, enum weir_result result);
+
+/* quiesce.c */
+void quiesce_begin(struct worker *w);
+void quiesce_end(struct worker *w); /* nobody takes over: as before */
+/* Is nothing on the wire that is waited for? Only while quiescing. */
+bool quiesce_is_wire_free(const struct worker *w);
+/* May it leave? Without a supervisor it hands over itself then, and blocks for that. */
+bool quiesce_is_over(struct worker *w);
+/* The supervisor is gone: listen for a new one. */
+void quiesce_orphan(struct worker *w);
+void quiesce_event(struct worker *w, const struct loop_event *e);
 
 /* units.c: let go the units in flight of owners that are dead */
 void units_sweep(struct worker *w);

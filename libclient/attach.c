@@ -344,7 +344,6 @@ static int attach_once(struct weir_attachment *at, struct weir_attach_context *c
     *at = (struct weir_attachment){.control_fd = -1,
                                    .doorbell_fd = -1,
                                    .bell_fd = -1,
-                                   .board.fd = -1,
                                    .permits.fd = -1,
                                    .ring.fd = -1,
                                    .arena.fd = -1};
@@ -361,6 +360,15 @@ static int attach_once(struct weir_attachment *at, struct weir_attach_context *c
         return rc;
     }
     take_over(at, c->plan, control, &a);
+    memcpy(at->path, c->path, sizeof at->path);
+    struct weir_board *board = calloc(1, sizeof *board);
+    if (board == NULL) {
+        answer_close(&a);
+        weir_attachment_close(at);
+        return weir_attach_fail(c, WEIR_E_MEMORY, NULL, "no memory for the board");
+    }
+    board->segment.fd = -1;
+    weir_store_release_u64(&at->newest, (uint64_t)(uintptr_t)board); /* pair:board R */
     rc = weir_attachment_map(at, c, a.fd, a.fd_cnt); /* owns the descriptors from here on */
     if (rc != WEIR_OK) {
         weir_attachment_close(at);
@@ -399,7 +407,12 @@ void weir_attachment_close(struct weir_attachment *at)
     weir_segment_unmap(&at->arena);
     weir_segment_unmap(&at->ring);
     weir_segment_unmap(&at->permits);
-    weir_segment_unmap(&at->board);
+    for (struct weir_board *b = weir_board_newest(at), *before; b != NULL; b = before) {
+        before = b->before;
+        weir_segment_unmap(&b->segment);
+        free(b);
+    }
+    weir_store_release_u64(&at->newest, 0); /* pair:board R */
     fd_close(&at->doorbell_fd);
     fd_close(&at->bell_fd);
     fd_close(&at->control_fd); /* last: it tells the supervisor that we left */
@@ -408,5 +421,8 @@ void weir_attachment_close(struct weir_attachment *at)
 bool weir_attachment_ended(const struct weir_attachment *at)
 {
     struct pollfd p = {.fd = at->control_fd, .events = POLLRDHUP};
+    if (weir_load_acquire_u32(&at->rejoining) != 0) { /* pair:rejoining A */
+        return true;
+    }
     return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL)) != 0;
 }

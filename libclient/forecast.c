@@ -19,6 +19,9 @@ static int look_at(struct weir *w, uint32_t limit, weir_scope_id scope, struct l
 {
     struct weir_permit_view *view = &w->view;
     uint64_t seq;
+    if (weir_handle_ours(w) && weir_board_left(w)) {
+        (void)weir_board_follow(w);
+    }
     int rc = weir_handle_ours(w) ? weir_permit_refresh(view) : WEIR_E_FORKED;
     if (rc != WEIR_OK) {
         return rc;
@@ -69,10 +72,10 @@ int weir_limit_get(struct weir *w, uint32_t limit, weir_scope_id scope, struct w
 /* The worker's measure of a word's pace. */
 static void pace_of_board(const struct weir *w, const struct look *l, struct weir_forecast_for *f)
 {
-    if (l->index >= w->at->pace_cnt) {
+    if (l->index >= w->board->pace_cnt) {
         return;
     }
-    const struct weir_shm_pace *pace = &w->at->pace[l->index];
+    const struct weir_shm_pace *pace = &w->board->pace[l->index];
     /* relaxed: statistics, both */
     uint64_t since_ns = weir_load_relaxed_u64(&pace->since_ns);
     if (since_ns != 0 && since_ns < l->time.now_ns) {

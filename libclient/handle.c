@@ -124,6 +124,10 @@ static const uint64_t *guard_make(void)
 
 static void attachment_free(struct weir_attachment *at)
 {
+    if (at->guard != NULL &&
+        weir_load_relaxed_u64(at->guard) == WEIR_GUARD_ALIVE) { /* relaxed: by fork only */
+        weir_board_leave(at);
+    }
     weir_attachment_close(at);
     if (at->guard != NULL) {
         (void)munmap((void *)(uintptr_t)at->guard, GUARD_BYTES);
@@ -177,13 +181,13 @@ static void ceiling_bell(struct weir_permit_view *view)
     weir_doorbell((struct weir *)(void *)((char *)view - offsetof(struct weir, view)), false);
 }
 
-static void view_attach(struct weir *w)
+static void view_attach(struct weir *w, const struct weir_board *b)
 {
     const struct weir_attachment *at = w->at;
-    w->view.gate = at->gate;
-    w->view.block = at->block;
-    w->view.provider = at->provider;
-    w->view.foreign = at->foreign;
+    w->view.gate = b->gate;
+    w->view.block = b->block;
+    w->view.provider = b->provider;
+    w->view.foreign = b->foreign;
     w->view.word = at->word;
     w->view.cell = at->cell;
     if (at->arena.base != NULL) {
@@ -196,12 +200,22 @@ static void view_attach(struct weir *w)
     memcpy(w->view.self.name, at->client_name, sizeof w->view.self.name);
     w->view.pause = at->pause;
     w->view.ceiling_bell = ceiling_bell;
-    w->view.tables_base = at->tables_base;
-    w->view.tables_cnt = at->tables_cnt;
-    w->view.tables_stride_bytes = at->tables_stride_bytes;
-    w->view.bounds = at->bounds;
-    weir_clock_init(&w->view.time, at->clock, at->namespace_offset_ns);
+    w->view.tables_base = b->tables_base;
+    w->view.tables_cnt = b->tables_cnt;
+    w->view.tables_stride_bytes = b->tables_stride_bytes;
+    w->view.bounds = b->bounds;
+    weir_clock_init(&w->view.time, b->clock, at->namespace_offset_ns);
     meter_attach(w);
+}
+
+int weir_board_enter(struct weir *w, const struct weir_board *b)
+{
+    uint32_t serial = w->view.serial; /* of permits that hold units: never one twice */
+    memset(&w->view, 0, sizeof w->view);
+    w->view.serial = serial;
+    w->board = b;
+    view_attach(w, b);
+    return weir_permit_refresh(&w->view);
 }
 
 /* Another handle on `at`, whose count of handles already holds it. */
@@ -226,8 +240,7 @@ static int handle_make(struct weir_attachment *at, struct weir **out)
     w->at = at;
     /* Threads start apart, so that they do not meet at the same free slot. */
     w->slot_hint = thread * (at->mem.slot_cnt / WEIR_THREADS_MAX);
-    view_attach(w);
-    int rc = weir_permit_refresh(&w->view);
+    int rc = weir_board_enter(w, weir_board_newest(at));
     if (rc != WEIR_OK) {
         weir_and_u32(&at->threads, ~(1U << thread)); /* pair:threads R */
         free(w);
@@ -327,12 +340,19 @@ int weir_check(struct weir *w)
     if (!weir_handle_ours(w)) {
         return WEIR_E_FORKED;
     }
-    if (weir_attachment_ended(w->at)) {
-        return WEIR_E_STALE;
+    for (int looks = 0;; looks++) { /* twice: as it stands, and on the board of a successor */
+        bool ended = weir_attachment_ended(w->at);
+        /* relaxed: time alone decides */
+        uint64_t lease_ns = weir_load_relaxed_u64(&w->view.gate->lease_until_ns);
+        bool flows = weir_clock_now(&w->view.time) < lease_ns;
+        if (flows && !ended) {
+            return WEIR_OK;
+        }
+        if (looks > 0 || !weir_board_follow(w)) {
+            bool monitor = w->role == WEIR_ROLE_MONITOR; /* it opens the successor's board anew */
+            return ended || (monitor && weir_board_left(w)) ? WEIR_E_STALE : WEIR_E_LEASE;
+        }
     }
-    /* relaxed: time alone decides */
-    uint64_t lease_ns = weir_load_relaxed_u64(&w->view.gate->lease_until_ns);
-    return weir_clock_now(&w->view.time) < lease_ns ? WEIR_OK : WEIR_E_LEASE;
 }
 
 uint64_t weir_now_ns(struct weir *w)

@@ -3,6 +3,8 @@
  *
  *   struct weir_attachment   one per weir_open: descriptors, mappings, pointers into them. Written while it is opened; afterwards only
  *                            the words marked "atomic" change, so its threads share it without a lock.
+ *   struct weir_board        one per board: its mapping and what was found on it. A takeover brings another one (board.c); the older ones stay
+ *                            mapped until the last handle closes, because names and rows of them were handed out.
  *   struct weir              one per thread: what a thread alone touches. Several point at one attachment; the last to close frees it.
  *
  * Fork. A child shares the segments with its parent, but not its identity: the supervisor knows one pid, the worker one meter per
@@ -39,6 +41,25 @@ struct weir_client_arena {
     uint32_t meter_limit_cnt;
 };
 
+struct weir_board {
+    struct weir_board *before; /* the one that it took over from; NULL: the first */
+    struct weir_segment segment;
+    /* what a fresh permit view starts from */
+    const struct weir_shm_gate *gate;
+    const struct weir_shm_clock *clock;
+    const struct weir_shm_need_wakeup *need_wakeup;
+    const uint32_t *block;
+    const struct weir_shm_provider *provider;
+    const struct weir_shm_foreign *foreign;
+    const struct weir_shm_pace *pace; /* [limit word], for forecasts */
+    uint32_t pace_cnt;
+    uint32_t tables_cnt;
+    const void *tables_base;
+    uint64_t tables_stride_bytes;
+    struct weir_tables_bounds bounds;
+    struct weir_ring level[WEIR_PRIORITY_CNT];
+};
+
 struct weir_attachment {
     const uint64_t *guard; /* WEIR_GUARD_ALIVE in the process that opened, 0 in its children */
     enum weir_role role;
@@ -51,27 +72,15 @@ struct weir_attachment {
     char client_name
         [WEIR_NAME_BYTES]; /* as the broker has it: by it and the uid our shares are found */
     uint32_t uid;
-    int control_fd; /* its end means that the supervisor is gone */
+    int control_fd; /* its end means that the supervisor is gone; a rejoin puts another connection under the same number */
+    char path[108]; /* of the socket, for a rejoin */
     int doorbell_fd;
     int bell_fd;
-    struct weir_segment board, permits, ring, arena;
-    /* what a fresh permit view starts from */
-    const struct weir_shm_gate *gate;
-    const struct weir_shm_clock *clock;
-    const struct weir_shm_need_wakeup *need_wakeup;
-    const uint32_t *block;
-    const struct weir_shm_provider *provider;
-    const struct weir_shm_foreign *foreign;
-    const struct weir_shm_pace *pace; /* [limit word], for forecasts */
-    uint32_t pace_cnt;
+    struct weir_segment permits, ring, arena;
     struct weir_shm_limit_word *word;
     uint64_t *cell;
     struct weir_shm_pause *pause;
-    const void *tables_base;
-    uint32_t tables_cnt;
-    uint64_t tables_stride_bytes;
-    struct weir_tables_bounds bounds;
-    struct weir_ring level[WEIR_PRIORITY_CNT];
+    uint32_t word_cnt, cell_cnt, pause_cnt; /* of the permits segment */
     struct weir_client_arena mem;
     /*
      * Byte per slot: the thread that owns the slot has been given its answer. The worker sets the done bit after the state word, so
@@ -82,7 +91,11 @@ struct weir_attachment {
     uint32_t threads; /* atomic: bit per thread index in use */
     /* atomic: subset of `threads`: closed, but a request of it is still in flight */
     uint32_t retired;
-    uint32_t fd_owner; /* atomic: thread index + 1 of the handle that owns the bell, 0 = nobody */
+    uint32_t fd_owner;  /* atomic: thread index + 1 of the handle that owns the bell, 0 = nobody */
+    uint64_t newest;    /* atomic: the newest struct weir_board, as a word */
+    uint32_t following; /* atomic: 1 while one thread looks for a newer board */
+    uint32_t rejoining; /* atomic: 1 from a rejoin until it is answered: as good as no connection */
+    uint64_t rejoin_at_ns; /* of the thread that follows: no rejoin before */
 };
 
 /* One thread's handle. The permit path touches the first line and the view. */
@@ -91,7 +104,8 @@ struct weir {
     enum weir_role role;
     uint32_t thread;
     struct weir_attachment *at;
-    uint32_t slot_hint; /* the slot that was freed last is the warmest */
+    const struct weir_board *board; /* that `view` leads into */
+    uint32_t slot_hint;             /* the slot that was freed last is the warmest */
     /* the NEED_WAKEUP word for which the doorbell was rung: once per sleep of the worker */
     uint32_t last_rung;
     uint32_t poll_from; /* where the next poll starts, so that low slots do not starve high ones */
@@ -155,6 +169,38 @@ int weir_attach_fail(const struct weir_attach_context *c, int error, const char 
 /* Map the received descriptors (-1 = not received) and find every section that the role needs; checks counts and sizes. */
 int weir_attachment_map(struct weir_attachment *at, const struct weir_attach_context *c,
                         const int *fd, size_t fd_cnt);
+
+/* Find every section that the role needs on the mapped b->segment. Returns the first section that is not as it must be, or NULL. */
+const char *weir_board_find(const struct weir_attachment *at, struct weir_board *b);
+
+/* ---- board.c: what a takeover asks of a client */
+
+static inline struct weir_board *weir_board_newest(const struct weir_attachment *at)
+{
+    return (struct weir_board *)(uintptr_t)weir_load_acquire_u64(&at->newest); /* pair:board A */
+}
+
+/* Lead the view of `w` into `b`. Returns WEIR_OK or WEIR_E_CORRUPT. */
+int weir_board_enter(struct weir *w, const struct weir_board *b);
+
+/*
+ * The lease has ended, or a successor is named: is there a newer board? Never waits: what the successor has sent is taken, and a connection that has ended
+ * is made again, for a later look. Returns true when the view leads into another board than before: ask again. Caller: the thread that owns `w`.
+ */
+bool weir_board_follow(struct weir *w);
+
+/* As weir_board_follow, for up to 10 ms, the pause of a takeover; only where a successor is named. */
+bool weir_board_await(struct weir *w);
+
+/* Has this board a successor? One load of a line that permits read anyway. */
+static inline bool weir_board_left(const struct weir *w)
+{
+    /* relaxed: a newer board brings its own order */
+    return WEIR_UNLIKELY(weir_load_relaxed_u64(&w->board->gate->successor) != 0);
+}
+
+/* The last handle closes, and the connection had ended: tell a successor that this client leaves, if there is one. */
+void weir_board_leave(struct weir_attachment *at);
 
 /* ---- slots.c */
 

@@ -11,7 +11,13 @@
 /* Whose handle, and are the tables fresh? What every function here asks first. */
 static int enter(struct weir *w)
 {
-    return weir_handle_ours(w) ? weir_permit_refresh(&w->view) : WEIR_E_FORKED;
+    if (!weir_handle_ours(w)) {
+        return WEIR_E_FORKED;
+    }
+    if (weir_board_left(w)) {
+        (void)weir_board_follow(w);
+    }
+    return weir_permit_refresh(&w->view);
 }
 
 int weir_route_find(struct weir *w, const char *name, weir_route_id *out)

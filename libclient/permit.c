@@ -16,6 +16,15 @@
 /* A pause without a Retry-After; the worker makes it longer where it escalates. */
 #define PAUSE_DEFAULT_NS WEIR_NS_PER_S
 
+/* Does the board refuse because its broker has gone, and is there a newer one? The clocks of a board that was left stay closed. */
+static bool is_moved(struct weir *w, int rc, const struct weir_permit *permit)
+{
+    return rc == WEIR_DENIED &&
+           (permit->denial.reason == WEIR_REASON_LEASE_ENDED ||
+            (permit->denial.reason == WEIR_REASON_CLOCK_MOVING && weir_board_left(w))) &&
+           weir_board_follow(w);
+}
+
 int weir_permit_try(struct weir *w, weir_route_id route, weir_scope_id scope,
                     const struct weir_cost *units, enum weir_priority priority,
                     struct weir_permit *permit)
@@ -26,7 +35,10 @@ int weir_permit_try(struct weir *w, weir_route_id route, weir_scope_id scope,
     if (WEIR_UNLIKELY(w->role != WEIR_ROLE_TRADER)) {
         return WEIR_E_NOT_TRADER;
     }
-    return weir_permit_take(&w->view, route, scope, units, (unsigned)priority, permit);
+    int rc = weir_permit_take(&w->view, route, scope, units, (unsigned)priority, permit);
+    return WEIR_UNLIKELY(rc == WEIR_DENIED) && is_moved(w, rc, permit)
+               ? weir_permit_take(&w->view, route, scope, units, (unsigned)priority, permit)
+               : rc;
 }
 
 int weir_permit_peek(struct weir *w, weir_route_id route, weir_scope_id scope,
@@ -40,7 +52,10 @@ int weir_permit_peek(struct weir *w, weir_route_id route, weir_scope_id scope,
         return WEIR_E_NOT_TRADER;
     }
     permit->state = WEIR_PERMIT_NONE;
-    return weir_permit_look(&w->view, route, scope, units, (unsigned)priority, permit);
+    int rc = weir_permit_look(&w->view, route, scope, units, (unsigned)priority, permit);
+    return is_moved(w, rc, permit)
+               ? weir_permit_look(&w->view, route, scope, units, (unsigned)priority, permit)
+               : rc;
 }
 
 /* ---------------------------------------------------------------------------------------------- wait */
@@ -59,14 +74,18 @@ struct waiter {
 /* Would it pass now? Like a try, but takes and counts nothing: a waiter is refused once, however often it looks. */
 static int look(const struct waiter *t)
 {
-    return weir_permit_look(&t->w->view, t->route, t->scope, t->units, t->priority, t->permit);
+    int rc = weir_permit_look(&t->w->view, t->route, t->scope, t->units, t->priority, t->permit);
+    return is_moved(t->w, rc, t->permit)
+               ? weir_permit_look(&t->w->view, t->route, t->scope, t->units, t->priority, t->permit)
+               : rc;
 }
 
 /*
  * When to ask again after this refusal; `*promised` says that asking earlier is pointless unless the bell rings. A reopening is no promise: the probe's
  * answer may come long before its lease ends, and rings.
  */
-static uint64_t ask_again_ns(const struct weir_denial *d, uint64_t now_ns, bool *promised)
+static uint64_t ask_again_ns(const struct weir *w, const struct weir_denial *d, uint64_t now_ns,
+                             bool *promised)
 {
     *promised = d->earliest_ns != UINT64_MAX &&
                 (d->reason == WEIR_REASON_LIMIT_FULL || d->reason == WEIR_REASON_SHARE ||
@@ -74,7 +93,8 @@ static uint64_t ask_again_ns(const struct weir_denial *d, uint64_t now_ns, bool 
     if (*promised || (d->reason == WEIR_REASON_REOPENING && d->earliest_ns > now_ns)) {
         return d->earliest_ns;
     }
-    bool brief = d->reason == WEIR_REASON_CLOCK_MOVING || d->reason == WEIR_REASON_LIMIT_DAMAGED;
+    bool brief = d->reason == WEIR_REASON_CLOCK_MOVING || d->reason == WEIR_REASON_LIMIT_DAMAGED ||
+                 (d->reason == WEIR_REASON_LEASE_ENDED && weir_board_left(w));
     return now_ns + (brief ? REPAIR_NS : DECISION_NS);
 }
 
@@ -102,7 +122,7 @@ static int wait_out(const struct waiter *t)
     int rc = WEIR_DENIED;
     for (uint64_t now_ns = weir_now_ns(t->w); rc == WEIR_DENIED; now_ns = weir_now_ns(t->w)) {
         bool promised;
-        uint64_t again_ns = ask_again_ns(&t->permit->denial, now_ns, &promised);
+        uint64_t again_ns = ask_again_ns(t->w, &t->permit->denial, now_ns, &promised);
         if (now_ns >= t->deadline_ns || (promised && again_ns > t->deadline_ns)) {
             return WEIR_DENIED;
         }
@@ -274,6 +294,10 @@ int weir_permit_settle(struct weir *w, struct weir_permit *permit,
         outcome->verdict > WEIR_VERDICT_FAILURE ||
         (outcome->told != NULL && !told_valid(outcome->told))) {
         return WEIR_E_ARGUMENT;
+    }
+    if (weir_board_left(w)) {
+        (void)weir_board_follow(
+            w); /* what is given back lies on the timeline of the board in force */
     }
     int rc = WEIR_OK;
     if (outcome->kind == WEIR_OUTCOME_NOT_SENT) {

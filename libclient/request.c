@@ -41,16 +41,17 @@ static int spec_copy(struct weir_request_spec *to, const struct weir_request_spe
     return WEIR_OK;
 }
 
-/* May this client hand anything over now? */
+/* May this client hand anything over now? A takeover's pause is waited out, 10 ms at most. */
 static int gate_check(struct weir *w, uint64_t now_ns)
 {
-    const struct weir_shm_gate *gate = w->view.gate;
     /* relaxed: time alone decides */
-    if (WEIR_UNLIKELY(now_ns >= weir_load_relaxed_u64(&gate->lease_until_ns))) {
+    if (WEIR_UNLIKELY(now_ns >= weir_load_relaxed_u64(&w->view.gate->lease_until_ns)) &&
+        !weir_board_await(w)) {
         return weir_attachment_ended(w->at) ? WEIR_E_STALE : WEIR_E_LEASE;
     }
     /* relaxed: an operator's switch; the store becomes visible in its own time */
-    uint32_t block = weir_load_relaxed_u32(&gate->block_all) | weir_load_relaxed_u32(w->view.block);
+    uint32_t block =
+        weir_load_relaxed_u32(&w->view.gate->block_all) | weir_load_relaxed_u32(w->view.block);
     return block == 0 ? WEIR_OK : WEIR_E_BLOCKED;
 }
 
@@ -220,7 +221,7 @@ void weir_doorbell(struct weir *w, bool always)
     const uint64_t one = 1;
     weir_fence_after_rmw(); /* the CAS that published, then the look at NEED_WAKEUP (pair:wakeup A, the worker's half: set, then look) */
     uint32_t need =
-        weir_load_relaxed_u32(&w->at->need_wakeup->word); /* relaxed: behind the fence */
+        weir_load_relaxed_u32(&w->board->need_wakeup->word); /* relaxed: behind the fence */
     if (always || ((need & 1U) != 0 && need != w->last_rung)) {
         ssize_t n = write(w->at->doorbell_fd, &one, sizeof one);
         (void)n;             /* fails only when the counter is full, and then it rings anyway */
@@ -233,7 +234,7 @@ static int publish(struct weir *w, uint32_t index, uint64_t submitted, uint32_t 
 {
     struct weir_shm_slot *slot = &w->at->mem.slot[index];
     uint32_t handle = weir_handle_make(w->at->client, index, weir_slot_gen(submitted));
-    int rc = weir_ring_put(&w->at->level[priority], handle);
+    int rc = weir_ring_put(&w->board->level[priority], handle);
     if (WEIR_UNLIKELY(rc == WEIR_RING_FULL)) {
         uint64_t seen = submitted;
         if (weir_cas_u64(&slot->state, &seen,

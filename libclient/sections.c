@@ -55,47 +55,47 @@ static void *blocks_of(struct finder *f, const struct weir_segment *segment,
     return at;
 }
 
-static void board_find(struct weir_attachment *at, struct finder *f)
+static void board_find(const struct weir_attachment *at, struct weir_board *o, struct finder *f)
 {
-    const struct weir_segment *b = &at->board;
-    at->gate = array_of(f, b, WEIR_SECTION_GATE, sizeof *at->gate, 1, NULL);
-    at->clock = array_of(f, b, WEIR_SECTION_CLOCK, sizeof *at->clock, 1, NULL);
-    at->need_wakeup = array_of(f, b, WEIR_SECTION_NEED_WAKEUP, sizeof *at->need_wakeup, 1, NULL);
+    const struct weir_segment *b = &o->segment;
+    o->gate = array_of(f, b, WEIR_SECTION_GATE, sizeof *o->gate, 1, NULL);
+    o->clock = array_of(f, b, WEIR_SECTION_CLOCK, sizeof *o->clock, 1, NULL);
+    o->need_wakeup = array_of(f, b, WEIR_SECTION_NEED_WAKEUP, sizeof *o->need_wakeup, 1, NULL);
     const struct weir_shm_block *block =
         array_of(f, b, WEIR_SECTION_BLOCK, sizeof(struct weir_shm_block), 1, NULL);
-    at->block = block != NULL ? &block->client[at->client % 256U] : NULL;
-    at->provider =
-        array_of(f, b, WEIR_SECTION_PROVIDER, sizeof *at->provider, 0, &at->bounds.provider_cnt);
-    at->foreign =
-        array_of(f, b, WEIR_SECTION_FOREIGN, sizeof *at->foreign, 0, &at->bounds.word_cnt);
-    at->pace = array_of(f, b, WEIR_SECTION_PACE, sizeof *at->pace, 0, &at->pace_cnt);
+    o->block = block != NULL ? &block->client[at->client % 256U] : NULL;
+    o->provider =
+        array_of(f, b, WEIR_SECTION_PROVIDER, sizeof *o->provider, 0, &o->bounds.provider_cnt);
+    o->foreign = array_of(f, b, WEIR_SECTION_FOREIGN, sizeof *o->foreign, 0, &o->bounds.word_cnt);
+    o->pace = array_of(f, b, WEIR_SECTION_PACE, sizeof *o->pace, 0, &o->pace_cnt);
     (void)array_of(f, b, WEIR_SECTION_LIMIT, sizeof(struct weir_shm_limit_stats), 0,
-                   &at->bounds.limit_cnt);
+                   &o->bounds.limit_cnt);
     (void)array_of(f, b, WEIR_SECTION_ROUTE, sizeof(struct weir_shm_route_stats), 0,
-                   &at->bounds.route_cnt);
+                   &o->bounds.route_cnt);
     (void)array_of(f, b, WEIR_SECTION_ENDPOINT, sizeof(struct weir_shm_endpoint), 0,
-                   &at->bounds.endpoint_cnt);
-    at->tables_base = blocks_of(f, b, WEIR_SECTION_TABLES, sizeof(struct weir_shm_tables), 1,
-                                &at->tables_stride_bytes, &at->tables_cnt);
-    at->bounds.cell_cnt = UINT32_MAX; /* who has no permits segment never looks into a cell */
+                   &o->bounds.endpoint_cnt);
+    o->tables_base = blocks_of(f, b, WEIR_SECTION_TABLES, sizeof(struct weir_shm_tables), 1,
+                               &o->tables_stride_bytes, &o->tables_cnt);
+    o->bounds.cell_cnt = UINT32_MAX; /* who has no permits segment never looks into a cell */
     /* The view caches one clock per provider. */
-    at->bounds.provider_cnt = (uint32_t)weir_min_u64(at->bounds.provider_cnt, WEIR_PROVIDERS_MAX);
+    o->bounds.provider_cnt = (uint32_t)weir_min_u64(o->bounds.provider_cnt, WEIR_PROVIDERS_MAX);
+    if (at->role == WEIR_ROLE_TRADER) {
+        /* The tables may name an index only where both segments have it. */
+        o->bounds.cell_cnt = at->cell_cnt;
+        o->bounds.word_cnt = (uint32_t)weir_min_u64(o->bounds.word_cnt, at->word_cnt);
+        o->bounds.provider_cnt = (uint32_t)weir_min_u64(o->bounds.provider_cnt, at->pause_cnt);
+    }
 }
 
 static void permits_find(struct weir_attachment *at, struct finder *f)
 {
-    uint32_t words;
-    uint32_t pauses;
-    at->word = array_of(f, &at->permits, WEIR_SECTION_LIMIT_WORD, sizeof *at->word, 0, &words);
-    at->cell =
-        array_of(f, &at->permits, WEIR_SECTION_CELL, sizeof *at->cell, 0, &at->bounds.cell_cnt);
-    at->pause = array_of(f, &at->permits, WEIR_SECTION_PAUSE, sizeof *at->pause, 0, &pauses);
-    /* The tables may name an index only where both segments have it. */
-    at->bounds.word_cnt = (uint32_t)weir_min_u64(at->bounds.word_cnt, words);
-    at->bounds.provider_cnt = (uint32_t)weir_min_u64(at->bounds.provider_cnt, pauses);
+    at->word =
+        array_of(f, &at->permits, WEIR_SECTION_LIMIT_WORD, sizeof *at->word, 0, &at->word_cnt);
+    at->cell = array_of(f, &at->permits, WEIR_SECTION_CELL, sizeof *at->cell, 0, &at->cell_cnt);
+    at->pause = array_of(f, &at->permits, WEIR_SECTION_PAUSE, sizeof *at->pause, 0, &at->pause_cnt);
 }
 
-static void ring_find(struct weir_attachment *at, struct finder *f)
+static void ring_find(const struct weir_attachment *at, struct weir_board *o, struct finder *f)
 {
     size_t bytes = weir_ring_bytes(at->ring_order); /* 0 for an order outside its range */
     uint32_t first = at->domain * WEIR_PRIORITY_CNT;
@@ -103,15 +103,25 @@ static void ring_find(struct weir_attachment *at, struct finder *f)
         f->bad = weir_section_name(WEIR_SECTION_RING);
         return;
     }
-    const struct weir_shm_ring_head *head = array_of(f, &at->board, WEIR_SECTION_RING_HEAD,
+    const struct weir_shm_ring_head *head = array_of(f, &o->segment, WEIR_SECTION_RING_HEAD,
                                                      sizeof *head, first + WEIR_PRIORITY_CNT, NULL);
     char *ring = array_of(f, &at->ring, WEIR_SECTION_RING, bytes, WEIR_PRIORITY_CNT, NULL);
     for (uint32_t p = 0; f->bad == NULL && p < WEIR_PRIORITY_CNT; p++) {
-        if (weir_ring_attach(&at->level[p], ring + p * bytes, &head[first + p], at->ring_order) !=
+        if (weir_ring_attach(&o->level[p], ring + p * bytes, &head[first + p], at->ring_order) !=
             WEIR_OK) {
             f->bad = weir_section_name(WEIR_SECTION_RING);
         }
     }
+}
+
+const char *weir_board_find(const struct weir_attachment *at, struct weir_board *b)
+{
+    struct finder f = {.bad = NULL};
+    board_find(at, b, &f);
+    if (f.bad == NULL && at->role != WEIR_ROLE_MONITOR) {
+        ring_find(at, b, &f);
+    }
+    return f.bad;
 }
 
 /* Each thread's counters must hold every route and limit that the board can hold, because permits do not look again. */
@@ -119,9 +129,10 @@ static void meters_check(struct weir_attachment *at, struct finder *f)
 {
     struct weir_client_arena *m = &at->mem;
     const struct weir_shm_meter_head *head = (const void *)m->meter;
+    const struct weir_tables_bounds *bounds = &weir_board_newest(at)->bounds;
     m->meter_route_cnt = head->route_cnt;
     m->meter_limit_cnt = head->limit_cnt;
-    if (m->meter_route_cnt < at->bounds.route_cnt || m->meter_limit_cnt < at->bounds.limit_cnt ||
+    if (m->meter_route_cnt < bounds->route_cnt || m->meter_limit_cnt < bounds->limit_cnt ||
         weir_meter_bytes(m->meter_route_cnt, m->meter_limit_cnt) > m->meter_stride_bytes) {
         f->bad = weir_section_name(WEIR_SECTION_METER);
     }
@@ -187,7 +198,8 @@ static int segment_map(struct weir_attachment *at, const struct weir_attach_cont
 
 static int map_all(struct weir_attachment *at, const struct weir_attach_context *c, const int *fd)
 {
-    int rc = segment_map(at, c, &at->board, fd[FD_BOARD], WEIR_SEGMENT_BOARD);
+    struct weir_segment *board = &weir_board_newest(at)->segment;
+    int rc = segment_map(at, c, board, fd[FD_BOARD], WEIR_SEGMENT_BOARD);
     if (at->role != WEIR_ROLE_MONITOR) {
         rc = rc != WEIR_OK ? rc : segment_map(at, c, &at->ring, fd[FD_RING], WEIR_SEGMENT_RING);
         rc = rc != WEIR_OK ? rc : segment_map(at, c, &at->arena, fd[FD_ARENA], WEIR_SEGMENT_ARENA);
@@ -204,7 +216,8 @@ int weir_attachment_map(struct weir_attachment *at, const struct weir_attach_con
 {
     struct finder f = {.bad = NULL};
     /* From here on each descriptor has its owner, also where mapping stops half-way. */
-    at->board.fd = fd[FD_BOARD];
+    struct weir_board *b = weir_board_newest(at);
+    b->segment.fd = fd[FD_BOARD];
     if (fd_cnt > FD_BELL) {
         at->ring.fd = fd[FD_RING];
         at->arena.fd = fd[FD_ARENA];
@@ -218,19 +231,18 @@ int weir_attachment_map(struct weir_attachment *at, const struct weir_attach_con
     if (rc != WEIR_OK) {
         return rc;
     }
-    board_find(at, &f);
-    if (f.bad == NULL && at->role == WEIR_ROLE_TRADER) {
+    if (at->role == WEIR_ROLE_TRADER) {
         permits_find(at, &f);
     }
+    f.bad = f.bad != NULL ? f.bad : weir_board_find(at, b);
     if (f.bad == NULL && at->role != WEIR_ROLE_MONITOR) {
-        ring_find(at, &f);
         arena_find(at, &f);
     }
     if (f.bad != NULL) {
         return weir_attach_fail(c, WEIR_E_CORRUPT, NULL,
                                 "section %s is missing, too small or of another shape", f.bad);
     }
-    if (weir_load_acquire_u64(&at->gate->tables) == 0) { /* pair:tables A */
+    if (weir_load_acquire_u64(&b->gate->tables) == 0) { /* pair:tables A */
         return weir_attach_fail(c, WEIR_E_NOT_READY, NULL, "%s", weir_error_text(WEIR_E_NOT_READY));
     }
     return WEIR_OK;

@@ -77,8 +77,9 @@ WEIR_API void weir_close(struct weir *w);
 
 /*
  * Is the broker alive? 0; WEIR_E_STALE when the supervisor is gone: nobody can attach, while permits and requests go on as long as its
- * worker lives, which is until the last client closes. So: close every handle, start weird again, open. WEIR_E_LEASE when the lease has
- * ended: nothing is granted. Cost: one system call.
+ * worker lives, which is until the last client closes. A weird that is started then goes on with that worker's memory, and this handle with it: 0 again
+ * soon. Where both are gone: close every handle, start weird, open. WEIR_E_LEASE when the lease has ended: nothing is granted. A takeover
+ * (weird --takeover) is followed without a word, but for a monitor: its handle is WEIR_E_STALE then. Cost: one system call.
  */
 WEIR_API int weir_check(struct weir *w);
 

@@ -11,6 +11,9 @@
  * The connection then stays open: its end means "the supervisor is gone" to the client, and "the client left" to the supervisor. (It is
  * not the sign of death: a forked child would keep it open. The supervisor also watches a pidfd.)
  *
+ * A broker that has taken over says another welcome on the connections that it was handed, with the new board as its only descriptor; the
+ * library takes it when the lease on the old board ends (libclient/board.c).
+ *
  * An operator (`weir ctl`) says one struct weir_operate instead of the hello, gets one struct weir_operated, and the connection ends. Allowed to the
  * broker's own uid and to the uids of broker.operators, whatever the domain says.
  *
@@ -34,7 +37,11 @@ struct weir_attach_hello {
     uint32_t role;          /* enum weir_role */
     uint32_t slot_cnt;      /* request slots wanted; 0 = 64 */
     uint32_t request_bytes; /* bytes per request wanted; 0 = 2048 */
-    uint32_t reserved;
+    /*
+     * 0 = a new client. Else the index + 1 of a client of this process that lost its connection (its supervisor died, or was taken over from): the welcome brings the
+     * board alone, and this connection stands for the client from now on.
+     */
+    uint32_t rejoin;
     uint64_t response_bytes; /* response pool wanted; 0 = what makes the arena 1 MiB */
     char client_name[WEIR_NAME_BYTES];
 };

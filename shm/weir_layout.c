@@ -95,6 +95,7 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_gate, tables),
     F(weir_shm_gate, block_all),
     F(weir_shm_gate, incarnation),
+    F(weir_shm_gate, successor),
     F(weir_shm_gate, reserved),
     T(weir_shm_supervisor),
     F(weir_shm_supervisor, heartbeat_ns),

@@ -138,7 +138,9 @@ struct weir_shm_gate {
     uint64_t tables;
     uint32_t block_all;   /* not 0: nobody is granted anything */
     uint32_t incarnation; /* of the worker; goes up at each restart */
-    uint64_t reserved[13];
+    /* pid of the supervisor that has taken over; 0: nobody. Stored before the lease ends (weir_handover.h) */
+    uint64_t successor;
+    uint64_t reserved[12];
 } WEIR_ALIGN_LINE;
 
 /* Writer: supervisor. Relaxed stores; for monitors and for a client that asks whether anybody can attach. */

@@ -178,6 +178,29 @@ int weir_segment_map(struct weir_segment *out, int fd, enum weir_segment_kind ki
     return WEIR_OK;
 }
 
+int weir_segment_map_spec(struct weir_segment *out, int fd, const struct weir_segment_spec *spec,
+                          struct weir_shm_header *header)
+{
+    struct stat st;
+    uint64_t bytes = weir_segment_bytes(spec->part, spec->part_cnt);
+    int seals = fcntl(fd, F_GET_SEALS);
+    if (spec->part_cnt > WEIR_SECTIONS_MAX || seals < 0 || fstat(fd, &st) != 0) {
+        return WEIR_E_SYSTEM;
+    }
+    if ((seals & (F_SEAL_SHRINK | F_SEAL_GROW)) != (F_SEAL_SHRINK | F_SEAL_GROW) ||
+        (uint64_t)st.st_size != bytes) {
+        return WEIR_E_CORRUPT;
+    }
+    void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+    if (base == MAP_FAILED) {
+        return WEIR_E_SYSTEM;
+    }
+    memset(header, 0, sizeof *header);
+    header_fill(header, spec, bytes);
+    *out = (struct weir_segment){.base = base, .bytes = bytes, .fd = fd, .header = header};
+    return WEIR_OK;
+}
+
 void weir_segment_unmap(struct weir_segment *segment)
 {
     if (segment->base != NULL) {

@@ -57,6 +57,14 @@ enum weir_map_access { WEIR_MAP_READ = 0, WEIR_MAP_WRITE = 1 };
 int weir_segment_map(struct weir_segment *out, int fd, enum weir_segment_kind kind,
                      uint64_t broker_id, enum weir_map_access access);
 
+/*
+ * Map, writable, a segment that was created by `spec` and that others may have written on since: what its own header says is not looked at. `header` is room for a
+ * private one, which must outlive `out`. Returns WEIR_OK, WEIR_E_SYSTEM (errno), WEIR_E_CORRUPT (another size, or not sealed). Keeps `fd`. Caller: a broker
+ * that takes over.
+ */
+int weir_segment_map_spec(struct weir_segment *out, int fd, const struct weir_segment_spec *spec,
+                          struct weir_shm_header *header);
+
 /* Check a header and its table against `bytes` of memory at `base`: the part of weir_segment_map without system calls; also for images. */
 int weir_segment_check(const void *base, uint64_t bytes, enum weir_segment_kind kind,
                        uint64_t broker_id);

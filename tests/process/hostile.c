@@ -96,7 +96,7 @@ static void scribbler(struct attack *a)
         s->request.priority = (uint8_t)rig_random(r, 6);
         s->state =
             weir_slot_word(rig_random(r, 1U << 20), (enum weir_slot_state)rig_random(r, 8), 0);
-        (void)weir_ring_put(&at->level[rig_random(r, 5)],
+        (void)weir_ring_put(&a->w->board->level[rig_random(r, 5)],
                             weir_handle_make(at->client, i, rig_random(r, 4096)));
     }
     if (a->w->role == WEIR_ROLE_TRADER) {
@@ -163,7 +163,7 @@ static void racer(struct attack *a)
 static void forger(struct attack *a)
 {
     for (unsigned i = 0; i < 256; i++) {
-        (void)weir_ring_put(&a->w->at->level[rig_random(a->r, 5)],
+        (void)weir_ring_put(&a->w->board->level[rig_random(a->r, 5)],
                             weir_handle_make(rig_random(a->r, 256), rig_random(a->r, 4096),
                                              rig_random(a->r, 4096)));
     }
@@ -191,7 +191,7 @@ static void liar(struct attack *a)
                                  .unit_cnt = rig_random(r, 12)};
     s->request = q;
     weir_store_release_u64(&s->state, weir_slot_word(gen, WEIR_SLOT_SUBMITTED, 0));
-    (void)weir_ring_put(&a->w->at->level[rig_random(r, 5)],
+    (void)weir_ring_put(&a->w->board->level[rig_random(r, 5)],
                         weir_handle_make(a->w->at->client, i, gen & 4095U));
     weir_doorbell(a->w, true);
     rig_sleep_ms(1);

@@ -370,19 +370,25 @@ void rig_config_usual(struct rig *r, const char *broker)
     rig_config_limits(r, broker, 200, "2s");
 }
 
-void rig_weird_spawn(struct rig *r)
+pid_t rig_weird_another(struct rig *r, const char *option)
 {
     (void)fflush(stdout);
-    r->weird = fork();
-    if (r->weird == 0) {
+    pid_t pid = fork();
+    if (pid == 0) {
         int fd = open(r->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         (void)dup2(fd, STDERR_FILENO);
         (void)execl(r->weird_path, "weird", "--config", r->conf, "--runtime-dir", r->dir,
-                    "--state-dir", r->state_dir != NULL ? r->state_dir : "none", r->option,
+                    "--state-dir", r->state_dir != NULL ? r->state_dir : "none", option,
                     (char *)NULL);
         _exit(127);
     }
+    return pid;
+}
+
+void rig_weird_spawn(struct rig *r)
+{
+    r->weird = rig_weird_another(r, r->option);
 }
 
 void rig_weird_start(struct rig *r)

@@ -60,6 +60,8 @@ void rig_config_limits(struct rig *r, const char *broker, unsigned quota, const 
 void rig_weird_start(struct rig *r);
 /* Start weird; do not wait. */
 void rig_weird_spawn(struct rig *r);
+/* Start one more weird with this option, as `--takeover`; r->weird stays. Its log goes to the same file. */
+pid_t rig_weird_another(struct rig *r, const char *option);
 /* Run weird with the configuration until it ends by itself; its stderr goes to `out`. Returns the exit status. */
 int rig_weird_run(struct rig *r, const char *option, char *out, size_t out_bytes);
 /* Send SIGTERM and wait for the end: the exit status, or -1 when it took longer than `limit_ms`. */

@@ -46,7 +46,7 @@ weir_route_id rig_route(struct weir *w, const char *name)
 
 const void *rig_board(const struct weir *w, enum weir_section_kind kind, size_t bytes)
 {
-    return weir_segment_section(&w->at->board, kind, bytes, NULL, NULL);
+    return weir_segment_section(&w->board->segment, kind, bytes, NULL, NULL);
 }
 
 const struct weir_shm_worker *rig_board_worker(const struct weir *w)
