@@ -1,5 +1,7 @@
 #include "broker/log.h"
 
+#include "broker/crash.h"
+
 #include <jansson.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -12,11 +14,17 @@
 
 static enum weir_config_log log_level = WEIR_CONFIG_LOG_INFO;
 static const char *log_process = "weird";
+static struct crash_ring *log_ring;
 
 void log_open(enum weir_config_log level, const char *process)
 {
     log_level = level;
     log_process = process;
+}
+
+void log_keep(struct crash_ring *ring)
+{
+    log_ring = ring;
 }
 
 static void stamp(char *out, size_t bytes)
@@ -92,6 +100,7 @@ void log_event(enum weir_config_log level, const char *event, const char *fields
                              "{\"level\":\"error\",\"event\":\"log_line_lost\"}");
     }
     text[n] = '\n';
+    crash_ring_put(log_ring, text, n + 1); /* first: the reader of the log may hang */
     line_write(text, n + 1);
     json_decref(line);
 }

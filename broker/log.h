@@ -14,6 +14,11 @@
 
 void log_open(enum weir_config_log level, const char *process);
 
+struct crash_ring;
+
+/* Keep the last lines of this process in `ring`, too (crash.h). NULL: no more. */
+void log_keep(struct crash_ring *ring);
+
 /*
  * Write one event. `fields` is a json_pack format for the inside of an object, e.g. "s:i, s:s", or "" for none (jansson(3)). A line that
  * cannot be built (text that is not UTF-8, no memory) is replaced by one that says so.

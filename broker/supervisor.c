@@ -2,6 +2,7 @@
 
 #include "broker/admission.h"
 #include "broker/aftermath.h"
+#include "broker/crash.h"
 #include "broker/dry_run.h"
 #include "broker/handover.h"
 #include "broker/journal.h"
@@ -68,6 +69,8 @@ struct supervisor {
     uint64_t backoff_ns;
     uint64_t worker_started_ns;
     uint32_t restarts;
+    uint32_t crashes;              /* in a row */
+    struct crash_ring *last_lines; /* of the worker's log */
 };
 
 static void watch(struct supervisor *s, int fd, enum watch kind, uint32_t index)
@@ -138,8 +141,11 @@ static void worker_start(struct supervisor *s)
         s->restart_at_ns = weir_clock_monotonic_ns() + BACKOFF_MIN_NS;
         return;
     }
+    crash_ring_clear(s->last_lines);
     pid_t pid = fork();
     if (pid == 0) {
+        log_keep(s->last_lines);
+        crash_core_limit(s->config->broker.core_max_bytes);
         child_forget(s, true); /* the lock: a second broker must not start while we live */
         (void)close(pair[0]);
         (void)close(s->resolver_theirs);
@@ -168,11 +174,14 @@ static uint64_t restart_delay(struct supervisor *s, int status, uint64_t now_ns)
     bool failed_at_once = WIFEXITED(status) && now_ns - s->worker_started_ns < WEIR_NS_PER_S;
     if (!crashed && !failed_at_once) {
         s->backoff_ns = 0;
+        s->crashes = 0;
         return 0;
     }
     if (now_ns - s->worker_started_ns > BACKOFF_MAX_NS) {
         s->backoff_ns = 0; /* it had run well for a minute */
+        s->crashes = 0;
     }
+    s->crashes++;
     s->backoff_ns =
         s->backoff_ns == 0 ? BACKOFF_MIN_NS : weir_min_u64(2 * s->backoff_ns, BACKOFF_MAX_NS);
     return s->backoff_ns;
@@ -191,8 +200,25 @@ static void handover_end(struct supervisor *s)
     }
 }
 
+/* For people: on the board, and in the log. */
+static void death_show(struct supervisor *s, int status, uint64_t now_ns, uint64_t delay_ns)
+{
+    struct weir_shm_supervisor *b = s->region.supervisor;
+    int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    weir_store_relaxed_u32(&b->worker_restarts, s->restarts); /* relaxed: for people, all */
+    weir_store_relaxed_u64(&b->worker_died_ns, now_ns);
+    weir_store_relaxed_u64(&b->worker_starts_at_ns, delay_ns != 0 ? s->restart_at_ns : 0);
+    weir_store_relaxed_u32(&b->worker_crashes, s->crashes);
+    weir_store_relaxed_u32(&b->worker_signal, (uint32_t)signal);
+    log_warn("worker_died", "s:i, s:i, s:i, s:i, s:I", "signal", signal, "status",
+             WIFEXITED(status) ? WEXITSTATUS(status) : 0, "restarts", (int)s->restarts,
+             "crashes_in_a_row", (int)s->crashes, "restart_in_ms",
+             (long long)(delay_ns / WEIR_NS_PER_MS));
+}
+
 static void worker_died(struct supervisor *s, int status)
 {
+    pid_t pid = s->worker_pid;
     uint64_t now_ns = weir_clock_monotonic_ns();
     (void)close(s->worker_control);
     s->worker_control = -1;
@@ -209,16 +235,19 @@ static void worker_died(struct supervisor *s, int status)
     s->restarts++;
     s->handover.restarts = s->restarts;
     s->restart_at_ns = now_ns + delay_ns;
-    weir_store_relaxed_u32(&s->region.supervisor->worker_restarts,
-                           s->restarts); /* relaxed: for people, both */
-    weir_store_relaxed_u64(&s->region.supervisor->worker_died_ns, now_ns);
-    log_warn("worker_died", "s:i, s:i, s:i, s:I", "signal",
-             WIFSIGNALED(status) ? WTERMSIG(status) : 0, "status",
-             WIFEXITED(status) ? WEXITSTATUS(status) : 0, "restarts", (int)s->restarts,
-             "restart_in_ms", (long long)(delay_ns / WEIR_NS_PER_MS));
+    death_show(s, status, now_ns, delay_ns);
+    const struct crash crash = {.pid = pid,
+                                .status = status,
+                                .restarts = s->restarts,
+                                .uptime_ns = now_ns - s->worker_started_ns};
+    static struct crash_ring lines; /* large; the next worker writes into the other one */
+    if (s->last_lines != NULL) {
+        memcpy(&lines, s->last_lines, sizeof lines);
+    }
     if (delay_ns == 0) {
         worker_start(s);
     }
+    crash_write(s->dir, &lines, &crash);
 }
 
 static void children_reap(struct supervisor *s)
@@ -709,6 +738,7 @@ int supervisor_run(const struct weir_config *config, const char *runtime_dir, bo
     }
     s->config = config;
     s->worker_control = -1;
+    s->last_lines = crash_ring_open();
     log_open(config->broker.log, "supervisor");
     if (open_all(s, runtime_dir, fresh, takeover, text, sizeof text) != 0) {
         return fail(text);

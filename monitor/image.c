@@ -297,6 +297,8 @@ void image_health_get(const struct image *image, struct image_health *health)
     health->worker_stale = health->worker_age_ns > HEARTBEAT_STALE_NS;
     health->worker_down = health->supervisor.worker_died_ns > health->worker.started_ns;
     health->worker_down_ns = age_ns(now_ns, health->supervisor.worker_died_ns);
+    uint64_t next_ns = health->supervisor.worker_starts_at_ns;
+    health->worker_next_ns = next_ns > now_ns ? next_ns - now_ns : 0;
 }
 
 int image_health_text(const struct image_health *h, char *text, size_t bytes)
@@ -311,10 +313,19 @@ int image_health_text(const struct image_health *h, char *text, size_t bytes)
         return EXIT_STALE;
     }
     if (h->worker_down) {
+        char next[DURATION_BYTES];
+        char crashes[128] = "";
+        if (h->supervisor.worker_crashes > 0) {
+            (void)snprintf(crashes, sizeof crashes,
+                           ", crashes in a row %u, signal %u, the next start in %s",
+                           h->supervisor.worker_crashes, h->supervisor.worker_signal,
+                           print_duration(next, h->worker_next_ns));
+        }
         (void)snprintf(text, bytes,
-                       "worker is down since %s (restarts %u): requests wait, permits go on: see "
-                       "weird's log",
-                       print_duration(age, h->worker_down_ns), h->supervisor.worker_restarts);
+                       "worker is down since %s (restarts %u%s): requests wait, permits go on: see "
+                       "weird's log%s",
+                       print_duration(age, h->worker_down_ns), h->supervisor.worker_restarts,
+                       crashes, crashes[0] != '\0' ? " and crash.N beside the sockets" : "");
         return h->worker_stale ? EXIT_STALE : EXIT_OK;
     }
     if (h->worker_stale) {

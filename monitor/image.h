@@ -75,6 +75,7 @@ struct image_health {
     bool worker_stale;
     bool worker_down; /* died, and no new one has started */
     uint64_t worker_down_ns;
+    uint64_t worker_next_ns; /* until it is started again; 0: at once */
 };
 
 /* A heartbeat older than this is stale: both processes beat at least once a second. */

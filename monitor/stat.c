@@ -55,8 +55,13 @@ static void processes_text(FILE *out, const struct image *image, const struct im
                   print_duration(a, since(image, h->supervisor.started_ns)),
                   print_duration(b, h->supervisor_age_ns));
     if (h->worker_down) {
-        (void)fprintf(out, "  worker      down since %s, restarts %u\n",
+        (void)fprintf(out, "  worker      down since %s, restarts %u",
                       print_duration(a, h->worker_down_ns), h->supervisor.worker_restarts);
+        if (h->supervisor.worker_crashes > 0) {
+            (void)fprintf(out, ", crashes in a row %u, the next start in %s",
+                          h->supervisor.worker_crashes, print_duration(b, h->worker_next_ns));
+        }
+        (void)fputc('\n', out);
     } else {
         (void)fprintf(out, "  worker      pid %u, up %s, heartbeat %s ago, incarnation %u\n",
                       h->worker.pid, print_duration(a, since(image, h->worker.started_ns)),

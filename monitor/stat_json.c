@@ -31,6 +31,9 @@ static json_t *worker_json(const struct image *image, const struct image_health 
     (void)json_object_set_new(o, "stale", json_boolean(h->worker_stale));
     (void)json_object_set_new(o, "down", json_boolean(h->worker_down));
     (void)json_object_set_new(o, "restarts", json_u64(h->supervisor.worker_restarts));
+    (void)json_object_set_new(o, "crashes_in_a_row", json_u64(h->supervisor.worker_crashes));
+    (void)json_object_set_new(o, "last_signal", json_u64(h->supervisor.worker_signal));
+    (void)json_object_set_new(o, "starts_in_ns", json_u64(h->worker_down ? h->worker_next_ns : 0));
     (void)json_object_set_new(o, "in_flight", json_u64(w->in_flight));
     (void)json_object_set_new(o, "loop_cycles", json_u64(w->loop_cycles));
     (void)json_object_set_new(o, "loop_cycle_max_ns", json_u64(w->loop_cycle_max_ns));

@@ -150,7 +150,11 @@ struct weir_shm_supervisor {
     uint32_t pid;
     uint32_t worker_restarts;
     uint64_t worker_died_ns;
-    uint64_t reserved[12];
+    uint64_t
+        worker_starts_at_ns; /* after a crash: when the next one is started; 0: at once, or it runs */
+    uint32_t worker_crashes; /* in a row: each doubles the wait */
+    uint32_t worker_signal;  /* that the last one died of; 0: it left by itself */
+    uint64_t reserved[10];
 } WEIR_ALIGN_LINE;
 
 /* Writer: worker. Relaxed stores; for monitors. */

@@ -144,6 +144,7 @@ struct weir_config_broker {
     uint64_t ring_cnt;         /* entries of each priority's ring: a power of two */
     uint64_t audit_cnt;        /* records that are kept of who used what; 0: none */
     uint64_t drain_ns;         /* SIGTERM: how long calls in flight may take to end */
+    uint64_t core_max_bytes;   /* of a core of the worker; 0: none */
     struct weir_config_numbers
         operators;           /* uids that may use `weir ctl`, besides the broker's own */
     const char *shadow;      /* "": none; a configuration that is judged beside this one */

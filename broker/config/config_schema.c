@@ -109,6 +109,9 @@ static const struct weir_config_row broker_row[] = {
              "$XDG_STATE_HOME/weir or ~/.local/state/weir for others."},
     {.key = "drain", TYPE(DURATION), AT(broker, drain_ns), RANGE(0, 1 * HOUR), .def = "10s",
      .text = "After SIGTERM, how long calls under way may take to end."},
+    {.key = "core", TYPE(SIZE), AT(broker, core_max_bytes), RANGE(0, 1024 * GIB), .def = "0",
+     .text = "The largest core that a crashed worker may leave, by the kernel's rule of core(5). 0: none. A core holds what "
+             "clients sent and what exchanges answered."},
     {.key = "operators", OF(INTEGER), AT(broker, operators), ID_RANGE, ENTRIES(0, 64), .def = "",
      .text = "User ids that may pause, resume and block with weir ctl, besides the broker's own."},
     {.key = "domains", TYPE(SECTIONS), ITEMS(broker, domain), ENTRIES(1, WEIR_CONFIG_DOMAIN_MAX), .def = "{}",

@@ -1,6 +1,8 @@
 /*
  * kill -9 of the worker at random moments, many times, and SIGSTOP for a while: strategies go on without doing anything, each request ends exactly
  * once with a named outcome, no order is doubled, permits flow meanwhile, no violation.
+ *
+ *   worker_kill WEIR-SIM WEIRD [SEED] [--long]     --long: 1000 kills
  */
 #include "rig.h"
 
@@ -10,8 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KILLS  25U
-#define FLIGHT 8U
+#define KILLS      25U
+#define LONG_KILLS 1000U
+#define FLIGHT     8U
 
 enum { ENDED = 0, UNKNOWN = 1, OTHER = 2, GRANTED = 10, DENIED = 11, LEASE = 12, LATE_MAX_MS = 20 };
 
@@ -128,7 +131,7 @@ static int permits(struct rig *r, int arg)
                       : rc == WEIR_DENIED && p.denial.reason == WEIR_REASON_LEASE_ENDED ? LEASE
                                                                                         : DENIED;
         weir_fetch_add_u32(&r->shared->count[at], 1);
-        rig_sleep_ms(5);
+        rig_sleep_ms(2);
     }
     weir_close(w);
     return 0;
@@ -142,29 +145,47 @@ static int by_size(const void *a, const void *b)
 }
 
 /* Kill and time the rebirth: from the kill to the first answer of the built-in route. */
-static void kills(struct rig *r)
+/* Median, 99th percentile and worst of `cnt` figures, in ms. */
+static void figures_print(const char *what, uint64_t *ns, unsigned cnt)
 {
-    uint64_t took_ns[KILLS];
+    qsort(ns, cnt, sizeof ns[0], by_size);
+    (void)printf("%s: p50 %.1f ms, p99 %.1f ms, worst %.1f ms of %u\n", what,
+                 (double)ns[cnt / 2] / 1e6, (double)ns[cnt * 99 / 100] / 1e6,
+                 (double)ns[cnt - 1] / 1e6, cnt);
+}
+
+/* Each kill strikes in mid-traffic; what is measured: until a new worker runs, and until a request is answered again. */
+static void kills(struct rig *r, unsigned cnt)
+{
+    static uint64_t answer_ns[LONG_KILLS];
+    static uint64_t start_ns[LONG_KILLS];
     struct weir *w = rig_attach(r, WEIR_ROLE_CALLER);
     const struct weir_request_spec nop = {.struct_bytes = sizeof nop,
                                           .route = rig_route(w, "weir.nop")};
+    const struct weir_shm_worker *board = rig_board_worker(w);
     pid_t worker = rig_process(r, "weird-worker");
-    for (unsigned i = 0; i < KILLS; i++) {
+    uint32_t granted = 0;
+    unsigned spread_ms = cnt > KILLS ? 80 : 230;
+    for (unsigned i = 0; i < cnt; i++) {
         struct weir_response a;
-        rig_sleep_ms(20 + rig_random(r, 230));
-        (void)kill(worker, SIGKILL);
+        rig_sleep_ms(20 + rig_random(r, spread_ms));
+        uint32_t before = weir_load_acquire_u32(&r->shared->count[GRANTED]);
         uint64_t at_ns = rig_now_ns();
+        (void)kill(worker, SIGKILL);
         int rc = weir_call(w, &nop, weir_now_ns(w) + 3 * WEIR_NS_PER_S, &a);
-        took_ns[i] = rig_now_ns() - at_ns;
+        answer_ns[i] = rig_now_ns() - at_ns;
+        granted += weir_load_acquire_u32(&r->shared->count[GRANTED]) - before;
+        uint64_t started_ns = weir_load_relaxed_u64(&board->started_ns);
+        start_ns[i] = started_ns > at_ns ? started_ns - at_ns : 0;
         CHECK_INT(r, rc, 0);
         (void)weir_release(w, a.ticket);
         worker = rig_process_next(r, "weird-worker", worker, 3000);
         CHECK(r, worker > 0, "a worker again");
     }
-    qsort(took_ns, KILLS, sizeof took_ns[0], by_size);
-    (void)printf("kill to next answer: median %.1f ms, worst %.1f ms of %u\n",
-                 (double)took_ns[KILLS / 2] / 1e6, (double)took_ns[KILLS - 1] / 1e6, KILLS);
-    CHECK(r, took_ns[KILLS / 2] < 200 * WEIR_NS_PER_MS, "back in time");
+    figures_print("kill to a new worker", start_ns, cnt);
+    figures_print("kill to the next answer", answer_ns, cnt);
+    (void)printf("permits granted between a kill and the next answer: %u in all\n", granted);
+    CHECK(r, answer_ns[cnt / 2] < 200 * WEIR_NS_PER_MS, "back in time");
     for (unsigned i = 0; i < 2; i++) {
         (void)kill(worker, SIGSTOP);
         rig_sleep_ms(1000 + 500 * i);
@@ -180,7 +201,8 @@ int main(int argc, char **argv)
     static int (*const role[])(struct rig *, int) = {by_wait, by_fd, reads, permits};
     struct rig r;
     pid_t pid[4];
-    rig_open(&r, "worker_kill", argc, argv, 80);
+    bool all = argc > 3 && strcmp(argv[argc - 1], "--long") == 0;
+    rig_open(&r, "worker_kill", argc - (all ? 1 : 0), argv, all ? 600 : 80);
     rig_sim_start(&r, "{\"latency_ms\": 3, \"jitter_ms\": 10, \"ban_after\": 3, \"limits\": ["
                       "{\"name\": \"weight\", \"kind\": \"fixed_window\", \"quota\": 2000, "
                       "\"window_ms\": 2000}, {\"name\": \"orders\", \"kind\": \"fixed_window\", "
@@ -192,7 +214,7 @@ int main(int argc, char **argv)
         pid[i] = rig_fork(&r, role[i], i);
     }
     rig_sleep_ms(300);
-    kills(&r);
+    kills(&r, all ? LONG_KILLS : KILLS);
     weir_store_release_u32(&r.shared->stop, 1);
     for (int i = 0; i < 4; i++) {
         CHECK_INT(&r, rig_wait(pid[i], 8000), 0);

@@ -62,7 +62,7 @@ static const struct refusal keys_refusal[] = {
     {DOC("broker: {xyzzy: 1}\n", "", LIMIT, ROUTE),
      "t:1:10: broker.xyzzy: unknown key: the keys here are name, wake, spin, memory, ring, audit, "
      "log, "
-     "runtime_dir, shadow, state_dir, drain, operators, domains"},
+     "runtime_dir, shadow, state_dir, drain, core, operators, domains"},
     {DOC("broker: {name: a, name: b}\n", "", LIMIT, ROUTE),
      "t:1:19: name: written twice: it stands in line 1 already: remove one"},
     {DOC("", "  limits: []\n", LIMIT, ROUTE),

@@ -172,6 +172,16 @@ static void health_names_what_is_wrong(void **state)
     assert_string_equal(text, "worker is down since 1.20 s (restarts 3): requests wait, permits go "
                               "on: see weird's log");
 
+    supervisor->worker_crashes = 2;
+    supervisor->worker_signal = 11;
+    supervisor->worker_starts_at_ns = FIXTURE_NOW_NS + 800 * WEIR_NS_PER_MS;
+    image_health_get(&image, &health);
+    assert_int_equal(image_health_text(&health, text, sizeof text), EXIT_OK);
+    assert_string_equal(
+        text, "worker is down since 1.20 s (restarts 3, crashes in a row 2, signal 11, the "
+              "next start in 800 ms): requests wait, permits go on: see weird's log and "
+              "crash.N beside the sockets");
+
     supervisor->worker_died_ns = 0;
     worker->heartbeat_ns = FIXTURE_NOW_NS - 5 * WEIR_NS_PER_S;
     image_health_get(&image, &health);
