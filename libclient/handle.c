@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 
 #define GUARD_BYTES 4096U
 
@@ -127,6 +128,8 @@ static void attachment_free(struct weir_attachment *at)
     if (at->guard != NULL &&
         weir_load_relaxed_u64(at->guard) == WEIR_GUARD_ALIVE) { /* relaxed: by fork only */
         weir_board_leave(at);
+        /* An end, whoever else holds a copy of the connection: a forked child, or whom it was sent to. */
+        (void)shutdown(at->control_fd, SHUT_RDWR);
     }
     weir_attachment_close(at);
     if (at->guard != NULL) {

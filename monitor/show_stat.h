@@ -8,6 +8,7 @@
 struct stat_totals {
     uint64_t permits;
     uint64_t calls;
+    uint64_t units_reaped; /* in flight, of dead clients */
 };
 
 void stat_totals_get(const struct image *image, struct stat_totals *totals);

@@ -28,6 +28,12 @@ void stat_totals_get(const struct image *image, struct stat_totals *totals)
         totals->permits += stat_granted(&stats);
         totals->calls += stats.calls;
     }
+    cnt = image_cnt(image, WEIR_SECTION_LIMIT, sizeof(struct weir_shm_limit_stats));
+    for (uint32_t l = 0; l < cnt; l++) {
+        struct weir_shm_limit_stats stats;
+        (void)image_get(image, WEIR_SECTION_LIMIT, l, &stats, sizeof stats);
+        totals->units_reaped += stats.units_reaped;
+    }
 }
 
 /* ---------------------------------------------------------------------------------------------- the broker */
@@ -128,10 +134,11 @@ static void work_text(FILE *out, const struct image *image, const struct image *
                   "\n  rings       %" PRIu64 " entries taken, %" PRIu64 " dropped, %" PRIu64
                   " repaired, %" PRIu64 " requests found by the sweep\n",
                   w->ring_taken, w->ring_dropped, w->ring_repaired, w->swept);
-    (void)fprintf(out,
-                  "  repairs     %" PRIu64 " limit words, %" PRIu64 " dead clients, %" PRIu64
-                  " of their requests; %" PRIu64 " pauses told by traders\n",
-                  w->limit_damaged, w->client_reaped, w->slot_reaped, w->permit_reports);
+    (void)fprintf(
+        out,
+        "  repairs     %" PRIu64 " limit words, %" PRIu64 " dead clients, %" PRIu64
+        " of their requests, %" PRIu64 " of their units; %" PRIu64 " pauses told by traders\n",
+        w->limit_damaged, w->client_reaped, w->slot_reaped, now.units_reaped, w->permit_reports);
 }
 
 /* A line for each provider that is not open. */

@@ -203,6 +203,7 @@ static void totals_json(json_t *o, const struct image *image, const struct image
     stat_totals_get(image, &now);
     (void)json_object_set_new(o, "permits", json_u64(now.permits));
     (void)json_object_set_new(o, "calls", json_u64(now.calls));
+    (void)json_object_set_new(o, "units_reaped", json_u64(now.units_reaped));
     if (before != NULL) {
         stat_totals_get(before, &then);
         (void)json_object_set_new(o, "permits_per_s",
