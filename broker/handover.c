@@ -22,27 +22,41 @@
 
 /* ---------------------------------------------------------------------------------------------- connections */
 
-void handover_adopt(struct handover *h, int listener, int lock_fd)
+void handover_adopt(struct handover *h, const char *dir, int listener, int lock_fd)
 {
     *h = (struct handover){.listener = listener,
                            .socket = -1,
                            .lock_fd = lock_fd,
                            .owner_uid = (uint32_t)geteuid(),
                            .board.fd = -1};
+    int n = snprintf(h->path, sizeof h->path, "%s/" WEIR_HANDOVER_SOCKET, dir);
+    if (n < 0 || (size_t)n >= sizeof h->path) {
+        h->path[0] = '\0';
+    }
+}
+
+void handover_close(struct handover *h)
+{
+    handover_drop(h);
+    if (h->listener >= 0) {
+        (void)unlink(h->path);
+        (void)close(h->listener);
+        h->listener = -1;
+    }
 }
 
 int handover_listen(struct handover *h, const char *dir, int lock_fd, char *text, size_t text_bytes)
 {
     struct sockaddr_un sa = {.sun_family = AF_UNIX};
-    handover_adopt(h, -1, lock_fd);
-    int n = snprintf(sa.sun_path, sizeof sa.sun_path, "%s/" WEIR_HANDOVER_SOCKET, dir);
-    if (n < 0 || (size_t)n >= sizeof sa.sun_path) {
+    handover_adopt(h, dir, -1, lock_fd);
+    if (h->path[0] == '\0') {
         (void)snprintf(text, text_bytes,
                        "cannot listen: path=%s/" WEIR_HANDOVER_SOCKET
                        ": longer than 107 bytes: choose a shorter broker.runtime_dir",
                        dir);
         return -1;
     }
+    memcpy(sa.sun_path, h->path, sizeof sa.sun_path);
     (void)unlink(sa.sun_path); /* we hold the lock: what lies here is left over */
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof sa) != 0 ||

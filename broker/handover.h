@@ -30,6 +30,7 @@ struct handover {
     /* what a taker gets that is in no region */
     int lock_fd;
     uint32_t restarts;
+    char path[108]; /* of the listener */
 };
 
 /* What the giver knows of its clients: the supervisor by its table, a worker by its own. */
@@ -40,8 +41,11 @@ struct handover_clients {
     const int *listener; /* [domain], or NULL */
 };
 
-/* Listen on the socket of the broker that was taken over from. */
-void handover_adopt(struct handover *h, int listener, int lock_fd);
+/* Listen on the socket of the broker of DIR that was taken over from. */
+void handover_adopt(struct handover *h, const char *dir, int listener, int lock_fd);
+
+/* A clean end: nobody can take over any more. */
+void handover_close(struct handover *h);
 
 /* Bind DIR/handover.sock. `h->lock_fd` is what the lock of the directory is held by. Returns -1 with `text`. Caller: the supervisor. */
 int handover_listen(struct handover *h, const char *dir, int lock_fd, char *text,

@@ -638,7 +638,7 @@ static int open_takeover(struct supervisor *s, char *text, size_t text_bytes)
     }
     takeover_tell(t, &s->admission);
     s->restarts = t->giver.restarts;
-    handover_adopt(&s->handover, t->handover_listener, s->lock_fd);
+    handover_adopt(&s->handover, s->dir, t->handover_listener, s->lock_fd);
     s->handover.restarts = s->restarts;
     aftermath_lock_sign(s->lock_fd);
     for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
@@ -713,6 +713,7 @@ static int give_way(struct supervisor *s)
 static int stop_end(struct supervisor *s)
 {
     admission_close(&s->admission);
+    handover_close(&s->handover);
     resolver_stop(s);
     weir_store_release_u64(&s->region.gate->lease_until_ns, 0); /* no partner: compared with time */
     (void)usleep(1000); /* a permit between its look at the lease and its charge is done by now */

@@ -50,6 +50,11 @@ static int welcome_take(struct weir_attachment *at, int *fd)
     if (n <= 0) {
         return n < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;
     }
+    if (n >= (ssize_t)offsetof(struct weir_attach_welcome, abi_major) &&
+        w.magic == WEIR_ATTACH_MAGIC && w.error == WEIR_E_STALE) {
+        at->rejoin_at_ns =
+            UINT64_MAX; /* another broker listens there: it will not know us later either */
+    }
     bool fits = n == (ssize_t)sizeof w && w.magic == WEIR_ATTACH_MAGIC && w.error == 0 &&
                 w.client == at->client && w.broker_id == at->broker_id;
     if (fits) {

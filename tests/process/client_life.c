@@ -374,11 +374,16 @@ static void execs_and_heirs(struct rig *r)
     (void)printf("exec: back after %.2f ms, of which 100 before it\n",
                  (double)state_wait(r, looks, index, WEIR_CLIENT_FREE) / 1e6);
     CHECK_INT(r, kill(pid, 0), 0); /* the process lives; it is somebody else now */
-    unsigned left = 0;
-    for (int fd = 3; fd < 64; fd++) {
-        char link[64] = "";
-        (void)snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)pid, fd);
-        left += readlink(path, link, sizeof link - 1) > 0 && strstr(link, "memfd:weir") != NULL;
+    unsigned left = 1;
+    for (int i = 0; i < 200 && left > 0;
+         i++) { /* the connection goes first, the rest in the next microseconds */
+        left = 0;
+        for (int fd = 3; fd < 64; fd++) {
+            char link[64] = "";
+            (void)snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)pid, fd);
+            left += readlink(path, link, sizeof link - 1) > 0 && strstr(link, "memfd:weir") != NULL;
+        }
+        rig_sleep_ms(left > 0 ? 5 : 0);
     }
     CHECK_INT(r, left, 0);
     (void)kill(pid, SIGKILL);

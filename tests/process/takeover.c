@@ -270,7 +270,7 @@ static void under_load(struct rig *r, unsigned times)
         c[UNKNOWN], c[OTHER], c[SUBMIT_ERRORS], c[READS]);
     CHECK_INT(r, c[SUBMIT_ERRORS], 0);
     CHECK_INT(r, c[BAD], 0);
-    CHECK(r, c[ENDED] > 50 && c[READS] > 50 && c[GRANTED] > 1000, "all took part");
+    CHECK(r, c[ENDED] > 20 && c[READS] > 20 && c[GRANTED] > 1000, "all took part");
     CHECK(r, log_pause_ms(r) < 500, "a pause of milliseconds"); /* on a busy machine */
 }
 
@@ -402,6 +402,9 @@ static void orphan(struct rig *r)
     pid_t worker = rig_process(r, "weird-worker");
     (void)take_over(r, NULL, true);
     CHECK_INT(r, rig_wait(worker, 5000), 0);
+    for (int i = 0; i < 500 && !rig_log_has(r, "\"orphan\":true"); i++) {
+        rig_sleep_ms(5);
+    }
     CHECK(r, rig_log_has(r, "\"orphan\":true"), "it says so");
     int rc = WEIR_E_STALE;
     for (int i = 0; i < 300 && rc != 0; i++) {
@@ -431,7 +434,7 @@ static void worker_dead(struct rig *r)
     struct weir_permit p;
     struct weir *w = rig_attach(r, WEIR_ROLE_TRADER);
     /* The worker alone: its supervisor hands over. */
-    (void)kill(rig_process(r, "weird-worker"), SIGSEGV);
+    (void)kill(rig_process(r, "weird-worker"), SIGABRT); /* no sanitizer takes it for its own */
     rig_sleep_ms(100);
     CHECK_INT(r, rig_process(r, "weird-worker"),
               0); /* it waits a second before it starts another one */
@@ -439,6 +442,71 @@ static void worker_dead(struct rig *r)
     int rc = weir_permit_try(w, rig_route(w, "free.own"), 0, NULL, WEIR_PRIORITY_HIGH, &p);
     CHECK_INT(r, rc, 0);
     weir_close(w);
+}
+
+/* The journal goes over too: the next clean start finds it sound and exact. A client that is left by all does not knock for ever. */
+static void journal(struct rig *r)
+{
+    char path[160];
+    struct weir_permit p;
+    static const char yaml[] = "broker: {name: rig, log: info}\n"
+                               "providers:\n"
+                               "  - name: sim\n"
+                               "    clock: {source: host, error: 1ms, max_jitter: 20ms}\n"
+                               "    limits:\n"
+                               "      - {name: day, kind: fixed_window, quota: 1000, window: 24h}\n"
+                               "    routes:\n"
+                               "      - {name: own, transport: own, cost: {day: 1}}\n";
+    struct weir_limit_info info;
+    char state_dir[96];
+    (void)snprintf(state_dir, sizeof state_dir, "%s/disk", r->dir);
+    r->state_dir = state_dir;
+    (void)snprintf(path, sizeof path, "%s/rig/state", r->dir);
+    (void)unlink(path);
+    rig_config(r, yaml, 0);
+    /* The limits of this name are new: somebody vouches that nothing was used. */
+    r->option = "--fresh";
+    rig_weird_start(r);
+    r->option = NULL;
+    struct weir *w = rig_attach(r, WEIR_ROLE_TRADER);
+    for (unsigned i = 0; i < 12; i++) {
+        CHECK_INT(r,
+                  weir_permit_wait(w, rig_route(w, "sim.own"), 0, NULL, WEIR_PRIORITY_HIGH,
+                                   weir_now_ns(w) + 2 * WEIR_NS_PER_S, &p),
+                  0);
+        if (i == 5) {
+            (void)take_over(r, "--takeover", false);
+        }
+    }
+    CHECK_INT(r, weir_limit_get(w, 0, WEIR_SCOPE_DEFAULT, &info), 0);
+    CHECK_INT(r, info.used_units, 12);
+    CHECK_INT(r, rig_weird_stop(r, 5000), 0);
+    (void)snprintf(path, sizeof path, "%s/rig/" WEIR_HANDOVER_SOCKET, r->dir);
+    CHECK(r, access(path, F_OK) != 0, "no stale socket after a clean stop");
+    rig_weird_start(r);
+    CHECK(r, rig_log_has(r, "limits_restored"), "exact");
+    CHECK_INT(r, weir_permit_try(w, 0, 0, NULL, WEIR_PRIORITY_HIGH, &p), WEIR_DENIED);
+    for (int i = 0; i < 200; i++) {
+        CHECK_INT(r, weir_check(w), WEIR_E_STALE);
+        rig_sleep_ms(2);
+    }
+    weir_close(w);
+    w = rig_attach(r, WEIR_ROLE_TRADER);
+    CHECK_INT(r, weir_limit_get(w, 0, WEIR_SCOPE_DEFAULT, &info), 0);
+    CHECK_INT(r, info.used_units, 12);
+    weir_close(w);
+    unsigned refused = 0;
+    char line[8192];
+    FILE *f = fopen(r->log, "re");
+    while (f != NULL && fgets(line, sizeof line, f) != NULL) {
+        refused += strstr(line, "this broker does not know that client") != NULL;
+    }
+    if (f != NULL) {
+        (void)fclose(f);
+    }
+    CHECK(r, refused <= 2, "knocked %u times", refused);
+    CHECK_INT(r, rig_weird_stop(r, 5000), 0);
+    r->state_dir = NULL;
 }
 
 int main(int argc, char **argv)
@@ -459,5 +527,6 @@ int main(int argc, char **argv)
     CHECK_INT(&r, rig_weird_stop(&r, 15000), 0);
     CHECK(&r, rig_log_has(&r, "\"event\":\"stopped\""), "a clean stop");
     nobody(&r);
+    journal(&r);
     return rig_close(&r);
 }
