@@ -125,7 +125,7 @@ int main(int argc, char **argv)
     char text[32];
     rig_open(&r, "crash_loop", argc, argv, 45);
     rig_sim_start(&r, "{\"limits\": []}");
-    rig_config_usual(&r, "log: info");
+    rig_config_limits(&r, "log: info", 2000, "2s");
     rig_weird_start(&r);
     loop(&r);
     CHECK_INT(&r, rig_weird_stop(&r, 15000), 0);
