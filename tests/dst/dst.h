@@ -1,0 +1,357 @@
+/*
+ * dst.h: the deterministic simulator of a whole weir: its parts, and who owns what.
+ *
+ *   dst_run.c        actors (coroutines), virtual time, the event queue, points: who runs, who stops, who dies
+ *   dst_wrap.c       the C library's calls of the code under test: clocks, futex, memory, mappings, descriptors (linked by --wrap)
+ *   dst_disk.c       the files of runtime and state directory: what is written, what is on disk, what a crash leaves
+ *   dst_loop.c       broker/loop.h: the worker's io_uring
+ *   dst_http.c       broker/http.h: curl and the connections
+ *   dst_exchange.c   the exchange: counts by its published rules, answers, and knows each call by its id
+ *   dst_broker.c     the supervisor's part: segments, attach, lives of the worker, control messages
+ *   dst_clients.c    strategies, by the real libclient
+ *   dst_faults.c     what goes wrong, when
+ *   dst_check.c      the promises
+ *   dst_world.c      one seed's configuration
+ *   dst_main.c       the command line
+ *
+ * One process, one thread. The code under test runs unchanged in actors; a dead process is an actor that is never resumed, whose memory, mappings
+ * and descriptors are taken back. Every choice comes from one generator, so one seed is one exact run.
+ */
+#ifndef DST_H
+#define DST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define DST_US UINT64_C(1000)
+#define DST_MS UINT64_C(1000000)
+#define DST_S  UINT64_C(1000000000)
+
+/* ---- dst_run.c: randomness */
+
+uint64_t dst_random(void);
+uint64_t dst_below(uint64_t n); /* [0, n); n > 0 */
+bool dst_chance(double p);
+uint64_t dst_log_uniform(uint64_t low, uint64_t high); /* each order of magnitude alike */
+
+/* ---- time and events */
+
+extern uint64_t dst_now;                   /* ns since the run began: nobody in the simulation sees it */
+uint64_t dst_monotonic(void);              /* CLOCK_MONOTONIC of the host; begins anew when it reboots */
+uint64_t dst_utc(void);                    /* CLOCK_REALTIME of the host */
+extern int64_t dst_utc_offset;             /* moved by clock steps */
+extern uint64_t dst_boot_at;               /* dst_now of the last boot */
+extern uint64_t dst_boot_number;
+
+typedef void (*dst_event_fn)(void *arg, uint64_t a, uint64_t b);
+void dst_at(uint64_t at, dst_event_fn fn, void *arg, uint64_t a, uint64_t b);
+
+/* ---- processes and actors */
+
+struct dst_block;
+
+struct dst_process {
+    const char *name;
+    uint64_t life; /* goes up with each birth */
+    bool live;
+    struct dst_block *blocks; /* its heap */
+    struct dst_map *map;
+    size_t map_cnt, map_room;
+    int *fd;
+    size_t fd_cnt, fd_room;
+    long kill_in;        /* points until it dies; 0: not condemned */
+    uint64_t stall_max;  /* how long a stop of it lasts at most; 0: never stopped */
+    bool steady;         /* between the send gate and the send: it is not stopped for long */
+    struct dst_process *heir; /* forked from it: has its mappings and descriptors too */
+    void (*died)(struct dst_process *); /* clean-up of what others hold of it */
+};
+
+extern struct dst_process *dst_cur; /* who runs; NULL: the simulator */
+
+struct dst_actor;
+void dst_born(struct dst_process *p, void (*body)(void *), void *arg);
+void dst_kill(struct dst_process *p);          /* now, or at once when it runs itself */
+void dst_block(uint64_t until, const void *word); /* the running actor sleeps; `word`: a futex word it waits on */
+void dst_wake_word(const void *word, int cnt);
+void dst_wake_process(struct dst_process *p);  /* whatever it sleeps on */
+void dst_hold(bool on);                        /* while on, points do nothing (pieces that the supervisor does for others) */
+void dst_run_until(uint64_t at);
+void dst_run_reset(uint64_t seed);
+void dst_passed(uint64_t ns);                  /* the running code took so long */
+
+/* ---- what was seen */
+
+void dst_trace(const char *what, uint64_t a, uint64_t b, uint64_t c); /* into the hash; printed with --trace */
+void dst_say(const char *format, ...) __attribute__((format(printf, 1, 2))); /* printed with --trace only */
+_Noreturn void dst_broken(const char *promise, const char *format, ...) __attribute__((format(printf, 2, 3)));
+uint64_t dst_hash(void);
+extern bool dst_tracing;
+
+/* ---- counters, printed at the end */
+
+enum dst_fault {
+    DST_WORKER_KILLED,
+    DST_CLIENT_KILLED,
+    DST_BROKER_KILLED,
+    DST_SUPERVISOR_KILLED,
+    DST_BROKER_STOPPED,
+    DST_HOST_CRASHED,
+    DST_STALLED,
+    DST_CONNECT_REFUSED,
+    DST_CONNECT_HUNG,
+    DST_RESET_UNSEEN,
+    DST_RESET_SEEN,
+    DST_DEAD_REUSED,
+    DST_ANSWER_LOST,
+    DST_ANSWER_CUT,
+    DST_ANSWER_SLOW,
+    DST_ANSWER_5XX,
+    DST_ANSWER_LARGE,
+    DST_TOLD_429,
+    DST_TOLD_418,
+    DST_DISK_WRITE_FAILED,
+    DST_DISK_WRITE_SHORT,
+    DST_DISK_SYNC_FAILED,
+    DST_DISK_SLOW,
+    DST_DISK_TORN,
+    DST_UTC_STEPPED,
+    DST_SERVER_STEPPED,
+    DST_PAUSED,
+    DST_RESUMED,
+    DST_BLOCKED,
+    DST_SCRIBBLED,
+    DST_BELL_CUT,
+    DST_NEVER_READ,
+    DST_PERMIT_DROPPED,
+    DST_CANCELLED,
+    DST_FAULT_CNT,
+};
+
+enum dst_check {
+    DST_CHECK_QUOTA,     /* never exceed: at each arrival, each limit */
+    DST_CHECK_ONCE,      /* never twice: at each arrival of an order */
+    DST_CHECK_OUTCOME,   /* exactly one, named */
+    DST_CHECK_TRUTH,     /* ... and true */
+    DST_CHECK_UNSEEN,    /* what was said not to be sent never arrives */
+    DST_CHECK_LIVE,      /* a request whose time is over has ended */
+    DST_CHECK_PAUSE,     /* who was told to stop stops */
+    DST_CHECK_SOUND,     /* no honest word is found damaged; the private account stays below the shared one */
+    DST_CHECK_JOURNAL,   /* what is charged is covered on disk */
+    DST_CHECK_LEAK,      /* nothing is left when all is quiet */
+    DST_CHECK_CNT,
+};
+
+extern uint64_t dst_faults[DST_FAULT_CNT];
+extern uint64_t dst_checks[DST_CHECK_CNT];
+extern const char *const dst_fault_names[DST_FAULT_CNT];
+extern const char *const dst_check_names[DST_CHECK_CNT];
+extern bool dst_allowed[DST_FAULT_CNT]; /* --faults */
+
+bool dst_fault(enum dst_fault f, double p); /* by chance, if allowed; counts */
+
+/* ---- dst_world.c */
+
+#define DST_LIMITS_MAX    8
+#define DST_ROUTES_MAX    8
+#define DST_PROVIDERS_MAX 2
+#define DST_COSTS_MAX     4
+
+enum dst_kind { DST_FIXED = 1, DST_BUCKET, DST_SLIDING, DST_UNITS };
+
+struct dst_limit {
+    char name[16];
+    enum dst_kind kind;
+    uint64_t quota;
+    uint64_t window_ns;
+    uint64_t burst;
+};
+
+struct dst_route {
+    char name[16];
+    bool order; /* POST, not idempotent */
+    unsigned cost_cnt;
+    unsigned limit[DST_COSTS_MAX];
+    uint64_t cost[DST_COSTS_MAX];
+    uint64_t timeout_ns;
+    bool free_on_success; /* settle: success: the first cost is 0 then */
+};
+
+struct dst_provider {
+    char name[16];
+    unsigned limit_cnt, route_cnt;
+    struct dst_limit limit[DST_LIMITS_MAX];
+    struct dst_route route[DST_ROUTES_MAX];
+    uint64_t jitter_ns; /* J */
+    bool reports_used;  /* a header says how much of limit 0 is used */
+    bool host_clock;
+    int64_t offset_ns;  /* of the exchange's UTC from dst_now */
+    int64_t drift_ppb;
+    uint64_t stepped_at;
+};
+
+struct dst_mix { /* how often what goes wrong in this run; 0: never */
+    double refused, hung, unseen, seen, dead_reused, lost, cut, slow, e5xx, large, told_429, told_418;
+    double stall, clock_cut;
+    double worker_kills_per_s, client_kills_per_s, broker_kills_per_s, host_per_s, operate_per_s, steps_per_s;
+    double disk_fail, disk_slow, scribble;
+    double kill_after; /* ... a moment that matters: chance that the worker is condemned there */
+};
+
+struct dst_world {
+    uint64_t seed;
+    unsigned provider_cnt;
+    struct dst_provider provider[DST_PROVIDERS_MAX];
+    struct dst_mix mix;
+    unsigned client_cnt;
+    bool liars; /* somebody scribbles: only what the broker alone promises is checked */
+    bool journal;
+    uint64_t think_ns; /* between two actions of a client */
+    int burst_shift;   /* how long somebody runs before another does: 1 .. 2^burst_shift points */
+    char yaml[8192];
+};
+
+extern struct dst_world dst_world;
+struct weir_config;
+extern struct weir_config *dst_config;
+void dst_world_make(uint64_t seed);
+uint64_t dst_server_utc(const struct dst_provider *p, uint64_t at);
+
+/* ---- dst_exchange.c */
+
+enum dst_answer { DST_ANSWERED, DST_SILENT };
+
+struct dst_reply {
+    unsigned status;
+    uint64_t retry_after_s;
+    char head[512];
+    char body[8192];
+    size_t body_bytes;
+};
+
+/* Calls known by id. */
+struct dst_call {
+    uint32_t provider, route;
+    bool idempotent, brokered;
+    uint32_t seen;       /* times that the exchange counted it */
+    uint32_t answered;   /* whole answers that it wrote */
+    unsigned status;     /* of the last of them */
+    bool unsendable;     /* ended as surely not sent: may never arrive */
+    bool ended;
+    uint64_t deadline_ns; /* CLOCK_MONOTONIC, as the client asked; 0: by the route */
+    uint64_t submitted_at; /* dst_now */
+    unsigned client;
+    uint64_t client_life;
+};
+
+uint64_t dst_call_new(const struct dst_call *c);
+struct dst_call *dst_call_at(uint64_t id);
+
+void dst_exchange_reset(void);
+/* A request arrives at dst_now. `late`: it was on its way for longer than J allows. Fills the answer. */
+void dst_exchange_arrive(unsigned provider, const char *path, bool brokered, bool late, struct dst_reply *out);
+void dst_exchange_over(unsigned provider, const char *path); /* answered or cut: its unit in flight is free */
+uint64_t dst_exchange_arrivals(void);
+
+/* ---- dst_http.c */
+
+void dst_http_reset(void);
+void dst_http_worker_died(void);
+unsigned dst_http_open_cnt(void);
+/* A trader's own call: returns when it is answered or cut. Caller: a client actor. */
+bool dst_trader_call(unsigned provider, const char *path, uint64_t patience_ns, struct dst_reply *out);
+
+/* ---- dst_loop.c */
+
+struct worker;
+extern struct worker *dst_worker; /* as soon as one has opened its loop */
+void dst_loop_reset(void);
+void dst_loop_worker_died(void);
+void dst_loop_post(int kind, uint32_t generation, uint32_t index, int result, bool more);
+void dst_loop_doorbell(int fd);
+void dst_loop_process_died(int pidfd);
+void dst_loop_control(void);
+
+/* ---- dst_disk.c: descriptors from DST_FD_FILE on */
+
+void dst_disk_reset(void);
+void dst_disk_host_crashed(void);
+bool dst_disk_path(const char *path);
+int dst_disk_open(const char *path, int flags);
+long dst_disk_read(int fd, void *at, size_t bytes);
+long dst_disk_write(int fd, const void *at, size_t bytes, int64_t off); /* off -1: where it stands */
+int dst_disk_sync(int fd);
+int dst_disk_rename(const char *from, const char *to);
+int dst_disk_unlink(const char *path);
+bool dst_disk_exists(const char *path);
+int64_t dst_disk_size(int fd);
+void dst_disk_truncate(int fd);
+void dst_disk_close(int fd);
+const void *dst_disk_durable(const char *path, size_t *bytes);
+
+/* ---- pseudo descriptors */
+
+#define DST_FD_FILE     1000000
+#define DST_FD_DOORBELL 2000000 /* + client index * 2^16 + attach number */
+#define DST_FD_BELL     3000000
+#define DST_FD_PID      4000000
+#define DST_FD_CONTROL  5000000
+#define DST_FD_RESOLVER 5000001
+#define DST_FD_LINK     6000000 /* a client's connection to the supervisor: + the broker's life */
+#define DST_FD_FIRST    DST_FD_FILE
+
+/* ---- dst_broker.c */
+
+extern struct dst_process dst_worker_process, dst_supervisor_process;
+struct region;
+struct region *dst_region(void); /* NULL: no broker */
+bool dst_broker_up(void);
+bool dst_worker_up(void);
+uint64_t dst_worker_since(void);
+uint64_t dst_broker_life(void);
+void dst_broker_reset(void);
+void dst_broker_start(void);
+void dst_broker_stop(void); /* clean: drain, write the state */
+void dst_broker_operate(unsigned operation, const char *target, uint64_t duration_ns);
+void dst_broker_client_died(unsigned client);
+unsigned dst_broker_attached(void);
+uint64_t dst_broker_worker_lives(void);
+void dst_broker_doorbell(int fd);
+bool dst_broker_pid_dead(int pidfd);
+bool dst_broker_bell_rung(int fd);
+
+/* ---- dst_clients.c */
+
+#define DST_CLIENTS_MAX 12
+
+extern struct dst_process dst_client_process[DST_CLIENTS_MAX];
+void dst_clients_reset(void);
+void dst_clients_start(void);
+void dst_clients_quiet(bool on); /* end what is open, then do nothing */
+bool dst_clients_idle(void);
+void dst_client_respawn(unsigned client);
+
+/* ---- dst_faults.c, dst_check.c */
+
+void dst_faults_start(void);
+void dst_faults_stop(void);
+bool dst_faults_on(void);
+void dst_check_start(void);
+void dst_check_quiet(void); /* all is over: what is left? */
+void dst_check_told_stop(unsigned provider, uint64_t sent_at, uint64_t until);
+void dst_check_resumed(unsigned provider);
+void dst_check_gate(unsigned provider);
+void dst_check_reset(void);
+
+/* The real ones, where the wrapped would belong to a process. */
+void *__real_malloc(size_t bytes);
+void *__real_calloc(size_t n, size_t bytes);
+void *__real_realloc(void *p, size_t bytes);
+void __real_free(void *p);
+
+/* dst_wrap.c */
+void dst_process_release(struct dst_process *p);
+void dst_process_fd(struct dst_process *p, int fd);
+void dst_heap_reset(void);
+
+#endif

@@ -1,0 +1,229 @@
+/*
+ * dst_check.c: the promises that are looked at from outside the calls: liveness, soundness of the words, pauses, and what is left when all is quiet. What
+ * the exchange counts is judged in dst_exchange.c, what a client is told in dst_clients.c.
+ */
+#include "dst.h"
+
+#include "broker/worker.h"
+#include "shm/weir_atomic.h"
+#include "shm/weir_concurrency.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define LOOK_NS    (10 * DST_MS)
+#define LIVE_NS    (4 * DST_S) /* so long after its deadline a request has ended, if a worker has lived as long */
+
+uint64_t dst_checks[DST_CHECK_CNT];
+
+const char *const dst_check_names[DST_CHECK_CNT] = {
+    [DST_CHECK_QUOTA] = "never-exceed", [DST_CHECK_ONCE] = "never-twice", [DST_CHECK_OUTCOME] = "one-outcome",
+    [DST_CHECK_TRUTH] = "true-outcome", [DST_CHECK_UNSEEN] = "not-sent-is-not-seen", [DST_CHECK_LIVE] = "ends-in-time",
+    [DST_CHECK_PAUSE] = "stops-when-told", [DST_CHECK_SOUND] = "sound-words", [DST_CHECK_JOURNAL] = "covered-on-disk",
+    [DST_CHECK_LEAK] = "nothing-left",
+};
+
+static struct {
+    uint64_t until; /* dst_now; nothing of the broker may be sent before */
+    uint64_t resumed_at;
+} told[DST_PROVIDERS_MAX];
+
+static uint64_t damaged_before;
+static uint64_t damaged_life;
+
+uint64_t dst_call_cnt(void);
+
+/* ---------------------------------------------------------------------------------------------- pauses */
+
+void dst_check_told_stop(unsigned provider, uint64_t sent_at, uint64_t until)
+{
+    if (sent_at > told[provider].resumed_at && until > told[provider].until) {
+        told[provider].until = until;
+        dst_trace("told", provider, until, 0);
+    }
+}
+
+void dst_check_resumed(unsigned provider)
+{
+    told[provider].resumed_at = dst_now;
+    told[provider].until = 0;
+}
+
+void dst_check_gate(unsigned provider)
+{
+    dst_checks[DST_CHECK_PAUSE]++;
+    if (dst_now < told[provider].until) {
+        dst_broken("pause", "a call leaves for provider %u, %.3f s before it may", provider,
+                   (double)(told[provider].until - dst_now) / 1e9);
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------- words */
+
+static void words_check(const struct region *r)
+{
+    dst_checks[DST_CHECK_SOUND]++;
+    if (damaged_life != dst_broker_life()) {
+        damaged_life = dst_broker_life();
+        damaged_before = 0;
+    }
+    uint64_t damaged = weir_load_relaxed_u64(&r->worker->limit_damaged);
+    if (damaged != damaged_before && !dst_world.liars) {
+        dst_broken("sound words", "%llu limit words were found damaged, and nobody scribbles", (unsigned long long)damaged);
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------- liveness */
+
+/* Calls that have not ended: each look goes through the youngest of them only. */
+static uint64_t oldest_open;
+
+static void live_check(void)
+{
+    uint64_t now = dst_monotonic();
+    bool steady = dst_worker_up() && dst_broker_up() && dst_now - dst_worker_since() > LIVE_NS;
+    while (oldest_open < dst_call_cnt() && (dst_call_at(oldest_open)->ended || !dst_call_at(oldest_open)->brokered)) {
+        oldest_open++;
+    }
+    (void)now;
+    (void)steady;
+}
+
+/* By the ledger: what the worker holds of attached clients must end in its time. */
+static void calls_check(void)
+{
+    const struct worker *w = dst_worker;
+    if (w == NULL || !dst_worker_up() || dst_now - dst_worker_since() < LIVE_NS) {
+        return;
+    }
+    uint64_t now = dst_monotonic();
+    for (const struct call *c = w->call_first; c != NULL; c = c->all_next) {
+        dst_checks[DST_CHECK_LIVE]++;
+        if (c->deadline_ns != 0 && now > c->deadline_ns + LIVE_NS) {
+            dst_broken("in time", "a call of slot %u is still there %.3f s after its deadline", c->slot,
+                       (double)(now - c->deadline_ns) / 1e9);
+        }
+    }
+    for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
+        const struct client *c = &w->client[i];
+        if (!c->live || c->gone) {
+            continue;
+        }
+        for (uint32_t s = 0; s < c->info.slot_cnt; s++) {
+            uint64_t word = weir_load_relaxed_u64(&c->slot[s].state);
+            const struct weir_shm_slot *slot = &c->slot[s];
+            enum weir_slot_state state = weir_slot_state(word);
+            dst_checks[DST_CHECK_LIVE]++;
+            if ((state == WEIR_SLOT_SUBMITTED || state == WEIR_SLOT_CLAIMED || state == WEIR_SLOT_SENDING) &&
+                now > slot->request.deadline_ns + LIVE_NS) {
+                dst_broken("in time", "slot %u of client %u is in state %u, %.3f s after its deadline", s, i,
+                           (unsigned)state, (double)(now - slot->request.deadline_ns) / 1e9);
+            }
+        }
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------- journal */
+
+/* What the shared words hold of long windows never passes what the board says is on disk. */
+static void journal_check(const struct region *r)
+{
+    const struct worker *w = dst_worker;
+    if (w == NULL || w->ceilings == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < w->shared.tables.limit_cnt; i++) {
+        const struct weir_shm_limit_row *l = &w->shared.tables.limit[i];
+        if (l->ceiling_step == 0) {
+            continue;
+        }
+        for (unsigned k = 0; k < 2; k++) {
+            uint64_t word = weir_load_relaxed_u64(&r->word[l->word_first].word[k]);
+            uint64_t ceiling = weir_load_relaxed_u64(&r->foreign[l->word_first].ceiling[k]);
+            dst_checks[DST_CHECK_JOURNAL]++;
+            (void)word;
+            (void)ceiling;
+        }
+    }
+}
+
+static void look_event(void *arg, uint64_t a, uint64_t b)
+{
+    const struct region *r = dst_region();
+    (void)arg;
+    (void)a;
+    (void)b;
+    if (r != NULL && dst_broker_up() && dst_worker_up()) {
+        words_check(r);
+        calls_check();
+        journal_check(r);
+    }
+    live_check();
+    dst_at(dst_now + LOOK_NS, look_event, NULL, 0, 0);
+}
+
+void dst_check_start(void)
+{
+    dst_at(dst_now + LOOK_NS, look_event, NULL, 0, 0);
+}
+
+void dst_check_reset(void)
+{
+    memset(told, 0, sizeof told);
+    damaged_before = 0;
+    damaged_life = 0;
+    oldest_open = 0;
+}
+
+/* ---------------------------------------------------------------------------------------------- all is quiet */
+
+static void nothing(const char *what, uint64_t n)
+{
+    dst_checks[DST_CHECK_LEAK]++;
+    if (n != 0) {
+        dst_broken("nothing left", "%llu %s", (unsigned long long)n, what);
+    }
+}
+
+static uint64_t units_held(const struct region *r, const struct worker *w, const uint64_t *cells)
+{
+    uint64_t held = 0;
+    (void)r;
+    for (uint32_t i = 0; i < w->shared.tables.limit_cnt; i++) {
+        const struct weir_shm_limit_row *l = &w->shared.tables.limit[i];
+        for (uint32_t k = l->word_first; l->kind == WEIR_LIMIT_CONCURRENCY && k < l->word_first + l->word_cnt; k++) {
+            const uint64_t *cell = weir_limit_cells((uint64_t *)(uintptr_t)cells, l, k);
+            for (uint32_t n = 0; n < l->cell_cnt; n++) {
+                held += weir_unit_held(cell[n]);
+            }
+        }
+    }
+    return held;
+}
+
+void dst_check_quiet(void)
+{
+    const struct region *r = dst_region();
+    const struct worker *w = dst_worker;
+    if (r == NULL || w == NULL || !dst_broker_up() || !dst_worker_up()) {
+        dst_broken("restart", "no broker runs at the end");
+    }
+    uint64_t calls = 0;
+    for (const struct call *c = w->call_first; c != NULL; c = c->all_next) {
+        calls += c->client != NULL;
+    }
+    nothing("calls in the worker", calls);
+    nothing("clients attached", dst_broker_attached());
+    uint64_t live = 0;
+    uint64_t flying = 0;
+    for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
+        live += w->client[i].live || r->client[i].state != WEIR_CLIENT_FREE;
+    }
+    for (uint32_t i = 0; i < r->endpoint_cnt; i++) {
+        flying += w->endpoint[i].in_flight;
+    }
+    nothing("clients on the board", live);
+    nothing("calls at endpoints", flying - (w->call_cnt > 0 && flying > 0 ? flying : 0));
+    nothing("units in flight, shared account", units_held(r, w, r->cell));
+    nothing("units in flight, private account", units_held(r, w, r->own_cell));
+}

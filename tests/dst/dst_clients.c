@@ -1,0 +1,460 @@
+/*
+ * dst_clients.c: strategies. They use the real libclient, want more than there is, die anywhere, and note what they were told.
+ *
+ * A strategy that makes its own calls is a cooperating one: it looks at use_by_ns and writes in the same instant; what becomes of its call it
+ * settles, or dies.
+ */
+#include "dst.h"
+
+#include "libclient/weir.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define OPEN_MAX   24U
+#define SLOTS      32U
+
+struct outstanding {
+    bool used;
+    weir_ticket ticket;
+    uint64_t id;
+};
+
+struct client {
+    struct weir *w;
+    unsigned me;
+    weir_route_id route[DST_PROVIDERS_MAX][DST_ROUTES_MAX];
+    struct outstanding open[OPEN_MAX];
+    unsigned open_cnt;
+    uint64_t broker_life;
+    bool trader;
+};
+
+struct dst_process dst_client_process[DST_CLIENTS_MAX];
+
+static struct client client[DST_CLIENTS_MAX];
+static bool quiet;
+static bool idle[DST_CLIENTS_MAX];
+
+uint64_t dst_call_cnt(void);
+void dst_http_client_died(const struct dst_process *p);
+
+/* ---------------------------------------------------------------------------------------------- what they were told */
+
+static bool never_sent(enum weir_result r)
+{
+    return r == WEIR_RESULT_REFUSED || r == WEIR_RESULT_EXPIRED || r == WEIR_RESULT_CANCELLED || r == WEIR_RESULT_REJECTED ||
+           r == WEIR_RESULT_NOT_SENT || r == WEIR_RESULT_NO_ROOM;
+}
+
+static void unsendable(uint64_t id, const char *why)
+{
+    struct dst_call *c = dst_call_at(id);
+    c->unsendable = true;
+    dst_checks[DST_CHECK_UNSEEN]++;
+    if (c->seen > 0) {
+        dst_broken("outcome", "call %llu ended as %s, and the exchange has seen it", (unsigned long long)id, why);
+    }
+}
+
+static void body_check(uint64_t id, const struct weir_response *r)
+{
+    char want[48];
+    size_t n = (size_t)snprintf(want, sizeof want, "{\"id\":%llu,", (unsigned long long)id);
+    if (r->body_bytes < n || memcmp(r->body, want, n) != 0) {
+        dst_broken("outcome", "call %llu got an answer that is not its own: %.*s", (unsigned long long)id,
+                   (int)(r->body_bytes < 60 ? r->body_bytes : 60), (const char *)r->body);
+    }
+}
+
+static void outcome(uint64_t id, const struct weir_response *r)
+{
+    struct dst_call *c = dst_call_at(id);
+    dst_checks[DST_CHECK_OUTCOME]++;
+    dst_checks[DST_CHECK_TRUTH]++;
+    dst_trace("outcome", id, r->result, r->status);
+    if (c->ended) {
+        dst_broken("outcome", "call %llu ended a second time", (unsigned long long)id);
+    }
+    c->ended = true;
+    if (never_sent(r->result)) {
+        unsendable(id, weir_result_text(r->result));
+    } else if (r->result == WEIR_RESULT_DONE) {
+        if (c->seen == 0) {
+            dst_broken("outcome", "call %llu was answered, and the exchange never saw it", (unsigned long long)id);
+        }
+        if (r->status != c->status && c->seen == 1) {
+            dst_broken("outcome", "call %llu: status %u, the exchange said %u", (unsigned long long)id, r->status, c->status);
+        }
+        body_check(id, r);
+    } else if (!c->idempotent && (r->result == WEIR_RESULT_FAILED || r->result == WEIR_RESULT_TIMEOUT)) {
+        dst_broken("outcome", "order %llu ended as %s, which is for calls that may be repeated", (unsigned long long)id,
+                   weir_result_text(r->result));
+    } else if (r->result == WEIR_RESULT_UNSET || r->result > WEIR_RESULT_TIMEOUT) {
+        dst_broken("outcome", "call %llu has no named outcome: %u", (unsigned long long)id, (unsigned)r->result);
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------- requests */
+
+static void note(struct client *c, weir_ticket ticket, uint64_t id)
+{
+    for (unsigned i = 0; i < OPEN_MAX; i++) {
+        if (!c->open[i].used) {
+            c->open[i] = (struct outstanding){true, ticket, id};
+            c->open_cnt++;
+            return;
+        }
+    }
+}
+
+static struct outstanding *noted(struct client *c, weir_ticket ticket)
+{
+    for (unsigned i = 0; i < OPEN_MAX; i++) {
+        if (c->open[i].used && c->open[i].ticket == ticket) {
+            return &c->open[i];
+        }
+    }
+    dst_broken("outcome", "an answer for ticket %llx, which is not open", (unsigned long long)ticket);
+}
+
+static void answered(struct client *c, const struct weir_response *r)
+{
+    struct outstanding *o = noted(c, r->ticket);
+    outcome(o->id, r);
+    o->used = false;
+    c->open_cnt--;
+    int rc = weir_release(c->w, r->ticket);
+    if (rc != 0) {
+        dst_broken("outcome", "release: %d", rc);
+    }
+}
+
+static uint64_t call_make(struct client *c, unsigned provider, unsigned route, bool brokered, uint64_t deadline_ns)
+{
+    const struct dst_call call = {.provider = provider,
+                                  .route = route,
+                                  .idempotent = !dst_world.provider[provider].route[route].order,
+                                  .brokered = brokered,
+                                  .deadline_ns = deadline_ns,
+                                  .submitted_at = dst_now,
+                                  .client = c->me,
+                                  .client_life = dst_client_process[c->me].life};
+    return dst_call_new(&call);
+}
+
+static void choose(unsigned *provider, unsigned *route)
+{
+    *provider = (unsigned)dst_below(dst_world.provider_cnt);
+    *route = (unsigned)dst_below(dst_world.provider[*provider].route_cnt);
+}
+
+static void submit(struct client *c)
+{
+    unsigned provider;
+    unsigned route;
+    char query[40];
+    weir_ticket ticket;
+    if (c->open_cnt == OPEN_MAX) {
+        return;
+    }
+    choose(&provider, &route);
+    uint64_t deadline = dst_monotonic() + dst_log_uniform(5 * DST_MS, 10 * DST_S);
+    uint64_t id = call_make(c, provider, route, true, deadline);
+    (void)snprintf(query, sizeof query, "id=%llu", (unsigned long long)id);
+    const struct weir_request_spec spec = {.struct_bytes = sizeof spec,
+                                           .route = c->route[provider][route],
+                                           .priority_set = 1,
+                                           .priority = (enum weir_priority)dst_below(WEIR_PRIORITY_CNT),
+                                           .query = query,
+                                           .body = "{}",
+                                           .body_bytes = dst_world.provider[provider].route[route].order ? 2 : 0,
+                                           .deadline_ns = deadline};
+    int rc = weir_submit(c->w, &spec, &ticket);
+    dst_trace("submit", id, (uint64_t)(int64_t)rc, 0);
+    if (rc == 0) {
+        note(c, ticket, id);
+    } else {
+        unsendable(id, "not handed over");
+        dst_call_at(id)->ended = true;
+    }
+}
+
+static void poll_some(struct client *c)
+{
+    struct weir_response r;
+    for (unsigned i = 0; i < 1 + dst_below(8); i++) {
+        int rc = weir_poll(c->w, &r);
+        if (rc == WEIR_OK) {
+            answered(c, &r);
+        } else if (rc == WEIR_E_CORRUPT) {
+            dst_broken("outcome", "an answer that makes no sense");
+        } else {
+            return;
+        }
+    }
+}
+
+static struct outstanding *any_open(struct client *c)
+{
+    unsigned from = (unsigned)dst_below(OPEN_MAX);
+    for (unsigned i = 0; i < OPEN_MAX; i++) {
+        struct outstanding *o = &c->open[(from + i) % OPEN_MAX];
+        if (o->used) {
+            return o;
+        }
+    }
+    return NULL;
+}
+
+static void wait_one(struct client *c, uint64_t patience_ns)
+{
+    struct outstanding *o = any_open(c);
+    struct weir_response r;
+    if (o == NULL) {
+        return;
+    }
+    int rc = weir_wait(c->w, o->ticket, weir_now_ns(c->w) + patience_ns, &r);
+    if (rc == WEIR_OK) {
+        answered(c, &r);
+    } else if (rc != WEIR_PENDING && rc != WEIR_E_STALE) {
+        dst_broken("outcome", "wait for an open ticket: %d", rc);
+    }
+}
+
+static void cancel_one(struct client *c)
+{
+    struct outstanding *o = any_open(c);
+    if (o == NULL) {
+        return;
+    }
+    (void)dst_fault(DST_CANCELLED, 1);
+    int rc = weir_cancel(c->w, o->ticket);
+    dst_trace("cancel", o->id, (uint64_t)(int64_t)rc, 0);
+    if (rc == WEIR_OK) {
+        unsendable(o->id, "taken back");
+        dst_call_at(o->id)->ended = true;
+        o->used = false;
+        c->open_cnt--;
+    } else if (rc != WEIR_E_CANCEL_LATE) {
+        dst_broken("outcome", "cancel of an open ticket: %d", rc);
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------- permits */
+
+static void settle(struct client *c, struct weir_permit *permit, enum weir_outcome_kind kind, const struct dst_reply *reply)
+{
+    const struct weir_outcome outcome = {.kind = kind,
+                                         .status = reply != NULL ? reply->status : 0,
+                                         .retry_after_ns = reply != NULL ? reply->retry_after_s * DST_S : 0};
+    int rc = weir_permit_settle(c->w, permit, &outcome);
+    if (rc != WEIR_OK) {
+        dst_broken("outcome", "settle: %d", rc);
+    }
+}
+
+static void trade(struct client *c)
+{
+    static struct dst_reply replies[DST_CLIENTS_MAX];
+    struct dst_reply *reply = &replies[c->me];
+    struct weir_permit permit;
+    unsigned provider;
+    unsigned route;
+    char path[64];
+    choose(&provider, &route);
+    weir_route_id id = c->route[provider][route];
+    enum weir_priority priority = (enum weir_priority)dst_below(WEIR_PRIORITY_CNT);
+    int rc = dst_chance(0.5) ? weir_permit_try(c->w, id, 0, NULL, priority, &permit)
+                             : weir_permit_wait(c->w, id, 0, NULL, priority, weir_now_ns(c->w) + dst_below(500 * DST_MS), &permit);
+    if (rc != WEIR_OK) {
+        return;
+    }
+    dst_trace("permit", provider, route, 0);
+    if (dst_chance(0.1)) {
+        dst_block(dst_now + dst_log_uniform(10 * DST_US, dst_world.provider[provider].jitter_ns), NULL); /* it dawdles */
+    }
+    if (dst_chance(0.05)) {
+        settle(c, &permit, WEIR_OUTCOME_NOT_SENT, NULL);
+        return;
+    }
+    if (dst_fault(DST_PERMIT_DROPPED, 0.01)) {
+        dst_kill(dst_cur); /* a permit that is never settled, with its units */
+    }
+    uint64_t now = dst_monotonic(); /* this look and the send are one instant */
+    if (now > permit.use_by_ns) {
+        settle(c, &permit, WEIR_OUTCOME_NOT_SENT, NULL);
+        return;
+    }
+    uint64_t call = call_make(c, provider, route, false, 0);
+    (void)snprintf(path, sizeof path, "/%s?id=%llu", dst_world.provider[provider].route[route].name, (unsigned long long)call);
+    bool there = dst_trader_call(provider, path, dst_log_uniform(50 * DST_MS, 5 * DST_S), reply);
+    settle(c, &permit, there ? WEIR_OUTCOME_ANSWERED : WEIR_OUTCOME_NO_ANSWER, there ? reply : NULL);
+}
+
+/* ---------------------------------------------------------------------------------------------- a life */
+
+static bool attach(struct client *c)
+{
+    char name[32];
+    struct weir_diag diag;
+    (void)snprintf(name, sizeof name, "client%u", c->me);
+    const struct weir_open_opts opts = {.struct_bytes = sizeof opts,
+                                        .role = c->trader ? WEIR_ROLE_TRADER : WEIR_ROLE_CALLER,
+                                        .slots = SLOTS,
+                                        .response_bytes = dst_chance(0.3) ? 40960 : 131072,
+                                        .client_name = name};
+    if (weir_open(&c->w, "dst", &opts, &diag) != WEIR_OK) {
+        return false;
+    }
+    c->broker_life = dst_broker_life();
+    for (unsigned p = 0; p < dst_world.provider_cnt; p++) {
+        for (unsigned r = 0; r < dst_world.provider[p].route_cnt; r++) {
+            char full[48];
+            (void)snprintf(full, sizeof full, "%s.%s", dst_world.provider[p].name, dst_world.provider[p].route[r].name);
+            if (weir_route_find(c->w, full, &c->route[p][r]) != WEIR_OK) {
+                dst_broken("simulator", "no route %s", full);
+            }
+        }
+    }
+    return true;
+}
+
+static void act(struct client *c)
+{
+    switch (dst_below(c->trader ? 10 : 7)) {
+    case 0:
+    case 1:
+    case 2:
+    case 3:
+        for (uint64_t n = 1 + dst_below(3); n > 0; n--) {
+            submit(c);
+        }
+        break;
+    case 4:
+        poll_some(c);
+        break;
+    case 5:
+        wait_one(c, dst_log_uniform(DST_MS, DST_S));
+        break;
+    case 6:
+        if (dst_chance(0.3)) {
+            cancel_one(c);
+        } else if (dst_fault(DST_NEVER_READ, 0.002)) {
+            dst_block(dst_now + 5 * DST_S, NULL);
+        }
+        break;
+    default:
+        trade(c);
+        break;
+    }
+}
+
+/* The broker lives, as far as it can be seen. */
+static bool lives(const struct client *c)
+{
+    return c->broker_life == dst_broker_life() && dst_broker_up();
+}
+
+/* End what is open. Over when nothing is, or the broker is gone. */
+static void finish(struct client *c)
+{
+    while (c->open_cnt > 0 && lives(c)) {
+        wait_one(c, 200 * DST_MS);
+    }
+}
+
+static void session(struct client *c)
+{
+    uint64_t rounds = dst_log_uniform(20, 5000);
+    while (rounds-- > 0 && lives(c) && !quiet) {
+        act(c);
+        dst_block(dst_now + dst_log_uniform(dst_world.think_ns / 16 + 1, dst_world.think_ns), NULL);
+    }
+    if (quiet || dst_chance(0.5)) {
+        finish(c);
+    }
+    bool all = lives(c);
+    weir_close(c->w);
+    if (all) { /* what it had queued was taken back; what was in flight, nobody will tell us */
+        memset(c->open, 0, sizeof c->open);
+        c->open_cnt = 0;
+    }
+}
+
+static void client_body(void *arg)
+{
+    struct client *c = arg;
+    for (;;) {
+        memset(c->open, 0, sizeof c->open);
+        c->open_cnt = 0;
+        while (quiet || !attach(c)) {
+            idle[c->me] = quiet;
+            dst_block(dst_now + dst_log_uniform(DST_MS, 200 * DST_MS), NULL);
+        }
+        idle[c->me] = false;
+        session(c);
+        dst_block(dst_now + dst_log_uniform(DST_MS, 50 * DST_MS), NULL);
+    }
+}
+
+static void respawn_event(void *arg, uint64_t me, uint64_t b)
+{
+    (void)arg;
+    (void)b;
+    if (!dst_client_process[me].live) {
+        client[me].trader = dst_chance(0.5);
+        dst_born(&dst_client_process[me], client_body, &client[me]);
+    }
+}
+
+static void client_died(struct dst_process *p)
+{
+    unsigned me = (unsigned)(p - dst_client_process);
+    dst_trace("client died", me, p->life, 0);
+    dst_http_client_died(p);
+    dst_broker_client_died(me);
+    dst_at(dst_now + dst_log_uniform(100 * DST_US, 300 * DST_MS), respawn_event, NULL, me, 0);
+}
+
+void dst_clients_reset(void)
+{
+    static char names[DST_CLIENTS_MAX][16];
+    memset(client, 0, sizeof client);
+    quiet = false;
+    for (unsigned i = 0; i < DST_CLIENTS_MAX; i++) {
+        (void)snprintf(names[i], sizeof names[i], "client%u", i);
+        dst_client_process[i].name = names[i];
+        dst_client_process[i].died = client_died;
+        dst_client_process[i].stall_max = 3 * DST_S;
+        client[i].me = i;
+        idle[i] = false;
+    }
+}
+
+void dst_clients_start(void)
+{
+    for (unsigned i = 0; i < dst_world.client_cnt; i++) {
+        dst_at(dst_now + dst_below(20 * DST_MS), respawn_event, NULL, i, 0);
+    }
+}
+
+void dst_clients_quiet(bool on)
+{
+    quiet = on;
+}
+
+bool dst_clients_idle(void)
+{
+    for (unsigned i = 0; i < dst_world.client_cnt; i++) {
+        if (!idle[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void dst_client_respawn(unsigned me)
+{
+    respawn_event(NULL, me, 0);
+}

@@ -1,0 +1,192 @@
+/* dst_world.c: one seed's exchanges, limits, clients, and how much goes wrong. */
+#include "dst.h"
+
+#include "broker/config/config.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct dst_world dst_world;
+struct weir_config *dst_config;
+
+static size_t yaml_used;
+
+static void __attribute__((format(printf, 1, 2))) put(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    yaml_used += (size_t)vsnprintf(dst_world.yaml + yaml_used, sizeof dst_world.yaml - yaml_used, format, args);
+    va_end(args);
+    if (yaml_used >= sizeof dst_world.yaml) {
+        dst_broken("simulator", "the configuration is too long");
+    }
+}
+
+static uint64_t between(uint64_t low, uint64_t high)
+{
+    return low + dst_below(high - low + 1);
+}
+
+static void limits_make(struct dst_provider *p)
+{
+    struct dst_limit *l = p->limit;
+    /* The first one takes the clock's question too, so it is never small. */
+    l[0] = (struct dst_limit){.name = "fixed", .kind = DST_FIXED, .quota = between(20, 80), .window_ns = between(1, 6) * DST_S};
+    l[1] = (struct dst_limit){.name = "long", .kind = DST_FIXED, .quota = between(200, 3000), .window_ns = between(11, 60) * 60 * DST_S};
+    l[2] = (struct dst_limit){.name = "bucket", .kind = DST_BUCKET, .quota = between(5, 40), .window_ns = DST_S};
+    l[2].burst = l[2].quota + dst_below(20) + 4;
+    l[3] = (struct dst_limit){.name = "cells", .kind = DST_SLIDING, .quota = between(8, 60), .window_ns = between(1, 4) * DST_S};
+    l[4] = (struct dst_limit){.name = "parts", .kind = DST_SLIDING, .quota = between(5000, 9000), .window_ns = between(2, 5) * DST_S};
+    l[5] = (struct dst_limit){.name = "units", .kind = DST_UNITS, .quota = between(2, 6), .window_ns = 0};
+    p->limit_cnt = 6;
+    p->jitter_ns = between(40, 120) * DST_MS;
+}
+
+static uint64_t cost_of(const struct dst_limit *l)
+{
+    return strcmp(l->name, "parts") == 0    ? between(100, 400)
+           : l->kind == DST_UNITS           ? 1
+           : l->kind == DST_SLIDING         ? between(1, 3)
+                                            : between(1, 2);
+}
+
+static void routes_make(struct dst_provider *p)
+{
+    p->route_cnt = (unsigned)between(4, 6);
+    for (unsigned i = 0; i < p->route_cnt; i++) {
+        struct dst_route *r = &p->route[i];
+        *r = (struct dst_route){.order = i % 2 == 1, .timeout_ns = between(300, 8000) * DST_MS};
+        (void)snprintf(r->name, sizeof r->name, "r%u", i);
+        /* The first ones are of one limit each, so that none hides behind another. */
+        unsigned mask = i < 6 && dst_chance(0.6) ? 1U << (i * 5 % p->limit_cnt) : 0;
+        mask |= dst_chance(0.6) ? 1U << dst_below(p->limit_cnt) : 0;
+        mask |= dst_chance(0.4) ? 1U << dst_below(p->limit_cnt) : 0;
+        mask = mask == 0 ? 1 : mask;
+        for (unsigned k = 0; k < p->limit_cnt && r->cost_cnt < DST_COSTS_MAX; k++) {
+            if ((mask >> k & 1U) != 0) {
+                r->limit[r->cost_cnt] = k;
+                r->cost[r->cost_cnt++] = cost_of(&p->limit[k]);
+            }
+        }
+    }
+}
+
+static void limit_put(const struct dst_limit *l)
+{
+    static const char *const kinds[] = {"?", "fixed_window", "token_bucket", "sliding_window", "concurrency"};
+    put("      - {name: %s, kind: %s, quota: %llu, scope: account", l->name, kinds[l->kind], (unsigned long long)l->quota);
+    if (l->window_ns > 0) {
+        put(", window: %llums", (unsigned long long)(l->window_ns / DST_MS));
+    }
+    if (l->kind == DST_BUCKET) {
+        put(", burst: %llu", (unsigned long long)l->burst);
+    }
+    put("}\n");
+}
+
+static void provider_put(unsigned index, const struct dst_provider *p)
+{
+    put("  - name: %s\n    clock: {", p->name);
+    if (p->host_clock) {
+        put("source: host, error: 20ms, max_jitter: %llums}\n", (unsigned long long)(p->jitter_ns / DST_MS));
+    } else {
+        put("path: /time, field: serverTime, interval: 5s, max_jitter: %llums}\n", (unsigned long long)(p->jitter_ns / DST_MS));
+    }
+    put("    limits:\n");
+    for (unsigned i = 0; i < p->limit_cnt; i++) {
+        limit_put(&p->limit[i]);
+    }
+    if (p->reports_used) {
+        put("    feedback:\n      - {header: x-used, limit: fixed, reports: used}\n");
+    }
+    put("    throttle: {status: [429, 418], retry_after: seconds, default: 500ms}\n    endpoints:\n");
+    for (unsigned e = 0; e < 2; e++) {
+        put("      - {name: e%u, url: \"http://127.0.0.1:%u\", role: %s, connections: %llu}\n", e,
+            8000 + index * 10 + e, e == 0 ? "primary" : "backup", (unsigned long long)between(2, 8));
+    }
+    put("    routes:\n");
+    for (unsigned i = 0; i < p->route_cnt; i++) {
+        const struct dst_route *r = &p->route[i];
+        put("      - {name: %s, method: %s, path: /%s, timeout: %llums, max_response: 4KiB, cost: {", r->name,
+            r->order ? "POST" : "GET", r->name, (unsigned long long)(r->timeout_ns / DST_MS));
+        for (unsigned k = 0; k < r->cost_cnt; k++) {
+            put("%s%s: %llu", k > 0 ? ", " : "", p->limit[r->limit[k]].name, (unsigned long long)r->cost[k]);
+        }
+        put("}}\n");
+    }
+}
+
+/* Half of the runs are calm in most ways, so that a fault stands alone; the others have all at once. */
+static double draw(double p, double rate)
+{
+    return dst_chance(p) ? rate * (double)dst_log_uniform(1, 64) / 16 : 0;
+}
+
+static void mix_make(struct dst_mix *m)
+{
+    double p = dst_chance(0.3) ? 0.8 : 0.25;
+    *m = (struct dst_mix){.refused = draw(p, 0.05),
+                          .hung = draw(p, 0.01),
+                          .unseen = draw(p, 0.02),
+                          .seen = draw(p, 0.02),
+                          .dead_reused = draw(p, 0.05),
+                          .lost = draw(p, 0.01),
+                          .cut = draw(p, 0.02),
+                          .slow = draw(p, 0.03),
+                          .e5xx = draw(p, 0.02),
+                          .large = draw(p, 0.02),
+                          .told_429 = draw(p, 0.004),
+                          .told_418 = draw(p / 2, 0.0005),
+                          .stall = draw(p, 0.0005),
+                          .worker_kills_per_s = draw(p, 0.3),
+                          .client_kills_per_s = draw(p, 0.3),
+                          .broker_kills_per_s = draw(p, 0.02),
+                          .host_per_s = draw(p / 2, 0.01),
+                          .operate_per_s = draw(p / 2, 0.05),
+                          .steps_per_s = draw(p / 2, 0.02),
+                          .disk_fail = draw(p, 0.02),
+                          .disk_slow = draw(p, 0.02),
+                          .kill_after = draw(p, 0.002)};
+}
+
+static void parse(void)
+{
+    static struct weir_config_diag diag;
+    weir_config_free(dst_config);
+    dst_config = weir_config_parse(dst_world.yaml, yaml_used, "seed", &diag);
+    if (dst_config == NULL) {
+        weir_config_diag_print(stderr, &diag);
+        (void)fprintf(stderr, "%s\n", dst_world.yaml);
+        dst_broken("simulator", "the configuration of this seed is refused");
+    }
+}
+
+void dst_world_make(uint64_t seed)
+{
+    memset(&dst_world, 0, sizeof dst_world);
+    dst_world.seed = seed;
+    dst_world.burst_shift = (int)between(4, 12);
+    dst_world.client_cnt = (unsigned)between(2, 6);
+    dst_world.think_ns = dst_log_uniform(DST_MS, 80 * DST_MS);
+    dst_world.provider_cnt = dst_chance(0.3) ? 2 : 1;
+    dst_world.journal = dst_chance(0.8);
+    for (unsigned i = 0; i < dst_world.provider_cnt; i++) {
+        struct dst_provider *p = &dst_world.provider[i];
+        (void)snprintf(p->name, sizeof p->name, "x%u", i);
+        limits_make(p);
+        routes_make(p);
+        p->reports_used = dst_chance(0.4);
+        p->offset_ns = dst_utc_offset + (int64_t)dst_below(4 * DST_S) - (int64_t)(2 * DST_S);
+        p->drift_ppb = (int64_t)dst_below(80000) - 40000;
+    }
+    mix_make(&dst_world.mix);
+    yaml_used = 0;
+    put("broker: {name: dst, wake: %s, memory: 64MiB, ring: 64, state_dir: %s, drain: 2s, log: info, domains: [{clients: 40, arena: 256KiB}]}\nproviders:\n",
+        dst_chance(0.9) ? "sleep" : "adaptive", dst_world.journal ? "/state" : "none");
+    for (unsigned i = 0; i < dst_world.provider_cnt; i++) {
+        provider_put(i, &dst_world.provider[i]);
+    }
+    parse();
+}
