@@ -212,6 +212,27 @@ void client_gone(struct worker *w, uint32_t index)
     client_reap_if_idle(w, c);
 }
 
+void clients_closed(struct worker *w)
+{
+    struct pollfd bell[WEIR_CLIENTS_MAX];
+    uint32_t index[WEIR_CLIENTS_MAX];
+    nfds_t cnt = 0;
+    for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
+        if (w->client[i].live && !w->client[i].gone) {
+            index[cnt] = i;
+            bell[cnt++] = (struct pollfd){.fd = w->client[i].info.bell_fd};
+        }
+    }
+    if (cnt == 0 || poll(bell, cnt, 0) <= 0) {
+        return;
+    }
+    for (nfds_t k = 0; k < cnt; k++) {
+        if ((bell[k].revents & (POLLHUP | POLLERR)) != 0) {
+            client_gone(w, index[k]);
+        }
+    }
+}
+
 /* Requests that it submitted and nobody took: they end here, unseen. */
 static uint32_t drop_submitted(struct client *c)
 {

@@ -1,4 +1,5 @@
 #include "broker/log.h"
+#include "broker/pair.h"
 #include "broker/worker.h"
 #include "shm/weir_atomic.h"
 #include "shm/weir_weave.h"
@@ -159,10 +160,12 @@ int dispatch_permit(struct worker *w, struct call *c)
 {
     dispatch_as(w, c);
     const struct weir_cost *units = c->units.cnt > 0 ? &c->units : NULL;
+    pair_open_route(w, c->route, c->request.scope);
     /* The private account first: brokered calls alone never pass a limit, whatever traders write into the shared words. */
     int rc =
         weir_permit_take(&w->own, c->route, c->request.scope, units, c->priority, &c->own_permit);
     if (rc != WEIR_OK) {
+        pair_close(w);
         c->denial = c->own_permit.denial;
         return rc;
     }
@@ -172,8 +175,10 @@ int dispatch_permit(struct worker *w, struct call *c)
         audit_granted(w, c, false);
         c->denial = c->permit.denial;
         (void)weir_permit_give(&w->own, &c->own_permit);
+        pair_close(w);
         return rc;
     }
+    pair_close(w);
     /* One instant for both, so that what is given back later is the same in both accounts and the private one stays below. */
     c->permit.granted_at_ns = c->own_permit.granted_at_ns;
     c->permit.use_by_ns = c->own_permit.use_by_ns;

@@ -1,4 +1,5 @@
 #include "broker/log.h"
+#include "broker/pair.h"
 #include "broker/settle.h"
 #include "broker/worker.h"
 #include "shm/weir_atomic.h"
@@ -254,8 +255,10 @@ static void permit_settle(struct worker *w, struct call *c, enum weir_result res
     const struct weir_cost *counted =
         answer_counted(w, c, result, &success, &units) ? &units : NULL;
     dispatch_as(w, c);
+    pair_open_permit(w, &c->own_permit);
     (void)weir_permit_answered(&w->own, &c->own_permit, success, counted);
     (void)weir_permit_answered(&w->shared, &c->permit, success, counted);
+    pair_close(w);
     trial_answered(w, c, success);
 }
 

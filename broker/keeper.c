@@ -143,6 +143,9 @@ void keeper_turn(struct worker *w)
         w->tick_at_ns = w->now_ns + TICK_NS;
     }
     if (w->now_ns >= w->fold_at_ns) {
+        if (w->control < 0) {
+            clients_closed(w);
+        }
         for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
             if (w->client[i].live) {
                 client_fold_meters(w, &w->client[i]);

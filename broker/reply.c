@@ -8,6 +8,7 @@
 #include "broker/clock_reply.h"
 #include "broker/feedback.h"
 #include "broker/log.h"
+#include "broker/pair.h"
 #include "broker/reply_rolling.h"
 #include "broker/reply_value.h"
 #include "broker/worker.h"
@@ -358,8 +359,10 @@ static void rolling_tell(struct worker *w, const struct call *c)
 static void overdue_charge(struct worker *w, struct call *c, uint32_t provider)
 {
     const struct weir_permit before = c->permit;
+    pair_open_permit(w, &c->own_permit);
     (void)weir_overdue_charge(&w->own, &c->own_permit, OVERDUE_AHEAD_NS);
     uint32_t changed = weir_overdue_charge(&w->shared, &c->permit, OVERDUE_AHEAD_NS);
+    pair_close(w);
     for (uint32_t i = 0; i < WEIR_PERMIT_LIMITS_MAX; i++) {
         const struct weir_charge *now = &c->permit.charge[i];
         for (uint32_t k = 0; (changed >> i & 1U) != 0 && k < now->windows; k++) {

@@ -1,6 +1,7 @@
 #include "broker/worker.h"
 
 #include "broker/log.h"
+#include "broker/pair.h"
 #include "broker/pause.h"
 #include "broker/tables_build.h"
 #include "shm/weir_atomic.h"
@@ -440,6 +441,7 @@ int worker_run(const struct weir_config *config, struct region *region,
     w->running_due_ns = UINT64_MAX;
     w->now_ns = worker_now(w);
     audit_began(w);
+    pair_undo(w);       /* exact, where the ledger knows */
     keeper_catch_up(w); /* before the first audit */
     pause_open(w);      /* before the lease: no permit may slip through where a pause holds */
     keeper_turn(w);

@@ -12,6 +12,7 @@
  *   keeper.c    what is due by time: lease, anchors, audits, meters
  *   operations.c  operators' orders: pause, resume, block, unblock
  *   pause.c     who stops a provider, and who lets it go again (pause.h)
+ *   pair.c      charges on two accounts that a death leaves whole (pair.h)
  *   pace.c      how fast each limit is being used
  *   trial.c     shadow mode: what another configuration would have refused
  *   ceiling.c   the journal ahead of the grants of long windows
@@ -278,6 +279,8 @@ void client_attach(struct worker *w, const struct client_info *info, bool recove
 /* Once more, for one that is not live and has slots. Caller: every tick. */
 void client_retry(struct worker *w, struct client *c);
 void client_gone(struct worker *w, uint32_t index);
+/* Without a supervisor nobody tells of a client that closes and lives on: its end of the bell does. One system call. Caller: keeper.c */
+void clients_closed(struct worker *w);
 void client_reap_if_idle(struct worker *w, struct client *c);
 /* Hold room for one answer; frees what the client has released when there is none. */
 bool client_room_hold(struct client *c, uint32_t bytes, uint32_t *off_bytes);

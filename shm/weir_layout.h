@@ -751,6 +751,15 @@ struct weir_shm_ledger {
     uint64_t journal_sequence; /* of the last write that reached the disk */
     uint64_t journal_slot;     /* where it lies: the next write goes to the other slot */
     uint64_t reserved[13];
+    /*
+     * What the private account said before the charge that is being made on both accounts (broker/pair.h): a worker that dies between the two
+     * leaves them here, and its successor puts them back. `undo_cnt` last when it opens, first when it closes.
+     */
+    uint32_t undo_cnt;
+    uint32_t undo_word[WEIR_PERMIT_LIMITS_MAX]; /* indices of limit words */
+    uint32_t undo_reserved[7];
+    uint64_t undo[WEIR_PERMIT_LIMITS_MAX][2];
+    uint64_t undo_rest[8];
 } WEIR_ALIGN_LINE;
 
 #define WEIR_MEMORY_WINDOWS 4U

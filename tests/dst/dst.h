@@ -318,7 +318,7 @@ unsigned dst_broker_attached(void);
 uint64_t dst_broker_worker_lives(void);
 void dst_broker_doorbell(int fd);
 bool dst_broker_pid_dead(int pidfd);
-bool dst_broker_bell_rung(int fd);
+bool dst_broker_bell_closed(int fd);
 
 /* ---- dst_clients.c */
 

@@ -31,7 +31,7 @@ struct attached {
     unsigned client; /* of dst_clients */
     uint64_t life;
     struct client_info info;
-    bool rung;
+    bool rung, closed;
 };
 
 static struct {
@@ -422,10 +422,11 @@ void dst_broker_doorbell(int fd)
     }
 }
 
-bool dst_broker_bell_rung(int fd)
+bool dst_broker_bell_closed(int fd)
 {
-    (void)fd;
-    return false;
+    const struct attached *a = &b.attached[(fd - DST_FD_BELL) >> 12 & 0xff];
+    const struct dst_process *p = &dst_client_process[a->client];
+    return a->closed || !p->live || p->life != a->life;
 }
 
 bool dst_broker_pid_dead(int pidfd)
@@ -439,13 +440,10 @@ static void gone_event(void *arg, uint64_t index, uint64_t doorbell)
 {
     struct attached *a = &b.attached[index];
     (void)arg;
-    if (a->used && a->info.doorbell_fd == (int)doorbell && !a->info.gone) {
+    if (a->used && a->info.doorbell_fd == (int)doorbell && !a->info.gone && dst_supervisor_process.live) {
         const struct control_message m = {.kind = CONTROL_GONE, .client = {.index = (uint32_t)index}};
         a->info.gone = 1;
         tell_worker(&m);
-        if (!dst_worker_process.live && !dst_supervisor_process.live) {
-            a->used = false;
-        }
     }
 }
 
@@ -560,6 +558,7 @@ void weir_attachment_close(struct weir_attachment *at)
     weir_segment_unmap(&at->board);
     if (at->control_fd == DST_FD_LINK + (int)b.life && at->client < WEIR_CLIENTS_MAX &&
         b.attached[at->client].info.doorbell_fd == at->doorbell_fd) {
+        b.attached[at->client].closed = true;
         left(at->client);
     }
 }

@@ -249,6 +249,7 @@ static void settle(struct client *c, struct weir_permit *permit, enum weir_outco
                                          .status = reply != NULL ? reply->status : 0,
                                          .retry_after_ns = reply != NULL ? reply->retry_after_s * DST_S : 0};
     int rc = weir_permit_settle(c->w, permit, &outcome);
+    dst_trace("settle", (uint64_t)kind, permit->route, (uint64_t)(int64_t)rc);
     if (rc != WEIR_OK) {
         dst_broken("outcome", "settle: %d", rc);
     }
@@ -270,7 +271,7 @@ static void trade(struct client *c)
     if (rc != WEIR_OK) {
         return;
     }
-    dst_trace("permit", provider, route, 0);
+    dst_trace("permit", provider, route, permit.granted_at_ns);
     if (dst_chance(0.1)) {
         dst_block(dst_now + dst_log_uniform(10 * DST_US, dst_world.provider[provider].jitter_ns), NULL); /* it dawdles */
     }

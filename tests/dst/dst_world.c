@@ -182,6 +182,9 @@ void dst_world_make(uint64_t seed)
         p->drift_ppb = (int64_t)dst_below(80000) - 40000;
     }
     mix_make(&dst_world.mix);
+    if (!dst_world.journal) {
+        dst_world.mix.host_per_s = 0; /* without one, what was used before a reboot is not known: weir.yaml(5) says so */
+    }
     yaml_used = 0;
     put("broker: {name: dst, wake: %s, memory: 64MiB, ring: 64, state_dir: %s, drain: 2s, log: info, domains: [{clients: 40, arena: 256KiB}]}\nproviders:\n",
         dst_chance(0.9) ? "sleep" : "adaptive", dst_world.journal ? "/state" : "none");
@@ -189,4 +192,7 @@ void dst_world_make(uint64_t seed)
         provider_put(i, &dst_world.provider[i]);
     }
     parse();
+    if (dst_tracing) {
+        (void)printf("%s", dst_world.yaml);
+    }
 }

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -328,6 +329,7 @@ bool __wrap_weir_clock_tsc_usable(void) /* the processor's counter is not virtua
 /* ---------------------------------------------------------------------------------------------- futex, bells, randomness, signals */
 
 long __wrap_syscall(long number, ...);
+int __wrap_poll(struct pollfd *at, nfds_t cnt, int timeout_ms);
 ssize_t __wrap_send(int fd, const void *at, size_t bytes, int flags);
 ssize_t __wrap_recv(int fd, void *at, size_t bytes, int flags);
 ssize_t __wrap_getrandom(void *at, size_t bytes, unsigned flags);
@@ -363,11 +365,9 @@ long __wrap_syscall(long number, ...)
 
 ssize_t __wrap_send(int fd, const void *at, size_t bytes, int flags)
 {
+    (void)fd;
     (void)at;
     (void)flags;
-    if (fd >= DST_FD_BELL && fd < DST_FD_PID) {
-        (void)dst_broker_bell_rung(fd);
-    }
     return (ssize_t)bytes;
 }
 
@@ -379,6 +379,18 @@ ssize_t __wrap_recv(int fd, void *at, size_t bytes, int flags)
     (void)flags;
     errno = EAGAIN;
     return -1;
+}
+
+int __wrap_poll(struct pollfd *at, nfds_t cnt, int timeout_ms)
+{
+    int ready = 0;
+    (void)timeout_ms;
+    for (nfds_t i = 0; i < cnt; i++) {
+        bool bell = at[i].fd >= DST_FD_BELL && at[i].fd < DST_FD_PID;
+        at[i].revents = bell && dst_broker_bell_closed(at[i].fd) ? POLLHUP : 0;
+        ready += at[i].revents != 0;
+    }
+    return ready;
 }
 
 ssize_t __wrap_getrandom(void *at, size_t bytes, unsigned flags)
