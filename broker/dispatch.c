@@ -175,7 +175,7 @@ int dispatch_permit(struct worker *w, struct call *c)
         audit_granted(w, c, false);
         c->denial = c->permit.denial;
         (void)weir_permit_give(&w->own, &c->own_permit);
-        pair_close(w);
+        pair_back(w);
         return rc;
     }
     pair_close(w);

@@ -42,19 +42,31 @@ void pair_close(struct worker *w)
     weir_store_release_u32(&w->region->own->undo_cnt, 0); /* pair:undo R */
 }
 
-void pair_undo(struct worker *w)
+/* Put back what the ledger says. Returns how many words. */
+static uint32_t restore(struct worker *w)
 {
     const struct weir_shm_ledger *l = w->region->own;
     uint32_t cnt = weir_load_acquire_u32(&l->undo_cnt); /* pair:undo A */
-    if (cnt == 0) {
-        return;
-    }
     for (uint32_t i = 0; i < cnt && i < WEIR_PERMIT_LIMITS_MAX; i++) {
         struct weir_shm_limit_word *word = &w->region->own_word[l->undo_word[i]];
         for (unsigned k = 0; k < 2; k++) {
-            weir_store_relaxed_u64(&word->word[k], l->undo[i][k]); /* relaxed: nobody else reads it */
+            weir_store_relaxed_u64(&word->word[k],
+                                   l->undo[i][k]); /* relaxed: nobody else reads it */
         }
     }
     pair_close(w);
-    log_info("charge_undone", "s:i", "limits", (int)cnt);
+    return cnt;
+}
+
+void pair_back(struct worker *w)
+{
+    (void)restore(w);
+}
+
+void pair_undo(struct worker *w)
+{
+    uint32_t cnt = restore(w);
+    if (cnt > 0) {
+        log_info("charge_undone", "s:i", "limits", (int)cnt);
+    }
 }

@@ -21,8 +21,13 @@ struct worker;
 void pair_open_route(struct worker *w, uint32_t route, uint64_t scope);
 /* The charges of `permit` are about to grow on both accounts. */
 void pair_open_permit(struct worker *w, const struct weir_permit *permit);
-/* Both accounts have it, or neither. */
+/* Both accounts have it. */
 void pair_close(struct worker *w);
+/*
+ * The shared account refused, and the private one was given back: now to the bit. A bucket that is given back keeps the time in between, so a call that
+ * is refused again and again would carry the private account ahead of the shared one.
+ */
+void pair_back(struct worker *w);
 /* A worker starts: what its predecessor left half done on the private account is undone. */
 void pair_undo(struct worker *w);
 
