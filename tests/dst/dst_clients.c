@@ -18,6 +18,7 @@ struct outstanding {
     bool used;
     weir_ticket ticket;
     uint64_t id;
+    bool alone; /* nothing else was open when it was handed over */
 };
 
 struct client {
@@ -28,6 +29,8 @@ struct client {
     unsigned open_cnt;
     uint64_t broker_life;
     bool trader;
+    bool attentive; /* it looks whether the broker lives; others learn it from their calls only */
+    bool refused;   /* a call of it was refused for good: there is no broker any more */
 };
 
 struct dst_process dst_client_process[DST_CLIENTS_MAX];
@@ -99,9 +102,10 @@ static void outcome(uint64_t id, const struct weir_response *r)
 
 static void note(struct client *c, weir_ticket ticket, uint64_t id)
 {
+    bool alone = c->open_cnt == 0;
     for (unsigned i = 0; i < OPEN_MAX; i++) {
         if (!c->open[i].used) {
-            c->open[i] = (struct outstanding){true, ticket, id};
+            c->open[i] = (struct outstanding){true, ticket, id, alone};
             c->open_cnt++;
             return;
         }
@@ -122,6 +126,10 @@ static void answered(struct client *c, const struct weir_response *r)
 {
     struct outstanding *o = noted(c, r->ticket);
     outcome(o->id, r);
+    if (o->alone && r->result == WEIR_RESULT_NO_ROOM) {
+        dst_broken("nothing left", "call %llu found no room, though its client had nothing else open",
+                   (unsigned long long)o->id);
+    }
     o->used = false;
     c->open_cnt--;
     int rc = weir_release(c->w, r->ticket);
@@ -175,6 +183,7 @@ static void submit(struct client *c)
     if (rc == 0) {
         note(c, ticket, id);
     } else {
+        c->refused = c->refused || rc == WEIR_E_STALE;
         unsendable(id, "not handed over");
         dst_call_at(id)->ended = true;
     }
@@ -269,6 +278,7 @@ static void trade(struct client *c)
     int rc = dst_chance(0.5) ? weir_permit_try(c->w, id, 0, NULL, priority, &permit)
                              : weir_permit_wait(c->w, id, 0, NULL, priority, weir_now_ns(c->w) + dst_below(500 * DST_MS), &permit);
     if (rc != WEIR_OK) {
+        c->refused = c->refused || (rc == WEIR_DENIED && permit.denial.reason == WEIR_REASON_LEASE_ENDED);
         return;
     }
     dst_trace("permit", provider, route, permit.granted_at_ns);
@@ -357,6 +367,11 @@ static bool lives(const struct client *c)
     return c->broker_life == dst_broker_life() && dst_broker_up();
 }
 
+static bool goes_on(const struct client *c)
+{
+    return c->attentive ? lives(c) : !c->refused;
+}
+
 /* End what is open. Over when nothing is, or the broker is gone. */
 static void finish(struct client *c)
 {
@@ -368,7 +383,9 @@ static void finish(struct client *c)
 static void session(struct client *c)
 {
     uint64_t rounds = dst_log_uniform(20, 5000);
-    while (rounds-- > 0 && lives(c) && !quiet) {
+    c->attentive = dst_chance(0.5);
+    c->refused = false;
+    while (rounds-- > 0 && goes_on(c) && !quiet) {
         act(c);
         dst_block(dst_now + dst_log_uniform(dst_world.think_ns / 16 + 1, dst_world.think_ns), NULL);
     }

@@ -1,0 +1,182 @@
+#!/usr/bin/python3
+"""Does weir-dst see a broken weir? Each mutant is one change to shm/ or broker/; a seed must break on every one.
+
+mutants.py SOURCE_ROOT [--cc CC] [--seeds N] [--first SEED] [--only TEXT] [--jobs N]      exit 1: a mutant survived, or no longer applies
+
+Seeds are tried from FIRST on until one breaks. Printed: how many it took, and which promise.
+"""
+import argparse
+import concurrent.futures
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+# name, then once or more: file, the text as it stands, the text as it would be wrong
+MUTANTS = [
+    # ring and slots
+    ("a full ring is overwritten, and nobody sweeps", "shm/weir_ring.c", "if (pos_ahead(tail, head) >= capacity) {", "if (pos_ahead(tail, head) >= 4 * capacity) {",
+     "broker/keeper.c", "            intake_sweep(w, c);\n", "            (void)c;\n"),
+    ("the ring forgets what it takes, and nobody sweeps", "shm/weir_ring.c", "if (cell_handle(seen) != WEIR_RING_POISON) {", "if (cell_handle(seen) != WEIR_RING_POISON && head % 64 != 5) {",
+     "broker/keeper.c", "            intake_sweep(w, c);\n", "            (void)c;\n"),
+    ("a slot is claimed without a CAS", "broker/intake.c", "if (!weir_cas_u64(&c->slot[slot].state, &word,\n                      weir_slot_with(word, WEIR_SLOT_CLAIMED))) {",
+     "if ((weir_store_release_u64(&c->slot[slot].state, weir_slot_with(word, WEIR_SLOT_CLAIMED)), false)) {"),
+    ("a request that was sent may be taken back", "broker/dispatch.c", "if (c->sent_ns == 0) { /* nothing written yet", "if (true) { /* nothing written yet"),
+    ("a restarted worker does not sweep", "broker/clients.c", "    intake_sweep(w, c); /* it may have submitted", "    if (!recovered)\n        intake_sweep(w, c); /* it may have submitted",
+     "broker/keeper.c", "            intake_sweep(w, c);\n", "            (void)c;\n"),
+    # the send gate, and what follows a death
+    ("the gate lets an order pass twice", "broker/exchange.c", "if (c->sends > 0 && !c->idempotent) {", "if (c->sends > 7 && !c->idempotent) {"),
+    ("the gate uses one permit twice", "broker/exchange.c", "return c->permit.state == WEIR_PERMIT_GRANTED && now_ns", "return now_ns"),
+    ("the gate does not look at pauses", "broker/exchange.c", "now_ns <= c->permit.use_by_ns &&\n           !weir_hold_before(&w->shared, w->route[c->route].provider, &c->permit);", "now_ns <= c->permit.use_by_ns;"),
+    ("the gate does not consume", "broker/exchange.c", "    c->permit.state = WEIR_PERMIT_SENT; /* consumed", "    if (c->sends > 99)\n        c->permit.state = WEIR_PERMIT_SENT; /* consumed"),
+    ("the ledger does not know what is on the wire", "broker/exchange.c", "weir_store_release_u32(&sh->state, WEIR_SLOT_SENDING); /* pair:shadow R */", ""),
+    ("every interrupted call is repeated", "broker/intake.c", "bool again = !sent || sh->idempotent != 0;", "bool again = true;"),
+    ("outcomes are not made truthful", "broker/exchange.c", "    result = truthful(c, result);\n", "    (void)truthful;\n"),
+    ("an order that got no answer is said to have failed", "broker/exchange.c", "call_end(w, c, c->idempotent ? late : WEIR_RESULT_OUTCOME_UNKNOWN, (int)t->code);", "call_end(w, c, late, (int)t->code);"),
+    # settle
+    ("a call without an answer is given back", "broker/exchange.c", "        (void)weir_permit_end(&w->own, &c->own_permit, NULL);\n        (void)weir_permit_end(&w->shared, &c->permit, NULL);",
+     "        (void)weir_permit_give(&w->own, &c->own_permit);\n        (void)weir_permit_give(&w->shared, &c->permit);"),
+    ("what failed is given back, sent or not", "broker/exchange.c", "    permit_settle(w, c, result);\n    count_end", "    if (result != WEIR_RESULT_DONE && c->permit.state != WEIR_PERMIT_NONE) {\n        (void)weir_permit_give(&w->own, &c->own_permit);\n        (void)weir_permit_give(&w->shared, &c->permit);\n    }\n    permit_settle(w, c, result);\n    count_end"),
+    ("brokered calls leave the shared account alone", "broker/dispatch.c", "    rc = weir_permit_take(&w->shared, c->route, c->request.scope, units, c->priority, &c->permit);\n", "    c->permit = c->own_permit;\n"),
+    ("straddles are given back at random", "shm/weir_straddle.c", "other.window = counted == c->window ?", "other.window = counted != c->window ?"),
+    # two accounts
+    ("a half-made charge is not undone", "broker/worker.c", "    pair_undo(w);\n", ""),
+    ("a refused call ratchets the private account", "broker/dispatch.c", "        pair_back(w);\n", "        pair_close(w);\n"),
+    ("the private account is given back last", "broker/dispatch.c", "    int rc =\n        weir_permit_take(&w->own,", "    for (int i = 0; i < 2; i++)\n        (void)weir_permit_take(&w->own, c->route, c->request.scope, units, c->priority, &c->own_permit);\n    int rc =\n        weir_permit_take(&w->own,"),
+    # answers' room
+    ("room is reused before its answer was read", "broker/clients.c", "            (weir_slot_gen(word) != sh->generation || weir_slot_state(word) != WEIR_SLOT_DONE)) {", "            word != 0) {"),
+    ("room is never given back", "broker/clients.c", "        client_room_release(c, s);\n            any = true;", "        any = false;", ) ,
+    ("a restarted worker forgets which room is taken", "broker/clients.c", "if (sh->pool_bytes > 0 && !pool_claim(&c->pool, sh->pool_off_bytes, sh->pool_bytes)) {", "if (sh->pool_bytes > 0 && sh->pool_off_bytes == 1) {"),
+    ("an answer keeps half of its room", "broker/pool.c", "uint32_t keep = granules_of(keep_bytes);", "uint32_t keep = granules_of(keep_bytes / 2);"),
+    # reaping
+    ("units of the dead are kept", "broker/units.c", "    return !c->live || (!c->gone && weir_owner_life(cell) == c->unit_life);", "    return c != NULL;"),
+    ("units of a dead worker are kept", "broker/units.c", "return owner == weir_owner_of(w->shared.owner);", "return owner != 0;"),
+    ("units do not rest", "shm/weir_concurrency.h", "now_ns >= cell && now_ns - cell >= rest_ns)", "rest_ns + now_ns > 0)"),
+    ("the dead are not reaped while something is in flight, nor after", "broker/exchange.c", "    if (cl->gone) {\n        client_reap_if_idle(w, cl);\n    } else", "    if"),
+    ("who closes without a supervisor is not seen", "broker/keeper.c", "            clients_closed(w);\n", "            (void)w;\n"),
+    # time
+    ("nobody ends a call whose time is over", "broker/exchange.c", "if (w->now_ns >= c->due_ns && (c->sends == 0 || w->now_ns >= c->deadline_ns)) {", "if (w->now_ns >= c->due_ns && c->sends == 0) {"),
+    ("queued calls do not expire", "broker/dispatch.c", "} else if (w->now_ns >= c->deadline_ns && c != denied) {", "} else if (w->now_ns >= c->deadline_ns + UINT64_C(60000000000) && c != denied) {"),
+    ("the exchange's clock is taken for ours", "broker/server_clock.c", "const struct server_clock_bound low = {(int64_t)(stamp_utc_ns - received_ns), received_ns};", "const struct server_clock_bound low = {(int64_t)(stamp_utc_ns + granularity_ns - sent_ns), received_ns};"),
+    ("re-alignment carries nothing", "shm/weir_limit_repair.c", "return overwritten && recent ? row->quota : units;", "return 0;"),
+    # pauses
+    ("a 429 pauses nobody", "broker/pause.c", "    if (step == BACKOFF_LATE || !board_pause(w, provider, s->until_ns, s->cause)) {", "    if (step != BACKOFF_LATE || !board_pause(w, provider, s->until_ns, s->cause)) {"),
+    ("what Retry-After says is not heard", "broker/pause.c", "uint64_t told_ns = heard->for_ns > 0 ? now_ns + heard->for_ns : 0;", "uint64_t told_ns = 0 * now_ns;"),
+    # journal and restart
+    ("a ceiling is used before it is on disk", "broker/ceiling.c", "    c->writing = true;\n", "    c->writing = true;\n    for (uint32_t i = 0; i < c->cnt; i++)\n        early(w, &c->raise[i]);\n",
+     "broker/ceiling.c", "void ceiling_turn(struct worker *w)\n{", "static void publish(struct worker *w, const struct memory_raise *raise);\nstatic void early(struct worker *w, const struct memory_raise *raise)\n{\n    publish(w, raise);\n}\n\nvoid ceiling_turn(struct worker *w)\n{"),
+    ("a failed write counts as done", "broker/ceiling.c", "if (written == (int32_t)c->image_bytes && c->result[1] == 0) {", "if (c->events == 2) {"),
+    ("the journal remembers nothing", "broker/aftermath.c", "        memory_restore(region, t, &f->view, j->boot_id, false, weir_clock_monotonic_ns(),\n                       weir_clock_realtime_ns());\n        facts_each(region, t, fact_spend_short",
+     "        facts_each(region, t, fact_spend_short"),
+    ("short windows are fresh after a crash", "broker/aftermath.c", "if (row != NULL && row->ceiling_step == 0) {", "if (row != NULL && row->ceiling_step == 1) {"),
+    ("a new broker does not wait out the lease", "broker/aftermath.c", "        (void)nanosleep(&lease, NULL);\n", "        (void)lease;\n"),
+    ("a lease that never ends", "broker/keeper.c", "    weir_store_release_u64(&w->region->gate->lease_until_ns,\n                           until_ns);", "    weir_store_release_u64(&w->region->gate->lease_until_ns,\n                           until_ns + 900000000000);"),
+]
+
+WRAPPED = re.compile(r"'([a-z_]+)'")
+
+
+def build_list(root):
+    """What meson.build compiles and wraps, read from there: one truth."""
+    text = (root / "tests/dst/meson.build").read_text()
+    wrapped = WRAPPED.findall(text[text.index("dst_wrapped"):text.index("]")])
+    start = text.index("dst_replaced")
+    replaced = set(re.findall(r"'([a-z_]+\.c)'", text[start:text.index("]", start)])) | {"weird.c", "config_man_main.c"}
+    return wrapped, replaced
+
+
+class Builder:
+    def __init__(self, root, cc, base):
+        self.root, self.cc, self.base = root, cc, base
+        self.wrapped, self.replaced = build_list(root)
+        self.sources = [p.relative_to(root) for d in ("shm", "broker", "libclient", "broker/config") for p in sorted((root / d).glob("*.c"))
+                        if p.name not in self.replaced]
+        self.own = [p.relative_to(root) for p in sorted((root / "tests/dst").glob("*.c"))]
+
+    def compile(self, tree, source, out):
+        points = [] if str(source).startswith("broker/config") or source in self.own else ["-include", f"{tree}/tests/dst/dst_points.h"]
+        subprocess.run([self.cc, "-std=gnu11", "-O1", "-g", "-w", "-D_GNU_SOURCE", "-DWEIR_VERSION=\"0\"", "-DWEIR_WEAVE_HOOKS", "-fno-strict-aliasing",
+                        f"-I{tree}", f"-I{tree}/shm", f"-I{tree}/libclient", f"-I{tree}/tests/dst", *points, "-MMD", "-MF", f"{out}.d", "-c", f"{tree}/{source}", "-o", out],
+                       check=True)
+
+    def object(self, source):
+        return self.base / (str(source).replace("/", "_") + ".o")
+
+    def link(self, objects, out):
+        subprocess.run([self.cc, "-o", out, *map(str, objects), *(f"-Wl,--wrap={w}" for w in self.wrapped), "-lcurl", "-luring", "-lxxhash", "-ljansson",
+                        "-lyaml"], check=True)
+
+    def all(self, pool):
+        list(pool.map(lambda s: self.compile(self.root, s, self.object(s)), self.sources + self.own))
+
+    def touched(self, source, files):
+        text = pathlib.Path(f"{self.object(source)}.d").read_text()
+        return any(f"{self.root}/{f}" in text for f in files)
+
+    def mutant(self, edits, tmp):
+        tree = tmp / "tree"
+        for d in ("shm", "broker", "libclient", "tests/dst"):
+            shutil.copytree(self.root / d, tree / d)
+        files = edits[0::3]
+        for file, old, new in zip(edits[0::3], edits[1::3], edits[2::3]):
+            text = (tree / file).read_text()
+            if text.count(old) != 1:
+                raise LookupError(f"applies {text.count(old)} times to {file}: write it anew")
+            (tree / file).write_text(text.replace(old, new))
+        objects = []
+        for s in self.sources + self.own:
+            o = self.object(s)
+            if self.touched(s, files):
+                o = tmp / o.name
+                self.compile(tree, s, o)
+            objects.append(o)
+        self.link(objects, tmp / "weir-dst")
+        return tmp / "weir-dst"
+
+
+def judge(builder, name, edits, first, seeds, hours):
+    with tempfile.TemporaryDirectory(prefix="weir-dst.") as at:
+        try:
+            program = builder.mutant(edits, pathlib.Path(at))
+        except LookupError as e:
+            return name, None, str(e)
+        for n in range(seeds):
+            try:
+                run = subprocess.run([program, "--seed", str(first + n), "--hours", str(hours)], capture_output=True, text=True, check=False, timeout=120)
+                broken = next((line for line in run.stderr.splitlines() if line.startswith("BROKEN")), f"signal {-run.returncode}")
+                if run.returncode != 0:
+                    return name, n + 1, broken.removeprefix("BROKEN: ")
+            except subprocess.TimeoutExpired:
+                return name, n + 1, "it hangs"
+        return name, 0, ""
+
+
+def main():
+    a = argparse.ArgumentParser()
+    a.add_argument("root", type=pathlib.Path)
+    a.add_argument("--cc", default="cc")
+    a.add_argument("--seeds", type=int, default=400)
+    a.add_argument("--first", type=int, default=1)
+    a.add_argument("--hours", default="0.0166667")
+    a.add_argument("--only", default="")
+    a.add_argument("--share", default="0/1", help="K/N: every Nth, from the Kth on")
+    a.add_argument("--jobs", type=int, default=os.cpu_count())
+    a = a.parse_args()
+    k, n = map(int, a.share.split("/"))
+    mutants = [m for m in MUTANTS if a.only in m[0]][k::n]
+    survived = 0
+    with tempfile.TemporaryDirectory(prefix="weir-dst.") as base, concurrent.futures.ThreadPoolExecutor(a.jobs) as pool:
+        builder = Builder(a.root.resolve(), a.cc, pathlib.Path(base))
+        builder.all(pool)
+        for name, tried, what in pool.map(lambda m: judge(builder, m[0], m[1:], a.first, a.seeds, a.hours), mutants):
+            survived += not tried
+            print(f"{'caught by seed %4d' % tried if tried else 'SURVIVED          '}  {name}: {what}", flush=True)
+    print(f"{len(mutants)} mutants, {survived} survived")
+    return 1 if survived else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
