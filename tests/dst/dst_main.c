@@ -88,7 +88,7 @@ static uint64_t run(uint64_t seed)
     dst_faults_stop();
     dst_run_until(dst_now + 20 * DST_S);
     dst_clients_quiet(true);
-    for (unsigned i = 0; i < 60 && !(dst_clients_idle() && dst_broker_attached() == 0); i++) {
+    for (unsigned i = 0; i < 120 && !(dst_clients_idle() && dst_broker_attached() == 0 && dst_broker_up() && dst_worker_up()); i++) {
         dst_run_until(dst_now + DST_S);
     }
     dst_run_until(dst_now + 2 * DST_S);
