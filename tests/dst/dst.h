@@ -37,11 +37,11 @@ uint64_t dst_log_uniform(uint64_t low, uint64_t high); /* each order of magnitud
 
 /* ---- time and events */
 
-extern uint64_t dst_now;                   /* ns since the run began: nobody in the simulation sees it */
-uint64_t dst_monotonic(void);              /* CLOCK_MONOTONIC of the host; begins anew when it reboots */
-uint64_t dst_utc(void);                    /* CLOCK_REALTIME of the host */
-extern int64_t dst_utc_offset;             /* moved by clock steps */
-extern uint64_t dst_boot_at;               /* dst_now of the last boot */
+extern uint64_t dst_now;       /* ns since the run began: nobody in the simulation sees it */
+uint64_t dst_monotonic(void);  /* CLOCK_MONOTONIC of the host; begins anew when it reboots */
+uint64_t dst_utc(void);        /* CLOCK_REALTIME of the host */
+extern int64_t dst_utc_offset; /* moved by clock steps */
+extern uint64_t dst_boot_at;   /* dst_now of the last boot */
 extern uint64_t dst_boot_number;
 
 typedef void (*dst_event_fn)(void *arg, uint64_t a, uint64_t b);
@@ -60,9 +60,9 @@ struct dst_process {
     size_t map_cnt, map_room;
     int *fd;
     size_t fd_cnt, fd_room;
-    long kill_in;        /* points until it dies; 0: not condemned */
-    uint64_t stall_max;  /* how long a stop of it lasts at most; 0: never stopped */
-    bool steady;         /* between the send gate and the send: it is not stopped for long */
+    long kill_in;             /* points until it dies; 0: not condemned */
+    uint64_t stall_max;       /* how long a stop of it lasts at most; 0: never stopped */
+    bool steady;              /* between the send gate and the send: it is not stopped for long */
     struct dst_process *heir; /* forked from it: has its mappings and descriptors too */
     void (*died)(struct dst_process *); /* clean-up of what others hold of it */
 };
@@ -71,20 +71,25 @@ extern struct dst_process *dst_cur; /* who runs; NULL: the simulator */
 
 struct dst_actor;
 void dst_born(struct dst_process *p, void (*body)(void *), void *arg);
-void dst_kill(struct dst_process *p);          /* now, or at once when it runs itself */
-void dst_block(uint64_t until, const void *word); /* the running actor sleeps; `word`: a futex word it waits on */
+void dst_kill(struct dst_process *p); /* now, or at once when it runs itself */
+void dst_block(uint64_t until,
+               const void *word); /* the running actor sleeps; `word`: a futex word it waits on */
 void dst_wake_word(const void *word, int cnt);
-void dst_wake_process(struct dst_process *p);  /* whatever it sleeps on */
-void dst_hold(bool on);                        /* while on, points do nothing (pieces that the supervisor does for others) */
+void dst_wake_process(struct dst_process *p); /* whatever it sleeps on */
+void dst_hold(
+    bool on); /* while on, points do nothing (pieces that the supervisor does for others) */
 void dst_run_until(uint64_t at);
 void dst_run_reset(uint64_t seed);
-void dst_passed(uint64_t ns);                  /* the running code took so long */
+void dst_passed(uint64_t ns); /* the running code took so long */
 
 /* ---- what was seen */
 
-void dst_trace(const char *what, uint64_t a, uint64_t b, uint64_t c); /* into the hash; printed with --trace */
-void dst_say(const char *format, ...) __attribute__((format(printf, 1, 2))); /* printed with --trace only */
-_Noreturn void dst_broken(const char *promise, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void dst_trace(const char *what, uint64_t a, uint64_t b,
+               uint64_t c); /* into the hash; printed with --trace */
+void dst_say(const char *format, ...)
+    __attribute__((format(printf, 1, 2))); /* printed with --trace only */
+_Noreturn void dst_broken(const char *promise, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 uint64_t dst_hash(void);
 extern bool dst_tracing;
 
@@ -129,16 +134,16 @@ enum dst_fault {
 };
 
 enum dst_check {
-    DST_CHECK_QUOTA,     /* never exceed: at each arrival, each limit */
-    DST_CHECK_ONCE,      /* never twice: at each arrival of an order */
-    DST_CHECK_OUTCOME,   /* exactly one, named */
-    DST_CHECK_TRUTH,     /* ... and true */
-    DST_CHECK_UNSEEN,    /* what was said not to be sent never arrives */
-    DST_CHECK_LIVE,      /* a request whose time is over has ended */
-    DST_CHECK_PAUSE,     /* who was told to stop stops */
-    DST_CHECK_SOUND,     /* no honest word is found damaged; the private account stays below the shared one */
-    DST_CHECK_JOURNAL,   /* what is charged is covered on disk */
-    DST_CHECK_LEAK,      /* nothing is left when all is quiet */
+    DST_CHECK_QUOTA,   /* never exceed: at each arrival, each limit */
+    DST_CHECK_ONCE,    /* never twice: at each arrival of an order */
+    DST_CHECK_OUTCOME, /* exactly one, named */
+    DST_CHECK_TRUTH,   /* ... and true */
+    DST_CHECK_UNSEEN,  /* what was said not to be sent never arrives */
+    DST_CHECK_LIVE,    /* a request whose time is over has ended */
+    DST_CHECK_PAUSE,   /* who was told to stop stops */
+    DST_CHECK_SOUND, /* no honest word is found damaged; the private account stays below the shared one */
+    DST_CHECK_JOURNAL, /* what is charged is covered on disk */
+    DST_CHECK_LEAK,    /* nothing is left when all is quiet */
     DST_CHECK_CNT,
 };
 
@@ -185,15 +190,17 @@ struct dst_provider {
     uint64_t jitter_ns; /* J */
     bool reports_used;  /* a header says how much of limit 0 is used */
     bool host_clock;
-    int64_t offset_ns;  /* of the exchange's UTC from dst_now */
+    int64_t offset_ns; /* of the exchange's UTC from dst_now */
     int64_t drift_ppb;
     uint64_t stepped_at;
 };
 
 struct dst_mix { /* how often what goes wrong in this run; 0: never */
-    double refused, hung, unseen, seen, dead_reused, lost, cut, slow, e5xx, large, told_429, told_418;
+    double refused, hung, unseen, seen, dead_reused, lost, cut, slow, e5xx, large, told_429,
+        told_418;
     double stall, clock_cut;
-    double worker_kills_per_s, client_kills_per_s, broker_kills_per_s, host_per_s, operate_per_s, steps_per_s;
+    double worker_kills_per_s, client_kills_per_s, broker_kills_per_s, host_per_s, operate_per_s,
+        steps_per_s;
     double disk_fail, disk_slow, scribble;
     double kill_after; /* ... a moment that matters: chance that the worker is condemned there */
 };
@@ -233,12 +240,12 @@ struct dst_reply {
 struct dst_call {
     uint32_t provider, route;
     bool idempotent, brokered;
-    uint32_t seen;       /* times that the exchange counted it */
-    uint32_t answered;   /* whole answers that it wrote */
-    unsigned status;     /* of the last of them */
-    bool unsendable;     /* ended as surely not sent: may never arrive */
+    uint32_t seen;     /* times that the exchange counted it */
+    uint32_t answered; /* whole answers that it wrote */
+    unsigned status;   /* of the last of them */
+    bool unsendable;   /* ended as surely not sent: may never arrive */
     bool ended;
-    uint64_t deadline_ns; /* CLOCK_MONOTONIC, as the client asked; 0: by the route */
+    uint64_t deadline_ns;  /* CLOCK_MONOTONIC, as the client asked; 0: by the route */
     uint64_t submitted_at; /* dst_now */
     unsigned client;
     uint64_t client_life;
@@ -249,8 +256,10 @@ struct dst_call *dst_call_at(uint64_t id);
 
 void dst_exchange_reset(void);
 /* A request arrives at dst_now. `late`: it was on its way for longer than J allows. Fills the answer. */
-void dst_exchange_arrive(unsigned provider, const char *path, bool brokered, bool late, struct dst_reply *out);
-void dst_exchange_over(unsigned provider, const char *path); /* answered or cut: its unit in flight is free */
+void dst_exchange_arrive(unsigned provider, const char *path, bool brokered, bool late,
+                         struct dst_reply *out);
+void dst_exchange_over(unsigned provider,
+                       const char *path); /* answered or cut: its unit in flight is free */
 uint64_t dst_exchange_arrivals(void);
 
 /* ---- dst_http.c */
@@ -259,7 +268,8 @@ void dst_http_reset(void);
 void dst_http_worker_died(void);
 unsigned dst_http_open_cnt(void);
 /* A trader's own call: returns when it is answered or cut. Caller: a client actor. */
-bool dst_trader_call(unsigned provider, const char *path, uint64_t patience_ns, struct dst_reply *out);
+bool dst_trader_call(unsigned provider, const char *path, uint64_t patience_ns,
+                     struct dst_reply *out);
 
 /* ---- dst_loop.c */
 
@@ -279,7 +289,8 @@ void dst_disk_host_crashed(void);
 bool dst_disk_path(const char *path);
 int dst_disk_open(const char *path, int flags);
 long dst_disk_read(int fd, void *at, size_t bytes);
-long dst_disk_write(int fd, const void *at, size_t bytes, int64_t off); /* off -1: where it stands */
+long dst_disk_write(int fd, const void *at, size_t bytes,
+                    int64_t off); /* off -1: where it stands */
 int dst_disk_sync(int fd);
 int dst_disk_rename(const char *from, const char *to);
 int dst_disk_unlink(const char *path);

@@ -35,7 +35,7 @@ struct attached {
 };
 
 static struct {
-    bool up; /* clients may attach */
+    bool up;  /* clients may attach */
     bool ran; /* a broker has run on this host's disk before */
     bool stopping, drain_told;
     uint64_t life;
@@ -120,7 +120,7 @@ void log_event(enum weir_config_log level, const char *event, const char *fields
         const char *end = text + sizeof text;
         char *at = text + n;
         size_t room = (size_t)(end - at);
-        n += (size_t)(*p == 's'   ? snprintf(at, room, " %s=%.100s", name, va_arg(args, const char *))
+        n += (size_t)(*p == 's' ? snprintf(at, room, " %s=%.100s", name, va_arg(args, const char *))
                       : *p == 'I' ? snprintf(at, room, " %s=%lld", name, va_arg(args, long long))
                                   : snprintf(at, room, " %s=%d", name, va_arg(args, int)));
     }
@@ -301,7 +301,8 @@ static void supervisor_open(void)
     }
     b.region.journal = &b.journal;
     bool fresh = !b.ran;
-    if (journal_open(&b.journal, dst_world.journal ? "/state" : JOURNAL_NONE, "dst", text, sizeof text) != 0 ||
+    if (journal_open(&b.journal, dst_world.journal ? "/state" : JOURNAL_NONE, "dst", text,
+                     sizeof text) != 0 ||
         aftermath_enter("/run/dst", &b.region, fresh, &found, text, sizeof text) != 0) {
         dst_broken("restart", "the broker does not start: %s", text);
     }
@@ -440,8 +441,10 @@ static void gone_event(void *arg, uint64_t index, uint64_t doorbell)
 {
     struct attached *a = &b.attached[index];
     (void)arg;
-    if (a->used && a->info.doorbell_fd == (int)doorbell && !a->info.gone && dst_supervisor_process.live) {
-        const struct control_message m = {.kind = CONTROL_GONE, .client = {.index = (uint32_t)index}};
+    if (a->used && a->info.doorbell_fd == (int)doorbell && !a->info.gone &&
+        dst_supervisor_process.live) {
+        const struct control_message m = {.kind = CONTROL_GONE,
+                                          .client = {.index = (uint32_t)index}};
         a->info.gone = 1;
         tell_worker(&m);
     }
@@ -486,7 +489,8 @@ static bool pieces_make(struct attached *a, uint32_t index, const struct weir_at
 {
     struct weir_segment arena;
     struct weir_segment shadow;
-    struct arena_spec spec = {.slot_cnt = plan->slots, .request_bytes = 256, .response_bytes = plan->response_bytes};
+    struct arena_spec spec = {
+        .slot_cnt = plan->slots, .request_bytes = 256, .response_bytes = plan->response_bytes};
     struct dst_process *me = dst_cur;
     dst_hold(true);
     dst_cur = &dst_supervisor_process;
@@ -515,17 +519,24 @@ static bool pieces_make(struct attached *a, uint32_t index, const struct weir_at
     return ok;
 }
 
-int weir_attachment_open(struct weir_attachment *at, const struct weir_attach_plan *plan, struct weir_diag *diag)
+int weir_attachment_open(struct weir_attachment *at, const struct weir_attach_plan *plan,
+                         struct weir_diag *diag)
 {
     struct weir_attach_context c = {.plan = plan, .diag = diag};
     uint32_t index = index_free();
-    *at = (struct weir_attachment){.control_fd = -1, .doorbell_fd = -1, .bell_fd = -1, .board.fd = -1,
-                                   .permits.fd = -1, .ring.fd = -1, .arena.fd = -1};
+    *at = (struct weir_attachment){.control_fd = -1,
+                                   .doorbell_fd = -1,
+                                   .bell_fd = -1,
+                                   .board.fd = -1,
+                                   .permits.fd = -1,
+                                   .ring.fd = -1,
+                                   .arena.fd = -1};
     if (!dst_broker_up() || b.stopping || !dst_worker_process.live || index == UINT32_MAX) {
         return index == UINT32_MAX ? WEIR_E_TOO_MANY_CLIENTS : WEIR_E_NO_BROKER;
     }
     struct attached *a = &b.attached[index];
-    *a = (struct attached){.client = (unsigned)(dst_cur - dst_client_process), .life = dst_cur->life};
+    *a = (struct attached){.client = (unsigned)(dst_cur - dst_client_process),
+                           .life = dst_cur->life};
     if (!pieces_make(a, index, plan)) {
         return WEIR_E_MEMORY;
     }
@@ -540,9 +551,12 @@ int weir_attachment_open(struct weir_attachment *at, const struct weir_attach_pl
     at->ring_order = b.region.ring_order;
     at->broker_id = b.region.broker_id;
     at->control_fd = DST_FD_LINK + (int)b.life;
-    const int fd[] = {copy_for(dst_cur, b.region.board.fd), copy_for(dst_cur, b.region.ring[0].fd),
-                      copy_for(dst_cur, a->info.arena_fd),  a->info.doorbell_fd,
-                      a->info.bell_fd,                      copy_for(dst_cur, b.region.permits.fd)};
+    const int fd[] = {copy_for(dst_cur, b.region.board.fd),
+                      copy_for(dst_cur, b.region.ring[0].fd),
+                      copy_for(dst_cur, a->info.arena_fd),
+                      a->info.doorbell_fd,
+                      a->info.bell_fd,
+                      copy_for(dst_cur, b.region.permits.fd)};
     int rc = weir_attachment_map(at, &c, fd, plan->role == WEIR_ROLE_TRADER ? 6 : 5);
     if (rc != WEIR_OK) {
         weir_attachment_close(at);
@@ -568,7 +582,8 @@ bool weir_attachment_ended(const struct weir_attachment *at)
     return at->control_fd != DST_FD_LINK + (int)b.life || !dst_supervisor_process.live;
 }
 
-int weir_attach_fail(const struct weir_attach_context *c, int error, const char *hint, const char *cause, ...)
+int weir_attach_fail(const struct weir_attach_context *c, int error, const char *hint,
+                     const char *cause, ...)
 {
     (void)c;
     (void)hint;

@@ -11,16 +11,18 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LOOK_NS    (10 * DST_MS)
-#define LIVE_NS    (4 * DST_S) /* so long after its deadline a request has ended, if a worker has lived as long */
+#define LOOK_NS (10 * DST_MS)
+#define LIVE_NS \
+    (4 * DST_S) /* so long after its deadline a request has ended, if a worker has lived as long */
 
 uint64_t dst_checks[DST_CHECK_CNT];
 
 const char *const dst_check_names[DST_CHECK_CNT] = {
-    [DST_CHECK_QUOTA] = "never-exceed", [DST_CHECK_ONCE] = "never-twice", [DST_CHECK_OUTCOME] = "one-outcome",
-    [DST_CHECK_TRUTH] = "true-outcome", [DST_CHECK_UNSEEN] = "not-sent-is-not-seen", [DST_CHECK_LIVE] = "ends-in-time",
-    [DST_CHECK_PAUSE] = "stops-when-told", [DST_CHECK_SOUND] = "sound-words", [DST_CHECK_JOURNAL] = "covered-on-disk",
-    [DST_CHECK_LEAK] = "nothing-left",
+    [DST_CHECK_QUOTA] = "never-exceed",          [DST_CHECK_ONCE] = "never-twice",
+    [DST_CHECK_OUTCOME] = "one-outcome",         [DST_CHECK_TRUTH] = "true-outcome",
+    [DST_CHECK_UNSEEN] = "not-sent-is-not-seen", [DST_CHECK_LIVE] = "ends-in-time",
+    [DST_CHECK_PAUSE] = "stops-when-told",       [DST_CHECK_SOUND] = "sound-words",
+    [DST_CHECK_JOURNAL] = "covered-on-disk",     [DST_CHECK_LEAK] = "nothing-left",
 };
 
 static struct {
@@ -69,7 +71,8 @@ static void words_check(const struct region *r)
     }
     uint64_t damaged = weir_load_relaxed_u64(&r->worker->limit_damaged);
     if (damaged != damaged_before && !dst_world.liars) {
-        dst_broken("sound words", "%llu limit words were found damaged, and nobody scribbles", (unsigned long long)damaged);
+        dst_broken("sound words", "%llu limit words were found damaged, and nobody scribbles",
+                   (unsigned long long)damaged);
     }
 }
 
@@ -82,7 +85,8 @@ static void live_check(void)
 {
     uint64_t now = dst_monotonic();
     bool steady = dst_worker_up() && dst_broker_up() && dst_now - dst_worker_since() > LIVE_NS;
-    while (oldest_open < dst_call_cnt() && (dst_call_at(oldest_open)->ended || !dst_call_at(oldest_open)->brokered)) {
+    while (oldest_open < dst_call_cnt() &&
+           (dst_call_at(oldest_open)->ended || !dst_call_at(oldest_open)->brokered)) {
         oldest_open++;
     }
     (void)now;
@@ -100,8 +104,8 @@ static void calls_check(void)
     for (const struct call *c = w->call_first; c != NULL; c = c->all_next) {
         dst_checks[DST_CHECK_LIVE]++;
         if (c->deadline_ns != 0 && now > c->deadline_ns + LIVE_NS) {
-            dst_broken("in time", "a call of slot %u is still there %.3f s after its deadline", c->slot,
-                       (double)(now - c->deadline_ns) / 1e9);
+            dst_broken("in time", "a call of slot %u is still there %.3f s after its deadline",
+                       c->slot, (double)(now - c->deadline_ns) / 1e9);
         }
     }
     for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
@@ -114,9 +118,11 @@ static void calls_check(void)
             const struct weir_shm_slot *slot = &c->slot[s];
             enum weir_slot_state state = weir_slot_state(word);
             dst_checks[DST_CHECK_LIVE]++;
-            if ((state == WEIR_SLOT_SUBMITTED || state == WEIR_SLOT_CLAIMED || state == WEIR_SLOT_SENDING) &&
+            if ((state == WEIR_SLOT_SUBMITTED || state == WEIR_SLOT_CLAIMED ||
+                 state == WEIR_SLOT_SENDING) &&
                 now > slot->request.deadline_ns + LIVE_NS) {
-                dst_broken("in time", "slot %u of client %u is in state %u, %.3f s after its deadline", s, i,
+                dst_broken("in time",
+                           "slot %u of client %u is in state %u, %.3f s after its deadline", s, i,
                            (unsigned)state, (double)(now - slot->request.deadline_ns) / 1e9);
             }
         }
@@ -191,7 +197,8 @@ static uint64_t units_held(const struct region *r, const struct worker *w, const
     (void)r;
     for (uint32_t i = 0; i < w->shared.tables.limit_cnt; i++) {
         const struct weir_shm_limit_row *l = &w->shared.tables.limit[i];
-        for (uint32_t k = l->word_first; l->kind == WEIR_LIMIT_CONCURRENCY && k < l->word_first + l->word_cnt; k++) {
+        for (uint32_t k = l->word_first;
+             l->kind == WEIR_LIMIT_CONCURRENCY && k < l->word_first + l->word_cnt; k++) {
             const uint64_t *cell = weir_limit_cells((uint64_t *)(uintptr_t)cells, l, k);
             for (uint32_t n = 0; n < l->cell_cnt; n++) {
                 held += weir_unit_held(cell[n]);

@@ -11,8 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define OPEN_MAX   24U
-#define SLOTS      32U
+#define OPEN_MAX 40U
+#define SLOTS    48U
 
 struct outstanding {
     bool used;
@@ -46,8 +46,8 @@ void dst_http_client_died(const struct dst_process *p);
 
 static bool never_sent(enum weir_result r)
 {
-    return r == WEIR_RESULT_REFUSED || r == WEIR_RESULT_EXPIRED || r == WEIR_RESULT_CANCELLED || r == WEIR_RESULT_REJECTED ||
-           r == WEIR_RESULT_NOT_SENT || r == WEIR_RESULT_NO_ROOM;
+    return r == WEIR_RESULT_REFUSED || r == WEIR_RESULT_EXPIRED || r == WEIR_RESULT_CANCELLED ||
+           r == WEIR_RESULT_REJECTED || r == WEIR_RESULT_NOT_SENT || r == WEIR_RESULT_NO_ROOM;
 }
 
 static void unsendable(uint64_t id, const char *why)
@@ -56,7 +56,8 @@ static void unsendable(uint64_t id, const char *why)
     c->unsendable = true;
     dst_checks[DST_CHECK_UNSEEN]++;
     if (c->seen > 0) {
-        dst_broken("outcome", "call %llu ended as %s, and the exchange has seen it", (unsigned long long)id, why);
+        dst_broken("outcome", "call %llu ended as %s, and the exchange has seen it",
+                   (unsigned long long)id, why);
     }
 }
 
@@ -65,8 +66,9 @@ static void body_check(uint64_t id, const struct weir_response *r)
     char want[48];
     size_t n = (size_t)snprintf(want, sizeof want, "{\"id\":%llu,", (unsigned long long)id);
     if (r->body_bytes < n || memcmp(r->body, want, n) != 0) {
-        dst_broken("outcome", "call %llu got an answer that is not its own: %.*s", (unsigned long long)id,
-                   (int)(r->body_bytes < 60 ? r->body_bytes : 60), (const char *)r->body);
+        dst_broken("outcome", "call %llu got an answer that is not its own: %.*s",
+                   (unsigned long long)id, (int)(r->body_bytes < 60 ? r->body_bytes : 60),
+                   (const char *)r->body);
     }
 }
 
@@ -84,17 +86,21 @@ static void outcome(uint64_t id, const struct weir_response *r)
         unsendable(id, weir_result_text(r->result));
     } else if (r->result == WEIR_RESULT_DONE) {
         if (c->seen == 0) {
-            dst_broken("outcome", "call %llu was answered, and the exchange never saw it", (unsigned long long)id);
+            dst_broken("outcome", "call %llu was answered, and the exchange never saw it",
+                       (unsigned long long)id);
         }
         if (r->status != c->status && c->seen == 1) {
-            dst_broken("outcome", "call %llu: status %u, the exchange said %u", (unsigned long long)id, r->status, c->status);
+            dst_broken("outcome", "call %llu: status %u, the exchange said %u",
+                       (unsigned long long)id, r->status, c->status);
         }
         body_check(id, r);
-    } else if (!c->idempotent && (r->result == WEIR_RESULT_FAILED || r->result == WEIR_RESULT_TIMEOUT)) {
-        dst_broken("outcome", "order %llu ended as %s, which is for calls that may be repeated", (unsigned long long)id,
-                   weir_result_text(r->result));
+    } else if (!c->idempotent &&
+               (r->result == WEIR_RESULT_FAILED || r->result == WEIR_RESULT_TIMEOUT)) {
+        dst_broken("outcome", "order %llu ended as %s, which is for calls that may be repeated",
+                   (unsigned long long)id, weir_result_text(r->result));
     } else if (r->result == WEIR_RESULT_UNSET || r->result > WEIR_RESULT_TIMEOUT) {
-        dst_broken("outcome", "call %llu has no named outcome: %u", (unsigned long long)id, (unsigned)r->result);
+        dst_broken("outcome", "call %llu has no named outcome: %u", (unsigned long long)id,
+                   (unsigned)r->result);
     }
 }
 
@@ -119,7 +125,8 @@ static struct outstanding *noted(struct client *c, weir_ticket ticket)
             return &c->open[i];
         }
     }
-    dst_broken("outcome", "an answer for ticket %llx, which is not open", (unsigned long long)ticket);
+    dst_broken("outcome", "an answer for ticket %llx, which is not open",
+               (unsigned long long)ticket);
 }
 
 static void answered(struct client *c, const struct weir_response *r)
@@ -127,7 +134,8 @@ static void answered(struct client *c, const struct weir_response *r)
     struct outstanding *o = noted(c, r->ticket);
     outcome(o->id, r);
     if (o->alone && r->result == WEIR_RESULT_NO_ROOM) {
-        dst_broken("nothing left", "call %llu found no room, though its client had nothing else open",
+        dst_broken("nothing left",
+                   "call %llu found no room, though its client had nothing else open",
                    (unsigned long long)o->id);
     }
     o->used = false;
@@ -138,7 +146,8 @@ static void answered(struct client *c, const struct weir_response *r)
     }
 }
 
-static uint64_t call_make(struct client *c, unsigned provider, unsigned route, bool brokered, uint64_t deadline_ns)
+static uint64_t call_make(struct client *c, unsigned provider, unsigned route, bool brokered,
+                          uint64_t deadline_ns)
 {
     const struct dst_call call = {.provider = provider,
                                   .route = route,
@@ -157,7 +166,7 @@ static void choose(unsigned *provider, unsigned *route)
     *route = (unsigned)dst_below(dst_world.provider[*provider].route_cnt);
 }
 
-static void submit(struct client *c)
+static void submit(struct client *c, enum weir_priority priority)
 {
     unsigned provider;
     unsigned route;
@@ -170,14 +179,15 @@ static void submit(struct client *c)
     uint64_t deadline = dst_monotonic() + dst_log_uniform(5 * DST_MS, 10 * DST_S);
     uint64_t id = call_make(c, provider, route, true, deadline);
     (void)snprintf(query, sizeof query, "id=%llu", (unsigned long long)id);
-    const struct weir_request_spec spec = {.struct_bytes = sizeof spec,
-                                           .route = c->route[provider][route],
-                                           .priority_set = 1,
-                                           .priority = (enum weir_priority)dst_below(WEIR_PRIORITY_CNT),
-                                           .query = query,
-                                           .body = "{}",
-                                           .body_bytes = dst_world.provider[provider].route[route].order ? 2 : 0,
-                                           .deadline_ns = deadline};
+    const struct weir_request_spec spec = {
+        .struct_bytes = sizeof spec,
+        .route = c->route[provider][route],
+        .priority_set = 1,
+        .priority = (enum weir_priority)dst_below(WEIR_PRIORITY_CNT),
+        .query = query,
+        .body = "{}",
+        .body_bytes = dst_world.provider[provider].route[route].order ? 2 : 0,
+        .deadline_ns = deadline};
     int rc = weir_submit(c->w, &spec, &ticket);
     dst_trace("submit", id, (uint64_t)(int64_t)rc, 0);
     if (rc == 0) {
@@ -252,11 +262,13 @@ static void cancel_one(struct client *c)
 
 /* ---------------------------------------------------------------------------------------------- permits */
 
-static void settle(struct client *c, struct weir_permit *permit, enum weir_outcome_kind kind, const struct dst_reply *reply)
+static void settle(struct client *c, struct weir_permit *permit, enum weir_outcome_kind kind,
+                   const struct dst_reply *reply)
 {
     const struct weir_outcome outcome = {.kind = kind,
                                          .status = reply != NULL ? reply->status : 0,
-                                         .retry_after_ns = reply != NULL ? reply->retry_after_s * DST_S : 0};
+                                         .retry_after_ns =
+                                             reply != NULL ? reply->retry_after_s * DST_S : 0};
     int rc = weir_permit_settle(c->w, permit, &outcome);
     dst_trace("settle", (uint64_t)kind, permit->route, (uint64_t)(int64_t)rc);
     if (rc != WEIR_OK) {
@@ -275,15 +287,19 @@ static void trade(struct client *c)
     choose(&provider, &route);
     weir_route_id id = c->route[provider][route];
     enum weir_priority priority = (enum weir_priority)dst_below(WEIR_PRIORITY_CNT);
-    int rc = dst_chance(0.5) ? weir_permit_try(c->w, id, 0, NULL, priority, &permit)
-                             : weir_permit_wait(c->w, id, 0, NULL, priority, weir_now_ns(c->w) + dst_below(500 * DST_MS), &permit);
+    int rc = dst_chance(0.5)
+                 ? weir_permit_try(c->w, id, 0, NULL, priority, &permit)
+                 : weir_permit_wait(c->w, id, 0, NULL, priority,
+                                    weir_now_ns(c->w) + dst_below(500 * DST_MS), &permit);
     if (rc != WEIR_OK) {
-        c->refused = c->refused || (rc == WEIR_DENIED && permit.denial.reason == WEIR_REASON_LEASE_ENDED);
+        c->refused =
+            c->refused || (rc == WEIR_DENIED && permit.denial.reason == WEIR_REASON_LEASE_ENDED);
         return;
     }
     dst_trace("permit", provider, route, permit.granted_at_ns);
     if (dst_chance(0.1)) {
-        dst_block(dst_now + dst_log_uniform(10 * DST_US, dst_world.provider[provider].jitter_ns), NULL); /* it dawdles */
+        dst_block(dst_now + dst_log_uniform(10 * DST_US, dst_world.provider[provider].jitter_ns),
+                  NULL); /* it dawdles */
     }
     if (dst_chance(0.05)) {
         settle(c, &permit, WEIR_OUTCOME_NOT_SENT, NULL);
@@ -298,9 +314,11 @@ static void trade(struct client *c)
         return;
     }
     uint64_t call = call_make(c, provider, route, false, 0);
-    (void)snprintf(path, sizeof path, "/%s?id=%llu", dst_world.provider[provider].route[route].name, (unsigned long long)call);
+    (void)snprintf(path, sizeof path, "/%s?id=%llu", dst_world.provider[provider].route[route].name,
+                   (unsigned long long)call);
     bool there = dst_trader_call(provider, path, dst_log_uniform(50 * DST_MS, 5 * DST_S), reply);
-    settle(c, &permit, there ? WEIR_OUTCOME_ANSWERED : WEIR_OUTCOME_NO_ANSWER, there ? reply : NULL);
+    settle(c, &permit, there ? WEIR_OUTCOME_ANSWERED : WEIR_OUTCOME_NO_ANSWER,
+           there ? reply : NULL);
 }
 
 /* ---------------------------------------------------------------------------------------------- a life */
@@ -322,7 +340,8 @@ static bool attach(struct client *c)
     for (unsigned p = 0; p < dst_world.provider_cnt; p++) {
         for (unsigned r = 0; r < dst_world.provider[p].route_cnt; r++) {
             char full[48];
-            (void)snprintf(full, sizeof full, "%s.%s", dst_world.provider[p].name, dst_world.provider[p].route[r].name);
+            (void)snprintf(full, sizeof full, "%s.%s", dst_world.provider[p].name,
+                           dst_world.provider[p].route[r].name);
             if (weir_route_find(c->w, full, &c->route[p][r]) != WEIR_OK) {
                 dst_broken("simulator", "no route %s", full);
             }
@@ -331,15 +350,44 @@ static bool attach(struct client *c)
     return true;
 }
 
+/* The broker lives, as far as it can be seen. */
+static bool lives(const struct client *c)
+{
+    return c->broker_life == dst_broker_life() && dst_broker_up();
+}
+
+static bool goes_on(const struct client *c)
+{
+    return c->attentive ? lives(c) : !c->refused;
+}
+
+static enum weir_priority any_class(void)
+{
+    return (enum weir_priority)dst_below(WEIR_PRIORITY_CNT);
+}
+
+/* Everything that it has, at once: rings fill. */
+static void flood(struct client *c)
+{
+    enum weir_priority priority = any_class();
+    while (c->open_cnt < OPEN_MAX && goes_on(c)) {
+        unsigned before = c->open_cnt;
+        submit(c, priority);
+        if (c->open_cnt == before) {
+            return;
+        }
+    }
+}
+
 static void act(struct client *c)
 {
-    switch (dst_below(c->trader ? 10 : 7)) {
+    switch (dst_below(c->trader ? 12 : 9)) {
     case 0:
     case 1:
     case 2:
     case 3:
         for (uint64_t n = 1 + dst_below(3); n > 0; n--) {
-            submit(c);
+            submit(c, any_class());
         }
         break;
     case 4:
@@ -355,21 +403,19 @@ static void act(struct client *c)
             dst_block(dst_now + 5 * DST_S, NULL);
         }
         break;
+    case 7: /* in the instant in which the worker may take it */
+        submit(c, any_class());
+        cancel_one(c);
+        break;
+    case 8:
+        if (dst_chance(0.05)) {
+            flood(c);
+        }
+        break;
     default:
         trade(c);
         break;
     }
-}
-
-/* The broker lives, as far as it can be seen. */
-static bool lives(const struct client *c)
-{
-    return c->broker_life == dst_broker_life() && dst_broker_up();
-}
-
-static bool goes_on(const struct client *c)
-{
-    return c->attentive ? lives(c) : !c->refused;
 }
 
 /* End what is open. Over when nothing is, or the broker is gone. */

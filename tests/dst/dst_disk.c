@@ -118,7 +118,8 @@ static int slot_open(int i, const char *text)
     for (unsigned k = 0; k < OPEN_MAX; k++) {
         if (!opened[k].used) {
             opened[k] = (struct open_file){.used = true, .inode = i};
-            opened[k].text_bytes = (size_t)snprintf(opened[k].text, sizeof opened[k].text, "%s", text);
+            opened[k].text_bytes =
+                (size_t)snprintf(opened[k].text, sizeof opened[k].text, "%s", text);
             return DST_FD_FILE + (int)k;
         }
     }
@@ -365,7 +366,8 @@ static void sectors_crash(struct inode *f)
     }
     if (any) {
         (void)dst_fault(DST_DISK_TORN, 1);
-        f->bytes_on_disk = dst_chance(0.5) && f->bytes > f->bytes_on_disk ? f->bytes : f->bytes_on_disk;
+        f->bytes_on_disk =
+            dst_chance(0.5) && f->bytes > f->bytes_on_disk ? f->bytes : f->bytes_on_disk;
     }
     memcpy(f->at, f->on_disk, FILE_BYTES);
     f->bytes = f->bytes_on_disk;

@@ -148,10 +148,11 @@ static void charge(unsigned provider, const struct dst_route *r, uint64_t id, bo
         dst_trace("count", r->limit[i], now, most);
         if (now > most && !dst_world.liars) {
             dst_broken("never exceed",
-                       "%s.%s: the exchange counts %llu of %llu: call %llu (%s) by %s, server time %.6f s, window %.3f s",
-                       p->name, l->name, (unsigned long long)now, (unsigned long long)most, (unsigned long long)id,
-                       r->name, brokered ? "the broker" : "a trader", (double)dst_server_utc(p, dst_now) / 1e9,
-                       (double)l->window_ns / 1e9);
+                       "%s.%s: the exchange counts %llu of %llu: call %llu (%s) by %s, server time "
+                       "%.6f s, window %.3f s",
+                       p->name, l->name, (unsigned long long)now, (unsigned long long)most,
+                       (unsigned long long)id, r->name, brokered ? "the broker" : "a trader",
+                       (double)dst_server_utc(p, dst_now) / 1e9, (double)l->window_ns / 1e9);
         }
     }
 }
@@ -165,35 +166,36 @@ static void call_seen(struct dst_call *c, uint64_t id)
         dst_broken("never twice", "order %llu arrives a second time", (unsigned long long)id);
     }
     if (c->unsendable) {
-        dst_broken("outcome", "call %llu arrives, though its outcome was that it was not sent", (unsigned long long)id);
+        dst_broken("outcome", "call %llu arrives, though its outcome was that it was not sent",
+                   (unsigned long long)id);
     }
 }
 
-static size_t number_put(char *at, size_t room, const char *format, uint64_t n)
-{
-    return (size_t)snprintf(at, room, format, (unsigned long long)n);
-}
-
-static void answer_make(unsigned provider, unsigned status, uint64_t id, bool clock, struct dst_reply *out)
+static void answer_make(unsigned provider, unsigned status, uint64_t id, bool clock,
+                        struct dst_reply *out)
 {
     const struct dst_provider *p = &dst_world.provider[provider];
     size_t n = (size_t)snprintf(out->head, sizeof out->head, "HTTP/1.1 %u X\r\n", status);
     if (out->retry_after_s > 0) {
-        n += number_put(out->head + n, sizeof out->head - n, "Retry-After: %llu\r\n", out->retry_after_s);
+        n += (size_t)snprintf(out->head + n, sizeof out->head - n, "Retry-After: %llu\r\n",
+                              (unsigned long long)out->retry_after_s);
     }
     if (p->reports_used && p->limit[0].kind == DST_FIXED &&
         count[provider][0].window == dst_server_utc(p, dst_now) / p->limit[0].window_ns) {
-        n += number_put(out->head + n, sizeof out->head - n, "X-Used: %llu\r\n", count[provider][0].units);
+        n += (size_t)snprintf(out->head + n, sizeof out->head - n, "X-Used: %llu\r\n",
+                              (unsigned long long)count[provider][0].units);
     }
     (void)snprintf(out->head + n, sizeof out->head - n, "\r\n");
     out->status = status;
     if (clock && status == 200) {
-        out->body_bytes = number_put(out->body, sizeof out->body, "{\"serverTime\":%llu}",
-                                     dst_server_utc(p, dst_now) / DST_MS);
+        out->body_bytes =
+            (size_t)snprintf(out->body, sizeof out->body, "{\"serverTime\":%llu}",
+                             (unsigned long long)(dst_server_utc(p, dst_now) / DST_MS));
         return;
     }
     size_t pad = dst_below(400);
-    out->body_bytes = number_put(out->body, sizeof out->body, "{\"id\":%llu,\"pad\":\"", id);
+    out->body_bytes = (size_t)snprintf(out->body, sizeof out->body, "{\"id\":%llu,\"pad\":\"",
+                                       (unsigned long long)id);
     memset(out->body + out->body_bytes, 'x', pad);
     out->body_bytes += pad;
     if (status == 200 && dst_fault(DST_ANSWER_LARGE, dst_world.mix.large)) {
@@ -218,7 +220,8 @@ static unsigned status_draw(struct dst_reply *out)
     return dst_fault(DST_ANSWER_5XX, dst_world.mix.e5xx) ? 503 : 200;
 }
 
-void dst_exchange_arrive(unsigned provider, const char *path, bool brokered, bool late, struct dst_reply *out)
+void dst_exchange_arrive(unsigned provider, const char *path, bool brokered, bool late,
+                         struct dst_reply *out)
 {
     struct dst_provider *p = &dst_world.provider[provider];
     unsigned route = 0;
@@ -271,7 +274,8 @@ void dst_exchange_print(void)
         for (unsigned i = 0; i < p->limit_cnt; i++) {
             (void)printf("  %s.%-8s at most %llu of %llu\n", p->name, p->limit[i].name,
                          (unsigned long long)count[k][i].used_most,
-                         (unsigned long long)(p->limit[i].kind == DST_BUCKET ? p->limit[i].burst : p->limit[i].quota));
+                         (unsigned long long)(p->limit[i].kind == DST_BUCKET ? p->limit[i].burst
+                                                                             : p->limit[i].quota));
         }
     }
 }

@@ -56,7 +56,9 @@ bool dst_faults_on(void)
 
 bool dst_fault(enum dst_fault f, double p)
 {
-    bool hit = p > 0 && dst_chance(p); /* drawn whatever is allowed, so that --faults keeps the rest of the run */
+    bool hit =
+        p > 0 &&
+        dst_chance(p); /* drawn whatever is allowed, so that --faults keeps the rest of the run */
     if (!hit || !on || !dst_allowed[f]) {
         return false;
     }
@@ -127,7 +129,8 @@ static void operate(void)
     switch (dst_below(4)) {
     case 0:
         if (dst_fault(DST_PAUSED, 1)) {
-            dst_broker_operate(WEIR_OPERATION_PAUSE, provider, dst_log_uniform(100 * DST_MS, 20 * DST_S));
+            dst_broker_operate(WEIR_OPERATION_PAUSE, provider,
+                               dst_log_uniform(100 * DST_MS, 20 * DST_S));
         }
         break;
     case 1:
@@ -163,9 +166,12 @@ static const struct {
     size_t rate; /* offset in struct dst_mix */
     void (*does)(void);
 } hazard[] = {
-    {offsetof(struct dst_mix, worker_kills_per_s), worker_kill}, {offsetof(struct dst_mix, client_kills_per_s), client_kill},
-    {offsetof(struct dst_mix, broker_kills_per_s), broker_kill}, {offsetof(struct dst_mix, host_per_s), host_kill},
-    {offsetof(struct dst_mix, operate_per_s), operate},          {offsetof(struct dst_mix, steps_per_s), step},
+    {offsetof(struct dst_mix, worker_kills_per_s), worker_kill},
+    {offsetof(struct dst_mix, client_kills_per_s), client_kill},
+    {offsetof(struct dst_mix, broker_kills_per_s), broker_kill},
+    {offsetof(struct dst_mix, host_per_s), host_kill},
+    {offsetof(struct dst_mix, operate_per_s), operate},
+    {offsetof(struct dst_mix, steps_per_s), step},
 };
 
 static double rate_of(unsigned i)
@@ -183,7 +189,8 @@ static void hazard_event(void *arg, uint64_t i, uint64_t b)
         return;
     }
     hazard[i].does();
-    dst_at(dst_now + dst_below((uint64_t)(2e9 / rate_of((unsigned)i)) + 1), hazard_event, NULL, i, 0);
+    dst_at(dst_now + dst_below((uint64_t)(2e9 / rate_of((unsigned)i)) + 1), hazard_event, NULL, i,
+           0);
 }
 
 void dst_faults_start(void)
@@ -192,7 +199,8 @@ void dst_faults_start(void)
     for (unsigned i = 0; i < sizeof hazard / sizeof hazard[0]; i++) {
         double rate = rate_of(i);
         if (rate > 0) {
-            dst_at(dst_now + DST_S + dst_below((uint64_t)(2e9 / rate) + 1), hazard_event, NULL, i, 0);
+            dst_at(dst_now + DST_S + dst_below((uint64_t)(2e9 / rate) + 1), hazard_event, NULL, i,
+                   0);
         }
     }
 }

@@ -136,7 +136,8 @@ static void flight_orphan(struct flight *f)
     f->orphan = true;
     f->xfer = -1;
     f->events++;
-    dst_at(dst_now + transit(f->provider) + (f->arrived ? 0 : dst_world.provider[f->provider].jitter_ns / 2),
+    dst_at(dst_now + transit(f->provider) +
+               (f->arrived ? 0 : dst_world.provider[f->provider].jitter_ns / 2),
            closed_event, f, 0, 0);
 }
 
@@ -237,8 +238,11 @@ static enum dst_fault fate_draw(bool reused)
     const struct {
         enum dst_fault fate;
         double p;
-    } all[] = {{DST_RESET_UNSEEN, m->unseen}, {DST_RESET_SEEN, m->seen}, {DST_ANSWER_LOST, m->lost},
-               {DST_ANSWER_CUT, m->cut},      {DST_ANSWER_SLOW, m->slow}};
+    } all[] = {{DST_RESET_UNSEEN, m->unseen},
+               {DST_RESET_SEEN, m->seen},
+               {DST_ANSWER_LOST, m->lost},
+               {DST_ANSWER_CUT, m->cut},
+               {DST_ANSWER_SLOW, m->slow}};
     for (unsigned i = 0; i < sizeof all / sizeof all[0]; i++) {
         if (dst_fault(all[i].fate, all[i].p)) {
             return all[i].fate;
@@ -268,7 +272,8 @@ static struct flight *flight_send(unsigned provider, const char *path, bool brok
     return f;
 }
 
-bool dst_trader_call(unsigned provider, const char *path, uint64_t patience_ns, struct dst_reply *out)
+bool dst_trader_call(unsigned provider, const char *path, uint64_t patience_ns,
+                     struct dst_reply *out)
 {
     struct flight *f = flight_send(provider, path, false, false);
     uint64_t end = dst_now + patience_ns;
@@ -389,7 +394,8 @@ static void connect_to(struct xfer *x)
     if (i == (int)CONNS_MAX) {
         dst_broken("simulator", "too many connections");
     }
-    conn[i] = (struct conn){.used = true, .busy = true, .alive = true, .provider = provider, .target = x->t->target};
+    conn[i] = (struct conn){
+        .used = true, .busy = true, .alive = true, .provider = provider, .target = x->t->target};
     x->conn = i;
     x->t->target->connections++;
     x->t->target->connects++;

@@ -27,8 +27,8 @@ void dst_loop_post(int kind, uint32_t generation, uint32_t index, int result, bo
     if (queue_cnt == EVENTS_MAX) {
         dst_broken("simulator", "too many completions");
     }
-    queue[(queue_head + queue_cnt++) % EVENTS_MAX] = (struct loop_event){
-        (enum loop_kind)kind, generation & 0xffffffU, index, result, more};
+    queue[(queue_head + queue_cnt++) % EVENTS_MAX] =
+        (struct loop_event){(enum loop_kind)kind, generation & 0xffffffU, index, result, more};
     dst_wake_process(&dst_worker_process);
 }
 
@@ -40,7 +40,8 @@ void dst_loop_worker_died(void)
     memset(pidfd, 0, sizeof pidfd);
     control_armed = false;
     if (dst_worker != NULL) {
-        memset(dst_worker, 0, sizeof *dst_worker); /* the next worker is another process: all of its memory is 0 */
+        memset(dst_worker, 0,
+               sizeof *dst_worker); /* the next worker is another process: all of its memory is 0 */
         dst_worker = NULL;
     }
 }

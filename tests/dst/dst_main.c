@@ -41,10 +41,12 @@ void dst_broken(const char *promise, const char *format, ...)
     va_start(args, format);
     (void)vfprintf(stderr, format, args);
     va_end(args);
-    (void)fprintf(stderr, "\n  seed %llu, %.6f s of virtual time, trace %016llx\n  again: %s --seed %llu --hours %.6g%s%s --trace\n",
-                  (unsigned long long)seed_now, (double)dst_now / 1e9, (unsigned long long)dst_hash(), program,
-                  (unsigned long long)seed_now, hours, faults_text != NULL ? " --faults " : "",
-                  faults_text != NULL ? faults_text : "");
+    (void)fprintf(stderr,
+                  "\n  seed %llu, %.6f s of virtual time, trace %016llx\n  again: %s --seed %llu "
+                  "--hours %.6g%s%s --trace\n",
+                  (unsigned long long)seed_now, (double)dst_now / 1e9,
+                  (unsigned long long)dst_hash(), program, (unsigned long long)seed_now, hours,
+                  faults_text != NULL ? " --faults " : "", faults_text != NULL ? faults_text : "");
     (void)fflush(stderr);
     _exit(1);
 }
@@ -88,7 +90,9 @@ static uint64_t run(uint64_t seed)
     dst_faults_stop();
     dst_run_until(dst_now + 20 * DST_S);
     dst_clients_quiet(true);
-    for (unsigned i = 0; i < 120 && !(dst_clients_idle() && dst_broker_attached() == 0 && dst_broker_up() && dst_worker_up()); i++) {
+    for (unsigned i = 0; i < 120 && !(dst_clients_idle() && dst_broker_attached() == 0 &&
+                                      dst_broker_up() && dst_worker_up());
+         i++) {
         dst_run_until(dst_now + DST_S);
     }
     dst_run_until(dst_now + 2 * DST_S);
@@ -106,7 +110,8 @@ static int faults_parse(const char *text)
     memset(dst_allowed, 0, sizeof dst_allowed);
     char copy[1024];
     (void)snprintf(copy, sizeof copy, "%s", text);
-    for (char *save = NULL, *word = strtok_r(copy, ",", &save); word != NULL; word = strtok_r(NULL, ",", &save)) {
+    for (char *save = NULL, *word = strtok_r(copy, ",", &save); word != NULL;
+         word = strtok_r(NULL, ",", &save)) {
         bool known = strcmp(word, "none") == 0;
         for (unsigned f = 0; f < DST_FAULT_CNT; f++) {
             if (strcmp(word, dst_fault_names[f]) == 0) {
@@ -127,7 +132,8 @@ static int faults_parse(const char *text)
 
 static void report(double took)
 {
-    (void)printf("%llu runs, %.2f virtual hours in %.1f s; %llu calls, %llu arrivals, %llu lives of the worker\n",
+    (void)printf("%llu runs, %.2f virtual hours in %.1f s; %llu calls, %llu arrivals, %llu lives "
+                 "of the worker\n",
                  (unsigned long long)runs_done, hours_done, took, (unsigned long long)calls_done,
                  (unsigned long long)arrivals_done, (unsigned long long)workers_done);
     (void)printf("faults:");
@@ -145,7 +151,8 @@ static void report(double took)
 
 static int usage(void)
 {
-    (void)fprintf(stderr, "usage: weir-dst [--seed N] [--runs N] [--hours H] [--faults LIST] [--twice] [--usage] [--trace]\n");
+    (void)fprintf(stderr, "usage: weir-dst [--seed N] [--runs N] [--hours H] [--faults LIST] "
+                          "[--twice] [--usage] [--trace]\n");
     return 2;
 }
 
@@ -187,11 +194,13 @@ int main(int argc, char **argv)
     for (uint64_t i = 0; i < runs; i++) {
         uint64_t hash = run(seed + i);
         if (used) {
-            (void)printf("seed %llu: trace %016llx\n", (unsigned long long)(seed + i), (unsigned long long)hash);
+            (void)printf("seed %llu: trace %016llx\n", (unsigned long long)(seed + i),
+                         (unsigned long long)hash);
             dst_exchange_print();
         }
         if (twice && run(seed + i) != hash) {
-            dst_broken("one seed is one run", "the second run has another trace than %016llx", (unsigned long long)hash);
+            dst_broken("one seed is one run", "the second run has another trace than %016llx",
+                       (unsigned long long)hash);
         }
     }
     report(wall() - began);

@@ -196,7 +196,7 @@ void dst_born(struct dst_process *p, void (*body)(void *), void *arg)
     }
     if (a->stack == NULL) {
         a->stack = __real_mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (a->stack == MAP_FAILED || mprotect(a->stack, GUARD_BYTES, PROT_NONE) != 0) {
             dst_broken("simulator", "no memory for a stack");
         }
@@ -334,7 +334,8 @@ void weir_weave_hook(const char *name)
 
 static bool is_ready(const struct dst_actor *a)
 {
-    return a->process != NULL && (a->sleeping ? a->woken || a->wake_at <= dst_now : a->wake_at <= dst_now);
+    return a->process != NULL &&
+           (a->sleeping ? a->woken || a->wake_at <= dst_now : a->wake_at <= dst_now);
 }
 
 static struct dst_actor *actor_choose(void)

@@ -17,7 +17,8 @@ static void __attribute__((format(printf, 1, 2))) put(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    yaml_used += (size_t)vsnprintf(dst_world.yaml + yaml_used, sizeof dst_world.yaml - yaml_used, format, args);
+    yaml_used += (size_t)vsnprintf(dst_world.yaml + yaml_used, sizeof dst_world.yaml - yaml_used,
+                                   format, args);
     va_end(args);
     if (yaml_used >= sizeof dst_world.yaml) {
         dst_broken("simulator", "the configuration is too long");
@@ -33,23 +34,37 @@ static void limits_make(struct dst_provider *p)
 {
     struct dst_limit *l = p->limit;
     /* The first one takes the clock's question too, so it is never small. */
-    l[0] = (struct dst_limit){.name = "fixed", .kind = DST_FIXED, .quota = between(20, 80), .window_ns = between(1, 6) * DST_S};
-    l[1] = (struct dst_limit){.name = "long", .kind = DST_FIXED, .quota = between(200, 3000), .window_ns = between(11, 60) * 60 * DST_S};
-    l[2] = (struct dst_limit){.name = "bucket", .kind = DST_BUCKET, .quota = between(5, 40), .window_ns = DST_S};
+    l[0] = (struct dst_limit){.name = "fixed",
+                              .kind = DST_FIXED,
+                              .quota = between(20, 80),
+                              .window_ns = between(1, 6) * DST_S};
+    l[1] = (struct dst_limit){.name = "long",
+                              .kind = DST_FIXED,
+                              .quota = between(200, 3000),
+                              .window_ns = between(11, 60) * 60 * DST_S};
+    l[2] = (struct dst_limit){
+        .name = "bucket", .kind = DST_BUCKET, .quota = between(5, 40), .window_ns = DST_S};
     l[2].burst = l[2].quota + dst_below(20) + 4;
-    l[3] = (struct dst_limit){.name = "cells", .kind = DST_SLIDING, .quota = between(8, 60), .window_ns = between(1, 4) * DST_S};
-    l[4] = (struct dst_limit){.name = "parts", .kind = DST_SLIDING, .quota = between(5000, 9000), .window_ns = between(2, 5) * DST_S};
-    l[5] = (struct dst_limit){.name = "units", .kind = DST_UNITS, .quota = between(2, 6), .window_ns = 0};
+    l[3] = (struct dst_limit){.name = "cells",
+                              .kind = DST_SLIDING,
+                              .quota = between(8, 60),
+                              .window_ns = between(1, 4) * DST_S};
+    l[4] = (struct dst_limit){.name = "parts",
+                              .kind = DST_SLIDING,
+                              .quota = between(5000, 9000),
+                              .window_ns = between(2, 5) * DST_S};
+    l[5] = (struct dst_limit){
+        .name = "units", .kind = DST_UNITS, .quota = between(2, 6), .window_ns = 0};
     p->limit_cnt = 6;
     p->jitter_ns = between(40, 120) * DST_MS;
 }
 
 static uint64_t cost_of(const struct dst_limit *l)
 {
-    return strcmp(l->name, "parts") == 0    ? between(100, 400)
-           : l->kind == DST_UNITS           ? 1
-           : l->kind == DST_SLIDING         ? between(1, 3)
-                                            : between(1, 2);
+    return strcmp(l->name, "parts") == 0 ? between(100, 400)
+           : l->kind == DST_UNITS        ? 1
+           : l->kind == DST_SLIDING      ? between(1, 3)
+                                         : between(1, 2);
 }
 
 static void routes_make(struct dst_provider *p)
@@ -75,8 +90,10 @@ static void routes_make(struct dst_provider *p)
 
 static void limit_put(const struct dst_limit *l)
 {
-    static const char *const kinds[] = {"?", "fixed_window", "token_bucket", "sliding_window", "concurrency"};
-    put("      - {name: %s, kind: %s, quota: %llu, scope: account", l->name, kinds[l->kind], (unsigned long long)l->quota);
+    static const char *const kinds[] = {"?", "fixed_window", "token_bucket", "sliding_window",
+                                        "concurrency"};
+    put("      - {name: %s, kind: %s, quota: %llu, scope: account", l->name, kinds[l->kind],
+        (unsigned long long)l->quota);
     if (l->window_ns > 0) {
         put(", window: %llums", (unsigned long long)(l->window_ns / DST_MS));
     }
@@ -90,9 +107,11 @@ static void provider_put(unsigned index, const struct dst_provider *p)
 {
     put("  - name: %s\n    clock: {", p->name);
     if (p->host_clock) {
-        put("source: host, error: 20ms, max_jitter: %llums}\n", (unsigned long long)(p->jitter_ns / DST_MS));
+        put("source: host, error: 20ms, max_jitter: %llums}\n",
+            (unsigned long long)(p->jitter_ns / DST_MS));
     } else {
-        put("path: /time, field: serverTime, interval: 5s, max_jitter: %llums}\n", (unsigned long long)(p->jitter_ns / DST_MS));
+        put("path: /time, field: serverTime, interval: 5s, max_jitter: %llums}\n",
+            (unsigned long long)(p->jitter_ns / DST_MS));
     }
     put("    limits:\n");
     for (unsigned i = 0; i < p->limit_cnt; i++) {
@@ -101,18 +120,23 @@ static void provider_put(unsigned index, const struct dst_provider *p)
     if (p->reports_used) {
         put("    feedback:\n      - {header: x-used, limit: fixed, reports: used}\n");
     }
-    put("    throttle: {status: [429, 418], retry_after: seconds, default: 500ms}\n    endpoints:\n");
+    put("    throttle: {status: [429, 418], retry_after: seconds, default: 500ms}\n    "
+        "endpoints:\n");
     for (unsigned e = 0; e < 2; e++) {
         put("      - {name: e%u, url: \"http://127.0.0.1:%u\", role: %s, connections: %llu}\n", e,
-            8000 + index * 10 + e, e == 0 ? "primary" : "backup", (unsigned long long)between(2, 8));
+            8000 + index * 10 + e, e == 0 ? "primary" : "backup",
+            (unsigned long long)between(2, 8));
     }
     put("    routes:\n");
     for (unsigned i = 0; i < p->route_cnt; i++) {
         const struct dst_route *r = &p->route[i];
-        put("      - {name: %s, method: %s, path: /%s, timeout: %llums, max_response: 4KiB, cost: {", r->name,
-            r->order ? "POST" : "GET", r->name, (unsigned long long)(r->timeout_ns / DST_MS));
+        put("      - {name: %s, method: %s, path: /%s, timeout: %llums, max_response: 4KiB, cost: "
+            "{",
+            r->name, r->order ? "POST" : "GET", r->name,
+            (unsigned long long)(r->timeout_ns / DST_MS));
         for (unsigned k = 0; k < r->cost_cnt; k++) {
-            put("%s%s: %llu", k > 0 ? ", " : "", p->limit[r->limit[k]].name, (unsigned long long)r->cost[k]);
+            put("%s%s: %llu", k > 0 ? ", " : "", p->limit[r->limit[k]].name,
+                (unsigned long long)r->cost[k]);
         }
         put("}}\n");
     }
@@ -140,10 +164,10 @@ static void mix_make(struct dst_mix *m)
                           .told_429 = draw(p, 0.004),
                           .told_418 = draw(p / 2, 0.0005),
                           .stall = draw(p, 0.0005),
-                          .worker_kills_per_s = draw(p, 0.3),
-                          .client_kills_per_s = draw(p, 0.3),
-                          .broker_kills_per_s = draw(p, 0.02),
-                          .host_per_s = draw(p / 2, 0.01),
+                          .worker_kills_per_s = draw(2 * p, 0.3),
+                          .client_kills_per_s = draw(2 * p, 0.3),
+                          .broker_kills_per_s = draw(p, 0.04),
+                          .host_per_s = draw(p / 2, 0.02),
                           .operate_per_s = draw(p / 2, 0.05),
                           .steps_per_s = draw(p / 2, 0.02),
                           .disk_fail = draw(p, 0.02),
@@ -183,10 +207,12 @@ void dst_world_make(uint64_t seed)
     }
     mix_make(&dst_world.mix);
     if (!dst_world.journal) {
-        dst_world.mix.host_per_s = 0; /* without one, what was used before a reboot is not known: weir.yaml(5) says so */
+        dst_world.mix.host_per_s =
+            0; /* without one, what was used before a reboot is not known: weir.yaml(5) says so */
     }
     yaml_used = 0;
-    put("broker: {name: dst, wake: %s, memory: 64MiB, ring: 64, state_dir: %s, drain: 2s, log: info, domains: [{clients: 40, arena: 256KiB}]}\nproviders:\n",
+    put("broker: {name: dst, wake: %s, memory: 64MiB, ring: 64, state_dir: %s, drain: 2s, log: "
+        "info, domains: [{clients: 40, arena: 256KiB}]}\nproviders:\n",
         dst_chance(0.9) ? "sleep" : "adaptive", dst_world.journal ? "/state" : "none");
     for (unsigned i = 0; i < dst_world.provider_cnt; i++) {
         provider_put(i, &dst_world.provider[i]);

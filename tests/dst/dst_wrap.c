@@ -51,18 +51,19 @@ int64_t dst_utc_offset;
 
 static bool ours(const void *p)
 {
-    return heap_base != NULL && (const char *)p >= heap_base && (const char *)p < heap_base + HEAP_BYTES;
+    return heap_base != NULL && (const char *)p >= heap_base &&
+           (const char *)p < heap_base + HEAP_BYTES;
 }
 
 static void *block_take(size_t bytes)
 {
     uint32_t class = CLASS_FIRST;
     while (((size_t)1 << class) < bytes + OWN_BYTES) {
-        class++;
+        class ++;
     }
     if (heap_base == NULL) {
         heap_base = __real_mmap(NULL, HEAP_BYTES, PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     }
     if (class - CLASS_FIRST >= CLASS_CNT || heap_base == MAP_FAILED) {
         return NULL;
@@ -77,7 +78,8 @@ static void *block_take(size_t bytes)
         b = (void *)(heap_base + heap_used);
         heap_used += (size_t)1 << class;
     }
-    *b = (struct dst_block){.next = dst_cur->blocks, .process = dst_cur, .class = class, .bytes = bytes};
+    *b = (struct dst_block){
+        .next = dst_cur->blocks, .process = dst_cur, .class = class, .bytes = bytes};
     if (b->next != NULL) {
         b->next->prev = b;
     }
@@ -519,3 +521,10 @@ int __wrap_ftruncate(int fd, off_t bytes)
     dst_disk_truncate(fd);
     return 0;
 }
+
+/* The names that these calls have with _FILE_OFFSET_BITS=64; the arguments are the same. */
+__asm__(".globl __wrap_open64\n.set __wrap_open64, __wrap_open\n"
+        ".globl __wrap_mmap64\n.set __wrap_mmap64, __wrap_mmap\n"
+        ".globl __wrap_pwrite64\n.set __wrap_pwrite64, __wrap_pwrite\n"
+        ".globl __wrap_fstat64\n.set __wrap_fstat64, __wrap_fstat\n"
+        ".globl __wrap_ftruncate64\n.set __wrap_ftruncate64, __wrap_ftruncate\n");

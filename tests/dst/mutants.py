@@ -76,7 +76,7 @@ MUTANTS = [
     ("a lease that never ends", "broker/keeper.c", "    weir_store_release_u64(&w->region->gate->lease_until_ns,\n                           until_ns);", "    weir_store_release_u64(&w->region->gate->lease_until_ns,\n                           until_ns + 900000000000);"),
 ]
 
-WRAPPED = re.compile(r"'([a-z_]+)'")
+WRAPPED = re.compile(r"'([a-z0-9_]+)'")
 
 
 def build_list(root):

@@ -289,6 +289,21 @@ static void drain(struct rig *r)
     weir_close(w);
 }
 
+/* Without a supervisor, a client that closes and lives on is seen by its end of the bell: the worker leaves, so that a new broker can start. */
+static void closes_and_lives(struct rig *r)
+{
+    rig_weird_start(r);
+    struct weir *w = rig_attach(r, WEIR_ROLE_TRADER);
+    pid_t worker = rig_process(r, "weird-worker");
+    (void)kill(r->weird, SIGKILL);
+    CHECK_INT(r, rig_wait(r->weird, 2000), 128 + SIGKILL);
+    r->weird = 0;
+    rig_sleep_ms(600);
+    CHECK_INT(r, rig_process(r, "weird-worker"), worker);
+    weir_close(w);
+    CHECK_INT(r, rig_wait(worker, 3000), 0);
+}
+
 int main(int argc, char **argv)
 {
     struct rig r;
@@ -302,6 +317,7 @@ int main(int argc, char **argv)
     clean_stop(&r);
     drain(&r);
     clean_stop_rolling(&r);
+    closes_and_lives(&r);
     CHECK_INT(&r, rig_report(&r, "violations"), 0);
     return rig_close(&r);
 }
