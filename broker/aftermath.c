@@ -439,7 +439,7 @@ static int running_write(const char *dir, const struct region *region, char *tex
  */
 static void lease_wait(const struct found *f, const struct journal *j)
 {
-    const struct timespec lease = {.tv_sec = (time_t)(LEASE_NS / WEIR_NS_PER_S)};
+    struct timespec lease = {.tv_sec = (time_t)(LEASE_NS / WEIR_NS_PER_S)};
     const struct weir_journal_header *h = f->view.header;
     bool died = h != NULL && strcmp(h->boot_id, j->boot_id) == 0 &&
                 (h->flags & WEIR_JOURNAL_CLEAN) == 0 && f->state.cnt == 0;
@@ -447,7 +447,8 @@ static void lease_wait(const struct found *f, const struct journal *j)
                    f->verdict == WEIR_JOURNAL_NEWER || f->verdict == WEIR_JOURNAL_OLDER ||
                    f->verdict == WEIR_JOURNAL_STALE;
     if (f->unclean || died || unknown) {
-        (void)nanosleep(&lease, NULL);
+        while (nanosleep(&lease, &lease) != 0 && errno == EINTR) { /* all of it */
+        }
     }
 }
 

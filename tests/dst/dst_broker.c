@@ -392,7 +392,7 @@ void dst_broker_start(void)
 
 void dst_broker_stop(void)
 {
-    b.stopping = dst_supervisor_process.live;
+    b.stopping = dst_broker_up(); /* before that SIGTERM just ends it */
     dst_wake_process(&dst_supervisor_process);
 }
 

@@ -18,7 +18,7 @@ struct outstanding {
     bool used;
     weir_ticket ticket;
     uint64_t id;
-    bool alone; /* nothing else was open when it was handed over */
+    bool alone; /* nothing else has been open beside it */
 };
 
 struct client {
@@ -109,6 +109,9 @@ static void outcome(uint64_t id, const struct weir_response *r)
 static void note(struct client *c, weir_ticket ticket, uint64_t id)
 {
     bool alone = c->open_cnt == 0;
+    for (unsigned i = 0; i < OPEN_MAX; i++) {
+        c->open[i].alone = false;
+    }
     for (unsigned i = 0; i < OPEN_MAX; i++) {
         if (!c->open[i].used) {
             c->open[i] = (struct outstanding){true, ticket, id, alone};

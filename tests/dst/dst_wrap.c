@@ -309,16 +309,18 @@ int __wrap_nanosleep(const struct timespec *ts, struct timespec *left)
 {
     (void)left;
     uint64_t ns = (uint64_t)ts->tv_sec * DST_S + (uint64_t)ts->tv_nsec;
-    if (dst_cur != NULL) {
-        dst_block(dst_now + ns, NULL);
+    uint64_t end = dst_now + ns;
+    while (dst_cur != NULL && dst_now < end) { /* no signal comes here */
+        dst_block(end, NULL);
     }
     return 0;
 }
 
 int __wrap_usleep(useconds_t us)
 {
-    if (dst_cur != NULL) {
-        dst_block(dst_now + us * DST_US, NULL);
+    uint64_t end = dst_now + us * DST_US;
+    while (dst_cur != NULL && dst_now < end) {
+        dst_block(end, NULL);
     }
     return 0;
 }

@@ -24,7 +24,6 @@ MUTANTS = [
      "broker/keeper.c", "            intake_sweep(w, c);\n", "            (void)c;\n"),
     ("a slot is claimed without a CAS", "broker/intake.c", "if (!weir_cas_u64(&c->slot[slot].state, &word,\n                      weir_slot_with(word, WEIR_SLOT_CLAIMED))) {",
      "if ((weir_store_release_u64(&c->slot[slot].state, weir_slot_with(word, WEIR_SLOT_CLAIMED)), false)) {"),
-    ("a request that was sent may be taken back", "broker/dispatch.c", "if (c->sent_ns == 0) { /* nothing written yet", "if (true) { /* nothing written yet"),
     ("a restarted worker does not sweep", "broker/clients.c", "    intake_sweep(w, c); /* it may have submitted", "    if (!recovered)\n        intake_sweep(w, c); /* it may have submitted",
      "broker/keeper.c", "            intake_sweep(w, c);\n", "            (void)c;\n"),
     # the send gate, and what follows a death
@@ -39,7 +38,8 @@ MUTANTS = [
     # settle
     ("a call without an answer is given back", "broker/exchange.c", "        (void)weir_permit_end(&w->own, &c->own_permit, NULL);\n        (void)weir_permit_end(&w->shared, &c->permit, NULL);",
      "        (void)weir_permit_give(&w->own, &c->own_permit);\n        (void)weir_permit_give(&w->shared, &c->permit);"),
-    ("what failed is given back, sent or not", "broker/exchange.c", "    permit_settle(w, c, result);\n    count_end", "    if (result != WEIR_RESULT_DONE && c->permit.state != WEIR_PERMIT_NONE) {\n        (void)weir_permit_give(&w->own, &c->own_permit);\n        (void)weir_permit_give(&w->shared, &c->permit);\n    }\n    permit_settle(w, c, result);\n    count_end"),
+    ("what was sent and stopped is given back", "broker/exchange.c", "    if (c->permit.state == WEIR_PERMIT_GRANTED) {\n        reply_charged", "    if (c->permit.state != WEIR_PERMIT_NONE) {\n        c->permit.state = c->own_permit.state = WEIR_PERMIT_GRANTED;\n        reply_charged"),
+    ("what got no answer is given back in windows and buckets", "broker/exchange.c", "    if (c->permit.state == WEIR_PERMIT_GRANTED || c->permit.state == WEIR_PERMIT_SENT) {\n        dispatch_as(w, c);\n", "    if (c->permit.state == WEIR_PERMIT_GRANTED || c->permit.state == WEIR_PERMIT_SENT) {\n        c->permit.state = c->own_permit.state = WEIR_PERMIT_GRANTED;\n        (void)weir_permit_give(&w->own, &c->own_permit);\n        (void)weir_permit_give(&w->shared, &c->permit);\n        return;\n        dispatch_as(w, c);\n"),
     ("brokered calls leave the shared account alone", "broker/dispatch.c", "    rc = weir_permit_take(&w->shared, c->route, c->request.scope, units, c->priority, &c->permit);\n", "    c->permit = c->own_permit;\n"),
     ("straddles are given back at random", "shm/weir_straddle.c", "other.window = counted == c->window ?", "other.window = counted != c->window ?"),
     # two accounts
@@ -48,14 +48,14 @@ MUTANTS = [
     ("the private account is given back last", "broker/dispatch.c", "    int rc =\n        weir_permit_take(&w->own,", "    for (int i = 0; i < 2; i++)\n        (void)weir_permit_take(&w->own, c->route, c->request.scope, units, c->priority, &c->own_permit);\n    int rc =\n        weir_permit_take(&w->own,"),
     # answers' room
     ("room is reused before its answer was read", "broker/clients.c", "            (weir_slot_gen(word) != sh->generation || weir_slot_state(word) != WEIR_SLOT_DONE)) {", "            word != 0) {"),
-    ("room is never given back", "broker/clients.c", "        client_room_release(c, s);\n            any = true;", "        any = false;", ) ,
+    ("room is never given back", "broker/clients.c", "            client_room_release(c, s);\n            any = true;", "            any = false;"),
     ("a restarted worker forgets which room is taken", "broker/clients.c", "if (sh->pool_bytes > 0 && !pool_claim(&c->pool, sh->pool_off_bytes, sh->pool_bytes)) {", "if (sh->pool_bytes > 0 && sh->pool_off_bytes == 1) {"),
     ("an answer keeps half of its room", "broker/pool.c", "uint32_t keep = granules_of(keep_bytes);", "uint32_t keep = granules_of(keep_bytes / 2);"),
     # reaping
     ("units of the dead are kept", "broker/units.c", "    return !c->live || (!c->gone && weir_owner_life(cell) == c->unit_life);", "    return c != NULL;"),
     ("units of a dead worker are kept", "broker/units.c", "return owner == weir_owner_of(w->shared.owner);", "return owner != 0;"),
     ("units do not rest", "shm/weir_concurrency.h", "now_ns >= cell && now_ns - cell >= rest_ns)", "rest_ns + now_ns > 0)"),
-    ("the dead are not reaped while something is in flight, nor after", "broker/exchange.c", "    if (cl->gone) {\n        client_reap_if_idle(w, cl);\n    } else", "    if"),
+    ("the dead are not reaped while something is in flight, nor after", "broker/exchange.c", "    if (cl->gone) {\n        client_reap_if_idle(w, cl);\n", "    if (cl->gone) {\n"),
     ("who closes without a supervisor is not seen", "broker/keeper.c", "            clients_closed(w);\n", "            (void)w;\n"),
     # time
     ("nobody ends a call whose time is over", "broker/exchange.c", "if (w->now_ns >= c->due_ns && (c->sends == 0 || w->now_ns >= c->deadline_ns)) {", "if (w->now_ns >= c->due_ns && c->sends == 0) {"),
@@ -72,7 +72,7 @@ MUTANTS = [
     ("the journal remembers nothing", "broker/aftermath.c", "        memory_restore(region, t, &f->view, j->boot_id, false, weir_clock_monotonic_ns(),\n                       weir_clock_realtime_ns());\n        facts_each(region, t, fact_spend_short",
      "        facts_each(region, t, fact_spend_short"),
     ("short windows are fresh after a crash", "broker/aftermath.c", "if (row != NULL && row->ceiling_step == 0) {", "if (row != NULL && row->ceiling_step == 1) {"),
-    ("a new broker does not wait out the lease", "broker/aftermath.c", "        (void)nanosleep(&lease, NULL);\n", "        (void)lease;\n"),
+    ("a new broker does not wait out the lease", "broker/aftermath.c", "while (nanosleep(&lease, &lease) != 0 && errno == EINTR) {", "while (lease.tv_sec == 1) {"),
     ("a lease that never ends", "broker/keeper.c", "    weir_store_release_u64(&w->region->gate->lease_until_ns,\n                           until_ns);", "    weir_store_release_u64(&w->region->gate->lease_until_ns,\n                           until_ns + 900000000000);"),
 ]
 
