@@ -193,7 +193,7 @@ static void answer_make(unsigned provider, unsigned status, uint64_t id, bool cl
                              (unsigned long long)(dst_server_utc(p, dst_now) / DST_MS));
         return;
     }
-    size_t pad = dst_log_uniform(1, 3500);
+    size_t pad = dst_log_uniform(1, 2800);
     out->body_bytes = (size_t)snprintf(out->body, sizeof out->body, "{\"id\":%llu,\"pad\":\"",
                                        (unsigned long long)id);
     memset(out->body + out->body_bytes, 'x', pad);
