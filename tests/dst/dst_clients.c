@@ -186,7 +186,7 @@ static void submit(struct client *c, enum weir_priority priority)
         .struct_bytes = sizeof spec,
         .route = c->route[provider][route],
         .priority_set = 1,
-        .priority = (enum weir_priority)dst_below(WEIR_PRIORITY_CNT),
+        .priority = priority,
         .query = query,
         .body = "{}",
         .body_bytes = dst_world.provider[provider].route[route].order ? 2 : 0,
