@@ -161,12 +161,12 @@ def main():
     a.add_argument("--seeds", type=int, default=400)
     a.add_argument("--first", type=int, default=1)
     a.add_argument("--hours", default="0.0166667")
-    a.add_argument("--only", default="")
+    a.add_argument("--only", default="", help="a pattern")
     a.add_argument("--share", default="0/1", help="K/N: every Nth, from the Kth on")
     a.add_argument("--jobs", type=int, default=os.cpu_count())
     a = a.parse_args()
     k, n = map(int, a.share.split("/"))
-    mutants = [m for m in MUTANTS if a.only in m[0]][k::n]
+    mutants = [m for m in MUTANTS if re.search(a.only, m[0])][k::n]
     survived = 0
     with tempfile.TemporaryDirectory(prefix="weir-dst.") as base, concurrent.futures.ThreadPoolExecutor(a.jobs) as pool:
         builder = Builder(a.root.resolve(), a.cc, pathlib.Path(base))
