@@ -121,7 +121,6 @@ enum dst_fault {
     DST_DISK_SLOW,
     DST_DISK_TORN,
     DST_UTC_STEPPED,
-    DST_SERVER_STEPPED,
     DST_PAUSED,
     DST_RESUMED,
     DST_BLOCKED,
@@ -258,8 +257,8 @@ void dst_exchange_reset(void);
 /* A request arrives at dst_now. `late`: it was on its way for longer than J allows. Fills the answer. */
 void dst_exchange_arrive(unsigned provider, const char *path, bool brokered, bool late,
                          struct dst_reply *out);
-void dst_exchange_over(unsigned provider,
-                       const char *path); /* answered or cut: its unit in flight is free */
+void dst_exchange_over(unsigned provider, const char *path,
+                       bool brokered); /* answered or cut: its unit in flight is free */
 uint64_t dst_exchange_arrivals(void);
 
 /* ---- dst_http.c */

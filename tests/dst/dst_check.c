@@ -78,21 +78,6 @@ static void words_check(const struct region *r)
 
 /* ---------------------------------------------------------------------------------------------- liveness */
 
-/* Calls that have not ended: each look goes through the youngest of them only. */
-static uint64_t oldest_open;
-
-static void live_check(void)
-{
-    uint64_t now = dst_monotonic();
-    bool steady = dst_worker_up() && dst_broker_up() && dst_now - dst_worker_since() > LIVE_NS;
-    while (oldest_open < dst_call_cnt() &&
-           (dst_call_at(oldest_open)->ended || !dst_call_at(oldest_open)->brokered)) {
-        oldest_open++;
-    }
-    (void)now;
-    (void)steady;
-}
-
 /* By the ledger: what the worker holds of attached clients must end in its time. */
 static void calls_check(void)
 {
@@ -110,8 +95,8 @@ static void calls_check(void)
     }
     for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
         const struct client *c = &w->client[i];
-        if (!c->live || c->gone) {
-            continue;
+        if (!c->live || c->gone || (dst_world.liars && strcmp(c->info.name, "client0") == 0)) {
+            continue; /* a liar's slots say what it likes */
         }
         for (uint32_t s = 0; s < c->info.slot_cnt; s++) {
             uint64_t word = weir_load_relaxed_u64(&c->slot[s].state);
@@ -131,27 +116,35 @@ static void calls_check(void)
 
 /* ---------------------------------------------------------------------------------------------- journal */
 
-/* What the shared words hold of long windows never passes what the board says is on disk. */
+/* No long window holds more than the board says is on disk: grants obey it, and so do surcharges and corrections of a calm run. */
 static void journal_check(const struct region *r)
 {
     const struct worker *w = dst_worker;
-    if (w == NULL || w->ceilings == NULL) {
+    if (w == NULL || w->ceilings == NULL || dst_world.liars) {
         return;
     }
     for (uint32_t i = 0; i < w->shared.tables.limit_cnt; i++) {
         const struct weir_shm_limit_row *l = &w->shared.tables.limit[i];
-        if (l->ceiling_step == 0) {
+        const struct weir_server_clock *clock = &w->provider[l->provider].published;
+        if (l->ceiling_step == 0 || clock->state != WEIR_CLOCK_KNOWN) {
             continue;
         }
         for (unsigned k = 0; k < 2; k++) {
             uint64_t word = weir_load_relaxed_u64(&r->word[l->word_first].word[k]);
             uint64_t ceiling = weir_load_relaxed_u64(&r->foreign[l->word_first].ceiling[k]);
             dst_checks[DST_CHECK_JOURNAL]++;
-            (void)word;
-            (void)ceiling;
+            if (ceiling >> 32 == word >> 32 && (uint32_t)word > (uint32_t)ceiling &&
+                (uint32_t)word < l->quota) {
+                dst_broken("covered on disk",
+                           "limit %s holds %u units of window %u, the disk covers %u", l->name,
+                           (unsigned)(uint32_t)word, (unsigned)(word >> 32),
+                           (unsigned)(uint32_t)ceiling);
+            }
         }
     }
 }
+
+static uint64_t looks;
 
 static void look_event(void *arg, uint64_t a, uint64_t b)
 {
@@ -161,10 +154,11 @@ static void look_event(void *arg, uint64_t a, uint64_t b)
     (void)b;
     if (r != NULL && dst_broker_up() && dst_worker_up()) {
         words_check(r);
-        calls_check();
+        if (++looks % 10 == 0) {
+            calls_check();
+        }
         journal_check(r);
     }
-    live_check();
     dst_at(dst_now + LOOK_NS, look_event, NULL, 0, 0);
 }
 
@@ -178,7 +172,7 @@ void dst_check_reset(void)
     memset(told, 0, sizeof told);
     damaged_before = 0;
     damaged_life = 0;
-    oldest_open = 0;
+    looks = 0;
 }
 
 /* ---------------------------------------------------------------------------------------------- all is quiet */

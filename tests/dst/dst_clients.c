@@ -6,7 +6,7 @@
  */
 #include "dst.h"
 
-#include "libclient/weir.h"
+#include "libclient/handle.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -364,6 +364,60 @@ static bool goes_on(const struct client *c)
     return c->attentive ? lives(c) : !c->refused;
 }
 
+/* One word of whatever this trader may write: limits, cells, pauses, ring, its own arena. Random, or near what stands there. */
+static void scribble(struct client *c)
+{
+    const struct weir_attachment *at = c->w->at;
+    const struct weir_segment *const all[] = {&at->permits, &at->permits, &at->ring, &at->arena};
+    const struct weir_segment *s = all[dst_below(4)];
+    uint64_t words = (s->bytes - sizeof(struct weir_shm_header)) / sizeof(uint64_t);
+    uint64_t near = dst_below(4) == 0 ? words : words < 4096 ? words : 4096;
+    uint64_t *word =
+        (uint64_t *)(void *)((char *)s->base + sizeof(struct weir_shm_header)) + dst_below(near);
+    switch (dst_below(4)) {
+    case 0:
+        *word = dst_random();
+        break;
+    case 1:
+        *word += dst_below(16) - 8;
+        break;
+    case 2:
+        *word ^= UINT64_C(1) << dst_below(64);
+        break;
+    default:
+        *word = 0;
+        break;
+    }
+    (void)dst_fault(DST_SCRIBBLED, 1);
+}
+
+/* A liar: it hands requests over by hand, with what comes, and reads nothing. Its own calls are not judged. */
+static void lie(struct client *c)
+{
+    const struct weir_client_arena *m = &c->w->at->mem;
+    for (uint64_t n = dst_below(40); n > 0; n--) {
+        scribble(c);
+    }
+    uint32_t slot = (uint32_t)dst_below(m->slot_cnt);
+    struct weir_shm_request *q = &m->slot[slot].request;
+    q->route = (uint32_t)dst_below(DST_ROUTES_MAX + 2);
+    q->priority = (uint8_t)dst_below(6);
+    q->scope = 0;
+    q->query_bytes = (uint32_t)dst_below(8);
+    q->path_bytes = q->headers_bytes = q->header_cnt = 0;
+    q->body_bytes = dst_chance(0.1) ? (uint32_t)dst_random() : 0;
+    q->unit_cnt = dst_chance(0.9) ? 0 : (uint16_t)dst_below(5);
+    q->deadline_ns = dst_monotonic() + dst_below(3 * DST_S);
+    memcpy(m->request + slot * m->request_stride_bytes, "x=12345", 8);
+    uint32_t generation = (uint32_t)dst_random();
+    m->slot[slot].state = weir_slot_word(generation, WEIR_SLOT_SUBMITTED, 0);
+    (void)weir_ring_put(
+        &c->w->at->level[dst_below(WEIR_PRIORITY_CNT)],
+        weir_handle_make(dst_chance(0.9) ? c->w->at->client : (uint32_t)dst_below(8), slot,
+                         generation));
+    weir_doorbell(c->w, true);
+}
+
 static enum weir_priority any_class(void)
 {
     return (enum weir_priority)dst_below(WEIR_PRIORITY_CNT);
@@ -384,6 +438,10 @@ static void flood(struct client *c)
 
 static void act(struct client *c)
 {
+    if (dst_world.liars && c->me == 0) {
+        lie(c);
+        return;
+    }
     switch (dst_below(c->trader ? 12 : 9)) {
     case 0:
     case 1:
@@ -432,7 +490,7 @@ static void finish(struct client *c)
 static void session(struct client *c)
 {
     uint64_t rounds = dst_log_uniform(20, 5000);
-    c->attentive = dst_chance(0.5);
+    c->attentive = dst_chance(0.5) || dst_world.liars;
     c->refused = false;
     while (rounds-- > 0 && goes_on(c) && !quiet) {
         act(c);
@@ -470,7 +528,7 @@ static void respawn_event(void *arg, uint64_t me, uint64_t b)
     (void)arg;
     (void)b;
     if (!dst_client_process[me].live) {
-        client[me].trader = dst_chance(0.5);
+        client[me].trader = dst_chance(0.5) || (dst_world.liars && me == 0);
         dst_born(&dst_client_process[me], client_body, &client[me]);
     }
 }

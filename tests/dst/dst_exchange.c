@@ -120,25 +120,27 @@ static uint64_t count_add(const struct dst_provider *p, const struct dst_limit *
     }
 }
 
+/* "/rN?id=M". A liar's request may have any query: then `*id` is UINT64_MAX. */
 static bool parse(const char *path, unsigned *route, uint64_t *id)
 {
     unsigned long long n = 0;
+    *id = UINT64_MAX;
     if (strncmp(path, "/time", 5) == 0) {
         *route = UINT32_MAX;
         return true;
     }
-    if (sscanf(path, "/r%u?id=%llu", route, &n) != 2) {
-        return false;
+    int found = sscanf(path, "/r%u?id=%llu", route, &n);
+    if (found == 2 && n < call_cnt && calls[n].route == *route) {
+        *id = n;
     }
-    *id = n;
-    return true;
+    return found == 2 ? *id != UINT64_MAX || dst_world.liars : found == 1 && dst_world.liars;
 }
 
-/* A call of `r` is charged on each limit of its route. */
+/* A call of `r` is charged on each limit of its route. Beside liars only what the broker itself sends is promised. */
 static void charge(unsigned provider, const struct dst_route *r, uint64_t id, bool brokered)
 {
     const struct dst_provider *p = &dst_world.provider[provider];
-    for (unsigned i = 0; i < r->cost_cnt; i++) {
+    for (unsigned i = 0; i < r->cost_cnt && (brokered || !dst_world.liars); i++) {
         const struct dst_limit *l = &p->limit[r->limit[i]];
         struct count *c = &count[provider][r->limit[i]];
         uint64_t most;
@@ -146,7 +148,7 @@ static void charge(unsigned provider, const struct dst_route *r, uint64_t id, bo
         c->used_most = now > c->used_most ? now : c->used_most;
         dst_checks[DST_CHECK_QUOTA]++;
         dst_trace("count", r->limit[i], now, most);
-        if (now > most && !dst_world.liars) {
+        if (now > most) {
             dst_broken("never exceed",
                        "%s.%s: the exchange counts %llu of %llu: call %llu (%s) by %s, server time "
                        "%.6f s, window %.3f s",
@@ -237,25 +239,26 @@ void dst_exchange_arrive(unsigned provider, const char *path, bool brokered, boo
         answer_make(provider, status, 0, true, out);
         return;
     }
-    struct dst_call *c = dst_call_at(id);
-    if (route >= p->route_cnt || c->route != route || c->provider != provider) {
+    struct dst_call *c = id != UINT64_MAX ? dst_call_at(id) : NULL;
+    if (route >= p->route_cnt || (c != NULL && c->provider != provider)) {
         dst_broken("exchange", "call %llu arrives on another route", (unsigned long long)id);
     }
-    call_seen(c, id);
     charge(provider, &p->route[route], id, brokered);
     answer_make(provider, status, id, false, out);
-    c->status = status;
+    if (c != NULL) {
+        call_seen(c, id);
+        c->status = status;
+    }
 }
 
-void dst_exchange_over(unsigned provider, const char *path)
+void dst_exchange_over(unsigned provider, const char *path, bool brokered)
 {
     const struct dst_provider *p = &dst_world.provider[provider];
     unsigned route = 0;
     uint64_t id = 0;
-    if (!parse(path, &route, &id) || route >= p->route_cnt) {
+    if (!parse(path, &route, &id) || route >= p->route_cnt || (dst_world.liars && !brokered)) {
         return;
     }
-    dst_call_at(id)->answered++;
     const struct dst_route *r = &p->route[route];
     for (unsigned i = 0; i < r->cost_cnt; i++) {
         if (p->limit[r->limit[i]].kind == DST_UNITS) {

@@ -36,7 +36,6 @@ const char *const dst_fault_names[DST_FAULT_CNT] = {
     [DST_DISK_SLOW] = "disk-slow",
     [DST_DISK_TORN] = "disk-torn",
     [DST_UTC_STEPPED] = "utc-stepped",
-    [DST_SERVER_STEPPED] = "server-stepped",
     [DST_PAUSED] = "paused",
     [DST_RESUMED] = "resumed",
     [DST_BLOCKED] = "blocked",

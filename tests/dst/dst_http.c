@@ -106,7 +106,7 @@ static void flight_settle(struct flight *f)
 static void flight_over(struct flight *f)
 {
     if (f->arrived && !f->over) {
-        dst_exchange_over(f->provider, f->path);
+        dst_exchange_over(f->provider, f->path, f->brokered);
     }
     f->over = true;
 }

@@ -196,6 +196,7 @@ void dst_world_make(uint64_t seed)
     dst_world.think_ns = dst_log_uniform(DST_MS, 80 * DST_MS);
     dst_world.provider_cnt = dst_chance(0.3) ? 2 : 1;
     dst_world.journal = dst_chance(0.8);
+    dst_world.liars = dst_chance(0.15) && dst_allowed[DST_SCRIBBLED];
     for (unsigned i = 0; i < dst_world.provider_cnt; i++) {
         struct dst_provider *p = &dst_world.provider[i];
         (void)snprintf(p->name, sizeof p->name, "x%u", i);

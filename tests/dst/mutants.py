@@ -171,7 +171,9 @@ def main():
     with tempfile.TemporaryDirectory(prefix="weir-dst.") as base, concurrent.futures.ThreadPoolExecutor(a.jobs) as pool:
         builder = Builder(a.root.resolve(), a.cc, pathlib.Path(base))
         builder.all(pool)
-        for name, tried, what in pool.map(lambda m: judge(builder, m[0], m[1:], a.first, a.seeds, a.hours), mutants):
+        jobs = [pool.submit(judge, builder, m[0], m[1:], a.first, a.seeds, a.hours) for m in mutants]
+        for job in concurrent.futures.as_completed(jobs):
+            name, tried, what = job.result()
             survived += not tried
             print(f"{'caught by seed %4d' % tried if tried else 'SURVIVED          '}  {name}: {what}", flush=True)
     print(f"{len(mutants)} mutants, {survived} survived")
