@@ -75,7 +75,7 @@ static void routes_make(struct dst_provider *p)
         *r = (struct dst_route){.order = i % 2 == 1, .timeout_ns = between(300, 8000) * DST_MS};
         (void)snprintf(r->name, sizeof r->name, "r%u", i);
         /* The first ones are of one limit each, so that none hides behind another. */
-        unsigned mask = i < 6 && dst_chance(0.6) ? 1U << (i * 5 % p->limit_cnt) : 0;
+        unsigned mask = i < 6 && dst_chance(0.6) ? 1U << ((i * 5 + 1) % p->limit_cnt) : 0;
         mask |= dst_chance(0.6) ? 1U << dst_below(p->limit_cnt) : 0;
         mask |= dst_chance(0.4) ? 1U << dst_below(p->limit_cnt) : 0;
         mask = mask == 0 ? 1 : mask;
@@ -167,10 +167,10 @@ static void mix_make(struct dst_mix *m)
                           .worker_kills_per_s = draw(2 * p, 0.3),
                           .client_kills_per_s = draw(2 * p, 0.3),
                           .broker_kills_per_s = draw(p, 0.04),
-                          .host_per_s = draw(p / 2, 0.02),
+                          .host_per_s = draw(p / 2, 0.04),
                           .operate_per_s = draw(p / 2, 0.05),
                           .steps_per_s = draw(p / 2, 0.02),
-                          .disk_fail = draw(p, 0.02),
+                          .disk_fail = draw(p, 0.1),
                           .disk_slow = draw(p, 0.02),
                           .kill_after = draw(p, 0.002)};
 }
@@ -207,6 +207,9 @@ void dst_world_make(uint64_t seed)
         p->drift_ppb = (int64_t)dst_below(80000) - 40000;
     }
     mix_make(&dst_world.mix);
+    for (unsigned i = 0; dst_world.mix.host_per_s > 0 && i < dst_world.provider_cnt; i++) {
+        dst_world.provider[i].limit[1].quota = between(30, 150); /* to be used up within the run */
+    }
     if (!dst_world.journal) {
         dst_world.mix.host_per_s =
             0; /* without one, what was used before a reboot is not known: weir.yaml(5) says so */
