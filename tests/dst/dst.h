@@ -260,6 +260,8 @@ void dst_exchange_arrive(unsigned provider, const char *path, bool brokered, boo
 void dst_exchange_over(unsigned provider, const char *path,
                        bool brokered); /* answered or cut: its unit in flight is free */
 uint64_t dst_exchange_arrivals(void);
+uint64_t dst_exchange_count(unsigned provider, unsigned limit,
+                            uint64_t *window); /* of a fixed window */
 
 /* ---- dst_http.c */
 

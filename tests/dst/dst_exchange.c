@@ -120,6 +120,12 @@ static uint64_t count_add(const struct dst_provider *p, const struct dst_limit *
     }
 }
 
+uint64_t dst_exchange_count(unsigned provider, unsigned limit, uint64_t *window)
+{
+    *window = count[provider][limit].window;
+    return count[provider][limit].units;
+}
+
 /* "/rN?id=M". A liar's request may have any query: then `*id` is UINT64_MAX. */
 static bool parse(const char *path, unsigned *route, uint64_t *id)
 {
