@@ -165,6 +165,7 @@ int main(int argc, char **argv)
     bool twice = false;
     bool used = false;
     program = argv[0];
+    (void)setvbuf(stdout, NULL, _IOLBF, 0);
     memset(dst_allowed, 1, sizeof dst_allowed);
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;

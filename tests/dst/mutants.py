@@ -157,7 +157,7 @@ def main():
     a = argparse.ArgumentParser()
     a.add_argument("root", type=pathlib.Path)
     a.add_argument("--cc", default="cc")
-    a.add_argument("--seeds", type=int, default=400)
+    a.add_argument("--seeds", type=int, default=200)
     a.add_argument("--first", type=int, default=1)
     a.add_argument("--hours", default="0.0166667")
     a.add_argument("--only", default="", help="a pattern")
