@@ -27,19 +27,6 @@ static void view_show(const struct weir_limit_place *at, struct weir_shm_limit_v
     }
 }
 
-void keeper_catch_up(struct worker *w)
-{
-    struct region *r = w->region;
-    for (uint32_t i = 0; i < w->shared.tables.limit_cnt; i++) {
-        const struct weir_shm_limit_row *l = &w->shared.tables.limit[i];
-        for (uint32_t k = l->word_first; k < l->word_first + l->word_cnt; k++) {
-            const struct weir_limit_place at = {l, &r->word[k], NULL};
-            const struct weir_limit_place own = {l, &r->own_word[k], NULL};
-            weir_limit_catch_up(&at, &own);
-        }
-    }
-}
-
 /* Set damaged limit words to spent, and show all of them to monitors. */
 static void audit(struct worker *w)
 {

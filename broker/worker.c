@@ -441,9 +441,8 @@ int worker_run(const struct weir_config *config, struct region *region,
     w->running_due_ns = UINT64_MAX;
     w->now_ns = worker_now(w);
     audit_began(w);
-    pair_undo(w);       /* exact, where the ledger knows */
-    keeper_catch_up(w); /* before the first audit */
-    pause_open(w);      /* before the lease: no permit may slip through where a pause holds */
+    pair_undo(w);  /* before the first audit */
+    pause_open(w); /* before the lease: no permit may slip through where a pause holds */
     keeper_turn(w);
     loop_poll(&w->loop, LOOP_CONTROL, 0, 0, control, POLLIN, false);
     loop_poll(&w->loop, LOOP_RESOLVER, 0, 0, resolver, POLLIN, false);

@@ -391,8 +391,6 @@ void operations_event(struct worker *w, const struct control_operation *operatio
 
 /* keeper.c */
 void keeper_turn(struct worker *w);
-/* What the worker before us charged on its own account and not yet on the shared one. Once, before the first turn. */
-void keeper_catch_up(struct worker *w);
 void keeper_lease(struct worker *w, uint64_t until_ns);
 
 /* pace.c */

@@ -128,48 +128,6 @@ enum weir_limit_damage weir_limit_audit(const struct weir_limit_place *at,
     return WEIR_LIMIT_SOUND;
 }
 
-static void bucket_catch_up(struct weir_shm_limit_word *word, uint64_t own)
-{
-    uint64_t seen = weir_load_acquire_u64(&word->word[0]);            /* pair:limit A */
-    while (seen < own && !weir_cas_u64(&word->word[0], &seen, own)) { /* pair:limit R */
-    }
-}
-
-static void window_catch_up(uint64_t *at, uint64_t own)
-{
-    uint64_t seen = weir_load_acquire_u64(at); /* pair:limit A */
-    for (;;) {                                 /* each failed CAS: a trader charged */
-        int32_t ahead =
-            seen == 0 ? -1 : weir_window_diff(weir_window_id(seen), weir_window_id(own));
-        if (ahead > 0 || (ahead == 0 && (uint32_t)seen >= (uint32_t)own) ||
-            weir_cas_u64(at, &seen, own)) { /* pair:limit R */
-            return;
-        }
-    }
-}
-
-void weir_limit_catch_up(const struct weir_limit_place *at, const struct weir_limit_place *own)
-{
-    switch ((enum weir_limit_kind)at->row->kind) {
-    case WEIR_LIMIT_TOKEN_BUCKET:
-        bucket_catch_up(at->word, weir_load_relaxed_u64(
-                                      &own->word->word[0])); /* relaxed: of a worker that is dead */
-        break;
-    case WEIR_LIMIT_FIXED_WINDOW:
-        for (uint32_t i = 0; i < 2; i++) {
-            uint64_t mine = weir_load_relaxed_u64(&own->word->word[i]); /* relaxed: likewise */
-            if ((uint32_t)mine != 0) {
-                window_catch_up(&at->word->word[i], mine);
-            }
-        }
-        break;
-    case WEIR_LIMIT_SLIDING_WINDOW: /* their audits do not compare the two accounts */
-    case WEIR_LIMIT_CONCURRENCY:
-    case WEIR_LIMIT_UNSET:
-        break;
-    }
-}
-
 void weir_server_clock_publish(struct weir_shm_provider *provider,
                                const struct weir_server_clock *clock)
 {

@@ -32,13 +32,6 @@ enum weir_limit_damage weir_limit_audit(const struct weir_limit_place *at,
                                         struct weir_clock *clock);
 
 /*
- * Raise the shared word to what the worker charged to its private one. A worker charges its own account first, and adds to both what the exchange counted
- * beyond a permit; one that died in between leaves its own above the shared word, which an audit would take for damage and set to spent: the rest of a
- * day's window, for one call. Whatever traders charged stands; what is added was not sent. Caller: a worker that starts, before its first audit.
- */
-void weir_limit_catch_up(const struct weir_limit_place *at, const struct weir_limit_place *own);
-
-/*
  * Publish a provider's clock. With CLOSED the epoch of its timeline goes up after the latch, so no permit of the old timeline gives back
  * or overwrites a window of the new one. Caller: the worker.
  */

@@ -527,7 +527,6 @@ int weir_attachment_open(struct weir_attachment *at, const struct weir_attach_pl
     *at = (struct weir_attachment){.control_fd = -1,
                                    .doorbell_fd = -1,
                                    .bell_fd = -1,
-                                   .board.fd = -1,
                                    .permits.fd = -1,
                                    .ring.fd = -1,
                                    .arena.fd = -1};
@@ -551,6 +550,13 @@ int weir_attachment_open(struct weir_attachment *at, const struct weir_attach_pl
     at->ring_order = b.region.ring_order;
     at->broker_id = b.region.broker_id;
     at->control_fd = DST_FD_LINK + (int)b.life;
+    struct weir_board *board = calloc(1, sizeof *board);
+    if (board == NULL) {
+        weir_attachment_close(at);
+        return WEIR_E_MEMORY;
+    }
+    board->segment.fd = -1;
+    weir_store_release_u64(&at->newest, (uint64_t)(uintptr_t)board);
     const int fd[] = {copy_for(dst_cur, b.region.board.fd),
                       copy_for(dst_cur, b.region.ring[0].fd),
                       copy_for(dst_cur, a->info.arena_fd),
@@ -569,7 +575,12 @@ void weir_attachment_close(struct weir_attachment *at)
     weir_segment_unmap(&at->arena);
     weir_segment_unmap(&at->ring);
     weir_segment_unmap(&at->permits);
-    weir_segment_unmap(&at->board);
+    for (struct weir_board *b0 = weir_board_newest(at), *before; b0 != NULL; b0 = before) {
+        before = b0->before;
+        weir_segment_unmap(&b0->segment);
+        free(b0);
+    }
+    weir_store_release_u64(&at->newest, 0);
     if (at->control_fd == DST_FD_LINK + (int)b.life && at->client < WEIR_CLIENTS_MAX &&
         b.attached[at->client].info.doorbell_fd == at->doorbell_fd) {
         b.attached[at->client].closed = true;
@@ -580,6 +591,24 @@ void weir_attachment_close(struct weir_attachment *at)
 bool weir_attachment_ended(const struct weir_attachment *at)
 {
     return at->control_fd != DST_FD_LINK + (int)b.life || !dst_supervisor_process.live;
+}
+
+/* Nobody takes over here: there is no newer board. */
+bool weir_board_follow(struct weir *w)
+{
+    (void)w;
+    return false;
+}
+
+bool weir_board_await(struct weir *w)
+{
+    (void)w;
+    return false;
+}
+
+void weir_board_leave(struct weir_attachment *at)
+{
+    (void)at;
 }
 
 int weir_attach_fail(const struct weir_attach_context *c, int error, const char *hint,

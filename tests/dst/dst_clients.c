@@ -419,7 +419,7 @@ static void lie(struct client *c)
     uint32_t generation = (uint32_t)dst_random();
     m->slot[slot].state = weir_slot_word(generation, WEIR_SLOT_SUBMITTED, 0);
     (void)weir_ring_put(
-        &c->w->at->level[dst_below(WEIR_PRIORITY_CNT)],
+        &c->w->board->level[dst_below(WEIR_PRIORITY_CNT)],
         weir_handle_make(dst_chance(0.9) ? c->w->at->client : (uint32_t)dst_below(8), slot,
                          generation));
     weir_doorbell(c->w, true);

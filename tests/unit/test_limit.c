@@ -332,43 +332,6 @@ static void test_audit_buckets(void **state)
     assert_int_equal(word.word[0], now + full);
 }
 
-/* A worker died between its two accounts: the next one charges the rest, and nobody takes that for damage. */
-static void test_catch_up(void **state)
-{
-    (void)state;
-    struct weir_shm_limit_row row = window_row(20, WEIR_NS_PER_S);
-    struct weir_clock clock = clock_at(20 * WEIR_NS_PER_S + 500 * WEIR_NS_PER_MS);
-    static const struct {
-        uint64_t word, own, after;
-    } cases[] = {
-        {UINT64_C(20) << 32 | 3, UINT64_C(20) << 32 | 4, UINT64_C(20) << 32 | 4},
-        {UINT64_C(18) << 32 | 9, UINT64_C(20) << 32 | 1, UINT64_C(20) << 32 | 1},
-        {0, UINT64_C(20) << 32 | 1, UINT64_C(20) << 32 | 1},
-        {UINT64_C(20) << 32 | 7, UINT64_C(20) << 32 | 4, UINT64_C(20) << 32 | 7},
-        {UINT64_C(20) << 32 | 7, UINT64_C(18) << 32 | 19, UINT64_C(20) << 32 | 7},
-        {UINT64_C(20) << 32 | 7, 0, UINT64_C(20) << 32 | 7},
-    };
-    for (size_t i = 0; i < WEIR_ARRAY_CNT(cases); i++) {
-        struct weir_shm_limit_word word = {.word = {cases[i].word, 0}};
-        struct weir_shm_limit_word own = {.word = {cases[i].own, 0}};
-        const struct weir_limit_place at = {&row, &word, NULL};
-        const struct weir_limit_place mine = {&row, &own, NULL};
-        weir_limit_catch_up(&at, &mine);
-        assert_int_equal(word.word[0], cases[i].after);
-        assert_int_equal(audit(&row, &word, &own, &exact, &clock), WEIR_LIMIT_SOUND);
-    }
-    row = bucket_row(10, WEIR_NS_PER_S);
-    struct weir_shm_limit_word word = {.word = {5, 0}};
-    struct weir_shm_limit_word own = {.word = {9, 0}};
-    const struct weir_limit_place at = {&row, &word, NULL};
-    const struct weir_limit_place mine = {&row, &own, NULL};
-    weir_limit_catch_up(&at, &mine);
-    assert_int_equal(word.word[0], 9);
-    own.word[0] = 8;
-    weir_limit_catch_up(&at, &mine);
-    assert_int_equal(word.word[0], 9);
-}
-
 static void test_realign(void **state)
 {
     (void)state;
@@ -450,7 +413,6 @@ int main(void)
         cmocka_unit_test(test_refunds),
         cmocka_unit_test(test_audit_windows),
         cmocka_unit_test(test_audit_buckets),
-        cmocka_unit_test(test_catch_up),
         cmocka_unit_test(test_realign),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
