@@ -1,5 +1,6 @@
 #include "broker/http.h"
 
+#include "broker/trust.h"
 #include "shm/weir_clock.h"
 
 #include <arpa/inet.h>
@@ -140,6 +141,13 @@ static int on_close(void *arg, curl_socket_t fd)
     return close(fd);
 }
 
+static CURLcode on_tls(CURL *curl, void *ssl_ctx, void *arg)
+{
+    (void)curl;
+    trust_apply(((const struct http_target *)arg)->trust, ssl_ctx);
+    return CURLE_OK;
+}
+
 static size_t on_head(char *at, size_t one, size_t bytes, void *arg)
 {
     (void)one;
@@ -213,8 +221,13 @@ static void easy_options(struct http *http, struct http_target *t, CURL *e)
     (void)curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, on_gate);
     (void)curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_head);
     (void)curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_data);
-    if (t->ca_file != NULL) {
-        (void)curl_easy_setopt(e, CURLOPT_CAINFO, t->ca_file);
+    if (t->trust != NULL) {
+        /* The certificates are there already: curl must open no file, and keep no store of its own beside ours. */
+        (void)curl_easy_setopt(e, CURLOPT_CAINFO, NULL);
+        (void)curl_easy_setopt(e, CURLOPT_CAPATH, NULL);
+        (void)curl_easy_setopt(e, CURLOPT_CA_CACHE_TIMEOUT, 0L);
+        (void)curl_easy_setopt(e, CURLOPT_SSL_CTX_FUNCTION, on_tls);
+        (void)curl_easy_setopt(e, CURLOPT_SSL_CTX_DATA, t);
     }
 }
 

@@ -24,14 +24,14 @@
 #include <curl/curl.h>
 
 struct http;
-
 struct http_easy;
+struct trust;
 
 /* One base URL with the address that it stands for now. Owned by endpoint.c; outlives its transfers. */
 struct http_target {
     char base[320];                /* "https://host:port/base" */
     struct curl_slist *connect_to; /* "host:port:address:port"; NULL where the host is numeric */
-    const char *ca_file;           /* NULL: the system's store */
+    const struct trust *trust;     /* whose certificates are believed; NULL: http:// */
     char address[48]; /* the only one that a socket for this target may go to; "" = not known yet */
     uint32_t connections;   /* open sockets */
     uint64_t connects;      /* opened since start */

@@ -27,6 +27,11 @@ void log_keep(struct crash_ring *ring)
     log_ring = ring;
 }
 
+void log_warm_up(void)
+{
+    json_object_seed(0); /* reads /dev/urandom */
+}
+
 static void stamp(char *out, size_t bytes)
 {
     struct timespec ts;

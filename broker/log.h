@@ -19,6 +19,9 @@ struct crash_ring;
 /* Keep the last lines of this process in `ring`, too (crash.h). NULL: no more. */
 void log_keep(struct crash_ring *ring);
 
+/* Do now what the first line would do: later files may be out of reach (cage.h). Writes nothing. */
+void log_warm_up(void);
+
 /*
  * Write one event. `fields` is a json_pack format for the inside of an object, e.g. "s:i, s:s", or "" for none (jansson(3)). A line that
  * cannot be built (text that is not UTF-8, no memory) is replaced by one that says so.

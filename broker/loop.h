@@ -41,7 +41,7 @@ struct loop_event {
 };
 
 /*
- * Open the ring. Returns 0, or -errno with `text` saying which setting of this machine forbids io_uring and what to do.
+ * Open the ring, restricted to what the functions below do: any other operation on it fails with EACCES, in this process and for whoever takes it over. Returns 0, or -errno with `text` saying which setting of this machine forbids io_uring and what to do.
  */
 int loop_open(struct loop *loop, unsigned entries, char *text, size_t text_bytes);
 void loop_close(struct loop *loop);

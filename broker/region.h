@@ -15,6 +15,7 @@
 /* How far ahead the lease is written. A broker that dies stops granting so much later, and its successor waits so long. */
 #define LEASE_NS (5 * WEIR_NS_PER_S)
 
+struct cage;
 struct dry_run;
 struct handover;
 struct journal;
@@ -72,6 +73,8 @@ struct region {
     struct handover *handover; /* likewise: how a successor comes (handover.h) */
     struct weir_shm_header
         *known; /* of segments that were taken over (weir_segment_map_spec); NULL: none were */
+    /* what its workers go into; NULL: none, in tests that are a worker themselves. Owned by the supervisor */
+    const struct cage *cage;
 };
 
 /* The descriptors of a broker that is taken over from. The board is not among them: a successor makes its own. */

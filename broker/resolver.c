@@ -1,5 +1,8 @@
 #include "broker/resolver.h"
 
+#include "broker/cage.h"
+#include "broker/log.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <limits.h>
@@ -37,10 +40,10 @@ static void answer(const struct resolver_question *q, struct resolver_answer *a)
     }
 }
 
-_Noreturn void resolver_run(int socket)
+_Noreturn void resolver_run(int socket, const struct cage *cage)
 {
+    char text[200];
     (void)prctl(PR_SET_NAME, "weird-resolver");
-    (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
     (void)signal(SIGINT, SIG_IGN); /* a terminal's; the supervisor ends us */
     (void)signal(SIGHUP, SIG_IGN);
     /* It parses what the network says, and a copy of a client's descriptor would outlive the client: keep the socket and stderr. */
@@ -48,6 +51,11 @@ _Noreturn void resolver_run(int socket)
         (void)close_range(STDERR_FILENO + 1, (unsigned)socket - 1, 0);
     }
     (void)close_range((unsigned)socket + 1, UINT_MAX, 0);
+    (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (cage_enter(cage, CAGE_RESOLVER, text, sizeof text) != 0) {
+        log_error("resolver_not_started", "s:s", "reason", text);
+        _exit(2);
+    }
     for (;;) {
         struct resolver_question q;
         struct resolver_answer a;

@@ -29,8 +29,10 @@ struct resolver_answer {
     char address[RESOLVER_ADDRESS_BYTES]; /* numeric; IPv6 without brackets */
 };
 
-/* The resolver's whole life: answers questions on `socket` until its other end closes. Does not return. */
-_Noreturn void resolver_run(int socket);
+struct cage;
+
+/* The resolver's whole life, in the cage: answers questions on `socket` until its other end closes. Does not return. */
+_Noreturn void resolver_run(int socket, const struct cage *cage);
 
 /* Is `host` already a numeric address? */
 bool resolver_is_numeric(const char *host);

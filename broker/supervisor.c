@@ -2,6 +2,7 @@
 
 #include "broker/admission.h"
 #include "broker/aftermath.h"
+#include "broker/cage_make.h"
 #include "broker/crash.h"
 #include "broker/dry_run.h"
 #include "broker/handover.h"
@@ -51,6 +52,7 @@ struct supervisor {
     struct region region;
     struct admission admission;
     struct journal journal;
+    struct cage cage; /* what worker and resolver go into */
     char dir[PATH_MAX];
     uint32_t deaf; /* bit per domain: its listener is not watched until the next beat */
     int lock_fd, epoll_fd, signal_fd;
@@ -115,7 +117,7 @@ static void resolver_start(struct supervisor *s)
         if (s->region.shadow != NULL) {
             dry_run_close(s->region.shadow);
         }
-        resolver_run(fd); /* closes every other descriptor */
+        resolver_run(fd, &s->cage); /* closes every other descriptor */
     }
     s->resolver_pid = pid;
 }
@@ -169,8 +171,9 @@ static void worker_start(struct supervisor *s)
 static uint64_t restart_delay(struct supervisor *s, int status, uint64_t now_ns)
 {
     bool crashed =
-        WIFSIGNALED(status) && (WTERMSIG(status) == SIGSEGV || WTERMSIG(status) == SIGABRT ||
-                                WTERMSIG(status) == SIGBUS || WTERMSIG(status) == SIGILL);
+        WIFSIGNALED(status) &&
+        (WTERMSIG(status) == SIGSEGV || WTERMSIG(status) == SIGABRT || WTERMSIG(status) == SIGBUS ||
+         WTERMSIG(status) == SIGILL || WTERMSIG(status) == SIGSYS);
     bool failed_at_once = WIFEXITED(status) && now_ns - s->worker_started_ns < WEIR_NS_PER_S;
     if (!crashed && !failed_at_once) {
         s->backoff_ns = 0;
@@ -231,6 +234,7 @@ static void worker_died(struct supervisor *s, int status)
         handover_end(s);
         return;
     }
+    cage_report_log(&s->cage);
     uint64_t delay_ns = restart_delay(s, status, now_ns);
     s->restarts++;
     s->handover.restarts = s->restarts;
@@ -593,6 +597,7 @@ static int open_rest(struct supervisor *s, char *text, size_t text_bytes)
     int pair[2];
     s->region.journal = &s->journal;
     s->region.handover = &s->handover;
+    s->region.cage = &s->cage;
     if (s->config->shadow != NULL) {
         static struct dry_run shadow; /* large; zeroed; the workers inherit it */
         if (dry_run_open(&shadow, s->config->shadow, text, text_bytes) != WEIR_OK) {
@@ -654,18 +659,20 @@ static int open_takeover(struct supervisor *s, char *text, size_t text_bytes)
     return 0;
 }
 
-static int open_all(struct supervisor *s, const char *runtime_dir, bool fresh, bool takeover,
-                    char *text, size_t text_bytes)
+static int open_all(struct supervisor *s, const struct supervisor_options *options, char *text,
+                    size_t text_bytes)
 {
+    bool takeover = options->takeover;
     char why[512] = "";
     int rc;
     if (uring_check(text, text_bytes) != 0 ||
-        directory_make(s, runtime_dir, text, text_bytes) != 0) {
+        cage_make(&s->cage, options->cage, &s->config->broker, text, text_bytes) != 0 ||
+        directory_make(s, options->runtime_dir, text, text_bytes) != 0) {
         return -1;
     }
     s->lock_fd = takeover ? -1 : aftermath_lock(s->dir, text, text_bytes);
     if (s->lock_fd >= 0) {
-        rc = open_new(s, fresh, text, text_bytes);
+        rc = open_new(s, options->fresh, text, text_bytes);
     } else {
         enum takeover_found found = takeover_begin(&s->takeover, s->dir, s->config, !takeover,
                                                    &s->region, &s->journal, why, sizeof why);
@@ -726,8 +733,7 @@ static int stop_end(struct supervisor *s)
     return 0;
 }
 
-int supervisor_run(const struct weir_config *config, const char *runtime_dir, bool fresh,
-                   bool takeover)
+int supervisor_run(const struct weir_config *config, const struct supervisor_options *options)
 {
     static struct supervisor supervisor; /* large; zeroed */
     struct supervisor *s = &supervisor;
@@ -741,7 +747,7 @@ int supervisor_run(const struct weir_config *config, const char *runtime_dir, bo
     s->worker_control = -1;
     s->last_lines = crash_ring_open();
     log_open(config->broker.log, "supervisor");
-    if (open_all(s, runtime_dir, fresh, takeover, text, sizeof text) != 0) {
+    if (open_all(s, options, text, sizeof text) != 0) {
         return fail(text);
     }
     s->region.supervisor->pid = (uint32_t)getpid();

@@ -7,14 +7,21 @@
 #ifndef WEIR_BROKER_SUPERVISOR_H
 #define WEIR_BROKER_SUPERVISOR_H
 
+#include "broker/cage.h"
 #include "broker/config/config.h"
 
+/* What the command line says about one run. */
+struct supervisor_options {
+    const char *runtime_dir; /* the base: files go to RUNTIME_DIR/NAME */
+    bool fresh;              /* somebody vouches that nothing was used before this start */
+    bool takeover;           /* in the place of the broker that runs there (takeover.h) */
+    enum cage_mode cage;
+};
+
 /*
- * Run the broker until SIGTERM or SIGINT. `runtime_dir` is the base; files go to RUNTIME_DIR/NAME, and the journal to broker.state_dir/NAME, which is set. `fresh`:
- * somebody vouches that nothing was used before this start. `takeover`: in the place of the broker that runs there (takeover.h). A worker whose supervisor has died is taken
- * over from in any case. Returns the exit status.
+ * Run the broker until SIGTERM or SIGINT. The journal goes to broker.state_dir/NAME, which is set. A worker whose supervisor has died is taken over from in any
+ * case. Returns the exit status.
  */
-int supervisor_run(const struct weir_config *config, const char *runtime_dir, bool fresh,
-                   bool takeover);
+int supervisor_run(const struct weir_config *config, const struct supervisor_options *options);
 
 #endif

@@ -21,6 +21,7 @@ static void usage(FILE *out)
     (void)fputs(
         "usage: weird --config FILE [--runtime-dir DIR] [--state-dir DIR] [--fresh | --takeover]\n"
         "             [--shadow FILE2]                judge FILE2 beside it; refuse nothing\n"
+        "             [--cage MODE]                   enforce, log or off\n"
         "       weird --config FILE --check          check the configuration and say what is "
         "wrong\n"
         "       weird --config FILE --print-config   print it with every default written out\n"
@@ -44,6 +45,9 @@ static void usage(FILE *out)
         "broker.state_dir\n"
         "      --takeover          go on in the place of the broker that runs there: its limits, "
         "clients and calls\n"
+        "      --cage MODE         what becomes of a system call that the worker never needs: "
+        "enforce "
+        "(default), or for diagnosis: log, off\n"
         "      --fresh             a first start: nobody has used these limits, count from zero. "
         "Refused where a journal is\n"
         "\n"
@@ -58,6 +62,7 @@ struct options {
     const char *state_dir;
     bool fresh, takeover;
     const char *shadow;
+    enum cage_mode cage;
     bool check, print_config, print_schema;
     struct replay_options replay;
 };
@@ -81,23 +86,15 @@ static bool replay_stray(const struct replay_options *r)
 static int options_read(struct options *o, int argc, char **argv)
 {
     static const struct option longs[] = {
-        {"config", required_argument, NULL, 'c'},
-        {"runtime-dir", required_argument, NULL, 'd'},
-        {"check", no_argument, NULL, 'k'},
-        {"print-config", no_argument, NULL, 'p'},
-        {"print-schema", no_argument, NULL, 's'},
-        {"version", no_argument, NULL, 'V'},
-        {"help", no_argument, NULL, 'h'},
-        {"replay", required_argument, NULL, 'r'},
-        {"as-sent", no_argument, NULL, 'a'},
-        {"keep-time", no_argument, NULL, 't'},
-        {"provider", required_argument, NULL, 'P'},
-        {"json", no_argument, NULL, 'j'},
-        {"shadow", required_argument, NULL, 'S'},
-        {"state-dir", required_argument, NULL, 'D'},
-        {"fresh", no_argument, NULL, 'f'},
-        {"takeover", no_argument, NULL, 'T'},
-        {NULL, 0, NULL, 0},
+        {"config", required_argument, NULL, 'c'},   {"runtime-dir", required_argument, NULL, 'd'},
+        {"check", no_argument, NULL, 'k'},          {"print-config", no_argument, NULL, 'p'},
+        {"print-schema", no_argument, NULL, 's'},   {"version", no_argument, NULL, 'V'},
+        {"help", no_argument, NULL, 'h'},           {"replay", required_argument, NULL, 'r'},
+        {"as-sent", no_argument, NULL, 'a'},        {"keep-time", no_argument, NULL, 't'},
+        {"provider", required_argument, NULL, 'P'}, {"json", no_argument, NULL, 'j'},
+        {"shadow", required_argument, NULL, 'S'},   {"state-dir", required_argument, NULL, 'D'},
+        {"fresh", no_argument, NULL, 'f'},          {"takeover", no_argument, NULL, 'T'},
+        {"cage", required_argument, NULL, 'C'},     {NULL, 0, NULL, 0},
     };
     int c;
     while ((c = getopt_long(argc, argv, "c:d:h", longs, NULL)) != -1) {
@@ -119,6 +116,12 @@ static int options_read(struct options *o, int argc, char **argv)
             break;
         case 'T':
             o->takeover = true;
+            break;
+        case 'C':
+            if (!cage_mode_read(optarg, &o->cage)) {
+                (void)fprintf(stderr, "weird: --cage=%s: use enforce, log or off\n", optarg);
+                return EXIT_USAGE;
+            }
             break;
         case 'k':
             o->check = true;
@@ -240,8 +243,13 @@ static int run(const struct options *o, struct weir_config *config)
                       config->broker.state_dir != NULL ? config->broker.state_dir : "");
         return EXIT_USAGE;
     }
-    return supervisor_run(config, runtime_dir(o, config, sockets, sizeof sockets), o->fresh,
-                          o->takeover);
+    const struct supervisor_options options = {
+        .runtime_dir = runtime_dir(o, config, sockets, sizeof sockets),
+        .fresh = o->fresh,
+        .takeover = o->takeover,
+        .cage = o->cage,
+    };
+    return supervisor_run(config, &options);
 }
 
 /* Can the limits be built as they are asked for? What the start would refuse, the check must. */
@@ -260,6 +268,18 @@ static bool tables_check(const struct weir_config *config)
         (void)fprintf(stderr, "weird: %s\n", text);
     }
     free(block);
+    return ok;
+}
+
+/* Is there such a user? */
+static bool user_check(const struct weir_config *config)
+{
+    struct cage_identity identity;
+    char text[256];
+    bool ok = cage_identity_find(&identity, config->broker.user, text, sizeof text) == 0;
+    if (!ok) {
+        (void)fprintf(stderr, "weird: %s\n", text);
+    }
     return ok;
 }
 
@@ -301,7 +321,7 @@ int main(int argc, char **argv)
     }
     if (!shadow_load(config, o.shadow)) {
         rc = EXIT_CONFIG;
-    } else if (o.check && !tables_check(config)) {
+    } else if (o.check && (!tables_check(config) || !user_check(config))) {
         rc = EXIT_CONFIG;
     } else if (o.check) {
         (void)printf("%s: ok (%zu warnings)\n", o.config, diag.warning_cnt);

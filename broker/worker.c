@@ -1,9 +1,11 @@
 #include "broker/worker.h"
 
+#include "broker/cage.h"
 #include "broker/log.h"
 #include "broker/pair.h"
 #include "broker/pause.h"
 #include "broker/tables_build.h"
+#include "broker/trust.h"
 #include "shm/weir_atomic.h"
 #include "shm/weir_limit_repair.h"
 #include "shm/weir_weave.h"
@@ -135,28 +137,46 @@ static bool rings_open(struct worker *w)
     return true;
 }
 
-static bool open_all(struct worker *w)
+static bool not_started(const char *reason)
+{
+    log_error("worker_not_started", "s:s", "reason", reason);
+    return false;
+}
+
+/* What needs files or calls that the cage forbids, and then the cage. Nothing that a client or the network wrote was looked at before. */
+static bool go_in(struct worker *w)
 {
     char text[256] = "no memory";
+    if (loop_open(&w->loop, LOOP_ENTRIES, text, sizeof text) != 0 ||
+        curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+        return not_started(text);
+    }
+    w->http = http_open(&w->loop);
+    if (w->http == NULL || !trust_open(w->config)) {
+        return not_started(text);
+    }
+    weir_clock_source_init(&w->clock_source, weir_clock_tsc_usable());
+    log_warm_up();
+    if (w->region->cage != NULL &&
+        cage_enter(w->region->cage, CAGE_WORKER, text, sizeof text) != 0) {
+        return not_started(text);
+    }
+    return true;
+}
+
+static bool open_all(struct worker *w)
+{
     region_permit_view(w->region, &w->shared, false);
     region_permit_view(w->region, &w->own, true);
     if (weir_permit_refresh(&w->shared) != WEIR_OK || weir_permit_refresh(&w->own) != WEIR_OK) {
         log_error("tables_damaged", "");
         return false;
     }
-    if (loop_open(&w->loop, LOOP_ENTRIES, text, sizeof text) != 0 ||
-        curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
-        log_error("worker_not_started", "s:s", "reason", text);
-        return false;
+    if (!ceiling_open(w) || !providers_open(w) || !queues_open(w) || !endpoint_open(w) ||
+        !rings_open(w) || !reply_open(w) || !pace_open(w) || !trial_open(w) || !usage_open(w) ||
+        !audit_open(w)) {
+        return not_started("no memory");
     }
-    w->http = http_open(&w->loop);
-    if (w->http == NULL || !ceiling_open(w) || !providers_open(w) || !queues_open(w) ||
-        !endpoint_open(w) || !rings_open(w) || !reply_open(w) || !pace_open(w) || !trial_open(w) ||
-        !usage_open(w) || !audit_open(w)) {
-        log_error("worker_not_started", "s:s", "reason", text);
-        return false;
-    }
-    weir_clock_source_init(&w->clock_source, weir_clock_tsc_usable());
     return true;
 }
 
@@ -434,7 +454,7 @@ int worker_run(const struct weir_config *config, struct region *region,
     w->region = region;
     w->control = control;
     w->resolver = resolver;
-    if (!open_all(w)) {
+    if (!go_in(w) || !open_all(w)) {
         return 2;
     }
     board_open(w);

@@ -147,6 +147,8 @@ struct weir_config_broker {
     uint64_t core_max_bytes;   /* of a core of the worker; 0: none */
     struct weir_config_numbers
         operators;           /* uids that may use `weir ctl`, besides the broker's own */
+    const char *user; /* "": as weird's own, or for root weir or nobody; of worker and resolver */
+    uint64_t worker_memory_bytes; /* of its own: what the segments hold does not count */
     const char *shadow;      /* "": none; a configuration that is judged beside this one */
     const char *runtime_dir; /* "": /run/weir for root, else $XDG_RUNTIME_DIR/weir */
     const char

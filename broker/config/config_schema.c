@@ -100,6 +100,11 @@ static const struct weir_config_row broker_row[] = {
     {.key = "runtime_dir", TYPE(FILE), AT(broker, runtime_dir), RANGE(1, 80), .def = "",
      .text = "Where the sockets are. If unset: /run/weir for root, $XDG_RUNTIME_DIR/weir for others. The whole "
              "path of a socket is at most 107 bytes long."},
+    {.key = "user", TYPE(STRING), AT(broker, user), RANGE(1, 31), .def = "",
+     .text = "The user that the worker and the resolver become, where weird is started as root. If unset: weir where there is such a user, else "
+             "nobody. root keeps them root without a capability, for machines that have no other user. Others than root may only name themselves."},
+    {.key = "worker_memory", TYPE(SIZE), AT(broker, worker_memory_bytes), RANGE(64 * MIB, 1024 * GIB), .def = "1GiB",
+     .text = "The most memory of its own that the worker may have, for calls under way and connections: RLIMIT_DATA. Shared segments do not count."},
     {.key = "shadow", TYPE(FILE), AT(broker, shadow), RANGE(1, 255), .def = "",
      .text = "A second configuration that is judged beside this one and refuses nothing: weir limits --shadow counts what it would "
              "have refused. It is read at the start, and refused like this one where it is wrong. weird --shadow goes before it."},

@@ -101,6 +101,10 @@ void log_open(enum weir_config_log level, const char *process)
     (void)process;
 }
 
+void log_warm_up(void)
+{
+}
+
 void log_event(enum weir_config_log level, const char *event, const char *fields, ...)
 {
     char text[512] = "";

@@ -105,7 +105,7 @@ class Builder:
 
     def link(self, objects, out):
         subprocess.run([self.cc, "-o", out, *map(str, objects), *(f"-Wl,--wrap={w}" for w in self.wrapped), "-lcurl", "-luring", "-lxxhash", "-ljansson",
-                        "-lyaml"], check=True)
+                        "-lyaml", "-lssl", "-lcrypto", "-lseccomp", "-lcap"], check=True)
 
     def all(self, pool):
         list(pool.map(lambda s: self.compile(self.root, s, self.object(s)), self.sources + self.own))

@@ -26,6 +26,9 @@ LIBRARIES = {  # header: where it may be included
     "hiredis": ("bench/",),
     "ck_": ("shm/weir_atomic.h",),
     "stdatomic.h": ("tests/", "bench/"),
+    "openssl/": ("broker/trust", "tests/"),
+    "seccomp.h": ("broker/cage", "tests/"),
+    "sys/capability.h": ("broker/cage", "tests/"),
     "xxhash.h": ("shm/", "broker/", "tests/"),
 }
 PRODUCT = {"shm", "broker", "libclient", "monitor"}  # what shares memory goes through the one door

@@ -108,6 +108,16 @@ void rig_orders_check(struct rig *r, bool orphans);
 uint64_t rig_now_ns(void);
 void rig_sleep_ms(unsigned ms);
 unsigned rig_random(struct rig *r, unsigned below);
+/* Was this program built with a sanitizer? Then weird was, too: its runtime needs memory and calls of its own. */
+static inline bool rig_sanitized(void)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    return true;
+#else
+    return false;
+#endif
+}
+
 /* Does the broker's log hold this text? */
 bool rig_log_has(const struct rig *r, const char *text);
 void rig_log_show(const struct rig *r, const char *pattern);

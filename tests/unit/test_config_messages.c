@@ -62,7 +62,7 @@ static const struct refusal keys_refusal[] = {
     {DOC("broker: {xyzzy: 1}\n", "", LIMIT, ROUTE),
      "t:1:10: broker.xyzzy: unknown key: the keys here are name, wake, spin, memory, ring, audit, "
      "log, "
-     "runtime_dir, shadow, state_dir, drain, core, operators, domains"},
+     "runtime_dir, user, worker_memory, shadow, state_dir, drain, core, operators, domains"},
     {DOC("broker: {name: a, name: b}\n", "", LIMIT, ROUTE),
      "t:1:19: name: written twice: it stands in line 1 already: remove one"},
     {DOC("", "  limits: []\n", LIMIT, ROUTE),
@@ -457,6 +457,10 @@ static const struct refusal providers_refusal[] = {
     {DOC("", "  endpoints: [{name: e, url: 'http://h', ca_file: /a}]\n", LIMIT, ROUTE),
      "t:3:51: providers[0].endpoints[0].ca_file = \"/a\": has no use with an http:// url: write "
      "https:// there, or remove it"},
+    {DOC("", "  endpoints: [{name: e, url: 'https://h/a', ca_file: /a}, {name: f, url: 'https://H:443/b'}]\n",
+         LIMIT, ROUTE),
+     "t:3:74: providers[0].endpoints[1].url = \"https://H:443/b\": is the server of endpoint e, which has another ca_file: "
+     "connections are shared, so give both the same"},
     {"providers:\n- name: a.b\n  limits: [{name: l, kind: token_bucket, quota: 10, window: 1s}]\n  "
      "routes: [{name: r, transport: own, cost: {l: 1}}]\n",
      "t:2:9: providers[0].name = \"a.b\": must not hold '.': the first '.' of \"provider.route\" "
