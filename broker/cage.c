@@ -124,6 +124,11 @@ static int fail(const char *what, char *text, size_t text_bytes)
 
 int cage_enter(const struct cage *cage, enum cage_who who, char *text, size_t text_bytes)
 {
+    if (cage->secrets != NULL && who == CAGE_RESOLVER) {
+        secret_forget(cage->secrets);
+    } else if (cage->secrets != NULL && secret_lock(cage->secrets, text, text_bytes) != 0) {
+        return -1;
+    }
     if (identity_take(&cage->identity) != 0) {
         return fail("cannot become the user of broker.user and drop the capabilities", text,
                     text_bytes);
@@ -192,6 +197,10 @@ int cage_open(struct cage *cage, char *text, size_t text_bytes)
     }
     if (pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0) {
         return 0;
+    }
+    if (strncmp(reason, "cannot lock", 11) == 0) {
+        (void)snprintf(text, text_bytes, "%s", reason); /* it has its own next step */
+        return -1;
     }
     (void)snprintf(
         text, text_bytes,

@@ -21,6 +21,7 @@
 #ifndef WEIR_BROKER_CAGE_H
 #define WEIR_BROKER_CAGE_H
 
+#include "broker/secret.h"
 #include "shm/weir_base.h"
 
 #include <stdio.h>
@@ -56,6 +57,8 @@ struct cage {
     bool core; /* broker.core wants a core of the worker: it can be dumped then, unless `hide` */
     uint64_t memory_max_bytes; /* of the worker: RLIMIT_DATA; 0: none */
     struct cage_identity identity;
+    const struct secret_area
+        *secrets; /* the worker locks its view, the resolver loses it; NULL: there are none */
     struct cage_report *report;
 };
 

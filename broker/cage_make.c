@@ -3,11 +3,16 @@
 #include "broker/log.h"
 
 int cage_make(struct cage *cage, enum cage_mode mode, const struct weir_config_broker *broker,
-              char *text, size_t text_bytes)
+              const struct secret_area *secrets, char *text, size_t text_bytes)
 {
     *cage = (struct cage){.mode = mode,
+                          .hide = secrets->base != NULL,
                           .core = broker->core_max_bytes != 0,
-                          .memory_max_bytes = broker->worker_memory_bytes};
+                          .memory_max_bytes = broker->worker_memory_bytes,
+                          .secrets = secrets};
+    if (cage->hide || mode == CAGE_ENFORCE) {
+        cage_hide(); /* the supervisor too: it holds the secrets and maps every segment */
+    }
     if (cage_identity_find(&cage->identity, broker->user, text, text_bytes) != 0 ||
         cage_open(cage, text, text_bytes) != 0) {
         return -1;

@@ -12,7 +12,7 @@
  * supervisor, before it forks.
  */
 int cage_make(struct cage *cage, enum cage_mode mode, const struct weir_config_broker *broker,
-              char *text, size_t text_bytes);
+              const struct secret_area *secrets, char *text, size_t text_bytes);
 
 /* A worker ended: was it for a call that the cage forbids, and for which? */
 void cage_report_log(struct cage *cage);

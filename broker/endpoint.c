@@ -154,6 +154,7 @@ bool endpoint_open(struct worker *w)
             const struct weir_config_url *u = &e->config->url;
             e->bit = i < 32 ? i : 31;
             e->numeric = resolver_is_numeric(u->host);
+            e->target.headers = pr->headers;
             e->target.trust = u->tls ? trust_find(e->config->ca_file) : NULL;
             (void)snprintf(e->target.base, sizeof e->target.base, "%s://%s%s%s:%u%s",
                            u->tls ? "https" : "http", u->ipv6 ? "[" : "", u->host,

@@ -171,6 +171,9 @@ static void call_free(struct worker *w, struct call *c)
     if (c->all_next != NULL) {
         c->all_next->all_prev = c->all_prev;
     }
+    if (c->headers_last != NULL) {
+        c->headers_last->next = NULL; /* what follows is the provider's */
+    }
     curl_slist_free_all(c->headers);
     free(c->payload);
     if (c->client == NULL) {
@@ -520,7 +523,7 @@ static bool header_add(struct call *c, const struct weir_request_header *h)
     return list != NULL;
 }
 
-static bool headers_make(struct call *c)
+static bool headers_make(struct worker *w, struct call *c)
 {
     if (c->headers != NULL) {
         return true; /* made for an earlier attempt */
@@ -531,6 +534,13 @@ static bool headers_make(struct call *c)
         if (!header_add(c, &c->parts.header[i])) {
             return false;
         }
+    }
+    c->headers_last = c->headers;
+    while (c->headers_last != NULL && c->headers_last->next != NULL) {
+        c->headers_last = c->headers_last->next;
+    }
+    if (c->headers_last != NULL) { /* else the target's stand alone */
+        c->headers_last->next = w->provider[w->route[c->route].provider].headers;
     }
     return true;
 }
@@ -565,7 +575,7 @@ static char *path_make(const struct worker *w, const struct call *c)
 bool exchange_start(struct worker *w, struct call *c, struct endpoint *e)
 {
     char *path = path_make(w, c);
-    if (path == NULL || !headers_make(c)) {
+    if (path == NULL || !headers_make(w, c)) {
         free(path);
         return false;
     }

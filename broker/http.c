@@ -325,7 +325,8 @@ static void options_set(struct http_easy *e, const struct http_transfer *t)
     bool plain = t->body_bytes == 0 && t->headers == NULL;
     if (!plain || e->method != t->method) {
         method_set(e->curl, t);
-        (void)curl_easy_setopt(e->curl, CURLOPT_HTTPHEADER, t->headers);
+        (void)curl_easy_setopt(e->curl, CURLOPT_HTTPHEADER,
+                               t->headers != NULL ? t->headers : t->target->headers);
         e->method = plain ? t->method : WEIR_METHOD_UNSET;
     }
     if (e->connect_to != t->target->connect_to) {

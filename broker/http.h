@@ -31,6 +31,7 @@ struct trust;
 struct http_target {
     char base[320];                /* "https://host:port/base" */
     struct curl_slist *connect_to; /* "host:port:address:port"; NULL where the host is numeric */
+    struct curl_slist *headers;    /* of every request that has none of its own; NULL: none */
     const struct trust *trust;     /* whose certificates are believed; NULL: http:// */
     char address[48]; /* the only one that a socket for this target may go to; "" = not known yet */
     uint32_t connections;   /* open sockets */
@@ -44,7 +45,7 @@ struct http_transfer {
     struct http_target *target;
     enum weir_method method;
     const char *path_query;     /* "/api/v3/depth?symbol=X"; copied */
-    struct curl_slist *headers; /* must live until done */
+    struct curl_slist *headers; /* must live until done; NULL: the target's */
     const void *body;           /* must live until done */
     size_t body_bytes;
     bool (*gate)(struct http_transfer *t);

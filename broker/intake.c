@@ -95,7 +95,10 @@ static int payload_check(struct worker *w, struct call *c)
         return WEIR_E_PATH_INVALID;
     }
     for (uint32_t i = 0; i < c->parts.header_cnt; i++) {
-        if (!header_allowed(route, &c->parts.header[i])) {
+        const struct weir_request_header *h = &c->parts.header[i];
+        if (!header_allowed(route, h) ||
+            provider_headers_has(&w->provider[w->route[c->route].provider], h->name,
+                                 h->name_bytes)) {
             return WEIR_E_HEADER_FORBIDDEN;
         }
     }

@@ -666,7 +666,8 @@ static int open_all(struct supervisor *s, const struct supervisor_options *optio
     char why[512] = "";
     int rc;
     if (uring_check(text, text_bytes) != 0 ||
-        cage_make(&s->cage, options->cage, &s->config->broker, text, text_bytes) != 0 ||
+        cage_make(&s->cage, options->cage, &s->config->broker, options->secrets, text,
+                  text_bytes) != 0 ||
         directory_make(s, options->runtime_dir, text, text_bytes) != 0) {
         return -1;
     }

@@ -229,6 +229,28 @@ static const char *state_dir(const struct options *o, const struct weir_config *
     return NULL;
 }
 
+/* Put all secrets where they are kept, and wipe them where they came from. Nothing is loaded any more behind this. */
+static int secrets_take(struct weir_config *config, struct secret_area *area, char *text,
+                        size_t text_bytes)
+{
+    struct weir_config *all[] = {config, config->shadow};
+    size_t bytes = 0;
+    for (size_t i = 0; i < WEIR_ARRAY_CNT(all); i++) {
+        bytes += all[i] != NULL ? weir_config_secret_bytes(all[i]) : 0;
+    }
+    if (secret_open(area, bytes, text, text_bytes) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < WEIR_ARRAY_CNT(all); i++) {
+        size_t own_bytes = all[i] != NULL ? weir_config_secret_bytes(all[i]) : 0;
+        if (own_bytes > 0) {
+            weir_config_secret_move(all[i], secret_take(area, own_bytes));
+            weir_config_secret_env_wipe(all[i]);
+        }
+    }
+    return 0;
+}
+
 /* Run the broker. Returns the exit status. */
 static int run(const struct options *o, struct weir_config *config)
 {
@@ -243,13 +265,22 @@ static int run(const struct options *o, struct weir_config *config)
                       config->broker.state_dir != NULL ? config->broker.state_dir : "");
         return EXIT_USAGE;
     }
+    struct secret_area secrets;
+    char text[256];
+    if (secrets_take(config, &secrets, text, sizeof text) != 0) {
+        (void)fprintf(stderr, "weird: %s\n", text);
+        return EXIT_USAGE;
+    }
     const struct supervisor_options options = {
         .runtime_dir = runtime_dir(o, config, sockets, sizeof sockets),
         .fresh = o->fresh,
         .takeover = o->takeover,
         .cage = o->cage,
+        .secrets = &secrets,
     };
-    return supervisor_run(config, &options);
+    int rc = supervisor_run(config, &options);
+    secret_close(&secrets);
+    return rc;
 }
 
 /* Can the limits be built as they are asked for? What the start would refuse, the check must. */

@@ -95,6 +95,7 @@ static bool providers_open(struct worker *w)
         struct provider *pr = &w->provider[p];
         const struct weir_shm_provider_row *row = &t->provider[p];
         pr->config = &w->config->provider[p];
+        pr->headers = provider_headers(p);
         pr->clock_route = UINT32_MAX;
         for (uint32_t r = 0; r < row->route_cnt; r++) {
             struct route *route = &w->route[row->route_first + r];
@@ -152,7 +153,8 @@ static bool go_in(struct worker *w)
         return not_started(text);
     }
     w->http = http_open(&w->loop);
-    if (w->http == NULL || !trust_open(w->config)) {
+    if (w->http == NULL || !trust_open(w->config) ||
+        !provider_headers_open(w->config, text, sizeof text)) {
         return not_started(text);
     }
     weir_clock_source_init(&w->clock_source, weir_clock_tsc_usable());

@@ -129,7 +129,8 @@ struct call {
     uint64_t deadline_ns;
     uint64_t due_ns; /* running: the deadline, or the end of patience with its connection */
     struct endpoint *endpoint;
-    struct curl_slist *headers;
+    struct curl_slist *headers; /* its own; behind the last one stand the provider's */
+    struct curl_slist *headers_last;
     uint32_t sends;
     uint32_t tried; /* endpoints tried, one bit each (index within the provider, the first 32) */
     char *room;     /* where the answer goes: head, then body */
@@ -187,7 +188,8 @@ struct endpoint {
 
 struct provider {
     const struct weir_config_provider *config;
-    struct endpoint *endpoint; /* sorted by role */
+    struct curl_slist *headers; /* of every call, linked; not for curl_slist_free_all */
+    struct endpoint *endpoint;  /* sorted by role */
     uint32_t endpoint_cnt;
     struct server_clock clock;
     struct clock_spread spread;
@@ -411,6 +413,12 @@ void trial_end(struct worker *w, struct call *c);
 void trial_answered(struct worker *w, struct call *c, bool success);
 /* Traders say that they took so many permits of a route since the last fold. */
 void trial_folded(struct worker *w, uint32_t route, uint32_t priority, uint32_t cnt);
+
+/* provider_headers.c: what each provider's calls bear by the configuration. False without memory, with `text`. Caller: the worker before the cage, once */
+bool provider_headers_open(const struct weir_config *config, char *text, size_t text_bytes);
+struct curl_slist *provider_headers(uint32_t provider); /* NULL: none */
+/* Does the provider's configuration send a header of this name? Then a client may not. */
+bool provider_headers_has(const struct provider *p, const char *name, size_t bytes);
 
 /* endpoint.c */
 bool endpoint_open(struct worker *w);

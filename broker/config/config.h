@@ -146,11 +146,11 @@ struct weir_config_broker {
     uint64_t drain_ns;         /* SIGTERM: how long calls in flight may take to end */
     uint64_t core_max_bytes;   /* of a core of the worker; 0: none */
     struct weir_config_numbers
-        operators;           /* uids that may use `weir ctl`, besides the broker's own */
+        operators;    /* uids that may use `weir ctl`, besides the broker's own */
     const char *user; /* "": as weird's own, or for root weir or nobody; of worker and resolver */
     uint64_t worker_memory_bytes; /* of its own: what the segments hold does not count */
-    const char *shadow;      /* "": none; a configuration that is judged beside this one */
-    const char *runtime_dir; /* "": /run/weir for root, else $XDG_RUNTIME_DIR/weir */
+    const char *shadow;           /* "": none; a configuration that is judged beside this one */
+    const char *runtime_dir;      /* "": /run/weir for root, else $XDG_RUNTIME_DIR/weir */
     const char
         *state_dir; /* "": /var/lib/weir for root, else $XDG_STATE_HOME/weir; "none": no journal */
     struct weir_config_domain *domain; /* at least one */
@@ -376,6 +376,12 @@ struct weir_config_route {
     uint64_t stale_ns;
 };
 
+/* A header that the broker sends with every call to the provider. */
+struct weir_config_header {
+    const char *name;  /* lower case */
+    const char *value; /* a secret */
+};
+
 struct weir_config_provider {
     char name[WEIR_NAME_BYTES]; /* without '.': the first '.' of "provider.route" ends it */
     struct weir_config_clock clock;
@@ -386,6 +392,8 @@ struct weir_config_provider {
     struct weir_config_feedback *feedback;
     size_t feedback_cnt;
     struct weir_config_throttle throttle;
+    struct weir_config_header *header;
+    size_t header_cnt;
     struct weir_config_endpoint *endpoint; /* none only where every route has transport: own */
     size_t endpoint_cnt;
     enum weir_config_balance balance;
@@ -398,12 +406,19 @@ struct weir_config_provider {
 
 struct weir_config_block; /* memory of one configuration */
 
+/* A variable of the environment that a secret was made of. */
+struct weir_config_variable {
+    const char *name;
+    struct weir_config_variable *next;
+};
+
 struct weir_config {
     struct weir_config_broker broker;
     struct weir_config_provider *provider; /* at least one */
     size_t provider_cnt;
     struct weir_config *shadow; /* what broker.shadow names, loaded: weird.c sets it; NULL: none */
-    struct weir_config_block *blocks; /* private: what weir_config_free() gives back */
+    struct weir_config_variable *variable; /* of all secrets */
+    struct weir_config_block *blocks;      /* private: what weir_config_free() gives back */
 };
 
 /*
@@ -440,6 +455,15 @@ struct weir_config *weir_config_load(const char *path, struct weir_config_diag *
 /* The same from memory; `name` stands for the file in messages. The bytes need no NUL and may be anything at all. */
 struct weir_config *weir_config_parse(const char *buf, size_t bytes, const char *name,
                                       struct weir_config_diag *diag);
+
+/* The bytes of all secrets, with their NULs. */
+size_t weir_config_secret_bytes(struct weir_config *config);
+
+/* Move all secrets to `to`, which has room for them and outlives the configuration; wiped where they were. */
+void weir_config_secret_move(struct weir_config *config, char *to);
+
+/* Wipe the variables that secrets were made of out of this process's environment, and with it out of /proc/PID/environ. Nothing can be loaded with them afterwards. */
+void weir_config_secret_env_wipe(const struct weir_config *config);
 
 /* Give back everything, secrets wiped. NULL is allowed. */
 void weir_config_free(struct weir_config *config);

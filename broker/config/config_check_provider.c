@@ -98,6 +98,47 @@ static bool is_broker_header(const char *header)
     return false;
 }
 
+void weir_config_finish_header(struct weir_config_reader *reader, void *section,
+                               const struct weir_config_place *place)
+{
+    const struct weir_config_header *header = section;
+    if (is_broker_header(header->name)) {
+        complain(reader, place, "name", "belongs to the broker: remove it");
+    }
+    for (const char *at = header->value; *at; at++) {
+        if ((unsigned char)*at < ' ' || *at == 0x7f) {
+            struct weir_config_place value = weir_config_place_key(place, "value");
+            value.is_secret = true;
+            weir_config_error(reader, &value,
+                              "must hold no control character: is there a line end behind it?");
+            return;
+        }
+    }
+}
+
+/* Each header once; and what is meant for one server only should not be readable on the way there. */
+static void check_fixed_headers(struct weir_config_reader *reader,
+                                const struct weir_config_provider *provider,
+                                const struct weir_config_place *place)
+{
+    struct weir_config_place list = weir_config_place_key(place, "headers");
+    for (size_t i = 1; i < provider->header_cnt; i++) {
+        for (size_t j = 0; j < i; j++) {
+            if (strcmp(provider->header[i].name, provider->header[j].name) == 0) {
+                struct weir_config_place item = weir_config_place_item(&list, i);
+                complain(reader, &item, "name", "stands in this list already: remove one");
+            }
+        }
+    }
+    for (size_t i = 0; i < provider->endpoint_cnt && provider->header_cnt > 0; i++) {
+        if (!provider->endpoint[i].url.tls) {
+            weir_config_warn_once(
+                reader, &list,
+                "an endpoint is http://, so these are sent readable for everybody on the way");
+        }
+    }
+}
+
 static void check_headers(struct weir_config_reader *reader, const struct weir_config_route *route,
                           const struct weir_config_place *place)
 {
@@ -252,6 +293,7 @@ void weir_config_finish_provider(struct weir_config_reader *reader, void *sectio
     check_all_names(reader, provider, place);
     finish_scopes(reader, provider, place);
     check_endpoints(reader, provider, place);
+    check_fixed_headers(reader, provider, place);
     warn_of_blind_windows(reader, provider, place);
     weir_config_check_budget(reader, provider, place);
     weir_config_check_feedback(reader, provider, place);

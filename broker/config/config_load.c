@@ -57,6 +57,7 @@ struct weir_config *weir_config_parse(const char *buf, size_t bytes, const char 
         weir_config_mem_free(reader.blocks);
         return NULL;
     }
+    config->variable = reader.variable;
     config->blocks = reader.blocks;
     return config;
 }

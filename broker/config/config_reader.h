@@ -22,6 +22,7 @@ struct weir_config_reader {
     struct weir_config_block *blocks;            /* the configuration itself */
     const char *warned[WEIR_CONFIG_WARNING_MAX]; /* texts said already: once a file is enough */
     size_t warned_cnt;
+    struct weir_config_variable *variable; /* of secrets */
     size_t fault_cnt; /* parts found wrong: what depends on them stays unchecked */
 };
 
@@ -54,5 +55,8 @@ void *weir_config_keep(struct weir_config_reader *reader, size_t bytes);
 char *weir_config_keep_text(struct weir_config_reader *reader, const char *text, size_t bytes);
 void *weir_config_scratch(struct weir_config_reader *reader, size_t bytes);
 char *weir_config_scratch_text(struct weir_config_reader *reader, const char *text, size_t bytes);
+
+/* config_secret.c: a secret was written as `written`, with ${VAR} in it: remember the names. NULL: as it stands. */
+void weir_config_secret_note(struct weir_config_reader *reader, const char *written);
 
 #endif

@@ -126,6 +126,9 @@ static bool read_text(struct weir_config_reader *reader, const struct weir_confi
         memcpy(field, text, bytes + 1); /* the row's max is below WEIR_NAME_BYTES */
         return true;
     }
+    if (type == WEIR_CONFIG_TYPE_SECRET) {
+        weir_config_secret_note(reader, place->node->written);
+    }
     char *kept = weir_config_keep_text(reader, text, bytes);
     if (kept && type == WEIR_CONFIG_TYPE_HEADER) {
         make_lower(kept);

@@ -589,6 +589,20 @@ static const struct weir_config_section route_section = {
     .text = "The calls that clients may make, and what each costs.",
 };
 
+static const struct weir_config_row header_row[] = {
+    {.key = "name", TYPE(HEADER), AT(header, name), RANGE(1, 63), .def = NULL,
+     .text = "Its name. A client cannot set a header of this name, whatever the route lists."},
+    {.key = "value", TYPE(SECRET), AT(header, value), RANGE(1, 4096), .def = NULL,
+     .text = "Its value, kept like a key. Better ${VAR} than the value itself: the variable is wiped once it was read."},
+};
+
+static const struct weir_config_section header_section = {
+    .title = "providers[].headers[]", .bytes = sizeof(struct weir_config_header), ROWS(header_row),
+    .finish = weir_config_finish_header,
+    .text = "What every call to the provider bears, such as an API key. Only the worker sends them; clients, segments, logs and "
+            "messages never show them.",
+};
+
 static const struct weir_config_row provider_row[] = {
     {.key = "name", TYPE(NAME), AT(provider, name), NAME_RANGE, .def = NULL,
      .text = "The first part of \"provider.route\", hence without '.'."},
@@ -604,6 +618,8 @@ static const struct weir_config_row provider_row[] = {
      .section = &feedback_section, .text = "Where the provider tells its own count."},
     {.key = "throttle", TYPE(SECTION), AT(provider, throttle), .def = "{}", .section = &throttle_section,
      .text = "What to do when the provider says stop."},
+    {.key = "headers", TYPE(SECTIONS), ITEMS(provider, header), ENTRIES(1, 16), .def = "",
+     .section = &header_section, .text = "What every call bears."},
     {.key = "endpoints", TYPE(SECTIONS), ITEMS(provider, endpoint), ENTRIES(1, WEIR_CONFIG_ENDPOINT_MAX), .def = "",
      .section = &endpoint_section, .text = "The hosts that answer."},
     {.key = "balance", TYPE(ENUM), AT(provider, balance), .def = "failover",

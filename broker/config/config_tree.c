@@ -148,6 +148,9 @@ static bool take_value(struct builder *builder, const char *text, yaml_mark_t ma
     size_t value_bytes = node->is_broken ? 0 : strlen(value);
     node->text = weir_config_scratch_text(builder->reader, value, value_bytes);
     explicit_bzero(value, sizeof(value));
+    if (strchr(text, '$') != NULL) {
+        node->written = weir_config_scratch_text(builder->reader, text, strlen(text));
+    }
     return node->text && attach(builder, node, mark);
 }
 

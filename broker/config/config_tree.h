@@ -29,9 +29,10 @@ struct weir_config_node {
     enum weir_config_node_kind kind;
     uint32_t line, column; /* of the value, from 1 */
     uint32_t key_line, key_column;
-    const char *key;  /* in a map */
-    const char *text; /* a scalar's, expanded */
-    size_t child_cnt; /* of a list or a map */
+    const char *key;     /* in a map */
+    const char *text;    /* a scalar's, expanded */
+    const char *written; /* the same before that; NULL: nothing was expanded */
+    size_t child_cnt;    /* of a list or a map */
     struct weir_config_node *child, *last, *next;
     bool is_broken; /* already complained about: do not do it twice */
 };

@@ -457,10 +457,22 @@ static const struct refusal providers_refusal[] = {
     {DOC("", "  endpoints: [{name: e, url: 'http://h', ca_file: /a}]\n", LIMIT, ROUTE),
      "t:3:51: providers[0].endpoints[0].ca_file = \"/a\": has no use with an http:// url: write "
      "https:// there, or remove it"},
-    {DOC("", "  endpoints: [{name: e, url: 'https://h/a', ca_file: /a}, {name: f, url: 'https://H:443/b'}]\n",
+    {DOC("",
+         "  endpoints: [{name: e, url: 'https://h/a', ca_file: /a}, {name: f, url: "
+         "'https://H:443/b'}]\n",
          LIMIT, ROUTE),
-     "t:3:74: providers[0].endpoints[1].url = \"https://H:443/b\": is the server of endpoint e, which has another ca_file: "
+     "t:3:74: providers[0].endpoints[1].url = \"https://H:443/b\": is the server of endpoint e, "
+     "which has another ca_file: "
      "connections are shared, so give both the same"},
+    {DOC("", "  headers: [{name: host, value: v}]\n", LIMIT, ROUTE),
+     "t:3:20: providers[0].headers[0].name = \"host\": belongs to the broker: remove it"},
+    {DOC("", "  headers: [{name: a, value: b}, {name: A, value: c}]\n", LIMIT, ROUTE),
+     "t:3:41: providers[0].headers[1].name = \"A\": stands in this list already: remove one"},
+    {DOC("", "  headers: [{name: a, value: \"hush\\nhush\"}]\n", LIMIT, ROUTE),
+     "t:3:30: providers[0].headers[0].value: must hold no control character: is there a line end "
+     "behind it?"},
+    {DOC("", "  headers: [{name: a, value: ''}]\n", LIMIT, ROUTE),
+     "t:3:30: providers[0].headers[0].value: must be 1..4096 bytes long"},
     {"providers:\n- name: a.b\n  limits: [{name: l, kind: token_bucket, quota: 10, window: 1s}]\n  "
      "routes: [{name: r, transport: own, cost: {l: 1}}]\n",
      "t:2:9: providers[0].name = \"a.b\": must not hold '.': the first '.' of \"provider.route\" "
