@@ -126,8 +126,23 @@ static struct peer *peer_new(struct admission *a, int socket, uint32_t domain)
     return NULL;
 }
 
+/* Connections of a domain: its monitors, or those that have not been answered yet. */
+static uint32_t peers_count(const struct admission *a, uint32_t domain, bool monitors)
+{
+    uint32_t cnt = 0;
+    for (uint32_t i = 0; i < PEERS_MAX; i++) {
+        const struct peer *p = &a->peer[i];
+        bool wanted = monitors ? p->attached && p->client == UINT32_MAX : !p->attached;
+        cnt += p->socket >= 0 && p->domain == domain && wanted;
+    }
+    return cnt;
+}
+
 struct peer *admission_accept(struct admission *a, uint32_t domain)
 {
+    if (peers_count(a, domain, false) >= WAITING_MAX) {
+        return NULL; /* the others wait in the kernel's queue of this domain's socket */
+    }
     int fd = accept4(a->listener[domain], NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0) {
         return NULL;
@@ -280,11 +295,8 @@ static int arena_check(const struct admission *a, struct asked *q,
     return WEIR_OK;
 }
 
-static uint32_t index_free(const struct admission *a, uint32_t domain)
+static uint32_t index_free(const struct admission *a)
 {
-    if (a->per_domain[domain] >= a->config->broker.domain[domain].client_max) {
-        return UINT32_MAX;
-    }
     for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
         if (!a->used[i]) {
             return i;
@@ -384,6 +396,21 @@ static void info_fill(struct client_info *info, const struct asked *q, uint32_t 
     weir_attach_name(info->name, q->hello.client_name);
 }
 
+/* A client has its pieces (+1), or they are free again (-1). */
+static void held_add(struct admission *a, const struct client_info *c, int sign)
+{
+    struct quota_held *held = &a->held[c->domain];
+    const struct arena_spec spec = {.slot_cnt = c->slot_cnt,
+                                    .request_bytes = c->request_bytes,
+                                    .response_bytes = c->response_bytes,
+                                    .role = c->role};
+    uint64_t bytes = arena_bytes(a->region, &spec);
+    held->client_cnt += sign > 0 ? 1U : -1U;
+    held->slot_cnt += sign > 0 ? c->slot_cnt : -(uint64_t)c->slot_cnt;
+    held->bytes += sign > 0 ? bytes : -bytes;
+    a->memory_bytes += sign > 0 ? bytes : -bytes;
+}
+
 static bool tell_worker(const struct client_info *info, int worker)
 {
     const struct control_message m = {.kind = CONTROL_ATTACH, .client = *info};
@@ -401,9 +428,14 @@ static int client_admit(struct admission *a, struct asked *q, struct peer *p, in
     if (rc != WEIR_OK) {
         return rc;
     }
-    uint32_t index = index_free(a, q->domain_index);
+    rc = quota_attach(q->domain, &a->held[q->domain_index], q->spec.slot_cnt,
+                      arena_bytes(a->region, &q->spec), welcome->text, sizeof welcome->text);
+    if (rc != WEIR_OK) {
+        return rc;
+    }
+    uint32_t index = index_free(a);
     if (index == UINT32_MAX) {
-        return say(welcome, WEIR_E_TOO_MANY_CLIENTS, "every place of the domain is taken");
+        return say(welcome, WEIR_E_TOO_MANY_CLIENTS, "every place of the broker is taken");
     }
     struct client_info info = {0};
     info_fill(&info, q, index);
@@ -422,8 +454,7 @@ static int client_admit(struct admission *a, struct asked *q, struct peer *p, in
     }
     a->client[index] = info;
     a->used[index] = true;
-    a->per_domain[q->domain_index]++;
-    a->memory_bytes += arena_bytes(a->region, &q->spec);
+    held_add(a, &info, 1);
     p->client = index;
     welcome->client = index;
     fds[(*fd_cnt)++] = a->region->ring[q->domain_index].fd;
@@ -470,7 +501,10 @@ static int admit(struct admission *a, struct asked *q, struct peer *p, int worke
     }
     fds[(*fd_cnt)++] = a->region->board.fd;
     if (q->hello.role == WEIR_ROLE_MONITOR) {
-        return WEIR_OK;
+        return peers_count(a, p->domain, true) < q->domain->quota.monitor_max
+                   ? WEIR_OK
+                   : say(welcome, WEIR_E_TOO_MANY_CLIENTS,
+                         "all places for monitors of the domain are taken");
     }
     if (q->hello.rejoin != 0) {
         return rejoin(a, q, p, welcome);
@@ -553,14 +587,9 @@ enum admission_event admission_read(struct admission *a, struct peer *p, int wor
 
 void admission_restore(struct admission *a, const struct client_info *info, int socket)
 {
-    const struct arena_spec spec = {.slot_cnt = info->slot_cnt,
-                                    .request_bytes = info->request_bytes,
-                                    .response_bytes = info->response_bytes,
-                                    .role = info->role};
     a->client[info->index] = *info;
     a->used[info->index] = true;
-    a->per_domain[info->domain]++;
-    a->memory_bytes += arena_bytes(a->region, &spec);
+    held_add(a, info, 1);
     struct peer *p = socket >= 0 ? peer_new(a, socket, info->domain) : NULL;
     if (p != NULL) {
         p->client = info->index;
@@ -632,8 +661,7 @@ void admission_reaped(struct admission *a, uint32_t index)
     (void)fallocate(c->arena_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
                     (off_t)arena_bytes(a->region, &spec));
     close_all(fds, WEIR_ARRAY_CNT(fds));
-    a->memory_bytes -= arena_bytes(a->region, &spec);
-    a->per_domain[c->domain]--;
+    held_add(a, c, -1);
     a->used[index] = false;
     for (uint32_t i = 0; i < PEERS_MAX; i++) {
         if (a->peer[i].socket >= 0 && a->peer[i].client == index) {

@@ -11,11 +11,13 @@
 #define WEIR_BROKER_ADMISSION_H
 
 #include "broker/control.h"
+#include "broker/quota.h"
 #include "broker/region.h"
 
 #include <sys/socket.h>
 
-#define MONITORS_MAX 64U
+#define MONITORS_MAX 64U /* of one domain */
+#define WAITING_MAX  32U /* connections of one domain that have not been answered yet */
 
 /* One accepted connection. */
 struct peer {
@@ -27,7 +29,8 @@ struct peer {
     uint64_t accepted_at_ns; /* a connection that says no hello for a second is closed */
 };
 
-#define PEERS_MAX (WEIR_CLIENTS_MAX + MONITORS_MAX + 32U)
+/* No domain can take another's place. */
+#define PEERS_MAX (WEIR_CLIENTS_MAX + WEIR_DOMAINS_MAX * (MONITORS_MAX + WAITING_MAX))
 
 struct admission {
     const struct weir_config *config;
@@ -37,7 +40,7 @@ struct admission {
     struct peer peer[PEERS_MAX];
     struct client_info client[WEIR_CLIENTS_MAX];
     bool used[WEIR_CLIENTS_MAX];
-    uint32_t per_domain[WEIR_DOMAINS_MAX];
+    struct quota_held held[WEIR_DOMAINS_MAX];
     uint64_t memory_bytes; /* of all arenas */
     /* An arena of the default size made ahead, because populating it takes most of an attach. */
     struct weir_segment spare_arena, spare_shadow;

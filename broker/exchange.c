@@ -294,6 +294,7 @@ void call_end(struct worker *w, struct call *c, enum weir_result result, int err
     WEIR_WEAVE("end:shadow_done");
     cl->call[c->slot] = NULL;
     cl->in_flight--;
+    quota_ended(&w->flow[cl->info.domain]);
     exchange_deliver(w, cl, c->slot, c->claimed);
     board_add(&w->region->client[cl->info.index].ended, 1);
     if (cl->gone) {

@@ -198,7 +198,15 @@ static void claim(struct worker *w, struct client *cl, uint32_t slot, uint64_t w
     cl->call[slot] = c;
     cl->in_flight++;
     board_add(&w->region->client[cl->info.index].submitted, 1);
-    if (c->request.route == WEIR_ROUTE_NOP) {
+    int rc = quota_submit(&w->config->broker.domain[cl->info.domain].quota,
+                          &w->flow[cl->info.domain], c->taken_ns);
+    w->flow[cl->info.domain].in_flight++;
+    if (rc != WEIR_OK) {
+        c->route = c->request.route < w->region->route_cnt ? c->request.route
+                                                           : UINT32_MAX; /* for the counters */
+        board_add(&w->region->client[cl->info.index].rejected, 1);
+        call_end(w, c, WEIR_RESULT_REJECTED, rc);
+    } else if (c->request.route == WEIR_ROUTE_NOP) {
         call_end(w, c, WEIR_RESULT_DONE, 0);
     } else {
         admit(w, c);
@@ -370,6 +378,7 @@ void intake_recover(struct worker *w, struct client *c, uint32_t slot)
     client_room_release(c, slot);
     c->call[slot] = k;
     c->in_flight++;
+    w->flow[c->info.domain].in_flight++;
     k->route = sh->route;
     log_warn("call_recovered", "s:I, s:i, s:b, s:b", "correlation", (long long)sh->correlation,
              "client", (int)c->info.index, "sent", (int)sent, "repeated", (int)again);

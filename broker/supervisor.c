@@ -10,6 +10,7 @@
 #include "broker/log.h"
 #include "broker/loop.h"
 #include "broker/resolver.h"
+#include "broker/rlimits.h"
 #include "broker/takeover.h"
 #include "broker/worker.h"
 #include "shm/weir_atomic.h"
@@ -23,7 +24,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -665,7 +665,7 @@ static int open_all(struct supervisor *s, const struct supervisor_options *optio
     bool takeover = options->takeover;
     char why[512] = "";
     int rc;
-    if (uring_check(text, text_bytes) != 0 ||
+    if (rlimits_check(s->config, text, text_bytes) != 0 || uring_check(text, text_bytes) != 0 ||
         cage_make(&s->cage, options->cage, &s->config->broker, options->secrets, text,
                   text_bytes) != 0 ||
         directory_make(s, options->runtime_dir, text, text_bytes) != 0) {
@@ -739,11 +739,6 @@ int supervisor_run(const struct weir_config *config, const struct supervisor_opt
     static struct supervisor supervisor; /* large; zeroed */
     struct supervisor *s = &supervisor;
     char text[512] = "";
-    struct rlimit files;
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
-        files.rlim_cur = files.rlim_max; /* five descriptors a client, and the exchange's sockets */
-        (void)setrlimit(RLIMIT_NOFILE, &files);
-    }
     s->config = config;
     s->worker_control = -1;
     s->last_lines = crash_ring_open();

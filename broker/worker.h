@@ -33,6 +33,7 @@
 #include "broker/http.h"
 #include "broker/loop.h"
 #include "broker/pool.h"
+#include "broker/quota.h"
 #include "broker/region.h"
 #include "broker/server_clock.h"
 #include "broker/throttle.h"
@@ -232,6 +233,7 @@ struct worker {
     struct call *call_free;
     struct call *call_first; /* all that have not ended */
     uint32_t call_cnt;
+    struct quota_flow flow[WEIR_DOMAINS_MAX];
     uint64_t now_ns;  /* weir time at the start of this turn */
     uint64_t next_ns; /* when the loop must turn again, at the latest */
     uint32_t sleep_epoch;

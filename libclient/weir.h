@@ -56,7 +56,7 @@ struct weir_open_opts {
 /*
  * Attach to the broker `name` (NULL = "default") and give this thread a handle. `opts` and `diag` may be NULL.
  * Returns 0, or WEIR_E_NO_BROKER, _NOT_READY (starting, or no answer within 5 s), _PERMISSION, _ROLE, _ABI, _LAYOUT, _CORRUPT, _TOO_MANY_CLIENTS,
- * _ARENA_TOO_LARGE, _NAME, _ARGUMENT, _UNSUPPORTED (options of a newer weir.h), _MEMORY, _SYSTEM; `*out` is NULL then and `diag` says more:
+ * _ARENA_TOO_LARGE, _QUOTA_SLOTS, _QUOTA_MEMORY, _NAME, _ARGUMENT, _UNSUPPORTED (options of a newer weir.h), _MEMORY, _SYSTEM; `*out` is NULL then and `diag` says more:
  *   cannot attach: name=prod path=/run/weir/prod/default.sock: the broker is dead and left its socket behind: start it again: ...
  * Cost: about a millisecond.
  */

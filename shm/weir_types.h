@@ -80,6 +80,10 @@ enum weir_error {
     WEIR_E_NAME = -37,
     WEIR_E_LIMIT_UNKNOWN = -38,
     WEIR_E_CLIENT_UNKNOWN = -39,
+    WEIR_E_QUOTA_SLOTS = -40,
+    WEIR_E_QUOTA_MEMORY = -41,
+    WEIR_E_QUOTA_IN_FLIGHT = -42,
+    WEIR_E_QUOTA_RATE = -43,
 };
 
 /* What one attachment may do; each role includes the ones before it. */

@@ -123,6 +123,15 @@ struct weir_config_numbers {
     size_t cnt;
 };
 
+/* What all clients of a domain may have together. 0: no bound but those of the broker. */
+struct weir_config_quota {
+    uint64_t slot_max;
+    uint64_t memory_max_bytes;
+    uint64_t in_flight_max;
+    uint64_t rate_max; /* requests a second */
+    uint64_t monitor_max;
+};
+
 /* Who may attach, and with how much. One socket, one ring. */
 struct weir_config_domain {
     char name[WEIR_NAME_BYTES];
@@ -133,6 +142,7 @@ struct weir_config_domain {
     uint64_t slot_max;          /* per client */
     uint64_t arena_max_bytes;   /* per client */
     uint64_t request_max_bytes; /* largest request: path, headers and body together */
+    struct weir_config_quota quota;
 };
 
 struct weir_config_broker {

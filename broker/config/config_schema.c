@@ -48,6 +48,25 @@
 /* A table reads best as one. */
 /* clang-format off */
 
+static const struct weir_config_row quota_row[] = {
+    {.key = "slots", TYPE(INTEGER), AT(quota, slot_max), RANGE(1, 255 * 4096), .def = "",
+     .text = "Request slots of all its clients. Who asks for more than is left is refused (QUOTA_SLOTS)."},
+    {.key = "memory", TYPE(SIZE), AT(quota, memory_max_bytes), RANGE(64 * KIB, 1024 * GIB), .def = "",
+     .text = "Arenas of all its clients. Who asks for more than is left is refused (QUOTA_MEMORY). If unset: broker.memory alone."},
+    {.key = "in_flight", TYPE(INTEGER), AT(quota, in_flight_max), RANGE(1, 255 * 4096), .def = "",
+     .text = "Requests that the broker has taken and not yet answered. What comes above it is rejected at once (QUOTA_IN_FLIGHT)."},
+    {.key = "rate", TYPE(INTEGER), AT(quota, rate_max), RANGE(1, 1000000), .def = "",
+     .text = "Requests a second, and at once after a pause. What comes faster is rejected (QUOTA_RATE)."},
+    {.key = "monitors", TYPE(INTEGER), AT(quota, monitor_max), RANGE(0, 64), .def = "64",
+     .text = "Monitors that may be attached at once."},
+};
+
+static const struct weir_config_section quota_section = {
+    .title = "broker.domains[].quota", .bytes = sizeof(struct weir_config_quota), ROWS(quota_row),
+    .text = "What all clients of the domain may have together, so that a flood in it is refused by name and other domains go on. What is not set has no bound "
+            "but those of the broker. The number of its clients is bounded by clients.",
+};
+
 static const struct weir_config_row domain_row[] = {
     {.key = "name", TYPE(NAME), AT(domain, name), NAME_RANGE, .def = "default",
      .text = "Names the domain's socket: clients open \"broker/domain\", or \"broker\" for the domain \"default\"."},
@@ -67,6 +86,8 @@ static const struct weir_config_row domain_row[] = {
      .text = "The largest arena of one client: its slots, requests and responses."},
     {.key = "request", TYPE(SIZE), AT(domain, request_max_bytes), RANGE(1 * KIB, 16 * MIB), .def = "64KiB",
      .text = "The largest request: path, headers and body together."},
+    {.key = "quota", TYPE(SECTION), AT(domain, quota), .def = "{}", .section = &quota_section,
+     .text = "What all its clients may have together."},
 };
 
 static const struct weir_config_section domain_section = {

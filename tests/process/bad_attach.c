@@ -131,7 +131,7 @@ static void attaches(struct rig *r)
         CHECK_INT(r, rc, 0);
     }
     refused(r, (struct weir_open_opts){.domain = "small"}, "rig", WEIR_E_TOO_MANY_CLIENTS,
-            "every place of the domain is taken: close a client, or raise the domain's `clients`");
+            "all 2 places of domain small are taken: close a client, or raise the domain's `clients`");
     weir_close(w[0]);
     for (int i = 0; i < 200; i++) { /* its place comes back */
         w[0] = attach(r, (struct weir_open_opts){.domain = "small"}, "rig", &diag, &rc);
