@@ -189,13 +189,18 @@ int cage_open(struct cage *cage, char *text, size_t text_bytes)
     if (pid == 0) {
         try_in_child(cage, out[1]);
     }
+    int error = errno;
     (void)close(out[1]);
-    (void)!read(out[0], reason, sizeof reason - 1);
-    (void)close(out[0]);
-    if (pid > 0) {
-        (void)waitpid(pid, &status, 0);
+    while (pid > 0 && read(out[0], reason, sizeof reason - 1) < 0 && errno == EINTR) {
     }
-    if (pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+    (void)close(out[0]);
+    if (pid < 0) {
+        errno = error;
+        return fail("cannot start a process", text, text_bytes);
+    }
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
         return 0;
     }
     if (strncmp(reason, "cannot lock", 11) == 0) {

@@ -19,6 +19,7 @@
  *   usage.c     who took how much of which limit
  *   audit.c     ... record by record
  *   endpoint.c  addresses and which endpoint serves
+ *   provider_headers.c  what each provider's calls bear by the configuration
  *
  * One thread. Everything here is private memory but for the mapped segments; nothing that a client can write is ever used without a
  * check of a private copy.
