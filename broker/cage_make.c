@@ -17,13 +17,17 @@ int cage_make(struct cage *cage, enum cage_mode mode, const struct weir_config_b
         cage_open(cage, text, text_bytes) != 0) {
         return -1;
     }
-    if (mode != CAGE_ENFORCE) {
-        log_warn("cage_not_enforced", "s:s, s:s", "cage", cage_mode_name(mode), "meaning",
+    return 0;
+}
+
+void cage_made_log(const struct cage *cage)
+{
+    if (cage->mode != CAGE_ENFORCE) {
+        log_warn("cage_not_enforced", "s:s, s:s", "cage", cage_mode_name(cage->mode), "meaning",
                  "a worker that is broken into can make any system call: for diagnosis only");
     }
-    log_info("cage_made", "s:s, s:s, s:i", "cage", cage_mode_name(mode), "user",
+    log_info("cage_made", "s:s, s:s, s:i", "cage", cage_mode_name(cage->mode), "user",
              cage->identity.name, "uid", (int)cage->identity.uid);
-    return 0;
 }
 
 void cage_report_log(struct cage *cage)

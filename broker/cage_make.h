@@ -14,6 +14,9 @@
 int cage_make(struct cage *cage, enum cage_mode mode, const struct weir_config_broker *broker,
               const struct secret_area *secrets, char *text, size_t text_bytes);
 
+/* Say what it is. Caller: the supervisor, once it is sure that it starts. */
+void cage_made_log(const struct cage *cage);
+
 /* A worker ended: was it for a call that the cage forbids, and for which? */
 void cage_report_log(struct cage *cage);
 

@@ -746,6 +746,7 @@ int supervisor_run(const struct weir_config *config, const struct supervisor_opt
     if (open_all(s, options, text, sizeof text) != 0) {
         return fail(text);
     }
+    cage_made_log(&s->cage);
     s->region.supervisor->pid = (uint32_t)getpid();
     s->region.supervisor->started_ns = weir_clock_monotonic_ns();
     resolver_start(s);

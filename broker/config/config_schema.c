@@ -137,7 +137,7 @@ static const struct weir_config_row broker_row[] = {
      .text = "After SIGTERM, how long calls under way may take to end."},
     {.key = "core", TYPE(SIZE), AT(broker, core_max_bytes), RANGE(0, 1024 * GIB), .def = "0",
      .text = "The largest core that a crashed worker may leave, by the kernel's rule of core(5). 0: none. A core holds what "
-             "clients sent and what exchanges answered."},
+             "clients sent and what exchanges answered. Where the configuration has secrets there is none, whatever this says."},
     {.key = "operators", OF(INTEGER), AT(broker, operators), ID_RANGE, ENTRIES(0, 64), .def = "",
      .text = "User ids that may pause, resume and block with weir ctl, besides the broker's own."},
     {.key = "domains", TYPE(SECTIONS), ITEMS(broker, domain), ENTRIES(1, WEIR_CONFIG_DOMAIN_MAX), .def = "{}",

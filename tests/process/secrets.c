@@ -74,7 +74,7 @@ static void config(struct rig *r, const char *headers, uint16_t port)
 {
     char text[2048];
     (void)snprintf(text, sizeof text,
-                   "broker: {name: rig, wake: sleep, log: debug}\n"
+                   "broker: {name: rig, wake: sleep, log: debug, core: 1GiB}\n"
                    "providers:\n"
                    "  - name: p\n"
                    "    limits: [{name: l, kind: token_bucket, quota: 1000, window: 1s}]\n"
