@@ -21,8 +21,8 @@ liburing-dev            the one wait point of the worker
 libcurl4-openssl-dev    HTTP and TLS
 libyaml-dev             the configuration
 libssl-dev              the certificates that are believed, read before the cage closes
-libseccomp-dev          the worker's cage: system calls
-libcap-dev              the worker's cage: capabilities
+libseccomp-dev          the cage of the worker: system calls
+libcap-dev              the cage of the worker: capabilities
 libjansson-dev          JSON: logs, reports
 libmicrohttpd-dev       weir-sim, the exchange simulator
 libhiredis-dev          weir-bench compares with Redis
