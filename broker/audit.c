@@ -10,7 +10,7 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/auxv.h>
 
 #define RECORD_WORDS (sizeof(struct weir_shm_audit_record) / sizeof(uint64_t))
 #define ENTRY_WORDS  (sizeof(struct weir_shm_audit_entry) / sizeof(uint64_t))
@@ -33,6 +33,8 @@ struct audit {
     struct weir_shm_audit *head;
     struct weir_shm_audit_record *record;
     uint32_t cnt;
+    uint32_t
+        uid; /* that weird was started as; from the auxiliary vector, because the cage allows no call for it */
     uint32_t turn; /* with whom the next turn begins */
     struct weir_shm_audit_ring *own;
     struct audit_source own_source;
@@ -49,7 +51,7 @@ static void whose(const struct worker *w, uint32_t client, struct weir_shm_audit
     if (client >= WEIR_CLIENTS_MAX) {
         r->client = WEIR_AUDIT_NOBODY;
         (void)memcpy(r->name, "weird", sizeof "weird");
-        r->uid = (uint32_t)getuid();
+        r->uid = w->audit->uid;
         r->pid = w->region->worker->pid;
         return;
     }
@@ -274,6 +276,7 @@ bool audit_open(struct worker *w)
     a->head = r->audit;
     a->record = r->audit_record;
     a->cnt = r->audit_cnt;
+    a->uid = (uint32_t)getauxval(AT_UID);
     a->own = r->audit_ring;
     newest_find(a);
     source_open(&a->own_source, a->own, &a->newest_own, WEIR_AUDIT_OWN_CNT);

@@ -23,7 +23,7 @@ export LC_ALL=C.UTF-8
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1:halt_on_error=1}
 export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1}
 
-calm='lint unit model sim prop crash'
+calm='lint unit model sim prop crash torture'
 
 # Of each run of meson test its log, one JSON object a line, and an empty file NAME.failed for what came not so far.
 results=$(mktemp -d)

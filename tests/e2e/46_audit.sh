@@ -81,7 +81,7 @@ q() { python3 -c 'import json, sys; d = [json.loads(line) for line in open(sys.a
 r() { python3 -c 'import json, sys; r = json.load(sys.stdin); print(eval(sys.argv[1]))' "$1" <<<"$out"; }
 
 # All taken: the worker looks every 10 ms.
-settle() { until_true 5 test "$("$weir" audit --json | grep -c '"audit":"ended"')" -ge "$1"; }
+settle() { until_true 20 test "$("$weir" audit --json | grep -c '"audit":"ended"')" -ge "$1"; }
 
 test_usage() {
     run audit --zork
@@ -164,7 +164,7 @@ test_follow() {
     for _ in 1 2 3; do
         "$weir" call exchange.depth symbol=BTCUSDT limit=5 >/dev/null 2>&1
     done
-    until_true 5 sh -c "[ \$(grep -c '\"ended\"' '$work/log') = 3 ]"
+    until_true 20 sh -c "[ \$(grep -c '\"ended\"' '$work/log') = 3 ]"
     kill -INT "$follower"
     wait "$follower"
     is 'follow: exit' "$? $(<"$work/follow.err")" '0 '
@@ -172,11 +172,11 @@ test_follow() {
     "$weir" audit --follow >"$work/log" 2>"$work/follow.err" &
     follower=$!
     pids+=("$follower")
-    until_true 5 grep -q ended "$work/log"
+    until_true 20 grep -q ended "$work/log"
     broker_stop
-    until_true 5 grep -q 'the broker has ended: trying again' "$work/follow.err"
+    until_true 20 grep -q 'the broker has ended: trying again' "$work/follow.err"
     broker_start 64
-    until_true 5 sh -c "[ \$(grep -c 'incarnation 1' '$work/log') = 2 ]"
+    until_true 20 sh -c "[ \$(grep -c 'incarnation 1' '$work/log') = 2 ]"
     is 'follow: the next broker' "$(grep -c 'incarnation 1' "$work/log")" 2
     kill "$follower"
     wait "$follower"
@@ -186,7 +186,7 @@ test_overwritten() {
     for _ in {1..40}; do
         "$weir" call exchange.depth symbol=BTCUSDT limit=5 >/dev/null 2>&1
     done
-    until_true 5 sh -c "'$weir' audit --json | grep -q '\"number\":8[0-9]'"
+    until_true 20 sh -c "'$weir' audit --json | grep -q '\"number\":8[0-9]'"
     "$weir" audit --json >"$work/log"
     is 'lost: kept' "$(q 'sum(x["audit"] != "lost" for x in d)')" 64
     is 'lost: said first' "$(q 'd[0]["audit"], d[0]["count"] == max(x.get("number", 0) for x in d) - 64')" "('lost', True)"
@@ -201,7 +201,7 @@ test_overwritten() {
 
 "$sim" >"$work/sim.out" 2>"$work/sim.err" &
 pids+=($!)
-until_true 5 grep -q listening "$work/sim.out" || { echo "weir-sim did not start"; exit 1; }
+until_true 20 grep -q listening "$work/sim.out" || { echo "weir-sim did not start"; exit 1; }
 address=$(sed -n 's/^weir-sim listening on //p' "$work/sim.out")
 PATH=$(dirname "$weird"):$PATH # weir replay becomes weird
 test_usage

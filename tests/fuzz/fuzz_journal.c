@@ -30,9 +30,9 @@ static void slot_make(unsigned char *slot, uint64_t sequence)
     struct weir_journal_bucket *b = weir_journal_add(&w, WEIR_JOURNAL_BUCKET, sizeof *b);
     memcpy(b->limit, "slow", 5);
     b->tat_ns = 77;
-    struct weir_journal_rolling *p = weir_journal_add(&w, WEIR_JOURNAL_ROLLING, sizeof *p);
-    memcpy(p->limit, "rolls", 6);
-    p->part[103] = 1;
+    struct weir_journal_rolling *roll = weir_journal_add(&w, WEIR_JOURNAL_ROLLING, sizeof *roll);
+    memcpy(roll->limit, "rolls", 6);
+    roll->part[103] = 1;
     (void)weir_journal_end(&w);
 }
 

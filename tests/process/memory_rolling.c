@@ -189,7 +189,9 @@ int main(int argc, char **argv)
     r.option = NULL;
     began_ns = rig_now_ns();
     CHECK_INT(&r, calls(w, 20), 20);
-    CHECK_INT(&r, used(w, ROLLS), counted(&r));
+    /* A call that a busy machine kept past its permit's use_by_ns takes another one, and the first charge stays. */
+    CHECK(&r, used(w, ROLLS) >= counted(&r) && used(w, ROLLS) <= counted(&r) + 5,
+          "what was counted");
     weir_close(w);
     kill_in_traffic(&r, 80);
     w = start(&r);

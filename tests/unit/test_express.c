@@ -212,8 +212,31 @@ static void test_same_answers(void **unused)
     assert_true(passed > STORIES * TURNS / 10);
 }
 
+/* The shortcut for a window's yes, against its meaning word by word: words of this window, of others, damaged ones. */
+static void test_fits(void **unused)
+{
+    (void)unused;
+    state = 1;
+    for (uint32_t i = 0; i < 200000; i++) {
+        uint32_t k = (uint32_t)fixture_random(&state);
+        uint32_t at[2];
+        uint64_t word[2];
+        for (uint32_t n = 0; n < 2; n++) {
+            at[n] = below(4) == 0 ? k + 1 - (uint32_t)below(3) : k;
+            word[n] = below(20) == 0 ? fixture_random(&state)
+                                     : weir_window_word(at[n], (uint32_t)below(120));
+            at[n] = weir_window_id(word[n]);
+        }
+        uint64_t spare = below(120);
+        uint64_t others = at[1] == k ? (uint32_t)word[1] : 0;
+        bool fits = at[0] == k && (uint32_t)word[0] + others <= spare;
+        assert_int_equal(weir_window_fits(weir_window_word(k, 0), word[0], word[1], spare), fits);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_answers)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_answers),
+                                       cmocka_unit_test(test_fits)};
     return cmocka_run_group_tests(tests, NULL, seed_print);
 }
