@@ -439,7 +439,7 @@ static void verdict(struct rig *r, const struct weir *look)
     (void)printf("honest orders: %u done, %u otherwise; highest at the exchange %.0f of 300\n",
                  c[DONE], c[OTHERWISE], rig_report(r, "limits.0.highest"));
     CHECK_INT(r, c[LEAKED], 0);
-    CHECK(r, c[SAMPLES_QUIET] > 100 && c[SAMPLES_BUSY] > 100, "the honest one worked");
+    CHECK(r, c[SAMPLES_QUIET] > 20 && c[SAMPLES_BUSY] > 20, "the honest one worked");
     CHECK(r, b->limit_damaged > 0, "damage was seen and repaired");
     CHECK(r, b->client_quarantined > 0, "the liar was shut out");
     CHECK(r, rig_log_has(r, "\"client_quarantined\""), "and named");
