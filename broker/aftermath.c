@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,12 +50,30 @@ static void path_in(char out[PATH_MAX], const char *dir, const char *name)
     (void)snprintf(out, PATH_MAX, "%s/%s", dir, name);
 }
 
+#define SIGN_BYTES 16
+
 void aftermath_lock_sign(int fd)
 {
-    char pid[16];
+    char pid[SIGN_BYTES];
     int n = snprintf(pid, sizeof pid, "%d", (int)getpid());
     (void)!ftruncate(fd, 0);
     (void)!pwrite(fd, pid, (size_t)n, 0);
+}
+
+/* The pid in the lock file, as text; empty if there is none. */
+static void sign_read(int fd, char pid[SIGN_BYTES])
+{
+    ssize_t n = pread(fd, pid, SIGN_BYTES - 1, 0);
+    pid[n > 0 ? n : 0] = '\0';
+}
+
+/* Does the supervisor that signed last still live? (Or somebody with its number by now: then nobody waits for the kernel below.) */
+static bool signer_lives(int fd)
+{
+    char text[SIGN_BYTES];
+    sign_read(fd, text);
+    pid_t pid = (pid_t)strtol(text, NULL, 10);
+    return pid > 1 && (kill(pid, 0) == 0 || errno == EPERM);
 }
 
 int aftermath_lock(const char *dir, char *text, size_t text_bytes)
@@ -68,7 +87,8 @@ int aftermath_lock(const char *dir, char *text, size_t text_bytes)
                        strerror(errno));
         return -1;
     }
-    int locked = lock_now(fd) == 0 ? 0 : errno;
+    bool wait = !signer_lives(fd); /* else it is at work, and the answer is no */
+    int locked = (wait ? lock_soon(fd) : lock_now(fd)) == 0 ? 0 : errno;
     if (locked != 0 && locked != EWOULDBLOCK) {
         (void)snprintf(text, text_bytes,
                        "cannot lock: path=%s: %s: choose a runtime directory whose file system has "
@@ -78,14 +98,13 @@ int aftermath_lock(const char *dir, char *text, size_t text_bytes)
         return -1;
     }
     if (locked != 0) {
-        char pid[16] = "?";
-        ssize_t n = read(fd, pid, sizeof pid - 1);
-        pid[n > 0 ? n : 0] = '\0';
+        char pid[SIGN_BYTES];
+        sign_read(fd, pid);
         (void)snprintf(text, text_bytes,
                        "cannot start: another broker, or the worker of one, runs here: path=%s "
                        "pid=%s: stop it first, give --takeover to go on in its place, or "
                        "choose another broker.name",
-                       path, n > 0 ? pid : "?");
+                       path, pid[0] != '\0' ? pid : "?");
         (void)close(fd);
         return -1;
     }

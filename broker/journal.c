@@ -89,7 +89,7 @@ static int lock_take(struct journal *j, char *text, size_t text_bytes)
     if (j->lock_fd < 0) {
         return refuse("lock the journal", path, text, text_bytes);
     }
-    if (lock_now(j->lock_fd) == 0) {
+    if (lock_soon(j->lock_fd) == 0) {
         return 0;
     }
     if (errno != EWOULDBLOCK) {

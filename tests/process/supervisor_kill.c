@@ -4,10 +4,12 @@
  */
 #include "rig.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 static const char sim[] = "{\"latency_ms\": 2, \"limits\": [{\"name\": \"weight\", \"kind\": "
@@ -115,13 +117,36 @@ static void supervisor_dies(struct rig *r)
     weir_close(w);
 }
 
+/* As a process that was killed and that the kernel has not quite ended: its descriptors are open, the supervisor that signed is gone. */
+static int dies_slowly(struct rig *r, int fd)
+{
+    (void)r;
+    rig_sleep_ms(300);
+    (void)close(fd);
+    return 0;
+}
+
+/* Hand the lock of the dead broker to a process that keeps it for 300 ms. */
+static pid_t lock_linger(struct rig *r)
+{
+    char path[160];
+    (void)snprintf(path, sizeof path, "%s/rig/lock", r->dir);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    CHECK(r, fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0, "nobody has the lock");
+    pid_t pid = rig_fork(r, dies_slowly, fd);
+    (void)close(fd);
+    return pid;
+}
+
 /* The broker before did not stop cleanly: this one waits a lease, and what may have been used counts as used. */
 static void after_both(struct rig *r)
 {
     struct weir_permit p;
     uint64_t began_ns = rig_now_ns();
     window_begin(20000, 12000);
+    pid_t lingers = lock_linger(r);
     rig_weird_start(r);
+    CHECK_INT(r, rig_wait(lingers, 2000), 0);
     struct weir *w = rig_attach(r, WEIR_ROLE_TRADER);
     CHECK(r, rig_now_ns() - began_ns > 4900 * WEIR_NS_PER_MS, "a lease was waited for");
     CHECK(r, rig_log_has(r, "limits_counted_as_spent"), "it says so");
