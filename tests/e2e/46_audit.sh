@@ -169,6 +169,7 @@ test_follow() {
     wait "$follower"
     is 'follow: exit' "$? $(<"$work/follow.err")" '0 '
     is 'follow' "$(q '[x["audit"] for x in d]')" "\['granted', 'ended', 'granted', 'ended', 'granted', 'ended'\]"
+    rm "$work/log" # what is waited for below is the new follower's
     "$weir" audit --follow >"$work/log" 2>"$work/follow.err" &
     follower=$!
     pids+=("$follower")
@@ -199,6 +200,9 @@ test_overwritten() {
     broker_stop
 }
 
+# Not across the edge of a minute, where a call is charged to both and a broker that starts counts on the worst.
+second=$((10#$(date +%S)))
+[ $second -gt 1 ] && [ $second -lt 45 ] || sleep $(((62 - second) % 60))
 "$sim" >"$work/sim.out" 2>"$work/sim.err" &
 pids+=($!)
 until_true 20 grep -q listening "$work/sim.out" || { echo "weir-sim did not start"; exit 1; }
