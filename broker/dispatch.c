@@ -210,7 +210,7 @@ static bool hopeless(const struct call *c, const struct weir_denial *d)
 
 enum start {
     STARTED,
-    ENDED,
+    ENDED,  /* or is to be tried again later */
     WAITS,  /* for a connection or an address: so do all behind it */
     DENIED, /* by a limit of its scope: those of other scopes may pass */
 };
@@ -242,7 +242,9 @@ static enum start start(struct worker *w, struct queue *q, struct call *c)
     struct endpoint *e = endpoint_choose(w, w->route[c->route].provider, c->tried, &busy);
     if (e == NULL) {
         if (!busy && c->tried != 0) {
-            call_end(w, c, WEIR_RESULT_NOT_SENT, (int)c->transfer.code);
+            if (!retry_later(w, c, RETRY_UNSENT)) {
+                call_end(w, c, WEIR_RESULT_NOT_SENT, (int)c->transfer.code);
+            }
             return ENDED;
         }
         /* a transfer's end, or an address, will free it */
@@ -466,7 +468,9 @@ static void cancel(struct worker *w, struct call *c)
         }
         return; /* on the wire: followed to its end */
     }
-    unlink_waiting(w, c);
+    if (c->stage != CALL_LATER) {
+        unlink_waiting(w, c);
+    }
     call_end(w, c,
              c->sends > 0 && !c->idempotent ? WEIR_RESULT_OUTCOME_UNKNOWN : WEIR_RESULT_CANCELLED,
              0);

@@ -125,6 +125,10 @@ static void count_end(struct worker *w, const struct call *c, enum weir_result r
     if (c->route >= w->region->route_cnt) {
         return;
     }
+    struct provider *p = &w->provider[w->route[c->route].provider];
+    if (c->client != NULL) {
+        retry_budget_call(&p->retries, p->config->retry.budget_ppm);
+    }
     struct weir_shm_route_stats *r = &w->region->route_stats[c->route];
     board_add(&r->results[result < WEIR_ARRAY_CNT(r->results) ? result : 0], 1);
     if (result == WEIR_RESULT_DONE) {
@@ -265,11 +269,37 @@ static void permit_settle(struct worker *w, struct call *c, enum weir_result res
     trial_answered(w, c, success);
 }
 
+void call_attempt_over(struct worker *w, struct call *c, enum weir_result result)
+{
+    permit_settle(w, c, result);
+    c->permit.state = WEIR_PERMIT_NONE;
+    c->own_permit.state = WEIR_PERMIT_NONE;
+}
+
+/* Nothing was written since an answer came: no later misfortune is a better one. Returns whether there is such an answer. */
+static bool answer_restore(struct call *c)
+{
+    if (c->kept.status == 0) {
+        return false;
+    }
+    c->transfer.status = c->kept.status;
+    c->head_bytes = c->kept.head_bytes;
+    c->body_bytes = c->kept.body_bytes;
+    c->endpoint = c->kept.endpoint;
+    c->sent_ns = c->kept.sent_ns;
+    c->first_byte_ns = c->kept.first_byte_ns;
+    return true;
+}
+
 void call_end(struct worker *w, struct call *c, enum weir_result result, int error)
 {
     struct client *cl = c->client;
-    result = truthful(c, result);
     permit_settle(w, c, result);
+    if (answer_restore(c)) {
+        result = WEIR_RESULT_DONE;
+        error = 0;
+    }
+    result = truthful(c, result);
     count_end(w, c, result);
     log_end(w, c, result, error);
     audit_ended(w, c, result);
@@ -370,6 +400,7 @@ static bool on_gate(struct http_transfer *t)
     c->own_permit.state = WEIR_PERMIT_SENT;
     c->sends++;
     c->sent_ns = now_ns;
+    c->kept.status = 0; /* its room is the next answer's from here on */
     c->throttled = false;
     c->head = CALL_HEAD_NONE;
     c->head_bytes = 0;
@@ -428,7 +459,7 @@ static void not_sent(struct worker *w, struct call *c)
     if (w->now_ns < c->deadline_ns &&
         (endpoint_choose(w, e->provider, c->tried, &busy) != NULL || busy)) {
         dispatch_again(w, c);
-    } else {
+    } else if (!retry_later(w, c, RETRY_UNSENT)) {
         call_end(w, c, w->now_ns >= c->deadline_ns ? WEIR_RESULT_EXPIRED : WEIR_RESULT_NOT_SENT,
                  (int)c->transfer.code);
     }
@@ -479,23 +510,27 @@ static void on_done(struct http_transfer *t)
     if (t->code == CURLE_OK) {
         reply_answered(w, c); /* first: its body may say stop */
     }
-    if (c->sends > 0) {
+    if (c->sent_ns > 0) {
         tell_hold(w, c, t->code == CURLE_OK || c->stop == CALL_STOP_LARGE);
     }
     if (t->code == CURLE_OK) {
         uint64_t answer_ns = c->first_byte_ns > c->sent_ns ? c->first_byte_ns - c->sent_ns : 0;
         c->endpoint->answer_ns = (7 * c->endpoint->answer_ns + answer_ns / 2) / 8;
-        call_end(w, c, WEIR_RESULT_DONE, 0);
+        if (!retry_later(w, c, RETRY_ANSWERED)) {
+            call_end(w, c, WEIR_RESULT_DONE, 0);
+        }
     } else if (c->stop != CALL_STOP_NONE) {
         stopped(w, c);
-    } else if (c->sends == 0) {
+    } else if (c->sent_ns == 0) { /* this attempt wrote nothing */
         not_sent(w, c);
     } else {
         board_add(&w->region->endpoint[c->endpoint->index].failures, 1);
         /* curl rounds to milliseconds: its own word for "late" counts too. */
         bool is_late = w->now_ns >= c->deadline_ns || t->code == CURLE_OPERATION_TIMEDOUT;
         enum weir_result late = is_late ? WEIR_RESULT_TIMEOUT : WEIR_RESULT_FAILED;
-        call_end(w, c, c->idempotent ? late : WEIR_RESULT_OUTCOME_UNKNOWN, (int)t->code);
+        if (is_late || !retry_later(w, c, RETRY_BROKEN)) {
+            call_end(w, c, c->idempotent ? late : WEIR_RESULT_OUTCOME_UNKNOWN, (int)t->code);
+        }
     }
 }
 
@@ -623,14 +658,14 @@ void exchange_due(struct worker *w)
         if (c->stage != CALL_RUNNING) {
             continue;
         }
-        if (w->now_ns >= c->due_ns && (c->sends == 0 || w->now_ns >= c->deadline_ns)) {
+        if (w->now_ns >= c->due_ns && (c->sent_ns == 0 || w->now_ns >= c->deadline_ns)) {
             c->transfer.code = CURLE_OPERATION_TIMEDOUT;
             http_stop(w->http, &c->transfer);
             on_done(&c->transfer);
             next = w->call_first; /* an end may free others: begin again */
             continue;
         }
-        c->due_ns = c->sends > 0 ? c->deadline_ns : c->due_ns;
+        c->due_ns = c->sent_ns > 0 ? c->deadline_ns : c->due_ns;
         w->running_due_ns = weir_min_u64(w->running_due_ns, c->due_ns);
     }
     worker_due(w, w->running_due_ns);

@@ -6,8 +6,8 @@
 
 #include <sys/random.h>
 
-/* splitmix64, seeded by the kernel at the worker's start: for the jitter only. */
-static uint64_t draw(struct worker *w)
+/* splitmix64, seeded by the kernel at the worker's start: for jitter only. */
+uint64_t worker_draw(struct worker *w)
 {
     uint64_t z = (w->random += UINT64_C(0x9e3779b97f4a7c15));
     z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
@@ -84,7 +84,7 @@ void pause_throttled(struct worker *w, uint32_t provider, const struct throttle_
                                         .left_ns = heard->left_ns,
                                         .told_until_ns = weir_max_u64(told_ns, heard->until_ns),
                                         .cause = heard->cause,
-                                        .random = draw(w)};
+                                        .random = worker_draw(w)};
     board_add(&w->region->provider[provider].throttled, heard->again ? 0 : 1);
     /* By our own time, not by the generation of the permit: traders can write that, and may not keep the broker from stopping. */
     enum backoff_step step = backoff_tell(s, &rule, &event);
@@ -118,7 +118,7 @@ static void traders_told(struct worker *w, uint32_t provider, uint64_t word)
                                         .cause = weir_pause_cause(word) == WEIR_PAUSE_BANNED
                                                      ? WEIR_PAUSE_BANNED
                                                      : WEIR_PAUSE_THROTTLED,
-                                        .random = draw(w)};
+                                        .random = worker_draw(w)};
     if (backoff_tell(s, &rule, &event) != BACKOFF_LATE &&
         board_pause(w, provider, s->until_ns, s->cause)) {
         log_pause(w, provider, 0, "trader");

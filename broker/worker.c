@@ -96,6 +96,7 @@ static bool providers_open(struct worker *w)
         const struct weir_shm_provider_row *row = &t->provider[p];
         pr->config = &w->config->provider[p];
         pr->headers = provider_headers(p);
+        retry_budget_open(&pr->retries);
         pr->clock_route = UINT32_MAX;
         for (uint32_t r = 0; r < row->route_cnt; r++) {
             struct route *route = &w->route[row->route_first + r];
@@ -378,6 +379,7 @@ static bool turn(struct worker *w)
     keeper_turn(w);
     if (!w->quiescing) {
         probe_turn(w);
+        retry_turn(w);
         dispatch_turn(w);
     }
     if (!w->quiescing || !quiesce_is_wire_free(w)) {
@@ -461,6 +463,7 @@ int worker_run(const struct weir_config *config, struct region *region,
     }
     board_open(w);
     w->running_due_ns = UINT64_MAX;
+    w->retry_due_ns = UINT64_MAX;
     w->now_ns = worker_now(w);
     audit_began(w);
     pair_undo(w);  /* before the first audit */

@@ -11,6 +11,7 @@
  *   quiesce.c   how it leaves the field to a successor
  *   keeper.c    what is due by time: lease, anchors, audits, meters
  *   operations.c  operators' orders: pause, resume, block, unblock
+ *   retry.c     which calls are tried again, and when (retry.h)
  *   pause.c     who stops a provider, and who lets it go again (pause.h)
  *   pair.c      charges on two accounts that a death leaves whole (pair.h)
  *   pace.c      how fast each limit is being used
@@ -36,6 +37,8 @@
 #include "broker/pool.h"
 #include "broker/quota.h"
 #include "broker/region.h"
+#include "broker/retry.h"
+#include "broker/retry_rule.h"
 #include "broker/server_clock.h"
 #include "broker/throttle.h"
 #include "shm/weir_request.h"
@@ -55,9 +58,9 @@ struct audit_source {
 /* One attached client, mapped. */
 struct client {
     struct client_info info;
-    bool live; /* mapped; takes part */
-    bool gone; /* dead or left: nothing new, end what is queued, follow what is in flight */
-    bool recovered; /* it was there before this worker was */
+    bool live;         /* mapped; takes part */
+    bool gone;         /* dead or left: nothing new, end what is queued, follow what is in flight */
+    bool recovered;    /* it was there before this worker was */
     uint32_t offences; /* requests that no libweir makes */
     struct weir_segment arena, shadow_segment;
     struct weir_shm_wake *wake;
@@ -81,7 +84,7 @@ struct client {
     uint64_t *brokered;           /* [limit]: units of calls made for it, and ... */
     uint64_t *brokered_seen;      /* ... how many of them are on the board */
     uint32_t claim_seen[WEIR_THREADS_MAX];
-    char *audit_ring;             /* of thread 0; NULL: none is kept */
+    char *audit_ring; /* of thread 0; NULL: none is kept */
     struct audit_source audit[WEIR_THREADS_MAX];
 };
 
@@ -89,6 +92,7 @@ enum call_stage {
     CALL_QUEUED = 1,  /* waits for a permit or an endpoint */
     CALL_ROOM = 2,    /* waits for room in the arena */
     CALL_RUNNING = 3, /* curl has it */
+    CALL_LATER = 4,   /* to be tried again at due_ns (retry.c) */
 };
 
 /* Why the send gate stopped a transfer. */
@@ -107,6 +111,14 @@ enum call_head {
     CALL_HEAD_INTERIM = 1, /* inside a 1xx: another one follows */
     CALL_HEAD_FINAL = 2,
     CALL_HEAD_WHOLE = 3, /* its blank line was seen */
+};
+
+/* An answer that another attempt may better; it lies in the call's room. */
+struct kept_answer {
+    uint32_t status; /* 0: none */
+    uint32_t head_bytes, body_bytes;
+    struct endpoint *endpoint;
+    uint64_t sent_ns, first_byte_ns;
 };
 
 /*
@@ -129,11 +141,14 @@ struct call {
     bool refused;   /* counted as refused, once */
     bool throttled; /* its answer said stop: it opens no way back */
     uint64_t deadline_ns;
-    uint64_t due_ns; /* running: the deadline, or the end of patience with its connection */
+    uint64_t
+        due_ns; /* running: the deadline, or the end of patience with its connection; later: when to try again */
     struct endpoint *endpoint;
     struct curl_slist *headers; /* its own; behind the last one stand the provider's */
     struct curl_slist *headers_last;
     uint32_t sends;
+    uint32_t attempts; /* that ended and were to be tried again */
+    struct kept_answer kept;
     uint32_t tried; /* endpoints tried, one bit each (index within the provider, the first 32) */
     char *room;     /* where the answer goes: head, then body */
     uint32_t room_off_bytes, room_bytes;
@@ -200,6 +215,7 @@ struct provider {
     uint64_t probe_at_ns;
     bool probing;
     uint32_t clock_route; /* UINT32_MAX: none */
+    struct retry_budget retries;
 };
 
 struct route {
@@ -248,6 +264,7 @@ struct worker {
     uint64_t drain_until_ns;
     uint64_t tick_at_ns, second_at_ns, fold_at_ns;
     uint64_t running_due_ns;   /* no running call is due earlier */
+    uint64_t retry_due_ns;     /* no call is to be tried again earlier */
     uint64_t random;           /* state of the jitter's generator (pause.c) */
     struct ceilings *ceilings; /* NULL: no journal is kept */
     struct audit *audit;       /* NULL: none is kept */
@@ -316,9 +333,14 @@ int dispatch_permit(struct worker *w, struct call *c);
 /* The shared view takes and corrects what this call's client has a share of. */
 void dispatch_as(struct worker *w, const struct call *c);
 
+/* pause.c: 64 random bits, for jitter only. */
+uint64_t worker_draw(struct worker *w);
+
 /* exchange.c */
 bool exchange_start(struct worker *w, struct call *c, struct endpoint *e);
 void exchange_stop(struct worker *w, struct call *c); /* end a running transfer at once */
+/* Settle the permit of an attempt that ended as `result`; the call goes on without one. */
+void call_attempt_over(struct worker *w, struct call *c, enum weir_result result);
 /* End a call: deliver, count, free. The only way out. */
 void call_end(struct worker *w, struct call *c, enum weir_result result, int error);
 /* Say DONE to the client and wake it; the response line must be whole. */

@@ -144,6 +144,8 @@ static json_t *route_json(const struct image *image, const struct image *before,
     }
     (void)json_object_set_new(o, "statuses", statuses);
     (void)json_object_set_new(o, "in_bytes", json_u64(now.bytes_in));
+    (void)json_object_set_new(o, "retries", json_u64(now.retries));
+    (void)json_object_set_new(o, "retries_unaffordable", json_u64(now.retries_unaffordable));
     if (before != NULL) {
         (void)image_get(before, WEIR_SECTION_ROUTE, r, &then, sizeof then);
         (void)json_object_set_new(

@@ -213,6 +213,8 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_route_stats, results),
     F(weir_shm_route_stats, statuses),
     F(weir_shm_route_stats, bytes_in),
+    F(weir_shm_route_stats, retries),
+    F(weir_shm_route_stats, retries_unaffordable),
     F(weir_shm_route_stats, reserved),
     T(weir_shm_endpoint),
     F(weir_shm_endpoint, in_flight),

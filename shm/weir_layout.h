@@ -350,7 +350,9 @@ struct weir_shm_route_stats {
     uint64_t results[12];                /* by enum weir_result */
     uint64_t statuses[6];                /* 1xx..5xx at 1..5, anything else at 0 */
     uint64_t bytes_in;
-    uint64_t reserved[7];
+    uint64_t retries;              /* attempts after the first (broker/retry.h) */
+    uint64_t retries_unaffordable; /* not made: the provider's budget was spent */
+    uint64_t reserved[5];
 } WEIR_ALIGN_LINE;
 
 enum weir_stage {

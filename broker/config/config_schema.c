@@ -652,7 +652,7 @@ static const struct weir_config_row provider_row[] = {
              {"least_connections", WEIR_CONFIG_BALANCE_LEAST_CONNECTIONS, .later = FAILOVER_ONLY}),
      .text = "How calls are spread over endpoints of one role."},
     {.key = "retry", TYPE(SECTION), AT(provider, retry), .def = "", .section = &retry_section,
-     .text = "Trying again.", .later = "accepted, but this version does not retry: every call is made once"},
+     .text = "Trying again what is safe to try again. Without it every call is made once."},
     {.key = "breaker", TYPE(SECTION), AT(provider, breaker), .def = "", .section = &breaker_section,
      .text = "Leaving an endpoint alone that fails.",
      .later = "accepted, but this version has no breaker: an endpoint that fails is tried again for each call"},

@@ -12,9 +12,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* `*port` 0: any. */
 static int listen_any(uint16_t *port)
 {
-    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in sa = {
+        .sin_family = AF_INET, .sin_port = htons(*port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t bytes = sizeof sa;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof sa) != 0 || listen(fd, 64) != 0 ||
@@ -28,7 +30,7 @@ static int listen_any(uint16_t *port)
 
 uint16_t raw_port_closed(void)
 {
-    uint16_t port;
+    uint16_t port = 0;
     int fd = listen_any(&port);
     (void)close(fd);
     return port;
@@ -82,7 +84,14 @@ static void connection(int fd, uint32_t *requests, bool (*answer)(int fd, const 
 
 void raw_start(struct rig *r, struct raw *raw, bool (*answer)(int fd, const char *path))
 {
+    raw_start_at(r, raw, 0, answer);
+}
+
+void raw_start_at(struct rig *r, struct raw *raw, uint16_t port,
+                  bool (*answer)(int fd, const char *path))
+{
     (void)r;
+    raw->port = port;
     int fd = listen_any(&raw->port);
     raw->requests = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     raw->pid = fork();

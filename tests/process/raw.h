@@ -15,6 +15,9 @@ struct raw {
  * connection stays open.
  */
 void raw_start(struct rig *r, struct raw *raw, bool (*answer)(int fd, const char *path));
+/* The same, on a port that was chosen before. */
+void raw_start_at(struct rig *r, struct raw *raw, uint16_t port,
+                  bool (*answer)(int fd, const char *path));
 void raw_stop(struct raw *raw);
 /* Write text to a descriptor, whole. */
 void raw_say(int fd, const char *text);

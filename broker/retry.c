@@ -1,0 +1,86 @@
+#include "broker/retry.h"
+
+#include "broker/pause.h"
+#include "broker/worker.h"
+
+static bool is_safe(const struct call *c, enum retry_why why)
+{
+    switch (why) {
+    case RETRY_UNSENT:
+        return c->sends == 0 || c->idempotent;
+    case RETRY_BROKEN:
+        return c->idempotent;
+    case RETRY_ANSWERED:
+        return c->idempotent && retry_status(c->transfer.status,
+                                             c->throttled && pause_cause_of(c->transfer.status) !=
+                                                                 WEIR_PAUSE_BANNED);
+    }
+    return false;
+}
+
+/* The answer stays in the room until another attempt is written. */
+static void answer_keep(struct call *c)
+{
+    c->kept = (struct kept_answer){.status = c->transfer.status,
+                                   .head_bytes = c->head_bytes,
+                                   .body_bytes = c->body_bytes,
+                                   .endpoint = c->endpoint,
+                                   .sent_ns = c->sent_ns,
+                                   .first_byte_ns = c->first_byte_ns};
+}
+
+bool retry_later(struct worker *w, struct call *c, enum retry_why why)
+{
+    struct provider *p = &w->provider[w->route[c->route].provider];
+    const struct weir_config_retry *config = &p->config->retry;
+    if (c->client == NULL || c->client->gone || w->draining || !is_safe(c, why) ||
+        c->attempts + 1 >= config->attempt_max) { /* 0: the provider is to be asked once */
+        return false;
+    }
+    uint64_t told_ns = why == RETRY_ANSWERED ? c->retry_after_ns : 0;
+    uint64_t wait_ns = retry_wait_ns(config, c->attempts + 1, told_ns, worker_draw(w));
+    uint64_t answer_ns = c->endpoint != NULL ? c->endpoint->answer_ns : 0;
+    if (w->now_ns + answer_ns >= c->deadline_ns ||
+        wait_ns >= c->deadline_ns - w->now_ns - answer_ns) {
+        return false;
+    }
+    if (!retry_budget_take(&p->retries)) {
+        board_add(&w->region->route_stats[c->route].retries_unaffordable, 1);
+        return false;
+    }
+    call_attempt_over(w, c, why == RETRY_ANSWERED ? WEIR_RESULT_DONE : WEIR_RESULT_FAILED);
+    if (why == RETRY_ANSWERED) {
+        answer_keep(c);
+    }
+    board_add(&w->region->route_stats[c->route].retries, 1);
+    c->attempts++;
+    c->tried = why != RETRY_UNSENT && c->endpoint != NULL && p->endpoint_cnt > 1
+                   ? 1U << c->endpoint->bit /* another one may do better */
+                   : 0;
+    c->sent_ns = 0;
+    c->stage = CALL_LATER;
+    c->due_ns = w->now_ns + wait_ns;
+    w->retry_due_ns = weir_min_u64(w->retry_due_ns, c->due_ns);
+    worker_due(w, c->due_ns);
+    return true;
+}
+
+void retry_turn(struct worker *w)
+{
+    if (w->now_ns < w->retry_due_ns) {
+        worker_due(w, w->retry_due_ns);
+        return;
+    }
+    w->retry_due_ns = UINT64_MAX;
+    for (struct call *c = w->call_first; c != NULL; c = c->all_next) {
+        if (c->stage != CALL_LATER) {
+            continue;
+        }
+        if (w->now_ns >= c->due_ns) {
+            dispatch_again(w, c);
+        } else {
+            w->retry_due_ns = weir_min_u64(w->retry_due_ns, c->due_ns);
+        }
+    }
+    worker_due(w, w->retry_due_ns);
+}
