@@ -1,3 +1,4 @@
+#include "broker/identity.h"
 #include "broker/log.h"
 #include "broker/resolver.h"
 #include "broker/trust.h"
@@ -153,15 +154,22 @@ bool endpoint_open(struct worker *w)
             struct endpoint *e = &pr->endpoint[i];
             const struct weir_config_url *u = &e->config->url;
             e->bit = i < 32 ? i : 31;
-            e->numeric = resolver_is_numeric(u->host);
+            bool proxied = e->config->proxy.text != NULL; /* then it is the proxy that resolves */
+            const char *address_of = proxied ? e->config->proxy.host : u->host;
+            e->numeric = resolver_is_numeric(address_of);
             e->target.headers = pr->headers;
             e->target.trust = u->tls ? trust_find(e->config->ca_file) : NULL;
+            e->target.identity =
+                e->config->client_cert[0] != '\0' ? identity_find(e->config) : NULL;
+            e->target.proxy = e->config->proxy.text;
+            e->target.http2 = e->config->http == WEIR_CONFIG_HTTP_2;
+            e->target.compressed = e->config->is_compressed;
             (void)snprintf(e->target.base, sizeof e->target.base, "%s://%s%s%s:%u%s",
                            u->tls ? "https" : "http", u->ipv6 ? "[" : "", u->host,
                            u->ipv6 ? "]" : "", u->port, u->base_path);
             if (e->numeric) {
                 char address[RESOLVER_ADDRESS_BYTES];
-                numeric_canonical(u->host, address);
+                numeric_canonical(address_of, address);
                 address_set(w, e, address);
             }
         }

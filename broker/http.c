@@ -1,5 +1,6 @@
 #include "broker/http.h"
 
+#include "broker/identity.h"
 #include "broker/trust.h"
 #include "shm/weir_clock.h"
 
@@ -144,8 +145,10 @@ static int on_close(void *arg, curl_socket_t fd)
 static CURLcode on_tls(CURL *curl, void *ssl_ctx, void *arg)
 {
     (void)curl;
-    trust_apply(((const struct http_target *)arg)->trust, ssl_ctx);
-    return CURLE_OK;
+    const struct http_target *t = arg;
+    trust_apply(t->trust, ssl_ctx);
+    return t->identity == NULL || identity_apply(t->identity, ssl_ctx) ? CURLE_OK
+                                                                       : CURLE_SSL_CERTPROBLEM;
 }
 
 static size_t on_head(char *at, size_t one, size_t bytes, void *arg)
@@ -201,12 +204,15 @@ struct http *http_open(struct loop *loop)
 static void easy_options(struct http *http, struct http_target *t, CURL *e)
 {
     (void)curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
-    (void)curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    (void)curl_easy_setopt(e, CURLOPT_HTTP_VERSION,
+                           t->http2 ? (long)CURL_HTTP_VERSION_2TLS : (long)CURL_HTTP_VERSION_1_1);
+    (void)curl_easy_setopt(e, CURLOPT_ACCEPT_ENCODING, t->compressed ? "gzip, br, zstd" : NULL);
     (void)curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
     (void)curl_easy_setopt(e, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
     (void)curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
-    (void)curl_easy_setopt(e, CURLOPT_PROXY, "");
-    (void)curl_easy_setopt(e, CURLOPT_NOPROXY, "*");
+    (void)curl_easy_setopt(e, CURLOPT_PROXY, t->proxy != NULL ? t->proxy : "");
+    (void)curl_easy_setopt(e, CURLOPT_NOPROXY, t->proxy != NULL ? "" : "*");
+    (void)curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     (void)curl_easy_setopt(e, CURLOPT_PATH_AS_IS, 1L);
     (void)curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
     (void)curl_easy_setopt(e, CURLOPT_BUFFERSIZE, 65536L);
@@ -356,12 +362,26 @@ bool http_start(struct http *http, struct http_transfer *t)
     return true;
 }
 
+/* `closes`: and its connection with it, if it is not over. */
+static void transfer_drop(struct http *http, struct http_transfer *t, bool closes)
+{
+    CURL *curl = t->easy->curl;
+    if (closes) {
+        (void)curl_easy_setopt(curl, CURLOPT_FORBID_REUSE, 1L);
+    }
+    (void)curl_multi_remove_handle(http->multi, curl);
+    if (closes) {
+        (void)curl_easy_setopt(curl, CURLOPT_FORBID_REUSE, 0L); /* the handle is kept */
+    }
+    easy_give(t->target, t->easy);
+    t->easy = NULL;
+}
+
 void http_stop(struct http *http, struct http_transfer *t)
 {
     if (t->easy != NULL) {
-        (void)curl_multi_remove_handle(http->multi, t->easy->curl);
-        easy_give(t->target, t->easy);
-        t->easy = NULL;
+        /* HTTP/2: curl would keep the connection, less the window of the lost stream. */
+        transfer_drop(http, t, t->target->http2);
     }
 }
 
@@ -392,6 +412,19 @@ void http_event(struct http *http, const struct loop_event *event)
     }
 }
 
+/* What curl 7.88 may call success over HTTP/2: a stream that was reset before its body was whole. */
+static bool cut_short(CURL *curl, const struct http_transfer *t)
+{
+    curl_off_t told = -1;
+    curl_off_t got = 0;
+    if (t->method == WEIR_METHOD_HEAD || t->status == 204 || t->status == 304) {
+        return false; /* RFC 9110, 8.6: these tell a length and have no body */
+    }
+    (void)curl_easy_getinfo(curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &told);
+    (void)curl_easy_getinfo(curl, CURLINFO_SIZE_DOWNLOAD_T, &got);
+    return told >= 0 && got != told;
+}
+
 /* Hand finished transfers back. A done callback may start others. */
 static bool collect(struct http *http)
 {
@@ -409,7 +442,10 @@ static bool collect(struct http *http)
         value = 0;
         (void)curl_easy_getinfo(m->easy_handle, CURLINFO_NUM_CONNECTS, &value);
         t->connected = value > 0;
-        http_stop(http, t);
+        if (t->code == CURLE_OK && t->target->http2 && cut_short(m->easy_handle, t)) {
+            t->code = CURLE_PARTIAL_FILE;
+        }
+        transfer_drop(http, t, false);
         t->done(t);
         any = true;
     }

@@ -1,5 +1,5 @@
 /*
- * http.h: HTTP/1.1 on libcurl's multi interface, driven by the loop.
+ * http.h: HTTP on libcurl's multi interface, driven by the loop.
  *
  * One transfer is one attempt at one endpoint. The engine knows nothing of permits or clients; it calls back at four points:
  *
@@ -10,8 +10,14 @@
  *   done   once per transfer, always last (deadlines are the caller's: http_stop); the transfer may be freed or started again in it
  *
  * Rules of research/queues_curl_shm.md B1-B5 that hold here: one-shot polls, re-armed after each action; generations in user_data;
- * shutdown before close where a poll is armed; numeric CONNECT_TO; no redirects, proxies, cookies, netrc or environment; HTTP/1.1 only; admission is
+ * shutdown before close where a poll is armed; numeric CONNECT_TO; no redirects, cookies, netrc or environment; admission is
  * the caller's job, so curl never queues; finished transfers are collected after every action, before the worker may sleep.
+ *
+ * HTTP/1.1, unless a target wants HTTP/2. Its faults in 7.88 are kept away thus: one stream at a time on a connection (no multiplexing), so nothing that
+ * goes wrong in one call is another's; a transfer that is stopped takes its connection with it, or the stream's window would be lost to it; a body shorter than its
+ * Content-Length is an error, whatever curl says of it.
+ *
+ * Compressed answers come unpacked to `data`; the head is the server's, so its Content-Length and Content-Encoding are those of what was on the wire.
  *
  * curl's handles stay behind this header; callers see only its lists (curl_slist) and codes (CURLcode).
  */
@@ -26,14 +32,20 @@
 struct http;
 struct http_easy;
 struct trust;
+struct identity;
 
 /* One base URL with the address that it stands for now. Owned by endpoint.c; outlives its transfers. */
 struct http_target {
-    char base[320];                /* "https://host:port/base" */
-    struct curl_slist *connect_to; /* "host:port:address:port"; NULL where the host is numeric */
-    struct curl_slist *headers;    /* of every request that has none of its own; NULL: none */
-    const struct trust *trust;     /* whose certificates are believed; NULL: http:// */
-    char address[48]; /* the only one that a socket for this target may go to; "" = not known yet */
+    char base[320];                  /* "https://host:port/base" */
+    struct curl_slist *connect_to;   /* "host:port:address:port"; NULL where the host is numeric */
+    struct curl_slist *headers;      /* of every request that has none of its own; NULL: none */
+    const struct trust *trust;       /* whose certificates are believed; NULL: http:// */
+    const struct identity *identity; /* who we are; NULL: the server is told nothing */
+    const char *proxy;               /* "http://address:port"; NULL: none */
+    bool http2;                      /* wanted; the server may not want it */
+    bool compressed;                 /* answers are asked for in gzip, br or zstd */
+    char address
+        [48]; /* the only one that a socket for this target may go to, the proxy's where there is one; "" = not known yet */
     uint32_t connections;   /* open sockets */
     uint64_t connects;      /* opened since start */
     struct http_easy *idle; /* handles kept for this target, linked */

@@ -1,6 +1,7 @@
 #include "broker/worker.h"
 
 #include "broker/cage.h"
+#include "broker/identity.h"
 #include "broker/log.h"
 #include "broker/pair.h"
 #include "broker/pause.h"
@@ -154,7 +155,7 @@ static bool go_in(struct worker *w)
         return not_started(text);
     }
     w->http = http_open(&w->loop);
-    if (w->http == NULL || !trust_open(w->config) ||
+    if (w->http == NULL || !trust_open(w->config) || !identity_open(w->config, text, sizeof text) ||
         !provider_headers_open(w->config, text, sizeof text)) {
         return not_started(text);
     }

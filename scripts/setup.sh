@@ -36,6 +36,8 @@ libclang-rt-14-dev      the runtime of libFuzzer
 python3                 lint tests, mutants
 curl                    asks weir-sim from outside
 nginx-light             the server that weir-bench measures against, and a judge of token buckets
+openssl                 certificates for tests
+tinyproxy               the proxy that calls go through in a test
 haproxy                 a judge of smoothed senders
 redis-server            the peer that weir-bench measures against
 procps                  ps, pgrep in the tests with processes

@@ -246,7 +246,7 @@ struct weir_config_feedback {
     uint64_t of_units;          /* remaining: the provider's quota; filled in from the limit's */
     enum weir_config_unit unit; /* reset */
     enum weir_config_form form; /* reset */
-    bool rolls; /* the count is of a rolling window */
+    bool rolls;                 /* the count is of a rolling window */
 };
 
 struct weir_config_throttle_body {
@@ -281,6 +281,11 @@ struct weir_config_throttle {
     struct weir_config_reopen reopen;
 };
 
+enum weir_config_http {
+    WEIR_CONFIG_HTTP_1_1 = 0,
+    WEIR_CONFIG_HTTP_2 = 1, /* where the server agrees (ALPN), else 1.1 */
+};
+
 /* `text` as it was written; the parts are checked: no user, no query, no fragment. */
 struct weir_config_url {
     const char *text;
@@ -297,7 +302,12 @@ struct weir_config_endpoint {
     enum weir_config_endpoint_role role;
     uint64_t weight;
     uint64_t connection_max;
-    const char *ca_file; /* "": the system's store */
+    const char *ca_file;     /* "": the system's store */
+    const char *client_cert; /* "": none; else client_key is there too */
+    const char *client_key;
+    struct weir_config_url proxy; /* `text` NULL: none; else http://, a numeric host, no path */
+    enum weir_config_http http;
+    bool is_compressed; /* answers may come compressed, and are delivered unpacked */
 };
 
 struct weir_config_retry {

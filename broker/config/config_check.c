@@ -124,17 +124,32 @@ static void check_total(struct weir_config_reader *reader, const struct weir_con
     }
 }
 
-/* The endpoint before [p][e] that is the same server and has another ca_file; NULL: there is none. */
-static const struct weir_config_endpoint *trusted_otherwise(const struct weir_config *config,
-                                                            size_t p, size_t e)
+/* The first key about the connection itself in which two endpoints differ; NULL: none. */
+static const char *connected_otherwise(const struct weir_config_endpoint *a,
+                                       const struct weir_config_endpoint *b)
+{
+    const char *proxy_a = a->proxy.text != NULL ? a->proxy.text : "";
+    const char *proxy_b = b->proxy.text != NULL ? b->proxy.text : "";
+    return strcmp(a->ca_file, b->ca_file) != 0           ? "ca_file"
+           : strcmp(a->client_cert, b->client_cert) != 0 ? "client_cert"
+           : strcmp(a->client_key, b->client_key) != 0   ? "client_key"
+           : strcmp(proxy_a, proxy_b) != 0               ? "proxy"
+           : a->http != b->http                          ? "http"
+                                                         : NULL;
+}
+
+/* The endpoint before [p][e] that is the same server and is connected otherwise, and by which key; NULL: there is none. */
+static const struct weir_config_endpoint *same_server(const struct weir_config *config, size_t p,
+                                                      size_t e, const char **key)
 {
     const struct weir_config_endpoint *it = &config->provider[p].endpoint[e];
     for (size_t i = 0; i <= p; i++) {
         for (size_t j = 0; j < (i < p ? config->provider[i].endpoint_cnt : e); j++) {
             const struct weir_config_endpoint *other = &config->provider[i].endpoint[j];
-            if (other->url.tls && other->url.port == it->url.port &&
-                strcmp(other->url.host, it->url.host) == 0 &&
-                strcmp(other->ca_file, it->ca_file) != 0) {
+            bool same = other->url.tls == it->url.tls && other->url.port == it->url.port &&
+                        strcmp(other->url.host, it->url.host) == 0;
+            *key = same ? connected_otherwise(it, other) : NULL;
+            if (*key != NULL) {
                 return other;
             }
         }
@@ -142,24 +157,23 @@ static const struct weir_config_endpoint *trusted_otherwise(const struct weir_co
     return NULL;
 }
 
-/* Connections to one server are shared, so there is one answer to the question whether it is believed. */
-static void check_trust(struct weir_config_reader *reader, const struct weir_config *config,
-                        const struct weir_config_place *providers)
+/* Connections to one server are shared, so there is one answer to the questions how it is reached, whether it is believed, and as whom. */
+static void check_connections(struct weir_config_reader *reader, const struct weir_config *config,
+                              const struct weir_config_place *providers)
 {
     for (size_t p = 0; p < config->provider_cnt; p++) {
         struct weir_config_place provider = weir_config_place_item(providers, p);
         struct weir_config_place endpoints = weir_config_place_key(&provider, "endpoints");
         for (size_t e = 0; e < config->provider[p].endpoint_cnt; e++) {
-            const struct weir_config_endpoint *it = &config->provider[p].endpoint[e];
-            const struct weir_config_endpoint *other =
-                it->url.tls ? trusted_otherwise(config, p, e) : NULL;
+            const char *key;
+            const struct weir_config_endpoint *other = same_server(config, p, e, &key);
             if (other != NULL) {
                 struct weir_config_place item = weir_config_place_item(&endpoints, e);
                 struct weir_config_place url = weir_config_place_key(&item, "url");
                 weir_config_error(reader, &url,
-                                  "is the server of endpoint %s, which has another ca_file: "
+                                  "is the server of endpoint %s, which has another %s: "
                                   "connections are shared, so give both the same",
-                                  other->name);
+                                  other->name, key);
             }
         }
     }
@@ -184,5 +198,5 @@ void weir_config_finish_root(struct weir_config_reader *reader, void *section,
     weir_config_check_names(reader, config->provider, config->provider_cnt,
                             sizeof(*config->provider), &providers);
     check_responses(reader, config, &providers);
-    check_trust(reader, config, &providers);
+    check_connections(reader, config, &providers);
 }

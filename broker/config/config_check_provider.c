@@ -1,6 +1,7 @@
 /*
  * config_check_provider.c: what must hold between the keys of one provider.
  */
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -49,6 +50,37 @@ void weir_config_finish_clock(struct weir_config_reader *reader, void *section,
     }
 }
 
+static void check_identity(struct weir_config_reader *reader,
+                           const struct weir_config_endpoint *endpoint,
+                           const struct weir_config_place *place)
+{
+    if (!endpoint->client_cert[0] != !endpoint->client_key[0]) {
+        complain(reader, place, endpoint->client_cert[0] ? "client_key" : "client_cert",
+                 "missing: a certificate and its key are given together");
+    } else if (endpoint->client_cert[0] && !endpoint->url.tls) {
+        complain(reader, place, "client_cert",
+                 "has no use with an http:// url: write https:// there, or remove it");
+    }
+}
+
+/* An IPv4 address, or an IPv6 one. */
+static bool is_address(const struct weir_config_url *url)
+{
+    struct in6_addr address;
+    return inet_pton(url->ipv6 ? AF_INET6 : AF_INET, url->host, &address) == 1;
+}
+
+static void check_proxy(struct weir_config_reader *reader,
+                        const struct weir_config_endpoint *endpoint,
+                        const struct weir_config_place *place)
+{
+    const struct weir_config_url *proxy = &endpoint->proxy;
+    if (proxy->text && (proxy->tls || proxy->base_path[0] || !is_address(proxy))) {
+        complain(reader, place, "proxy",
+                 "must be http://, an address in digits and a port, and nothing behind it");
+    }
+}
+
 void weir_config_finish_endpoint(struct weir_config_reader *reader, void *section,
                                  const struct weir_config_place *place)
 {
@@ -56,6 +88,12 @@ void weir_config_finish_endpoint(struct weir_config_reader *reader, void *sectio
     if (endpoint->ca_file[0] && !endpoint->url.tls) {
         complain(reader, place, "ca_file",
                  "has no use with an http:// url: write https:// there, or remove it");
+    }
+    check_identity(reader, endpoint, place);
+    check_proxy(reader, endpoint, place);
+    if (endpoint->http == WEIR_CONFIG_HTTP_2 && !endpoint->url.tls) {
+        complain(reader, place, "http",
+                 "2 is agreed upon by TLS: write https:// in the url, or http: 1.1");
     }
 }
 

@@ -125,8 +125,9 @@ static bool is_nothing(const struct weir_config_row *row, const void *base)
     switch (row->type) {
     case WEIR_CONFIG_TYPE_BOOLEAN:
     case WEIR_CONFIG_TYPE_NAME:
-    case WEIR_CONFIG_TYPE_URL:
         return false;
+    case WEIR_CONFIG_TYPE_URL:
+        return ((const struct weir_config_url *)field)->text == NULL;
     case WEIR_CONFIG_TYPE_ENUM:
         return !choice_of(row, *(const unsigned *)field);
     case WEIR_CONFIG_TYPE_LIST:

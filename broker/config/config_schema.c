@@ -445,6 +445,18 @@ static const struct weir_config_row endpoint_row[] = {
      .text = "The most connections open at once."},
     {.key = "ca_file", TYPE(FILE), AT(endpoint, ca_file), TEXT_RANGE, .def = "",
      .text = "Certificates (PEM) that may vouch for this host, instead of the system's."},
+    {.key = "client_cert", TYPE(FILE), AT(endpoint, client_cert), TEXT_RANGE, .def = "",
+     .text = "The certificate (PEM, its chain behind it) that says to the host who we are."},
+    {.key = "client_key", TYPE(FILE), AT(endpoint, client_key), TEXT_RANGE, .def = "",
+     .text = "The private key (PEM, without a pass phrase) of client_cert."},
+    {.key = "proxy", TYPE(URL), AT(endpoint, proxy), TEXT_RANGE, .def = "",
+     .text = "An HTTP proxy through which the host is reached: http://, an address in digits, and a port. It looks up the host's name, too. "
+             "The environment's http_proxy is never looked at."},
+    {.key = "http", TYPE(ENUM), AT(endpoint, http), .def = "1.1",
+     CHOICES({"1.1", WEIR_CONFIG_HTTP_1_1}, {"2", WEIR_CONFIG_HTTP_2}),
+     .text = "2: HTTP/2 where an https host agrees, one call at a time on each connection; else 1.1."},
+    {.key = "compressed", TYPE(BOOLEAN), AT(endpoint, is_compressed), .def = "false",
+     .text = "Whether the host is asked for compressed answers (gzip, br, zstd). They are delivered unpacked; max_response counts what is delivered."},
 };
 
 static const struct weir_config_section endpoint_section = {

@@ -464,6 +464,40 @@ static const struct refusal providers_refusal[] = {
      "t:3:74: providers[0].endpoints[1].url = \"https://H:443/b\": is the server of endpoint e, "
      "which has another ca_file: "
      "connections are shared, so give both the same"},
+    {DOC("",
+         "  endpoints: [{name: e, url: 'http://h/a', proxy: 'http://127.0.0.1:1'}, {name: f, url: "
+         "'http://h/b'}]\n",
+         LIMIT, ROUTE),
+     "t:3:89: providers[0].endpoints[1].url = \"http://h/b\": is the server of endpoint e, "
+     "which has another proxy: connections are shared, so give both the same"},
+    {DOC("", "  endpoints: [{name: e, url: 'https://h', client_cert: /c}]\n", LIMIT, ROUTE),
+     "t:3:15: providers[0].endpoints[0].client_key: missing: a certificate and its key are given "
+     "together"},
+    {DOC("", "  endpoints: [{name: e, url: 'https://h', client_key: /c}]\n", LIMIT, ROUTE),
+     "t:3:15: providers[0].endpoints[0].client_cert: missing: a certificate and its key are given "
+     "together"},
+    {DOC("", "  endpoints: [{name: e, url: 'http://h', client_cert: /c, client_key: /k}]\n", LIMIT,
+         ROUTE),
+     "t:3:55: providers[0].endpoints[0].client_cert = \"/c\": has no use with an http:// url: "
+     "write "
+     "https:// there, or remove it"},
+    {DOC("", "  endpoints: [{name: e, url: 'https://h', proxy: 'http://proxy:3128'}]\n", LIMIT,
+         ROUTE),
+     "t:3:50: providers[0].endpoints[0].proxy = \"http://proxy:3128\": must be http://, an address "
+     "in digits and a port, and nothing behind it"},
+    {DOC("", "  endpoints: [{name: e, url: 'https://h', proxy: 'https://127.0.0.1:1'}]\n", LIMIT,
+         ROUTE),
+     "t:3:50: providers[0].endpoints[0].proxy = \"https://127.0.0.1:1\": must be http://, an "
+     "address in digits and a port, and nothing behind it"},
+    {DOC("", "  endpoints: [{name: e, url: 'https://h', proxy: 'http://[::1]:1/x'}]\n", LIMIT,
+         ROUTE),
+     "t:3:50: providers[0].endpoints[0].proxy = \"http://[::1]:1/x\": must be http://, an address "
+     "in digits and a port, and nothing behind it"},
+    {DOC("", "  endpoints: [{name: e, url: 'http://h', http: 2}]\n", LIMIT, ROUTE),
+     "t:3:48: providers[0].endpoints[0].http = \"2\": 2 is agreed upon by TLS: write https:// in "
+     "the url, or http: 1.1"},
+    {DOC("", "  endpoints: [{name: e, url: 'https://h', http: 3}]\n", LIMIT, ROUTE),
+     "t:3:49: providers[0].endpoints[0].http = \"3\": must be one of 1.1, 2"},
     {DOC("", "  headers: [{name: host, value: v}]\n", LIMIT, ROUTE),
      "t:3:20: providers[0].headers[0].name = \"host\": belongs to the broker: remove it"},
     {DOC("", "  headers: [{name: a, value: b}, {name: A, value: c}]\n", LIMIT, ROUTE),
