@@ -14,9 +14,10 @@
 #include "shm/weir_base.h"
 
 struct bench_opts {
-    unsigned round_cnt; /* pairs per row */
-    double row_s;       /* time for one row */
-    unsigned proc_cnt;  /* --procs: 0 = the N-process rows are left out */
+    unsigned round_cnt;  /* pairs per row */
+    double row_s;        /* time for one row */
+    unsigned proc_cnt;   /* --procs: 0 = the N-process rows are left out */
+    unsigned client_cnt; /* --clients: 0 = http_clients is left out */
     bool json;
     const char *only;  /* one row's name, or NULL */
     const char *weird; /* path of the broker, or NULL */

@@ -4,32 +4,16 @@
  * A real nginx answers on a core of its own. http_cpu_64 and http_throughput_64 come from the same slices: 64 calls in flight, first by the bare
  * loop of http_floor.c on the worker's core, then by a client through weir. http_added looks at one call at a time and takes nginx out of the sum.
  */
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "duel.h"
-#include "http_floor.h"
-#include "rig_weird.h"
+#include "http_stand.h"
 #include "shm/weir_clock.h"
 
-#define IN_FLIGHT      64U
 #define HANG_NS        (5 * WEIR_NS_PER_S)
 #define ADDED_WARM_CNT 200U
-
-/* All that runs for the rows of this file. */
-struct stand {
-    const struct bench *bench;
-    struct rig_dir dir;
-    struct rig_nginx nginx;
-    struct rig_weird weird;
-    struct weir *weir;
-    weir_route_id route;
-    clockid_t worker_clock;
-    int client_core;
-};
 
 /* Both rows read the same pairs; whichever is asked for first makes them. */
 static struct {
@@ -41,156 +25,8 @@ static struct {
     double client_cpu_ns;
 } both;
 
-static void stand_end(struct stand *stand)
-{
-    weir_close(stand->weir);
-    if (stand->weird.child.pid) {
-        rig_weird_stop(&stand->weird);
-    }
-    rig_stop(&stand->nginx.child);
-    rig_dir_remove(&stand->dir);
-    (void)duel_pin(bench_core(stand->bench, 0));
-}
-
-static int stand_attach(struct stand *stand, uint64_t spin_ns, struct bench_result *result)
-{
-    struct weir_diag diag = {0};
-    struct weir_open_opts opts = rig_weird_opts(&stand->weird);
-    opts.slots = 2 * IN_FLIGHT;
-    opts.response_bytes = 2U << 20;
-    opts.spin_ns = spin_ns;
-    if (weir_open(&stand->weir, "bench", &opts, &diag) != 0) {
-        return bench_fail(result, "cannot attach: %s", diag.text);
-    }
-    int rc = weir_route_find(stand->weir, "bench.file", &stand->route);
-    if (rc != 0) {
-        return bench_fail(result, "route bench.file: %s", weir_strerror(rc));
-    }
-    pid_t worker = rig_weird_worker(&stand->weird);
-    if (worker == 0 || clock_getcpuclockid(worker, &stand->worker_clock) != 0) {
-        return bench_fail(result, "cannot find the worker's CPU clock");
-    }
-    return 0;
-}
-
-/*
- * Worker on core 0, nginx on core 1, the client on core 2, or beside the worker where there are only two (it runs while the worker
- * waits), or beside nginx where the worker spins.
- */
-static int stand_make(const struct bench *bench, struct stand *stand, const char *wake,
-                      uint64_t spin_ns, struct bench_result *result)
-{
-    memset(stand, 0, sizeof(*stand));
-    stand->bench = bench;
-    /* A worker that spins leaves nothing of its core to anybody. */
-    unsigned shared = strcmp(wake, "spin") == 0 ? 1 : 0;
-    stand->client_core = bench_core(bench, bench->machine.core_cnt > 2 ? 2 : shared);
-    if (bench->machine.core_cnt < 2) {
-        return bench_fail(result, "needs two cores");
-    }
-    struct rig_weird_spec spec = {.wake = wake, .core = bench_core(bench, 0)};
-    if (rig_dir_make(&stand->dir, result) != 0 ||
-        rig_nginx_start(&stand->nginx, &stand->dir, bench_core(bench, 1), result) != 0) {
-        stand_end(stand);
-        return -1;
-    }
-    spec.port = stand->nginx.port;
-    if (rig_weird_start(bench, &stand->weird, &spec, result) != 0 ||
-        stand_attach(stand, spin_ns, result) != 0) {
-        stand_end(stand);
-        return -1;
-    }
-    return 0;
-}
-
-static double clock_ns(clockid_t clock)
-{
-    struct timespec ts = {0};
-    clock_gettime(clock, &ts);
-    return (double)ts.tv_sec * 1e9 + (double)ts.tv_nsec;
-}
-
-static int answer_check(const struct weir_response *response, struct bench_result *result)
-{
-    if (response->result != WEIR_RESULT_DONE || response->status != 200 ||
-        response->body_bytes != RIG_BODY_BYTES) {
-        return bench_fail(result, "a call ended as %s, error %d, status %u, %zu bytes",
-                          weir_result_text(response->result), response->error, response->status,
-                          response->body_bytes);
-    }
-    return 0;
-}
-
-static int submit(struct stand *stand, struct bench_result *result)
-{
-    weir_ticket ticket;
-    struct weir_request_spec spec = {.struct_bytes = sizeof(spec), .route = stand->route};
-    int rc = weir_submit(stand->weir, &spec, &ticket);
-    return rc == 0 ? 0 : bench_fail(result, "weir_submit: %s", weir_strerror(rc));
-}
-
-/* Take answers until there are none (weir_fd is armed only then), and until `end_ns` ask anew for each. */
-static int answers_take(struct stand *stand, uint64_t end_ns, unsigned *running_cnt,
-                        struct http_count *count, struct bench_result *result)
-{
-    struct weir_response response;
-    while (weir_poll(stand->weir, &response) == 0) {
-        if (answer_check(&response, result) != 0) {
-            return -1;
-        }
-        weir_release(stand->weir, response.ticket);
-        count->request_cnt++;
-        (*running_cnt)--;
-        if (weir_clock_monotonic_ns() < end_ns) {
-            if (submit(stand, result) != 0) {
-                return -1;
-            }
-            (*running_cnt)++;
-        }
-    }
-    return 0;
-}
-
-/* The same as http_floor_run, through weir, by a client with an event loop. */
-static int weir_run(struct stand *stand, double slice_s, struct http_count *count,
-                    struct bench_result *result)
-{
-    unsigned running_cnt = 0;
-    memset(count, 0, sizeof(*count));
-    struct pollfd ready = {.fd = weir_fd(stand->weir), .events = POLLIN};
-    if (ready.fd < 0) {
-        return bench_fail(result, "weir_fd: %s", weir_strerror(ready.fd));
-    }
-    uint64_t start_ns = weir_clock_monotonic_ns();
-    uint64_t end_ns = start_ns + (uint64_t)(slice_s * 1e9);
-    double worker_ns = clock_ns(stand->worker_clock);
-    double client_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
-    while (running_cnt < IN_FLIGHT) {
-        if (submit(stand, result) != 0) {
-            return -1;
-        }
-        running_cnt++;
-    }
-    uint64_t now_ns = start_ns;
-    while (running_cnt > 0) {
-        if (answers_take(stand, end_ns, &running_cnt, count, result) != 0) {
-            return -1;
-        }
-        if (running_cnt > 0 && poll(&ready, 1, 100) < 0) {
-            return bench_fail(result, "poll failed");
-        }
-        now_ns = weir_clock_monotonic_ns();
-        if (now_ns > end_ns + HANG_NS) {
-            return bench_fail(result, "%u calls hang", running_cnt);
-        }
-    }
-    count->wall_ns = (double)(now_ns - start_ns);
-    count->cpu_ns = clock_ns(stand->worker_clock) - worker_ns;
-    count->client_cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID) - client_ns;
-    return 0;
-}
-
-static int both_rounds(struct stand *stand, struct http_floor *loop, struct bench_result *result)
+static int both_rounds(struct http_stand *stand, struct http_floor *loop,
+                       struct bench_result *result)
 {
     const struct bench *bench = stand->bench;
     double client_ns[STATS_PAIRS_MAX];
@@ -200,7 +36,7 @@ static int both_rounds(struct stand *stand, struct http_floor *loop, struct benc
         if (duel_pin(bench_core(bench, 0)) != 0 ||
             http_floor_run(loop, bench_slice_s(bench), &floor, result) != 0 ||
             duel_pin(stand->client_core) != 0 ||
-            weir_run(stand, bench_slice_s(bench), &weir, result) != 0) {
+            http_weir_run(stand, HTTP_IN_FLIGHT, bench_slice_s(bench), &weir, result) != 0) {
             return -1;
         }
         if (i == 0) { /* connections are made in the first */
@@ -218,22 +54,23 @@ static int both_rounds(struct stand *stand, struct http_floor *loop, struct benc
 
 static int both_make(const struct bench *bench, struct bench_result *result)
 {
-    struct stand stand;
+    struct http_stand stand;
     char url[64];
     if (both.made) {
         snprintf(result->why, sizeof(result->why), "%s", both.failure.why);
         return both.rc;
     }
     both.made = true;
-    both.rc = stand_make(bench, &stand, "sleep", 1, &both.failure);
+    both.rc = http_stand_make(bench, &stand, "sleep", 1, &both.failure);
     if (both.rc == 0) {
         snprintf(url, sizeof(url), "http://127.0.0.1:%u/file.json", stand.nginx.port);
-        struct http_floor *loop = http_floor_open(url, IN_FLIGHT, RIG_BODY_BYTES, &both.failure);
+        struct http_floor *loop =
+            http_floor_open(url, HTTP_IN_FLIGHT, RIG_BODY_BYTES, &both.failure);
         both.rc = loop ? both_rounds(&stand, loop, &both.failure) : -1;
         if (loop) {
             http_floor_close(loop);
         }
-        stand_end(&stand);
+        http_stand_end(&stand);
     }
     snprintf(result->why, sizeof(result->why), "%s", both.failure.why);
     return both.rc;
@@ -275,7 +112,7 @@ int bench_http_throughput_64(const struct bench *bench, struct bench_result *res
     return 0;
 }
 
-static int added_run(struct stand *stand, struct stats_hist *hist, struct bench_result *result)
+static int added_run(struct http_stand *stand, struct stats_hist *hist, struct bench_result *result)
 {
     struct weir_request_spec spec = {.struct_bytes = sizeof(spec), .route = stand->route};
     struct weir_response response;
@@ -286,7 +123,7 @@ static int added_run(struct stand *stand, struct stats_hist *hist, struct bench_
         if (rc != 0) {
             return bench_fail(result, "weir_call answered %d", rc);
         }
-        if (answer_check(&response, result) != 0) {
+        if (http_answer_check(&response, result) != 0) {
             return -1;
         }
         if (i >= ADDED_WARM_CNT) {
@@ -301,14 +138,14 @@ static int added_run(struct stand *stand, struct stats_hist *hist, struct bench_
 int bench_http_added(const struct bench *bench, struct bench_result *result)
 {
     static struct stats_hist hist;
-    struct stand stand;
+    struct http_stand stand;
     memset(&hist, 0, sizeof(hist));
-    if (stand_make(bench, &stand, "spin", 1, result) != 0) {
+    if (http_stand_make(bench, &stand, "spin", 1, result) != 0) {
         return -1;
     }
     int rc = duel_pin(stand.client_core) == 0 ? added_run(&stand, &hist, result)
                                               : bench_fail(result, "cannot pin the client");
-    stand_end(&stand);
+    http_stand_end(&stand);
     if (rc != 0) {
         return -1;
     }

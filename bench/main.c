@@ -13,11 +13,12 @@
 #include "duel.h"
 #include "stats.h"
 
-#define ROWS_MAX    64U
-#define EXIT_USAGE  1
-#define EXIT_ABSENT 4 /* a row could not be measured */
-#define ROUNDS      15U
-#define ROW_S       3.0
+#define ROWS_MAX          64U
+#define EXIT_USAGE        1
+#define EXIT_ABSENT       4    /* a row could not be measured */
+#define BENCH_CLIENTS_MAX 250U /* of one broker at once, and one of ours */
+#define ROUNDS            15U
+#define ROW_S             3.0
 
 const struct bench_row bench_row[] = {
 #undef BENCH_ROW
@@ -39,6 +40,7 @@ static const char usage[] =
     "      --only ROW     one row alone\n"
     "      --procs N      also the rows with N processes, each on its own core if there are "
     "enough\n"
+    "      --clients N    also the row http_clients, with N processes\n"
     "      --weird PATH   the broker to start (beside this build, else in PATH)\n"
     "      --list         print all rows and budgets as a Markdown table\n"
     "  -h, --help         print this\n"
@@ -105,7 +107,16 @@ static void only_check(const char *only)
     usage_error("--only", only, "there is no such row; weir-bench --list names them");
 }
 
-enum { OPT_JSON = 256, OPT_ROUNDS, OPT_SECONDS, OPT_ONLY, OPT_PROCS, OPT_WEIRD, OPT_LIST };
+enum {
+    OPT_JSON = 256,
+    OPT_ROUNDS,
+    OPT_SECONDS,
+    OPT_ONLY,
+    OPT_PROCS,
+    OPT_CLIENTS,
+    OPT_WEIRD,
+    OPT_LIST
+};
 
 static const struct option long_opts[] = {
     {"json", no_argument, NULL, OPT_JSON},
@@ -113,6 +124,7 @@ static const struct option long_opts[] = {
     {"seconds", required_argument, NULL, OPT_SECONDS},
     {"only", required_argument, NULL, OPT_ONLY},
     {"procs", required_argument, NULL, OPT_PROCS},
+    {"clients", required_argument, NULL, OPT_CLIENTS},
     {"weird", required_argument, NULL, OPT_WEIRD},
     {"list", no_argument, NULL, OPT_LIST},
     {"help", no_argument, NULL, 'h'},
@@ -139,6 +151,9 @@ static void opt_take(struct bench_opts *opts, int opt)
     case OPT_PROCS:
         opts->proc_cnt = (unsigned)number_of("--procs", optarg, 1, DUEL_MEMBERS_MAX);
         return;
+    case OPT_CLIENTS:
+        opts->client_cnt = (unsigned)number_of("--clients", optarg, 1, BENCH_CLIENTS_MAX);
+        return;
     case OPT_WEIRD:
         opts->weird = optarg;
         return;
@@ -163,6 +178,9 @@ static bool is_asked(const struct bench *bench, const struct bench_row *row)
         return strcmp(row->name, bench->opts.only) == 0;
     }
     if (bench->opts.proc_cnt == 0 && strstr(row->name, "_Nproc")) {
+        return false;
+    }
+    if (bench->opts.client_cnt == 0 && strcmp(row->name, "http_clients") == 0) {
         return false;
     }
     for (size_t k = 0; k < WEIR_ARRAY_CNT(topics); k++) {
@@ -210,6 +228,10 @@ int main(int argc, char **argv)
     topics_parse(argc, argv);
     if (bench.opts.only && strstr(bench.opts.only, "_Nproc") && bench.opts.proc_cnt == 0) {
         usage_error("--only", bench.opts.only, "needs --procs N");
+    }
+    if (bench.opts.only && strcmp(bench.opts.only, "http_clients") == 0 &&
+        bench.opts.client_cnt == 0) {
+        usage_error("--only", bench.opts.only, "needs --clients N");
     }
     signal(SIGPIPE, SIG_IGN); /* nginx or redis may go away under us */
     curl_global_init(CURL_GLOBAL_DEFAULT);

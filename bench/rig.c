@@ -254,6 +254,37 @@ int rig_nginx_start(struct rig_nginx *nginx, const struct rig_dir *dir, int core
                           result);
 }
 
+int rig_haproxy_start(struct rig_haproxy *haproxy, const struct rig_dir *dir, int core,
+                      unsigned server_port, struct bench_result *result)
+{
+    char text[1024];
+    char path[128];
+    haproxy->port = free_port();
+    snprintf(text, sizeof(text),
+             "global\n  maxconn 1024\n  nbthread 1\n"
+             "defaults\n  mode http\n  timeout connect 5s\n  timeout client 1h\n"
+             "  timeout server 1h\n  timeout http-keep-alive 1h\n  http-reuse always\n"
+             "listen all\n  bind 127.0.0.1:%u\n  server nginx 127.0.0.1:%u\n",
+             haproxy->port, server_port);
+    if (rig_file(dir, "haproxy.cfg", text, path, sizeof(path), result) != 0) {
+        return -1;
+    }
+    const char *argv[] = {"haproxy", "-db", "-f", path, NULL};
+    if (access("/usr/sbin/haproxy", X_OK) == 0) {
+        argv[0] = "/usr/sbin/haproxy";
+    }
+    if (rig_spawn(&haproxy->child, dir, "haproxy", core, argv, result) != 0) {
+        return -1;
+    }
+    struct sockaddr_in address = {
+        .sin_family = AF_INET,
+        .sin_addr = {htonl(INADDR_LOOPBACK)},
+        .sin_port = htons((uint16_t)haproxy->port),
+    };
+    return await_listener(&haproxy->child, "haproxy", (struct sockaddr *)&address, sizeof(address),
+                          result);
+}
+
 int rig_redis_start(struct rig_redis *redis, const struct rig_dir *dir, int core,
                     struct bench_result *result)
 {

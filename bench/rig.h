@@ -46,6 +46,14 @@ struct rig_nginx {
 int rig_nginx_start(struct rig_nginx *nginx, const struct rig_dir *dir, int core,
                     struct bench_result *result);
 
+/* HAProxy with one thread on `core`, on 127.0.0.1:`port`, before the server on 127.0.0.1:`server_port`; connections are kept on both sides. */
+struct rig_haproxy {
+    struct rig_child child;
+    unsigned port;
+};
+int rig_haproxy_start(struct rig_haproxy *haproxy, const struct rig_dir *dir, int core,
+                      unsigned server_port, struct bench_result *result);
+
 /* redis-server without persistence on `core`, on the unix socket `path`. */
 struct rig_redis {
     struct rig_child child;

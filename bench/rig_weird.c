@@ -105,8 +105,9 @@ static int write_config(const struct rig_weird *weird, const struct rig_weird_sp
     }
     say(&text,
         "broker: {name: bench, wake: %s, log: warn, drain: 1s, state_dir: none, audit: %u, "
-        "runtime_dir: \"%s\"}\nproviders:\n",
-        spec->wake, spec->audit_cnt, weird->runtime_dir);
+        "runtime_dir: \"%s\"%s}\nproviders:\n",
+        spec->wake, spec->audit_cnt, weird->runtime_dir,
+        spec->is_crowd ? ", memory: 512MiB, domains: [{clients: 255, slots: 4096}]" : "");
     if (spec->is_large) {
         say_large_providers(&text);
     } else {

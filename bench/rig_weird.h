@@ -17,6 +17,7 @@ struct rig_weird_spec {
     int core;           /* of supervisor, worker and resolver; -1: any */
     unsigned audit_cnt; /* records of an audit; 0: none */
     unsigned port;      /* of nginx for the route bench.file; 0: no such route */
+    bool is_crowd;      /* up to 255 clients with up to 4096 slots */
     bool is_large;      /* 16 providers with 20 routes each, instead of the provider bench */
 };
 
