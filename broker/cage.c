@@ -17,6 +17,9 @@
 #define SANITIZED 0
 #endif
 
+/* Of the parser: a file of 1 MiB, the events of it, libyaml's queue, and what the program has at its start. */
+#define PARSER_DATA_BYTES (64U << 20)
+
 /* The users that a worker of root becomes where nobody names one. */
 static const char *const usual_user[] = {"weir", "nobody"};
 
@@ -114,6 +117,19 @@ static void limit_set(int resource, rlim_t value)
     (void)setrlimit((__rlimit_resource_t)resource, &limit);
 }
 
+/* All that the parser may use: memory for the largest file, twenty times its time, no file, no process. */
+static void parser_limit(void)
+{
+    const struct rlimit cpu = {.rlim_cur = 5, .rlim_max = 6}; /* SIGXCPU names it; SIGKILL behind */
+    (void)setrlimit(RLIMIT_CPU, &cpu);
+    limit_set(RLIMIT_NPROC, 0);
+    limit_set(RLIMIT_FSIZE, 0);
+    limit_set(RLIMIT_NOFILE, 0);
+    if (!SANITIZED) {
+        limit_set(RLIMIT_DATA, PARSER_DATA_BYTES);
+    }
+}
+
 static int fail(const char *what, char *text, size_t text_bytes)
 {
     int error = errno;
@@ -137,6 +153,9 @@ int cage_enter(const struct cage *cage, enum cage_who who, char *text, size_t te
         limit_set(
             RLIMIT_NPROC,
             0); /* the worker's ring has threads in the kernel, which count: there the filter says no */
+    }
+    if (who == CAGE_PARSER) {
+        parser_limit();
     }
     if (who == CAGE_WORKER && cage->memory_max_bytes != 0 && !SANITIZED) {
         limit_set(RLIMIT_DATA, cage->memory_max_bytes);

@@ -1,12 +1,13 @@
 /*
  * cage.h: what is left to a process that reads what others send.
  *
- * Worker and resolver enter the cage once they are set up, and before the first byte of the network or of a client. From then on the process
+ * Worker and resolver enter the cage once they are set up, and before the first byte of the network or of a client; the parser (parser.h) before it looks at the
+ * configuration. From then on the process
  *
  *   is another user      broker.user, where weird runs as root
  *   has no capability    nor can it get one: empty bounding set, no new privileges
  *   shows its memory to nobody   no core, no ptrace, no /proc/PID/mem for others of its user (PR_SET_DUMPABLE 0)
- *   has limits           RLIMIT_DATA (broker.worker_memory), no core
+ *   has limits           RLIMIT_DATA (broker.worker_memory), no core; the parser of processor time, files and memory besides
  *   makes few calls      a seccomp filter made from cage_calls.def; the worker's io_uring was restricted when it was opened (loop.c), because a
  *                        ring does its work around any filter
  *
@@ -15,6 +16,7 @@
  *   the worker makes another call    it ends by SIGSYS, without the call having been made; the supervisor's log names the call and the worker is
  *                                    started again, with the delay of a crash
  *   the resolver makes another one   it fails with EPERM
+ *   the parser makes another one     it ends by SIGSYS; the configuration is refused
  *
  * Files that are needed later are opened before (journal, log); certificates are read before (trust.h).
  */
@@ -34,7 +36,7 @@ enum cage_mode {
     CAGE_OFF = 2, /* user, capabilities and limits, but no filter. Diagnosis only */
 };
 
-enum cage_who { CAGE_WORKER = 1, CAGE_RESOLVER = 2 };
+enum cage_who { CAGE_WORKER = 1, CAGE_RESOLVER = 2, CAGE_PARSER = 3 };
 
 /* The user to become. */
 struct cage_identity {
@@ -75,7 +77,7 @@ int cage_identity_find(struct cage_identity *identity, const char *user, char *t
  */
 int cage_open(struct cage *cage, char *text, size_t text_bytes);
 
-/* Go in. Returns 0, or -1 with `text` and errno: then the process must end. Caller: worker, resolver; one thread. */
+/* Go in. Returns 0, or -1 with `text` and errno: then the process must end. Caller: worker, resolver, parser; one thread. */
 int cage_enter(const struct cage *cage, enum cage_who who, char *text, size_t text_bytes);
 
 /* What the supervisor does to itself: it holds secrets and maps every segment. */

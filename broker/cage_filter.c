@@ -89,6 +89,7 @@ static uint32_t verdict(enum cage_mode mode, enum cage_who who)
 {
     return mode == CAGE_LOG     ? SCMP_ACT_LOG
            : who == CAGE_WORKER ? SCMP_ACT_TRAP
+           : who == CAGE_PARSER ? SCMP_ACT_KILL_PROCESS
                                 : SCMP_ACT_ERRNO(EPERM);
 }
 

@@ -3,6 +3,7 @@
  */
 #include "broker/config/config.h"
 #include "broker/journal.h"
+#include "broker/parser.h"
 #include "broker/replay.h"
 #include "broker/supervisor.h"
 #include "broker/tables_build.h"
@@ -314,8 +315,19 @@ static bool user_check(const struct weir_config *config)
     return ok;
 }
 
+/* libyaml reads it in a process of its own, which sees neither the environment nor `loaded`. NULL after messages. */
+static struct weir_config *load(const char *path, enum cage_mode cage, struct weir_config *loaded,
+                                struct weir_config_diag *diag)
+{
+    struct parser parser = {.mode = cage, .loaded = loaded};
+    const struct weir_config_parser run = {.run = parser_run, .arg = &parser};
+    struct weir_config *config = weir_config_load(path, &run, diag);
+    weir_config_diag_print(stderr, diag);
+    return config;
+}
+
 /* Load what is to be judged beside `config`, by the same rules. Returns false after saying why not. */
-static bool shadow_load(struct weir_config *config, const char *option)
+static bool shadow_load(struct weir_config *config, const char *option, enum cage_mode cage)
 {
     static struct weir_config_diag diag;
     if (option != NULL) {
@@ -324,8 +336,7 @@ static bool shadow_load(struct weir_config *config, const char *option)
     if (config->broker.shadow[0] == '\0') {
         return true;
     }
-    struct weir_config *shadow = weir_config_load(config->broker.shadow, &diag);
-    weir_config_diag_print(stderr, &diag);
+    struct weir_config *shadow = load(config->broker.shadow, cage, config, &diag);
     config->shadow = shadow;
     if (shadow != NULL) {
         shadow->broker.state_dir = JOURNAL_NONE; /* what is only judged needs no memory */
@@ -345,12 +356,11 @@ int main(int argc, char **argv)
         weir_config_print_schema_man(stdout);
         return EXIT_OK;
     }
-    struct weir_config *config = weir_config_load(o.config, &diag);
-    weir_config_diag_print(stderr, &diag);
+    struct weir_config *config = load(o.config, o.cage, NULL, &diag);
     if (config == NULL) {
         return EXIT_CONFIG;
     }
-    if (!shadow_load(config, o.shadow)) {
+    if (!shadow_load(config, o.shadow, o.cage)) {
         rc = EXIT_CONFIG;
     } else if (o.check && (!tables_check(config) || !user_check(config))) {
         rc = EXIT_CONFIG;

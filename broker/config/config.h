@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/types.h>
 
 #include "shm/weir_types.h"
 
@@ -466,13 +467,29 @@ struct weir_config_diag {
 };
 
 /*
+ * Who runs libyaml. `run` turns a file's bytes into the stream of config_events.h in `out`, which has `room` bytes, and returns how many they are; or -1 with `why`. What
+ * it answers is checked as if a stranger had sent it. weird's is a process of its own (broker/parser.h).
+ */
+struct weir_config_parser {
+    ssize_t (*run)(void *arg, const char *buf, size_t bytes, char *out, size_t room, char *why,
+                   size_t why_bytes);
+    void *arg;
+};
+
+/*
  * Read and check a configuration. Returns it, to be freed with weir_config_free(), or NULL with at least one error in `diag`.
  * `diag` is written anew by each call, and may hold warnings next to a good configuration. `${VAR}` is looked up in the
- * environment of this process. Both may be called from any thread that has no setenv() beside it.
+ * environment of this process. All may be called from any thread that has no setenv() beside it. `parser` NULL: libyaml runs in this process.
  */
-struct weir_config *weir_config_load(const char *path, struct weir_config_diag *diag);
+struct weir_config *weir_config_load(const char *path, const struct weir_config_parser *parser,
+                                     struct weir_config_diag *diag);
 
 /* The same from memory; `name` stands for the file in messages. The bytes need no NUL and may be anything at all. */
+struct weir_config *weir_config_parse_by(const struct weir_config_parser *parser, const char *buf,
+                                         size_t bytes, const char *name,
+                                         struct weir_config_diag *diag);
+
+/* The same with libyaml in this process: tests, the simulator. */
 struct weir_config *weir_config_parse(const char *buf, size_t bytes, const char *name,
                                       struct weir_config_diag *diag);
 

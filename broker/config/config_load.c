@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "broker/config/config.h"
+#include "broker/config/config_events.h"
 #include "broker/config/config_mem.h"
 #include "broker/config/config_read.h"
 #include "broker/config/config_reader.h"
@@ -32,8 +33,44 @@ static void sort_messages(struct weir_config_diag *diag)
           sizeof(diag->warning[0]), by_place);
 }
 
-struct weir_config *weir_config_parse(const char *buf, size_t bytes, const char *name,
-                                      struct weir_config_diag *diag)
+static ssize_t run_here(void *arg, const char *buf, size_t bytes, char *out, size_t room, char *why,
+                        size_t why_bytes)
+{
+    (void)arg;
+    (void)why;
+    (void)why_bytes;
+    return (ssize_t)weir_config_yaml_events(buf, bytes, out, room);
+}
+
+/* The tree, or NULL after an error. What the parser said is wiped: it holds what the file holds. */
+static struct weir_config_node *tree_load(struct weir_config_reader *reader,
+                                          const struct weir_config_parser *parser, const char *buf,
+                                          size_t bytes)
+{
+    static const struct weir_config_parser here = {.run = run_here};
+    char why[WEIR_CONFIG_TEXT_BYTES] = "";
+    size_t room = weir_config_events_room(bytes);
+    char *stream = malloc(room);
+    if (!stream) {
+        weir_config_error_at(reader, 0, 0, "the system gave no memory: free some and try again");
+        return NULL;
+    }
+    parser = parser ? parser : &here;
+    struct weir_config_node *root = NULL;
+    ssize_t got = parser->run(parser->arg, buf, bytes, stream, room, why, sizeof(why));
+    if (got < 0) {
+        weir_config_error_at(reader, 0, 0, "%s", why);
+    } else {
+        root = weir_config_tree_build(reader, stream, (size_t)got);
+        explicit_bzero(stream, (size_t)got);
+    }
+    free(stream);
+    return root;
+}
+
+struct weir_config *weir_config_parse_by(const struct weir_config_parser *parser, const char *buf,
+                                         size_t bytes, const char *name,
+                                         struct weir_config_diag *diag)
 {
     *diag = (struct weir_config_diag){0};
     struct weir_config_reader reader = {.name = name, .diag = diag};
@@ -43,7 +80,7 @@ struct weir_config *weir_config_parse(const char *buf, size_t bytes, const char 
         return NULL;
     }
     struct weir_config *config = NULL;
-    struct weir_config_node *root = weir_config_tree_build(&reader, buf, bytes);
+    struct weir_config_node *root = tree_load(&reader, parser, buf, bytes);
     if (root) {
         config = weir_config_keep(&reader, sizeof(*config));
     }
@@ -60,6 +97,12 @@ struct weir_config *weir_config_parse(const char *buf, size_t bytes, const char 
     config->variable = reader.variable;
     config->blocks = reader.blocks;
     return config;
+}
+
+struct weir_config *weir_config_parse(const char *buf, size_t bytes, const char *name,
+                                      struct weir_config_diag *diag)
+{
+    return weir_config_parse_by(NULL, buf, bytes, name, diag);
 }
 
 /* All of the file, at most `max` bytes; -1 with errno set. */
@@ -82,7 +125,8 @@ static ssize_t read_all(int fd, char *buf, size_t max)
     return (ssize_t)at;
 }
 
-struct weir_config *weir_config_load(const char *path, struct weir_config_diag *diag)
+struct weir_config *weir_config_load(const char *path, const struct weir_config_parser *parser,
+                                     struct weir_config_diag *diag)
 {
     *diag = (struct weir_config_diag){0};
     struct weir_config_reader reader = {.name = path, .diag = diag};
@@ -95,7 +139,7 @@ struct weir_config *weir_config_load(const char *path, struct weir_config_diag *
         weir_config_error_at(&reader, 0, 0, "cannot be read: %s: give the configuration's path",
                              strerror(errno));
     } else {
-        config = weir_config_parse(buf, (size_t)bytes, path, diag);
+        config = weir_config_parse_by(parser, buf, (size_t)bytes, path, diag);
     }
     if (fd >= 0) {
         close(fd);

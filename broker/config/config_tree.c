@@ -1,16 +1,21 @@
 /*
- * config_tree.c: libyaml's events into nodes, without recursion.
+ * config_tree.c: events into nodes, without recursion.
  *
  * A stack of open lists and maps stands for the path from the root. In a map, scalars come in pairs: `key` holds the first
- * one until the second arrives.
+ * one until the second arrives. The events may be anybody's bytes (config_events.h): nothing of them is believed.
  */
 #include "broker/config/config_tree.h"
 
 #include <string.h>
-#include <yaml.h>
 
 #include "broker/config/config_env.h"
+#include "broker/config/config_events.h"
 #include "broker/config/config_reader.h"
+
+/* Where an event stands in the file. */
+struct mark {
+    uint32_t line, column;
+};
 
 struct frame {
     struct weir_config_node *node;
@@ -27,19 +32,19 @@ struct builder {
     size_t document_cnt;
 };
 
-static uint32_t line_of(yaml_mark_t mark)
+static void complain(struct builder *builder, struct mark mark, const char *text)
 {
-    return (uint32_t)mark.line + 1;
+    weir_config_error_at(builder->reader, mark.line, mark.column, "%s", text);
 }
 
-static uint32_t column_of(yaml_mark_t mark)
+/* libyaml makes no such stream. Returns false. */
+static bool forged(struct builder *builder, const char *what)
 {
-    return (uint32_t)mark.column + 1;
-}
-
-static void complain(struct builder *builder, yaml_mark_t mark, const char *text)
-{
-    weir_config_error_at(builder->reader, line_of(mark), column_of(mark), "%s", text);
+    weir_config_error_at(builder->reader, 0, 0,
+                         "the parser's answer is forged: %s: this file broke into it, or it is a "
+                         "bug of weir: report it",
+                         what);
+    return false;
 }
 
 const struct weir_config_node *weir_config_node_find(const struct weir_config_node *map,
@@ -69,9 +74,12 @@ const struct weir_config_node *weir_config_node_at(const struct weir_config_node
 }
 
 /* Hang `node` into the open list or map. Returns false where the whole load must end. */
-static bool attach(struct builder *builder, struct weir_config_node *node, yaml_mark_t mark)
+static bool attach(struct builder *builder, struct weir_config_node *node, struct mark mark)
 {
     if (!builder->depth) {
+        if (builder->root) {
+            return forged(builder, "two roots");
+        }
         builder->root = node;
         return true;
     }
@@ -90,7 +98,7 @@ static bool attach(struct builder *builder, struct weir_config_node *node, yaml_
     size_t child_max =
         parent->kind == WEIR_CONFIG_NODE_MAP ? WEIR_CONFIG_MAP_MAX : WEIR_CONFIG_LIST_MAX;
     if (parent->child_cnt == child_max) {
-        weir_config_error_at(builder->reader, line_of(mark), column_of(mark),
+        weir_config_error_at(builder->reader, mark.line, mark.column,
                              "too many entries: a %s holds at most %zu",
                              parent->kind == WEIR_CONFIG_NODE_MAP ? "map" : "list", child_max);
         return false;
@@ -106,26 +114,26 @@ static bool attach(struct builder *builder, struct weir_config_node *node, yaml_
 }
 
 static struct weir_config_node *new_node(struct builder *builder, enum weir_config_node_kind kind,
-                                         yaml_mark_t mark)
+                                         struct mark mark)
 {
     struct weir_config_node *node = weir_config_scratch(builder->reader, sizeof(*node));
     if (node) {
         node->kind = kind;
-        node->line = line_of(mark);
-        node->column = column_of(mark);
+        node->line = mark.line;
+        node->column = mark.column;
     }
     return node;
 }
 
 static bool take_key(struct builder *builder, struct frame *frame, const char *text, size_t bytes,
-                     yaml_mark_t mark)
+                     struct mark mark)
 {
     frame->key = weir_config_scratch_text(builder->reader, text, bytes);
     if (!frame->key) {
         return false;
     }
-    frame->key_line = line_of(mark);
-    frame->key_column = column_of(mark);
+    frame->key_line = mark.line;
+    frame->key_column = mark.column;
     const struct weir_config_node *before = weir_config_node_find(frame->node, frame->key);
     if (before) {
         frame->is_duplicate = true;
@@ -136,53 +144,53 @@ static bool take_key(struct builder *builder, struct frame *frame, const char *t
     return true;
 }
 
-static bool take_value(struct builder *builder, const char *text, yaml_mark_t mark)
+static bool take_value(struct builder *builder, const char *text, size_t bytes, struct mark mark)
 {
     struct weir_config_node *node = new_node(builder, WEIR_CONFIG_NODE_SCALAR, mark);
-    if (!node) {
+    const char *written = weir_config_scratch_text(builder->reader, text, bytes);
+    if (!node || !written) {
         return false;
     }
     char value[WEIR_CONFIG_SCALAR_MAX_BYTES + 1] = "";
-    node->is_broken = !weir_config_env_expand(builder->reader, text, node->line, node->column,
+    node->is_broken = !weir_config_env_expand(builder->reader, written, node->line, node->column,
                                               value, sizeof(value));
     size_t value_bytes = node->is_broken ? 0 : strlen(value);
     node->text = weir_config_scratch_text(builder->reader, value, value_bytes);
     explicit_bzero(value, sizeof(value));
-    if (strchr(text, '$') != NULL) {
-        node->written = weir_config_scratch_text(builder->reader, text, strlen(text));
+    if (strchr(written, '$') != NULL) {
+        node->written = written;
     }
     return node->text && attach(builder, node, mark);
 }
 
-static bool take_scalar(struct builder *builder, const yaml_event_t *event)
+static bool take_scalar(struct builder *builder, const struct weir_config_event *event,
+                        const char *text)
 {
-    yaml_mark_t mark = event->start_mark;
-    const char *text = (const char *)event->data.scalar.value;
-    size_t bytes = event->data.scalar.length;
-    if (event->data.scalar.anchor || event->data.scalar.tag) {
+    const struct mark mark = {.line = event->line, .column = event->column};
+    if (event->is_marked) {
         complain(builder, mark,
                  "anchors (&) and tags (!) are not used here: write the value itself");
         return false;
     }
-    if (memchr(text, '\0', bytes)) {
+    if (memchr(text, '\0', event->bytes)) {
         complain(builder, mark, "the text holds a NUL byte: remove it");
         return false;
     }
-    if (bytes > WEIR_CONFIG_SCALAR_MAX_BYTES) {
-        weir_config_error_at(builder->reader, line_of(mark), column_of(mark),
+    if (event->bytes > WEIR_CONFIG_SCALAR_MAX_BYTES) {
+        weir_config_error_at(builder->reader, mark.line, mark.column,
                              "the value is too long: at most %d bytes",
                              WEIR_CONFIG_SCALAR_MAX_BYTES);
         return false;
     }
     struct frame *frame = builder->depth ? &builder->frame[builder->depth - 1] : NULL;
     if (frame && frame->node->kind == WEIR_CONFIG_NODE_MAP && !frame->key) {
-        return take_key(builder, frame, text, bytes, mark);
+        return take_key(builder, frame, text, event->bytes, mark);
     }
-    return take_value(builder, text, mark);
+    return take_value(builder, text, event->bytes, mark);
 }
 
 static bool open_node(struct builder *builder, enum weir_config_node_kind kind, bool is_marked,
-                      yaml_mark_t mark)
+                      struct mark mark)
 {
     if (is_marked) {
         complain(builder, mark,
@@ -190,7 +198,7 @@ static bool open_node(struct builder *builder, enum weir_config_node_kind kind, 
         return false;
     }
     if (builder->depth == WEIR_CONFIG_DEPTH_MAX) {
-        weir_config_error_at(builder->reader, line_of(mark), column_of(mark),
+        weir_config_error_at(builder->reader, mark.line, mark.column,
                              "nested too deeply: at most %d levels", WEIR_CONFIG_DEPTH_MAX);
         return false;
     }
@@ -207,90 +215,98 @@ static bool open_node(struct builder *builder, enum weir_config_node_kind kind, 
     return true;
 }
 
-static bool take_event(struct builder *builder, const yaml_event_t *event)
+static bool close_node(struct builder *builder)
 {
-    switch (event->type) {
-    case YAML_DOCUMENT_START_EVENT:
+    if (!builder->depth || builder->frame[builder->depth - 1].key) {
+        return forged(builder, "wrong nesting");
+    }
+    builder->depth--;
+    return true;
+}
+
+/* Returns false where the whole load must end. */
+static bool take_event(struct builder *builder, const struct weir_config_event *event,
+                       const char *text)
+{
+    const struct mark mark = {.line = event->line, .column = event->column};
+    switch (event->kind) {
+    case WEIR_CONFIG_EVENT_DOCUMENT:
         if (builder->document_cnt++) {
-            complain(builder, event->start_mark,
+            complain(builder, mark,
                      "a second document ('---') begins: a configuration is one document");
             return false;
         }
         return true;
-    case YAML_ALIAS_EVENT:
-        complain(builder, event->start_mark,
-                 "aliases (*) are not used here: write the value itself");
+    case WEIR_CONFIG_EVENT_ALIAS:
+        complain(builder, mark, "aliases (*) are not used here: write the value itself");
         return false;
-    case YAML_SCALAR_EVENT:
-        return take_scalar(builder, event);
-    case YAML_SEQUENCE_START_EVENT:
-        return open_node(builder, WEIR_CONFIG_NODE_LIST,
-                         event->data.sequence_start.anchor || event->data.sequence_start.tag,
-                         event->start_mark);
-    case YAML_MAPPING_START_EVENT:
-        return open_node(builder, WEIR_CONFIG_NODE_MAP,
-                         event->data.mapping_start.anchor || event->data.mapping_start.tag,
-                         event->start_mark);
-    case YAML_SEQUENCE_END_EVENT:
-    case YAML_MAPPING_END_EVENT:
-        builder->depth--;
-        return true;
-    default: /* stream start and end, document end: nothing to keep */
-        return true;
+    case WEIR_CONFIG_EVENT_SCALAR:
+        return take_scalar(builder, event, text);
+    case WEIR_CONFIG_EVENT_LIST:
+        return open_node(builder, WEIR_CONFIG_NODE_LIST, event->is_marked, mark);
+    case WEIR_CONFIG_EVENT_MAP:
+        return open_node(builder, WEIR_CONFIG_NODE_MAP, event->is_marked, mark);
+    case WEIR_CONFIG_EVENT_CLOSE:
+        return close_node(builder);
+    case WEIR_CONFIG_EVENT_END:
+        return builder->depth ? forged(builder, "wrong nesting") : true;
+    case WEIR_CONFIG_EVENT_NO_MEMORY:
+        weir_config_error_at(builder->reader, 0, 0,
+                             "the system gave no memory: free some and try again");
+        return false;
+    case WEIR_CONFIG_EVENT_BAD:
+        weir_config_error_at(builder->reader, mark.line, mark.column, "not YAML: %.*s",
+                             (int)event->bytes, text);
+        return false;
+    case WEIR_CONFIG_EVENT_MANY:
+        complain(builder, mark, "too many parts: is this the configuration?");
+        return false;
+    default:
+        return forged(builder, "an unknown event");
     }
 }
 
-/* libyaml knows the place only where it got as far as tokens; before that, the byte. */
-static void complain_of_yaml(struct weir_config_reader *reader, const yaml_parser_t *parser)
+/* Are the numbers of an event such that its text can be looked at? */
+static bool event_check(struct builder *builder, const struct weir_config_event *event, size_t left)
 {
-    const char *problem = parser->problem ? parser->problem : "it cannot be read";
-    if (parser->error == YAML_MEMORY_ERROR) {
-        weir_config_error_at(reader, 0, 0, "the system gave no memory: free some and try again");
-    } else if (parser->error == YAML_READER_ERROR) {
-        weir_config_error_at(reader, line_of(parser->mark), column_of(parser->mark),
-                             "not YAML: %s, at byte %zu: the file must be UTF-8 text", problem,
-                             parser->problem_offset);
-    } else {
-        weir_config_error_at(reader, line_of(parser->problem_mark), column_of(parser->problem_mark),
-                             "not YAML: %s%s%s", problem, parser->context ? " " : "",
-                             parser->context ? parser->context : "");
+    const uint32_t place_max = WEIR_CONFIG_FILE_MAX_BYTES + 2;
+    const size_t max = event->kind == WEIR_CONFIG_EVENT_SCALAR ? WEIR_CONFIG_SCALAR_MAX_BYTES + 1
+                       : event->kind == WEIR_CONFIG_EVENT_BAD  ? WEIR_CONFIG_EVENT_BAD_MAX_BYTES
+                                                               : 0;
+    if (event->line - 1 >= place_max || event->column - 1 >= place_max) {
+        return forged(builder, "a place outside of the file");
     }
+    if (event->bytes > max) {
+        return forged(builder, "a text that is too long");
+    }
+    return event->bytes <= left || forged(builder, "it is cut off");
 }
 
-static bool run(struct builder *builder, yaml_parser_t *parser)
+/* Until END, or the first event that ends the load. */
+static bool run(struct builder *builder, const char *stream, size_t bytes)
 {
-    bool is_done = false;
-    while (!is_done) {
-        yaml_event_t event;
-        if (!yaml_parser_parse(parser, &event)) {
-            complain_of_yaml(builder->reader, parser);
+    struct weir_config_event event = {0};
+    size_t at = 0;
+    while (event.kind != WEIR_CONFIG_EVENT_END) { /* each turn takes bytes */
+        if (bytes - at < sizeof(event)) {
+            return forged(builder, "it is cut off");
+        }
+        memcpy(&event, stream + at, sizeof(event));
+        at += sizeof(event);
+        if (!event_check(builder, &event, bytes - at) ||
+            !take_event(builder, &event, stream + at)) {
             return false;
         }
-        is_done = event.type == YAML_STREAM_END_EVENT;
-        bool is_good = take_event(builder, &event);
-        yaml_event_delete(&event);
-        if (!is_good) {
-            return false;
-        }
+        at += event.bytes;
     }
-    return true;
+    return at == bytes || forged(builder, "more behind its end");
 }
 
-struct weir_config_node *weir_config_tree_build(struct weir_config_reader *reader, const char *buf,
-                                                size_t bytes)
+struct weir_config_node *weir_config_tree_build(struct weir_config_reader *reader,
+                                                const char *stream, size_t bytes)
 {
-    yaml_parser_t parser;
-    if (!yaml_parser_initialize(&parser)) {
-        weir_config_error_at(reader, 0, 0, "the system gave no memory: free some and try again");
-        return NULL;
-    }
-    yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
-    yaml_parser_set_input_string(&parser, (const unsigned char *)buf, bytes);
-
     struct builder builder = {.reader = reader};
-    bool is_good = run(&builder, &parser);
-    yaml_parser_delete(&parser);
-    if (!is_good) {
+    if (!run(&builder, stream, bytes)) {
         return NULL;
     }
     if (!builder.root) {

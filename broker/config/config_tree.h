@@ -1,7 +1,7 @@
 /*
  * config_tree.h: a YAML file as a tree of nodes that know where they stand.
  *
- * This layer knows YAML and nothing of weir: it bounds what a file may hold (size, depth, entries), refuses what we do not use
+ * This layer knows what YAML says (config_events.h) and nothing of weir: it bounds what a file may hold (size, depth, entries), refuses what we do not use
  * (anchors, aliases, tags, several documents), finds duplicate keys, and expands ${VAR} in values. Because that happens after
  * libyaml has found the structure, a variable's content is only ever a value and cannot add keys.
  */
@@ -37,9 +37,12 @@ struct weir_config_node {
     bool is_broken; /* already complained about: do not do it twice */
 };
 
-/* The root node, a map; NULL with an error in the reader's diag. Errors that leave a usable tree are only noted there. */
-struct weir_config_node *weir_config_tree_build(struct weir_config_reader *reader, const char *buf,
-                                                size_t bytes);
+/*
+ * The root node, a map, from a stream of config_events.h, which may be any bytes; NULL with an error in the reader's diag. Errors that leave a usable tree are only noted
+ * there. Memory: at most some ten times the stream's bytes.
+ */
+struct weir_config_node *weir_config_tree_build(struct weir_config_reader *reader,
+                                                const char *stream, size_t bytes);
 
 /* A map's member, NULL if it has none of that name or `map` is NULL. */
 const struct weir_config_node *weir_config_node_find(const struct weir_config_node *map,

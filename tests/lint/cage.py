@@ -8,7 +8,7 @@ import re
 import sys
 
 ROW = re.compile(r'^CALL\((\w+), (\w+), (\w+), "([^"]+)"\)$', re.M)
-TITLE = {"WORKER": "worker", "RESOLVER": "resolver"}
+TITLE = {"WORKER": "worker", "RESOLVER": "resolver", "PARSER": "parser"}
 CONDITION = {
     "ANY": "", "NOT_EXECUTABLE": "not executable", "INTERNET": "AF_INET, AF_INET6", "LOCAL": "AF_UNIX", "ROUTING": "AF_NETLINK",
     "ITSELF": "its own pid", "NOTHING_NAMED": "AT_EMPTY_PATH", "TO_READ": "only to read", "FLAGS": "flags, seals",

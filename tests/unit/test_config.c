@@ -108,7 +108,8 @@ static void test_defaults(void **state)
 static void test_example(void **state)
 {
     (void)state;
-    struct weir_config *config = weir_config_load(WEIR_SOURCE_DIR "/examples/weir.yaml", &diag);
+    struct weir_config *config =
+        weir_config_load(WEIR_SOURCE_DIR "/examples/weir.yaml", NULL, &diag);
     assert_non_null(config);
     assert_int_equal(diag.warning_cnt, 4);
     const struct weir_config_provider *binance = &config->provider[0];
@@ -135,7 +136,7 @@ static void test_design_sample(void **state)
 {
     (void)state;
     struct weir_config *config =
-        weir_config_load(WEIR_SOURCE_DIR "/tests/fuzz/corpus/config/design.yaml", &diag);
+        weir_config_load(WEIR_SOURCE_DIR "/tests/fuzz/corpus/config/design.yaml", NULL, &diag);
     assert_non_null(config);
     static const char *const later[] = {"auth", "breaker", "health", "cache", "stale", "signed"};
     assert_int_equal(diag.warning_cnt, sizeof(later) / sizeof(later[0]));
@@ -312,14 +313,14 @@ static void test_expansion_is_bounded(void **state)
 static void test_files(void **state)
 {
     (void)state;
-    assert_null(weir_config_load("/nonexistent/weir.yaml", &diag));
+    assert_null(weir_config_load("/nonexistent/weir.yaml", NULL, &diag));
     assert_string_equal(diag.error[0].text,
                         "/nonexistent/weir.yaml: cannot be read: No such file or directory: give "
                         "the configuration's path");
-    assert_null(weir_config_load("/", &diag));
+    assert_null(weir_config_load("/", NULL, &diag));
     assert_string_equal(diag.error[0].text,
                         "/: cannot be read: Is a directory: give the configuration's path");
-    assert_null(weir_config_load("/dev/zero", &diag));
+    assert_null(weir_config_load("/dev/zero", NULL, &diag));
     assert_string_equal(diag.error[0].text,
                         "/dev/zero: larger than 1048576 bytes: is this the configuration?");
     assert_null(parse(""));
