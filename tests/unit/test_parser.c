@@ -14,7 +14,9 @@
 
 #include "broker/config/config_events.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +27,13 @@
 #define GOOD                                                                                    \
     "providers:\n- name: p\n  limits: [{name: l, kind: token_bucket, quota: 10, window: 1s}]\n" \
     "  routes: [{name: r, transport: own, cost: {l: 1}}]\n"
+
+/* A sanitizer's shadow is terabytes, and its mappings count as data. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define LOOKS false
+#else
+#define LOOKS true
+#endif
 
 static struct weir_config_diag diag;
 
@@ -363,13 +372,6 @@ static void test_apart(void **state)
     assert_string_equal(diag.error[0].text, "t:1:1: the value is too long: at most 4096 bytes");
 }
 
-/* A sanitizer's shadow is terabytes. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define LOOKS false
-#else
-#define LOOKS true
-#endif
-
 /* Is `text` anywhere in the memory of `pid`? -1: it is closed to us. */
 static int memory_has(pid_t pid, const char *text)
 {
@@ -418,13 +420,91 @@ static void key_free(char *key)
     free(key);
 }
 
+/* A parser that waits for us to read, because the pipe is full: so it is in its cage. */
+static pid_t waiting(const struct parser *parser, char *out, size_t room, int *fd)
+{
+    static char large[300000];
+    char byte;
+    for (size_t i = 0; i < sizeof large - 8; i += 8) {
+        memcpy(large + i, "- abcde\n", 8);
+    }
+    pid_t pid = parser_start(parser, large, sizeof large - 8, out, room, fd, why, sizeof why);
+    assert_true(pid > 0);
+    assert_int_equal(read(*fd, &byte, 1), 1);
+    return pid;
+}
+
+static void proc_has(pid_t pid, const char *file, const char *line)
+{
+    static char text[8192];
+    char path[64];
+    (void)snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, file);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = read(fd, text, sizeof text - 1);
+    assert_true(n > 0);
+    text[n] = '\0';
+    (void)close(fd);
+    if (strstr(text, line) == NULL) {
+        fail_msg("%s has no line: %s", path, line);
+    }
+}
+
+static void caged_user(pid_t pid)
+{
+    const struct passwd *weir = getpwnam("weir");
+    weir = weir != NULL ? weir : getpwnam("nobody");
+    if (geteuid() == 0 && weir != NULL) {
+        char uid[80];
+        (void)snprintf(uid, sizeof uid, "\nUid:\t%u\t%u\t%u\t%u\n", weir->pw_uid, weir->pw_uid,
+                       weir->pw_uid, weir->pw_uid);
+        proc_has(pid, "status", uid);
+        proc_has(pid, "status", "\nGroups:\t \n");
+        proc_has(pid, "status", "\nCapBnd:\t0000000000000000\n");
+    }
+    proc_has(pid, "status", "Name:\tweird-parser\n");
+    proc_has(pid, "status", "\nCapPrm:\t0000000000000000\n");
+    proc_has(pid, "status", "\nCapEff:\t0000000000000000\n");
+    proc_has(pid, "status", "\nNoNewPrivs:\t1\n");
+    proc_has(pid, "status", "\nSeccomp:\t2\n");
+}
+
+static void test_cage(void **state)
+{
+    (void)state;
+    static char out[1 << 20];
+    const struct parser parser = {.mode = CAGE_ENFORCE};
+    int fd;
+    pid_t pid = waiting(&parser, out, sizeof out, &fd);
+    caged_user(pid);
+    proc_has(pid, "limits", "Max core file size        0                    0 ");
+    proc_has(pid, "limits", "Max file size             0                    0 ");
+    proc_has(pid, "limits", "Max open files            0                    0 ");
+    proc_has(pid, "limits", "Max processes             0                    0 ");
+    proc_has(pid, "limits", "Max cpu time              5                    6 ");
+    if (LOOKS) {
+        proc_has(pid, "limits", "Max data size             67108864             67108864 ");
+    }
+    char path[64];
+    unsigned open_cnt = 0;
+    (void)snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
+    DIR *dir = opendir(path);
+    for (const struct dirent *e; dir != NULL && (e = readdir(dir)) != NULL;) {
+        open_cnt += e->d_name[0] != '.';
+    }
+    if (dir != NULL) { /* it is closed to all but root */
+        assert_int_equal(open_cnt, 1);
+        (void)closedir(dir);
+    }
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(parser_hear(pid, fd, out, sizeof out, WEIR_NS_PER_S, why, sizeof why), -1);
+}
+
 /* The parent's own look for a key must not be what is found in its child: only after the fork. */
 static void test_keys(void **state)
 {
     (void)state;
     static const char first_backwards[] = "yek-tnemnorivne-na";
     static const char before_backwards[] = "yek-tsrif-eht";
-    static char large[300000];
     static char out[1 << 20];
     char text[600];
     struct parser parser = {.mode = CAGE_ENFORCE};
@@ -448,16 +528,7 @@ static void test_keys(void **state)
     }
     assert_non_null(parser.loaded);
     assert_in_range(weir_config_secret_bytes(parser.loaded), 10, 1000);
-    for (size_t i = 0; i < sizeof large - 8; i += 8) {
-        memcpy(large + i, "- abcde\n", 8);
-    }
-    pid_t pid =
-        parser_start(&parser, large, sizeof large - 8, out, sizeof out, &fd, why, sizeof why);
-    assert_true(pid > 0);
-    char byte;
-    assert_int_equal(
-        read(fd, &byte, 1),
-        1); /* it writes: so it is in its cage; and it waits, because the pipe is full */
+    pid_t pid = waiting(&parser, out, sizeof out, &fd);
     int has = memory_has(pid, "abcde");
     key = key_make(first_backwards);
     int first = memory_has(pid, key);
@@ -487,6 +558,7 @@ int main(void)
         cmocka_unit_test(test_reason),  cmocka_unit_test(test_cut_off),
         cmocka_unit_test(test_damage),  cmocka_unit_test(test_children),
         cmocka_unit_test(test_apart),   cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_cage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
