@@ -176,6 +176,28 @@ int cage_enter(const struct cage *cage, enum cage_who who, char *text, size_t te
     return 0;
 }
 
+int cage_supervisor_enter(const struct cage *cage, char *text, size_t text_bytes)
+{
+    static const cap_value_t wanted[] = {CAP_IPC_LOCK, CAP_SETUID, CAP_SETGID, CAP_KILL};
+    const size_t cnt = cage->identity.change ? WEIR_ARRAY_CNT(wanted) : 1;
+    cap_t now = cap_get_proc();
+    cap_t kept = cap_init();
+    bool ok = now != NULL && kept != NULL;
+    for (size_t i = 0; ok && i < cnt; i++) {
+        cap_flag_value_t has = CAP_CLEAR;
+        ok = cap_get_flag(now, wanted[i], CAP_PERMITTED, &has) == 0 &&
+             cap_set_flag(kept, CAP_PERMITTED, 1, &wanted[i], has) == 0 &&
+             cap_set_flag(kept, CAP_EFFECTIVE, 1, &wanted[i], has) == 0;
+    }
+    bounding_set_drop(); /* needs one that is not kept */
+    ok = ok && cap_set_proc(kept) == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
+    int error = errno;
+    (void)cap_free(now);
+    (void)cap_free(kept);
+    errno = error;
+    return ok ? 0 : fail("cannot give up the capabilities", text, text_bytes);
+}
+
 void cage_hide(void)
 {
     (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);

@@ -83,6 +83,18 @@ int cage_enter(const struct cage *cage, enum cage_who who, char *text, size_t te
 /* What the supervisor does to itself: it holds secrets and maps every segment. */
 void cage_hide(void);
 
+/*
+ * Keep of the capabilities that this process has those that a supervisor needs for the next worker, and none of the others; no new privileges, an empty bounding set.
+ *
+ *   CAP_SETUID, CAP_SETGID   a new worker or resolver becomes broker.user   } only where that is
+ *   CAP_KILL                 to end them, also by their parent's death      } another user
+ *   CAP_IPC_LOCK             the pages of the keys are locked anew in each worker, above `ulimit -l`
+ *
+ * What is opened later by its name must then be this user's by the file system: no capability overrides that. Returns 0, or -1 with `text`. Caller: the supervisor, before
+ * it opens the first file of its own.
+ */
+int cage_supervisor_enter(const struct cage *cage, char *text, size_t text_bytes);
+
 /* The call that ended a process, by name, and forget it; NULL: none is noted. `name` holds it. */
 const char *cage_report_take(struct cage *cage, char *name, size_t name_bytes, uint64_t *at);
 

@@ -659,6 +659,22 @@ static int open_takeover(struct supervisor *s, char *text, size_t text_bytes)
     return 0;
 }
 
+/* From here on files are this user's or not, also for root. A stop that cannot write costs the next start all limits: better no start. */
+static int privileges_drop(struct supervisor *s, char *text, size_t text_bytes)
+{
+    if (cage_supervisor_enter(&s->cage, text, text_bytes) != 0) {
+        return -1;
+    }
+    if (access(s->dir, W_OK | X_OK) != 0) {
+        (void)snprintf(text, text_bytes,
+                       "cannot write: path=%.300s: %s: weird keeps no capability over files: make "
+                       "the directory belong to the user that starts it (uid %u)",
+                       s->dir, strerror(errno), (unsigned)geteuid());
+        return -1;
+    }
+    return 0;
+}
+
 static int open_all(struct supervisor *s, const struct supervisor_options *options, char *text,
                     size_t text_bytes)
 {
@@ -668,7 +684,8 @@ static int open_all(struct supervisor *s, const struct supervisor_options *optio
     if (rlimits_check(s->config, text, text_bytes) != 0 || uring_check(text, text_bytes) != 0 ||
         cage_make(&s->cage, options->cage, &s->config->broker, options->secrets, text,
                   text_bytes) != 0 ||
-        directory_make(s, options->runtime_dir, text, text_bytes) != 0) {
+        directory_make(s, options->runtime_dir, text, text_bytes) != 0 ||
+        privileges_drop(s, text, text_bytes) != 0) {
         return -1;
     }
     s->lock_fd = takeover ? -1 : aftermath_lock(s->dir, text, text_bytes);

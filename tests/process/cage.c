@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -76,6 +77,25 @@ static void caged(struct rig *r, const char *who, pid_t pid, uid_t uid)
     }
 }
 
+/* The supervisor keeps what docs/security.md says of what it was started with, which is what we have, and no more. */
+static void supervisor(struct rig *r, pid_t pid, bool other_user)
+{
+    char got[128];
+    char want[32];
+    unsigned long long ours = strtoull(proc_line(getpid(), "status", "CapPrm:", got), NULL, 16);
+    unsigned long long kept = 1ULL << CAP_IPC_LOCK;
+    kept |= other_user ? 1ULL << CAP_KILL | 1ULL << CAP_SETGID | 1ULL << CAP_SETUID : 0;
+    (void)snprintf(want, sizeof want, "%016llx", ours & kept);
+    CHECK_TEXT(r, proc_line(pid, "status", "CapEff:", got), want);
+    CHECK_TEXT(r, proc_line(pid, "status", "CapPrm:", got), want);
+    CHECK_TEXT(r, proc_line(pid, "status", "CapInh:", got), "0000000000000000");
+    CHECK_TEXT(r, proc_line(pid, "status", "CapAmb:", got), "0000000000000000");
+    CHECK_TEXT(r, proc_line(pid, "status", "NoNewPrivs:", got), "1");
+    if (geteuid() == 0) {
+        CHECK_TEXT(r, proc_line(pid, "status", "CapBnd:", got), "0000000000000000");
+    }
+}
+
 static void one_call(struct rig *r)
 {
     struct weir *w = rig_attach(r, WEIR_ROLE_CALLER);
@@ -99,6 +119,7 @@ static void running(struct rig *r)
     (void)proc_line(worker, "limits", "Max data size", got);
     CHECK(r, strncmp(got, "134217728 ", 10) == 0 || rig_sanitized(), "worker_memory: %s", got);
     caged(r, "resolver", rig_process(r, "weird-resolver"), usual_uid());
+    supervisor(r, r->weird, usual_uid() != geteuid());
     one_call(r);
     (void)kill(worker, SIGKILL);
     pid_t next = rig_process_next(r, "weird-worker", worker, 5000);
@@ -159,6 +180,30 @@ static void off(struct rig *r)
     CHECK(r, rig_log_has(r, "cage_not_enforced"), "the log says that it is off");
 }
 
+/* Root has no capability over files: what a stop could not write is refused at the start, before anything is taken. */
+static void foreign_directory(struct rig *r)
+{
+    char path[128];
+    char want[400];
+    if (geteuid() != 0) {
+        return;
+    }
+    rig_config_usual(r, "wake: sleep");
+    (void)snprintf(path, sizeof path, "%s/rig", r->dir);
+    (void)mkdir(path, 0755);
+    CHECK(r, chown(path, usual_uid(), 0) == 0, "%s belongs to another user", path);
+    (void)snprintf(want, sizeof want,
+                   "weird: cannot write: path=%s: Permission denied: weird keeps no capability "
+                   "over files: make the directory belong to the user that starts it (uid 0)\n",
+                   path);
+    refused(r, "wake: sleep", NULL, 1, want);
+    CHECK(r, chown(path, 0, 0) == 0, "%s belongs to root again", path);
+    rig_weird_start(r);
+    one_call(r);
+    CHECK_INT(r, rig_weird_stop(r, 10000), 0);
+    CHECK(r, !rig_log_has(r, "limits_counted_as_spent"), "the refusal left nothing behind");
+}
+
 /* A root that must stay root has no capability either. */
 static void root_stays(struct rig *r)
 {
@@ -168,6 +213,7 @@ static void root_stays(struct rig *r)
     rig_config_usual(r, "wake: sleep, user: root");
     rig_weird_start(r);
     caged(r, "worker of root", rig_process(r, "weird-worker"), 0);
+    supervisor(r, r->weird, false);
     one_call(r);
     CHECK_INT(r, rig_weird_stop(r, 10000), 0);
 }
@@ -191,6 +237,7 @@ static int as_nobody(struct rig *r, int arg)
     rig_config_usual(r, "wake: sleep");
     rig_weird_start(r);
     caged(r, "worker of nobody", rig_process(r, "weird-worker"), nobody->pw_uid);
+    supervisor(r, r->weird, false);
     one_call(r);
     CHECK_INT(r, rig_weird_stop(r, 10000), 0);
     if (r->failures > 0) {
@@ -226,6 +273,7 @@ int main(int argc, char **argv)
     rig_config_usual(&r, "wake: sleep, worker_memory: 128MiB");
     running(&r);
     off(&r);
+    foreign_directory(&r);
     root_stays(&r);
     not_as_root(&r);
     return rig_close(&r);
