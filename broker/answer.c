@@ -109,7 +109,7 @@ bool answer_head(struct worker *w, struct call *c, const char *line, size_t byte
         c->head = c->head_status / 100 == 1 ? CALL_HEAD_INTERIM : CALL_HEAD_FINAL;
         c->head_bytes = 0;
         c->retry_after_ns = 0;
-        hear_begin(&c->hear, w->route[c->route].hears);
+        hear_begin(&c->hear);
     }
     if (c->head_bytes + bytes > CALL_HEAD_MAX_BYTES) {
         return false;

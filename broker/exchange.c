@@ -183,8 +183,12 @@ static void call_free(struct worker *w, struct call *c)
     if (c->client == NULL) {
         free(c->room);
     }
-    c->next = w->call_free;
-    w->call_free = c;
+    if (w->call_spare == NULL) {
+        w->call_spare = c;
+    } else {
+        c->next = w->call_free;
+        w->call_free = c;
+    }
     w->call_cnt--;
 }
 
@@ -611,7 +615,7 @@ static char *path_make(const struct worker *w, const struct call *c)
 bool exchange_start(struct worker *w, struct call *c, struct endpoint *e)
 {
     char *path = path_make(w, c);
-    if (path == NULL || !headers_make(w, c)) {
+    if (path == NULL || !headers_make(w, c) || !hear_reserve(&c->hear, w->route[c->route].hears)) {
         free(path);
         return false;
     }

@@ -34,22 +34,25 @@ enum hear_what hear_wanted(const struct weir_config_provider *provider,
     return *route->settle.ok.field != '\0' ? HEAR_BODY : what;
 }
 
-void hear_begin(struct hear *hear, enum hear_what what)
+bool hear_reserve(struct hear *hear, enum hear_what what)
 {
     size_t need = what == HEAR_NOTHING ? 0
                   : what == HEAR_HEAD  ? HEAR_HEAD_MAX_BYTES
                                        : HEAR_HEAD_MAX_BYTES + BODY_ROOM_BYTES;
-    hear->head_bytes = 0;
-    hear->body_bytes = 0;
     if (need > hear->room_bytes) {
         free(hear->at);
         hear->at = malloc(need);
-        if (hear->at == NULL) {
-            log_error("no_memory", "s:s", "for", "answer");
-            abort(); /* as in call_make */
-        }
-        hear->room_bytes = need;
+        hear->room_bytes = hear->at != NULL ? need : 0;
+        hear->head_bytes = 0;
+        hear->body_bytes = 0;
     }
+    return need <= hear->room_bytes;
+}
+
+void hear_begin(struct hear *hear)
+{
+    hear->head_bytes = 0;
+    hear->body_bytes = 0;
 }
 
 void hear_head(struct hear *hear, const char *bytes, size_t cnt)

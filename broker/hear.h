@@ -33,8 +33,11 @@ struct hear {
 enum hear_what hear_wanted(const struct weir_config_provider *provider,
                            const struct weir_config_route *route);
 
-/* A new answer begins. Keeps the memory. */
-void hear_begin(struct hear *hear, enum hear_what what);
+/* Room for what will be heard, before anything is sent: an answer that cannot be kept must not come. False: no memory. The room is kept for the next call. */
+bool hear_reserve(struct hear *hear, enum hear_what what);
+
+/* A new answer begins. */
+void hear_begin(struct hear *hear);
 
 /* `bytes` of the head, whose total is bounded by the caller; of the body. */
 void hear_head(struct hear *hear, const char *bytes, size_t cnt);

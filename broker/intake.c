@@ -172,7 +172,9 @@ static void admit(struct worker *w, struct call *c)
 static void claim(struct worker *w, struct client *cl, uint32_t slot, uint64_t word)
 {
     struct call *c = call_make(w);
+    bool refused = c == NULL;
     struct weir_shm_shadow *sh = &cl->shadow[slot];
+    c = refused ? call_refused(w) : c;
     client_room_release(cl, slot); /* the answer of the slot's former life */
     c->client = cl;
     c->slot = slot;
@@ -198,8 +200,9 @@ static void claim(struct worker *w, struct client *cl, uint32_t slot, uint64_t w
     cl->call[slot] = c;
     cl->in_flight++;
     board_add(&w->region->client[cl->info.index].submitted, 1);
-    int rc = quota_submit(&w->config->broker.domain[cl->info.domain].quota,
-                          &w->flow[cl->info.domain], c->taken_ns);
+    int rc = refused ? WEIR_E_MEMORY
+                     : quota_submit(&w->config->broker.domain[cl->info.domain].quota,
+                                    &w->flow[cl->info.domain], c->taken_ns);
     w->flow[cl->info.domain].in_flight++;
     if (rc != WEIR_OK) {
         c->route = c->request.route < w->region->route_cnt ? c->request.route
@@ -366,6 +369,8 @@ void intake_recover(struct worker *w, struct client *c, uint32_t slot)
         WEIR_SLOT_SENDING; /* pair:shadow A: a successor is forked after the death, which orders all */
     bool again = !sent || sh->idempotent != 0;
     struct call *k = call_make(w);
+    bool refused = k == NULL;
+    k = refused ? call_refused(w) : k;
     k->client = c;
     k->slot = slot;
     k->claimed = weir_slot_word(sh->generation, WEIR_SLOT_CLAIMED, weir_slot_thread(word));
@@ -381,8 +386,10 @@ void intake_recover(struct worker *w, struct client *c, uint32_t slot)
     w->flow[c->info.domain].in_flight++;
     k->route = sh->route;
     log_warn("call_recovered", "s:I, s:i, s:b, s:b", "correlation", (long long)sh->correlation,
-             "client", (int)c->info.index, "sent", (int)sent, "repeated", (int)again);
-    if (!again || sh->route >= w->shared.tables.route_cnt || k->request.route != sh->route) {
+             "client", (int)c->info.index, "sent", (int)sent, "repeated", (int)(again && !refused));
+    if (refused) {
+        call_end(w, k, sent ? WEIR_RESULT_OUTCOME_UNKNOWN : WEIR_RESULT_NOT_SENT, WEIR_E_MEMORY);
+    } else if (!again || sh->route >= w->shared.tables.route_cnt || k->request.route != sh->route) {
         call_end(w, k, sent && !sh->idempotent ? WEIR_RESULT_OUTCOME_UNKNOWN : WEIR_RESULT_NOT_SENT,
                  WEIR_E_STALE);
     } else if (worker_now(w) >= sh->deadline_ns && sh->deadline_ns != 0) {

@@ -78,13 +78,18 @@ static void on_probe_done(struct worker *w, struct call *c, enum weir_result res
 static void probe_start(struct worker *w, uint32_t provider)
 {
     struct provider *p = &w->provider[provider];
-    struct call *c = call_make(w);
-    c->route = p->clock_route;
-    c->room_bytes = w->shared.tables.route[c->route].response_max_bytes + CALL_HEAD_MAX_BYTES;
-    c->room = malloc(c->room_bytes);
-    if (c->room == NULL) {
-        abort(); /* as in call_make */
+    uint32_t room_bytes =
+        w->shared.tables.route[p->clock_route].response_max_bytes + CALL_HEAD_MAX_BYTES;
+    char *room = malloc(room_bytes);
+    struct call *c = room != NULL ? call_make(w) : NULL;
+    if (c == NULL) { /* the clock's error grows meanwhile, and so do all bounds */
+        free(room);
+        p->probe_at_ns = w->now_ns + PROBE_AGAIN_NS;
+        return;
     }
+    c->route = p->clock_route;
+    c->room_bytes = room_bytes;
+    c->room = room;
     c->priority =
         WEIR_PRIORITY_CRITICAL; /* no headroom may keep us from learning the time: it is what shrinks the quota */
     c->idempotent = true;

@@ -176,9 +176,9 @@ static bool open_all(struct worker *w)
         log_error("tables_damaged", "");
         return false;
     }
-    if (!ceiling_open(w) || !providers_open(w) || !queues_open(w) || !endpoint_open(w) ||
-        !rings_open(w) || !reply_open(w) || !pace_open(w) || !trial_open(w) || !usage_open(w) ||
-        !audit_open(w)) {
+    if (!ceiling_open(w) || !providers_open(w) || !queues_open(w) || !calls_open(w) ||
+        !endpoint_open(w) || !rings_open(w) || !reply_open(w) || !pace_open(w) || !trial_open(w) ||
+        !usage_open(w) || !audit_open(w)) {
         return not_started("no memory");
     }
     return true;

@@ -122,7 +122,7 @@ struct kept_answer {
 };
 
 /*
- * One request on its way. Private; the part that must survive the worker is in the client's shadow. call_make clears what stands before
+ * One request on its way. Private; the part that must survive the worker is in the client's shadow. call_clear clears what stands before
  * `permit`; the rest is large and always written before it is read.
  */
 struct call {
@@ -248,6 +248,8 @@ struct worker {
     uint32_t queue_words;
     uint64_t *own_units; /* [limit], of its own calls */
     struct call *call_free;
+    struct call *call_spare; /* for call_refused: there whenever none is on its way */
+    uint64_t memory_told_ns;
     struct call *call_first; /* all that have not ended */
     uint32_t call_cnt;
     struct quota_flow flow[WEIR_DOMAINS_MAX];
@@ -320,7 +322,11 @@ bool intake_claim(struct worker *w, struct client *c, uint32_t slot, uint32_t ta
 void intake_recover(struct worker *w, struct client *c, uint32_t slot);
 
 /* dispatch.c */
+bool calls_open(struct worker *w);
+/* A new call; NULL: there is no memory. */
 struct call *call_make(struct worker *w);
+/* After a NULL: a call that can only be ended, which its caller does before it makes another one. Needs no memory. */
+struct call *call_refused(struct worker *w);
 void dispatch_enter(struct worker *w, struct call *c); /* a checked call: hold room, queue it */
 void dispatch_again(struct worker *w, struct call *c); /* back to the head of its queue */
 void dispatch_turn(struct worker *w);                  /* start what can start, end what cannot */
