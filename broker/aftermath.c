@@ -76,7 +76,7 @@ static bool signer_lives(int fd)
     return pid > 1 && (kill(pid, 0) == 0 || errno == EPERM);
 }
 
-int aftermath_lock(const char *dir, char *text, size_t text_bytes)
+int aftermath_lock(const char *dir, bool patient, char *text, size_t text_bytes)
 {
     char path[PATH_MAX];
     path_in(path, dir, "lock");
@@ -87,7 +87,7 @@ int aftermath_lock(const char *dir, char *text, size_t text_bytes)
                        strerror(errno));
         return -1;
     }
-    bool wait = !signer_lives(fd); /* else it is at work, and the answer is no */
+    bool wait = patient && !signer_lives(fd); /* else it is at work, and the answer is no */
     int locked = (wait ? lock_soon(fd) : lock_now(fd)) == 0 ? 0 : errno;
     if (locked != 0 && locked != EWOULDBLOCK) {
         (void)snprintf(text, text_bytes,

@@ -30,8 +30,11 @@ enum aftermath {
 /* Write our pid into the lock file: for whoever finds it held. */
 void aftermath_lock_sign(int fd);
 
-/* Take the lock in `dir`. Returns the descriptor, to be kept open, or -1 with `text`. */
-int aftermath_lock(const char *dir, char *text, size_t text_bytes);
+/*
+ * Take the lock in `dir`. Returns the descriptor, to be kept open, or -1 with `text`. `patient`: where the supervisor that signed it is dead, wait some seconds for the
+ * kernel to end its other processes. Only behind the question whether one of them lives and hands over: an orphan keeps the lock, and its clients do not wait for ever.
+ */
+int aftermath_lock(const char *dir, bool patient, char *text, size_t text_bytes);
 
 /*
  * Bring the region to what is known, make this broker's journal, and mark it as running. region->journal is open; region->journal_board says afterwards what

@@ -181,6 +181,22 @@ static int privileges_drop(struct supervisor *s, char *text, size_t text_bytes)
     return 0;
 }
 
+/* Take the lock; where it is held, begin to take over from who has it; where nobody answers, it may be somebody who is dying. */
+static enum takeover_found lock_or_begin(struct supervisor *s, bool takeover, char *text,
+                                         size_t text_bytes, char *why, size_t why_bytes)
+{
+    enum takeover_found found = TAKEOVER_NOBODY;
+    s->lock_fd = takeover ? -1 : aftermath_lock(s->dir, false, text, text_bytes);
+    if (s->lock_fd < 0) {
+        found = takeover_begin(&s->takeover, s->dir, s->config, !takeover, &s->region, &s->journal,
+                               why, why_bytes);
+    }
+    if (s->lock_fd < 0 && !takeover && found == TAKEOVER_NOBODY) {
+        s->lock_fd = aftermath_lock(s->dir, true, text, text_bytes);
+    }
+    return found;
+}
+
 int supervisor_open(struct supervisor *s, const struct supervisor_options *options, char *text,
                     size_t text_bytes)
 {
@@ -194,12 +210,10 @@ int supervisor_open(struct supervisor *s, const struct supervisor_options *optio
         privileges_drop(s, text, text_bytes) != 0) {
         return -1;
     }
-    s->lock_fd = takeover ? -1 : aftermath_lock(s->dir, text, text_bytes);
+    enum takeover_found found = lock_or_begin(s, takeover, text, text_bytes, why, sizeof why);
     if (s->lock_fd >= 0) {
         rc = open_new(s, options->fresh, text, text_bytes);
     } else {
-        enum takeover_found found = takeover_begin(&s->takeover, s->dir, s->config, !takeover,
-                                                   &s->region, &s->journal, why, sizeof why);
         if (found != TAKEOVER_READY) {
             if (takeover || found == TAKEOVER_FAILED) {
                 (void)snprintf(text, text_bytes, "%s", why);

@@ -66,7 +66,8 @@ static int receive(struct takeover *t, enum weir_handover_kind kind, struct weir
     if (sound && m->error != 0) {
         return say(t, text, text_bytes, m->text);
     }
-    if (n <= 0) {
+    t->broke_off = n <= 0;
+    if (t->broke_off) {
         return say(
             t, text, text_bytes,
             "it broke off: it died, or is stopping: look whether a worker is left, and start "
@@ -221,7 +222,9 @@ enum takeover_found takeover_begin(struct takeover *t, const char *dir,
                                            .flags = orphans_only ? WEIR_HANDOVER_ORPHANS_ONLY : 0,
                                            .pid = (uint32_t)getpid()};
     if (ask(t, &q, &m, got, &cnt, text, text_bytes) != 0) {
-        return m.error == WEIR_E_PERMISSION ? TAKEOVER_ALIVE : TAKEOVER_FAILED;
+        return m.error == WEIR_E_PERMISSION   ? TAKEOVER_ALIVE
+               : orphans_only && t->broke_off ? TAKEOVER_NOBODY
+                                              : TAKEOVER_FAILED;
     }
     t->giver = m.hello;
     t->giver.journal_dir[sizeof t->giver.journal_dir - 1] = '\0';

@@ -12,7 +12,8 @@
 #include "shm/weir_handover.h"
 
 struct takeover {
-    int socket; /* -1: none */
+    int socket;     /* -1: none */
+    bool broke_off; /* the last question had no answer but the end of the connection */
     int lock_fd;
     int handover_listener;
     int listener[WEIR_DOMAINS_MAX]; /* -1: bind anew */
@@ -23,7 +24,8 @@ struct takeover {
 
 enum takeover_found {
     TAKEOVER_READY = 0,
-    TAKEOVER_NOBODY = 1, /* nobody listens there */
+    TAKEOVER_NOBODY =
+        1, /* nobody listens there; or where only orphans were wanted, it ended before it answered */
     TAKEOVER_FAILED = 2, /* refused, or broken off: `text` says why */
     TAKEOVER_ALIVE = 3,  /* its supervisor lives, and only orphans were wanted */
 };

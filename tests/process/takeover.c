@@ -400,8 +400,12 @@ static void orphan(struct rig *r)
     CHECK_INT(r, weir_check(w), WEIR_E_STALE);
     CHECK_INT(r, weir_permit_try(w, flow, 0, NULL, WEIR_PRIORITY_HIGH, &p), 0);
     pid_t worker = rig_process(r, "weird-worker");
+    uint64_t began_ns = rig_now_ns();
     (void)take_over(r, NULL, true);
     CHECK_INT(r, rig_wait(worker, 5000), 0);
+    /* It is asked at once: clients do not wait for whatever else a start has patience with. */
+    CHECK(r, rig_now_ns() - began_ns < 1900 * WEIR_NS_PER_MS, "taken over after %.1f s",
+          (double)(rig_now_ns() - began_ns) / 1e9);
     for (int i = 0; i < 500 && !rig_log_has(r, "\"orphan\":true"); i++) {
         rig_sleep_ms(5);
     }
