@@ -421,6 +421,7 @@ static bool on_gate(struct http_transfer *t)
                                weir_slot_with(c->claimed, WEIR_SLOT_SENDING)); /* pair:slot R */
         WEIR_WEAVE("gate:open");
     }
+    board_add(&w->region->endpoint[c->endpoint->index].sent, 1); /* last: behind it curl writes */
     return true;
 }
 

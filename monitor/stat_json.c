@@ -105,6 +105,7 @@ static json_t *endpoint_json(const struct image *image, uint32_t e)
     (void)json_object_set_new(o, "connects", json_u64(endpoint.connects));
     (void)json_object_set_new(o, "requests", json_u64(endpoint.requests));
     (void)json_object_set_new(o, "failures", json_u64(endpoint.failures));
+    (void)json_object_set_new(o, "sent", json_u64(endpoint.sent));
     (void)json_object_set_new(o, "resends_stopped", json_u64(endpoint.resends_stopped));
     (void)json_object_set_new(o, "last_status", json_u64(endpoint.last_status));
     json_t *latency = json_object();

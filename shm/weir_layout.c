@@ -227,6 +227,7 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_endpoint, last_status),
     F(weir_shm_endpoint, address_family),
     F(weir_shm_endpoint, address),
+    F(weir_shm_endpoint, sent),
     F(weir_shm_endpoint, reserved),
     F(weir_shm_endpoint, stage),
     T(weir_shm_client),

@@ -376,7 +376,10 @@ struct weir_shm_endpoint {
     uint64_t last_status;
     uint64_t address_family;
     char address[48]; /* numeric, as connected to; rewritten only when it changes */
-    uint64_t reserved[2];
+    /* times the send gate let a call pass. Never less than what left this machine, and more only by what a worker did not write because it was killed
+     * behind the gate, or because the connection was dead */
+    uint64_t sent;
+    uint64_t reserved[1];
     struct weir_shm_histogram stage[WEIR_STAGE_CNT];
 } WEIR_ALIGN_LINE;
 
