@@ -112,31 +112,52 @@ static void await(struct rig *r, struct judge *j, const char *program)
     }
 }
 
-/* `return` would answer before the phase in which limit_req counts, so it serves a file. */
-void judge_nginx_start(struct rig *r, struct judge *j, unsigned rate_per_s, unsigned burst)
+/* Start it with this form of a log line, and with these lines in the map `http`, which end in one server. */
+static void nginx_start(struct rig *r, struct judge *j, const char *line, const char *http)
 {
     char conf[128];
     const char *const argv[8] = {"/usr/sbin/nginx", "-p", r->dir, "-c", conf, "-e", "judge.err"};
     (void)snprintf(conf, sizeof conf, "%s/nginx.conf", r->dir);
-    j->port = port_free();
     (void)snprintf(j->log, sizeof j->log, "%s/judge.log", r->dir);
     (void)unlink(j->log);
-    file_make(r, "file", "ok\n");
     file_make(r, "nginx.conf",
               "%sdaemon off;\nmaster_process off;\npid nginx.pid;\nerror_log judge.err emerg;\n"
-              "events { worker_connections 512; }\n"
+              "events { worker_connections 1024; }\n"
               "http {\n"
-              "  log_format judge '$status $msec';\n"
+              "  log_format judge '%s';\n"
               "  access_log judge.log judge;\n"
               "  keepalive_requests 1000000000;\n  keepalive_timeout 1h;\n  tcp_nodelay on;\n"
               "  client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3;\n"
-              "  uwsgi_temp_path t4; scgi_temp_path t5;\n"
-              "  limit_req_zone $binary_remote_addr zone=judge:1m rate=%ur/s;\n"
-              "  server {\n    listen 127.0.0.1:%u backlog=512;\n    root .;\n"
-              "    limit_req zone=judge burst=%u nodelay;\n    limit_req_status 429;\n  }\n}\n",
-              geteuid() == 0 ? "user root;\n" : "", rate_per_s, j->port, burst);
+              "  uwsgi_temp_path t4; scgi_temp_path t5;\n%s}\n",
+              geteuid() == 0 ? "user root;\n" : "", line, http);
     j->pid = spawn(r, "judge.out", argv);
     await(r, j, "nginx");
+}
+
+/* `return` would answer before the phase in which limit_req counts, so it serves a file. */
+void judge_nginx_start(struct rig *r, struct judge *j, unsigned rate_per_s, unsigned burst)
+{
+    char http[512];
+    j->port = port_free();
+    file_make(r, "file", "ok\n");
+    (void)snprintf(http, sizeof http,
+                   "  limit_req_zone $binary_remote_addr zone=judge:1m rate=%ur/s;\n"
+                   "  server {\n    listen 127.0.0.1:%u backlog=512;\n    root .;\n"
+                   "    limit_req zone=judge burst=%u nodelay;\n    limit_req_status 429;\n  }\n",
+                   rate_per_s, j->port, burst);
+    nginx_start(r, j, "$status $msec", http);
+}
+
+void judge_nginx_front(struct rig *r, struct judge *j, uint16_t port)
+{
+    char http[512];
+    j->port = port_free();
+    (void)snprintf(http, sizeof http,
+                   "  proxy_next_upstream off;\n  proxy_ignore_client_abort on;\n"
+                   "  server {\n    listen 127.0.0.1:%u backlog=512;\n"
+                   "    location / { proxy_pass http://127.0.0.1:%u; }\n  }\n",
+                   j->port, port);
+    nginx_start(r, j, "$status $msec $request_method $arg_id", http);
 }
 
 void judge_haproxy_start(struct rig *r, struct judge *j, unsigned sum_max, unsigned period_s)

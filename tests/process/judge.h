@@ -27,6 +27,8 @@ struct judge_count {
 void judge_nginx_start(struct rig *r, struct judge *j, unsigned rate_per_s, unsigned burst);
 /* `sum_max`: calls in `period_s` that its estimate may reach. */
 void judge_haproxy_start(struct rig *r, struct judge *j, unsigned sum_max, unsigned period_s);
+/* No limits: it stands before the server on `port`, and asks that whatever becomes of its own client. Lines end with " METHOD NUMBER", of the query's id. */
+void judge_nginx_front(struct rig *r, struct judge *j, uint16_t port);
 void judge_stop(struct judge *j);
 
 struct judge_count judge_read(const struct judge *j, int64_t from_ms, int64_t to_ms);
