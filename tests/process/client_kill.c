@@ -1,17 +1,46 @@
 /*
  * kill -9 of strategies at random under load: the others go on, the worker is the same one, indices come back, and an order of a dead strategy is
  * at the exchange once or not at all.
+ *
+ *   client_kill WEIR-SIM WEIRD [SEED] [--long | --kills=N]     --long: 10 000 kills, about three minutes
+ *
+ * The oracle is weir-sim: what came, how often, and whether a limit was passed. Of weir itself: after the last death nobody has an index, a slot, a unit in flight, an
+ * arena or a descriptor, in the worker or in the supervisor; each call that was taken has ended by name; and orders that weir calls done are those at the exchange.
  */
 #include "rig.h"
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define VICTIMS 4
-#define KILLS   60U
-#define FLIGHT  8U
+#define VICTIMS_MAX 12U
+#define KILLS       60U
+#define LONG_KILLS  10000U
+#define FLIGHT      8U
+#define UNITS       40U /* of the concurrency limit */
+
+static const char yaml[] =
+    "broker: {name: rig, wake: adaptive, domains: [{clients: 40}]}\n"
+    "providers:\n"
+    "  - name: sim\n"
+    "    clock: {path: /api/v3/time, field: serverTime, interval: 1s, max_jitter: 100ms}\n"
+    "    limits:\n"
+    "      - {name: weight, kind: fixed_window, quota: 4000, window: 2s, scope: ip, headroom: "
+    "{critical: 5%}}\n"
+    "      - {name: orders, kind: fixed_window, quota: 1000, window: 2s, scope: account}\n"
+    "      - {name: open, kind: concurrency, quota: 40, scope: ip}\n"
+    "    endpoints:\n"
+    "      - {name: a, url: \"http://127.0.0.1:$PORT\", connections: 16}\n"
+    "    routes:\n"
+    "      - {name: order, method: POST, path: /api/v3/order, cost: {weight: 1, orders: 1, open: "
+    "1}, timeout: 3s, priority: critical}\n"
+    "      - {name: own, transport: own, cost: {weight: 1, open: 1}}\n";
+enum { ORDER, OWN, WEIGHT = 0, ORDERS = 1, OPEN = 2 };
+
+static unsigned kills = KILLS;
+static unsigned victims = 4;
 
 /* Orders, reads and permits as fast as they go, with a queue: half of the time something is under way everywhere. */
 static int victim(struct rig *r, int arg)
@@ -28,14 +57,16 @@ static int victim(struct rig *r, int arg)
         if (rig_order_submit(r, w, order, weir_now_ns(w) + WEIR_NS_PER_S, &t, &n) == 0) {
             number_of[(uint32_t)t & 4095U] = n;
         }
-        if (arg % 2 == 0) {
-            (void)weir_permit_try(w, own, 0, NULL, WEIR_PRIORITY_HIGH, &p);
+        if (arg % 2 == 0 && weir_permit_try(w, own, 0, NULL, WEIR_PRIORITY_HIGH, &p) == 0 &&
+            rig_random(r, 4) != 0) { /* now and then it keeps its unit until it dies */
+            const struct weir_outcome answered = {.kind = WEIR_OUTCOME_ANSWERED, .status = 200};
+            (void)weir_permit_settle(w, &p, &answered);
         }
         while (weir_poll(w, &a) == 0) {
             rig_order_ended(r, number_of[(uint32_t)a.ticket & 4095U], &a);
             (void)weir_release(w, a.ticket);
         }
-        rig_sleep_ms(rig_random(r, 3));
+        rig_sleep_ms(rig_random(r, kills > KILLS ? 12 : 3));
     }
     return 0;
 }
@@ -79,77 +110,180 @@ static unsigned live_clients(const struct weir *w)
     return cnt;
 }
 
-static unsigned descriptors_of(pid_t pid)
+/* What a process has: descriptors of all kinds, of memory and of processes; mappings of weir's segments. */
+struct holdings {
+    unsigned fds, memory, processes, mappings;
+};
+
+static struct holdings holdings_of(pid_t pid)
 {
+    struct holdings h = {0};
     char path[64];
-    unsigned cnt = 0;
+    char line[512];
     for (int fd = 0; fd < 1024; fd++) {
         char link[64];
         (void)snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)pid, fd);
-        cnt += readlink(path, link, sizeof link) > 0;
+        ssize_t n = readlink(path, link, sizeof link - 1);
+        link[n > 0 ? n : 0] = '\0';
+        h.fds += n > 0;
+        h.memory += strstr(link, "memfd:weir") != NULL;
+        h.processes += strstr(link, "[pidfd]") != NULL;
     }
-    return cnt;
+    (void)snprintf(path, sizeof path, "/proc/%d/maps", (int)pid);
+    FILE *f = fopen(path, "re");
+    while (f != NULL && fgets(line, sizeof line, f) != NULL) {
+        h.mappings += strstr(line, "memfd:weir") != NULL;
+    }
+    if (f != NULL) {
+        (void)fclose(f);
+    }
+    return h;
+}
+
+static void holdings_check(struct rig *r, const char *who, const struct holdings *was, pid_t pid,
+                           unsigned connections)
+{
+    struct holdings is = holdings_of(pid);
+    (void)printf(
+        "%s: %u descriptors (before: %u), of memory %u (%u), of processes %u (%u), %u (%u) "
+        "mappings\n",
+        who, is.fds, was->fds, is.memory, was->memory, is.processes, was->processes, is.mappings,
+        was->mappings);
+    CHECK(r, is.fds <= was->fds + connections, "%s: no descriptor is left", who);
+    CHECK(r, is.memory <= was->memory && is.processes <= was->processes, "%s: none of clients",
+          who);
+    CHECK(r, is.mappings <= was->mappings, "%s: no arena is left", who);
+}
+
+static void live_await(const struct weir *look)
+{
+    for (int i = 0; i < 400 && live_clients(look) > 0; i++) {
+        rig_sleep_ms(10);
+    }
+}
+
+/* The killing itself. Returns when the last one is dead and the survivor has left. */
+static void strike(struct rig *r)
+{
+    pid_t pid[VICTIMS_MAX];
+    pid_t other = rig_fork(r, survivor, 100);
+    for (unsigned i = 0; i < victims; i++) {
+        pid[i] = rig_fork(r, victim, (int)i);
+    }
+    for (unsigned k = 0; k < kills; k++) {
+        unsigned i = rig_random(r, victims);
+        rig_sleep_ms(rig_random(r, kills > KILLS ? 20 : 120));
+        (void)kill(pid[i], SIGKILL);
+        CHECK_INT(r, rig_wait(pid[i], 2000), 128 + SIGKILL);
+        pid[i] = rig_fork(r, victim, (int)(victims + k));
+        if (k % 1000 == 999) {
+            (void)printf("%u killed\n", k + 1);
+        }
+    }
+    for (unsigned i = 0; i < victims; i++) {
+        (void)kill(pid[i], SIGKILL);
+        (void)rig_wait(pid[i], 2000);
+    }
+    weir_store_release_u32(&r->shared->stop, 1);
+    CHECK_INT(r, rig_wait(other, 8000), 0);
+}
+
+/* What the board says once all are dead: every call that was taken has a name for its end, and those that may have left are at the exchange. */
+static void ends_check(struct rig *r, const struct weir *look)
+{
+    const struct weir_shm_route_stats *route =
+        rig_board(look, WEIR_SECTION_ROUTE, sizeof(struct weir_shm_route_stats));
+    const struct weir_shm_limit_stats *limit =
+        rig_board(look, WEIR_SECTION_LIMIT, sizeof(struct weir_shm_limit_stats));
+    const struct weir_shm_endpoint *endpoint =
+        rig_board(look, WEIR_SECTION_ENDPOINT, sizeof(struct weir_shm_endpoint));
+    uint64_t ended = 0;
+    for (unsigned i = 0; i < WEIR_ARRAY_CNT(route[ORDER].results); i++) {
+        ended += route[ORDER].results[i];
+    }
+    uint64_t done = route[ORDER].results[WEIR_RESULT_DONE];
+    uint64_t unknown = route[ORDER].results[WEIR_RESULT_OUTCOME_UNKNOWN];
+    uint64_t came = (uint64_t)rig_report(r, "orders.accepted");
+    (void)printf(
+        "orders taken %llu, ended %llu: done %llu, unknown %llu; at the exchange %llu; units "
+        "of dead clients: %llu\n",
+        (unsigned long long)route[ORDER].calls, (unsigned long long)ended, (unsigned long long)done,
+        (unsigned long long)unknown, (unsigned long long)came,
+        (unsigned long long)limit[OPEN].units_reaped);
+    CHECK_INT(r, ended, route[ORDER].calls);
+    CHECK(r, came >= done && came <= done + unknown, "an order without an outcome");
+    CHECK(r, limit[OPEN].units_reaped > 0, "some died with units");
+    CHECK_INT(r, limit[WEIGHT].damaged + limit[ORDERS].damaged + limit[OPEN].damaged, 0);
+    CHECK_INT(r, endpoint[0].in_flight, 0);
+}
+
+/* All units are free again once they have rested; and as many clients as ever may come. */
+static void all_back(struct rig *r)
+{
+    struct weir *w = rig_attach(r, WEIR_ROLE_TRADER);
+    struct weir_limit_info info = {.used_units = UNITS};
+    for (int i = 0; i < 300 && info.used_units > 0; i++) {
+        (void)weir_limit_get(w, OPEN, WEIR_SCOPE_DEFAULT, &info);
+        rig_sleep_ms(info.used_units > 0 ? 10 : 0);
+    }
+    CHECK_INT(r, info.used_units, 0);
+    CHECK_INT(r, info.quota_units, UNITS);
+    struct weir *more[39];
+    for (unsigned i = 0; i < WEIR_ARRAY_CNT(more); i++) {
+        more[i] = rig_attach(r, WEIR_ROLE_CALLER);
+    }
+    for (unsigned i = 0; i < WEIR_ARRAY_CNT(more); i++) {
+        weir_close(more[i]);
+    }
+    weir_close(w);
 }
 
 static void run(struct rig *r)
 {
-    pid_t victims[VICTIMS];
     struct weir *look = rig_attach(r, WEIR_ROLE_MONITOR);
     pid_t worker = rig_process(r, "weird-worker");
     rig_sleep_ms(300); /* the spare arena is there */
-    for (int i = 0; i < 400 && live_clients(look) > 0; i++) {
-        rig_sleep_ms(10); /* whoever saw that the broker is up */
-    }
-    uint64_t reaped = rig_board_worker(look)->client_reaped;
-    unsigned fds = descriptors_of(worker);
-    unsigned supervisor_fds = descriptors_of(r->weird);
-    pid_t other = rig_fork(r, survivor, 100);
-    for (int i = 0; i < VICTIMS; i++) {
-        victims[i] = rig_fork(r, victim, i);
-    }
-    for (unsigned k = 0; k < KILLS; k++) {
-        unsigned i = rig_random(r, VICTIMS);
-        rig_sleep_ms(rig_random(r, 120));
-        (void)kill(victims[i], SIGKILL);
-        CHECK_INT(r, rig_wait(victims[i], 2000), 128 + SIGKILL);
-        victims[i] = rig_fork(r, victim, (int)(VICTIMS + k));
-    }
-    for (int i = 0; i < VICTIMS; i++) {
-        (void)kill(victims[i], SIGKILL);
-        (void)rig_wait(victims[i], 2000);
-    }
-    weir_store_release_u32(&r->shared->stop, 1);
-    CHECK_INT(r, rig_wait(other, 8000), 0);
-    for (int i = 0; i < 400 && live_clients(look) > 0; i++) {
-        rig_sleep_ms(10); /* what is in flight is followed to its end */
-    }
+    live_await(look);  /* whoever saw that the broker is up */
+    const struct weir_shm_worker *board = rig_board_worker(look);
+    uint64_t reaped = board->client_reaped;
+    struct holdings by_worker = holdings_of(worker);
+    struct holdings by_supervisor = holdings_of(r->weird);
+    strike(r);
+    live_await(look); /* what is in flight is followed to its end */
     CHECK_INT(r, live_clients(look), 0);
     CHECK_INT(r, rig_process(r, "weird-worker"), worker);
     /* A strategy that was killed before it attached is none. */
-    uint64_t seen = rig_board_worker(look)->client_reaped - reaped;
-    (void)printf(
-        "%u killed, %llu reaped, %llu slots of dead clients; the survivor: %llu done, %llu "
-        "otherwise\n",
-        KILLS + VICTIMS, (unsigned long long)seen,
-        (unsigned long long)rig_board_worker(look)->slot_reaped,
-        (unsigned long long)r->shared->count[0], (unsigned long long)r->shared->count[1]);
-    CHECK(r, seen >= KILLS / 2 && seen <= KILLS + VICTIMS + 1, "reaped");
+    uint64_t seen = board->client_reaped - reaped;
+    (void)printf("%u killed, %llu reaped, %llu slots of dead clients; the survivor: %u done, %u "
+                 "otherwise\n",
+                 kills + victims, (unsigned long long)seen, (unsigned long long)board->slot_reaped,
+                 r->shared->count[0], r->shared->count[1]);
+    CHECK(r, seen >= kills / 2 && seen <= kills + victims + 1, "reaped");
     rig_sleep_ms(300);
-    CHECK(r, descriptors_of(worker) <= fds + 40, "connections at most, no client's descriptors");
-    CHECK(r, descriptors_of(r->weird) <= supervisor_fds, "no descriptor is left");
+    ends_check(r, look);
+    holdings_check(r, "worker", &by_worker, worker, 40); /* connections at most */
+    holdings_check(r, "supervisor", &by_supervisor, r->weird, 0);
+    all_back(r);
     weir_close(look);
 }
 
 int main(int argc, char **argv)
 {
     struct rig r;
-    rig_open(&r, "client_kill", argc, argv, 80);
+    const char *last = argv[argc - 1];
+    bool more = argc > 3 && strncmp(last, "--", 2) == 0;
+    if (more) {
+        kills =
+            strncmp(last, "--kills=", 8) == 0 ? (unsigned)strtoul(last + 8, NULL, 10) : LONG_KILLS;
+        victims = VICTIMS_MAX;
+    }
+    rig_open(&r, "client_kill", argc - (more ? 1 : 0), argv, 80 + kills / 20);
     rig_sim_start(&r, "{\"latency_ms\": 3, \"jitter_ms\": 10, \"ban_after\": 3, \"limits\": ["
                       "{\"name\": \"weight\", \"kind\": \"fixed_window\", \"quota\": 4000, "
                       "\"window_ms\": 2000}, {\"name\": \"orders\", \"kind\": \"fixed_window\", "
                       "\"quota\": 1000, \"window_ms\": 2000, \"scope\": \"key\", \"counts\": "
                       "\"orders\"}]}");
-    rig_config_limits(&r, "wake: adaptive, domains: [{clients: 8}]", 4000, "2s");
+    rig_config(&r, yaml, 0);
     rig_weird_start(&r);
     run(&r);
     rig_orders_check(&r, true);

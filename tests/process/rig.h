@@ -16,7 +16,7 @@
 #include <sys/types.h>
 
 #define RIG_CHILDREN_MAX 64
-#define RIG_ORDERS_MAX   200000U
+#define RIG_ORDERS_MAX   1000000U
 
 struct rig {
     const char *test;
