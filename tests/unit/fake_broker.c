@@ -249,7 +249,7 @@ static void answer(const struct fake_broker *f, int connection)
     union {
         struct cmsghdr align;
         char bytes[CMSG_SPACE(sizeof f->fd)];
-    } room;
+    } room = {.bytes = {0}};
     struct iovec data = {.iov_base = &w, .iov_len = sizeof w};
     struct msghdr m = {.msg_iov = &data, .msg_iovlen = 1};
     if (f->script == FAKE_GARBAGE) {

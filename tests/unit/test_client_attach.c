@@ -289,6 +289,9 @@ static void silence(void **state)
 static void no_room_for_fds(void **state)
 {
     (void)state;
+    if (getenv("WEIR_UNDER") != NULL) {
+        skip(); /* valgrind keeps the limit to itself, and the kernel, which counts what a message brings, never hears of it */
+    }
     struct fake_broker f;
     fake_broker_make(&f, WEIR_ROLE_TRADER);
     fake_broker_listen(&f);

@@ -145,8 +145,9 @@ static void test_clock_sources(void **state)
                                                    UINT64_C(1) << 31};
     weir_latch_write(&shm.seq, shm.anchor, old, WEIR_CLOCK_ANCHOR_WORDS);
     assert_true(weir_clock_now(&clock) >= real); /* too old to be interpolated */
-    const uint64_t ahead[WEIR_CLOCK_ANCHOR_WORDS] = {weir_clock_ticks() + 1000000, 77,
-                                                     UINT64_C(1) << 31};
+    const uint64_t ahead[WEIR_CLOCK_ANCHOR_WORDS] = {
+        weir_clock_ticks() + (UINT64_C(1) << 33), 77,
+        UINT64_C(1) << 31}; /* seconds, so that the test may be slow */
     weir_latch_write(&shm.seq, shm.anchor, ahead, WEIR_CLOCK_ANCHOR_WORDS);
     assert_int_equal(weir_clock_now(&clock), 77); /* another core's TSC is a little behind */
 }
