@@ -377,6 +377,7 @@ void intake_recover(struct worker *w, struct client *c, uint32_t slot)
     k->taken_ns = sh->taken_ns;
     k->sent_ns = sent ? sh->sent_ns : 0;
     k->sends = sh->sends;
+    k->idempotent = sh->idempotent != 0; /* it may end below, and be named by it */
     request_copy(&k->request, &c->slot[slot].request);
     k->request.correlation = sh->correlation;
     WEIR_WEAVE("recover:call");

@@ -8,7 +8,7 @@
  *
  *   an order   done: 1 line. Outcome unknown, or a client that died or lost its broker before it heard: 0 or 1. Anything else (refused, expired, cancelled,
  *              rejected, not sent, no room): 0. Never 2
- *   a read     done: 1 line at least. At most as many as the answer's `sends`: each passage of the send gate writes once. A read is repeated only by a new worker
+ *   a read     done: 1 line at least; its outcome is never unknown. At most as many as the answer's `sends`: each passage of the send gate writes once. A read is repeated only by a new worker
  *              that finds it under way within its deadline, and by curl on a connection that died; nginx lets none die here
  *   nobody's   a line without a number, or with one that was never handed over: none
  *
@@ -439,6 +439,9 @@ static bool number_good(const struct told *t, unsigned lines)
     }
     if (open) {
         return true; /* repeats are the account's to bound */
+    }
+    if (t->state == WEIR_RESULT_OUTCOME_UNKNOWN) {
+        return false;
     }
     return lines <= (sent ? t->sends : 0) && (t->state != WEIR_RESULT_DONE || lines >= 1);
 }

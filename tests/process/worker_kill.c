@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define KILLS      25U
 #define LONG_KILLS 1000U
@@ -196,6 +197,55 @@ static void kills(struct rig *r, unsigned cnt)
     weir_close(w);
 }
 
+/* In a window of one call: a read that was sent, waited for its second permit when the next worker died too, and had no time left when the third one came: it is a read, and never "unknown". */
+static void read_without_time(struct rig *r)
+{
+    static const char yaml[] =
+        "broker: {name: rig}\n"
+        "providers:\n"
+        "  - name: slow\n"
+        "    clock: {source: host, error: 1ms, max_jitter: 100ms}\n"
+        "    limits:\n"
+        "      - {name: once, kind: fixed_window, quota: 1, window: 2s}\n"
+        "    endpoints:\n"
+        "      - {name: a, url: \"http://127.0.0.1:$PORT\"}\n"
+        "    routes:\n"
+        "      - {name: ping, method: GET, path: /api/v3/ping, cost: {once: 1}, timeout: "
+        "2500ms}\n";
+    rig_config(r, yaml, 0);
+    rig_weird_start(r);
+    rig_fault(r, "{\"kind\": \"slow_first_byte\", \"path\": \"/api/v3/ping\", \"delay_ms\": 3000}");
+    struct weir *w = rig_attach(r, WEIR_ROLE_CALLER);
+    const struct weir_request_spec spec = {.struct_bytes = sizeof spec,
+                                           .route = rig_route(w, "slow.ping")};
+    struct timespec ts;
+    (void)clock_gettime(CLOCK_REALTIME, &ts);
+    rig_sleep_ms((unsigned)(2400 - (ts.tv_sec % 2 * 1000 + ts.tv_nsec / 1000000)) % 2000);
+    weir_ticket t;
+    struct weir_response a;
+    CHECK_INT(r, weir_submit(w, &spec, &t), 0);
+    const uint64_t *word = &w->at->mem.slot[(uint32_t)t].state;
+    for (int n = 0; n < 2000 && weir_slot_state(weir_load_acquire_u64(word)) != WEIR_SLOT_SENDING;
+         n++) {
+        rig_sleep_ms(1);
+    }
+    (void)kill(rig_process(r, "weird-worker"), SIGKILL);
+    for (int n = 0; n < 1000 && !rig_log_has(r, "\"incarnation\":2"); n++) {
+        rig_sleep_ms(1);
+    }
+    (void)kill(r->weird, SIGSTOP);
+    (void)kill(rig_process(r, "weird-worker"), SIGKILL);
+    rig_sleep_ms(2600);
+    (void)kill(r->weird, SIGCONT);
+    CHECK_INT(r, weir_wait(w, t, weir_now_ns(w) + 5 * WEIR_NS_PER_S, &a), 0);
+    CHECK_TEXT(r, weir_result_text(a.result), weir_result_text(WEIR_RESULT_TIMEOUT));
+    CHECK(r, a.sends > 0, "it was sent");
+    (void)weir_release(w, t);
+    weir_close(w);
+    rig_faults_clear(r);
+    CHECK_INT(r, rig_weird_stop(r, 15000), 0);
+}
+
 int main(int argc, char **argv)
 {
     static int (*const role[])(struct rig *, int) = {by_wait, by_fd, reads, permits};
@@ -208,6 +258,7 @@ int main(int argc, char **argv)
                       "\"window_ms\": 2000}, {\"name\": \"orders\", \"kind\": \"fixed_window\", "
                       "\"quota\": 500, \"window_ms\": 2000, \"scope\": \"key\", \"counts\": "
                       "\"orders\"}]}");
+    read_without_time(&r);
     rig_config_limits(&r, "wake: adaptive", 2000, "2s");
     rig_weird_start(&r);
     for (int i = 0; i < 4; i++) {
