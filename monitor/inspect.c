@@ -258,20 +258,20 @@ int inspect_main(int argc, char *argv[])
     static const struct option longs[] = {
         {"layout", no_argument, NULL, 'l'},        {"check", no_argument, NULL, 'c'},
         {"dump", required_argument, NULL, 'd'},    {"save", required_argument, NULL, 's'},
-        {"journal", required_argument, NULL, 'j'}, COMMON_LONG};
+        {"journal", required_argument, NULL, 'J'}, COMMON_LONG};
     struct options options = {.command = "inspect"};
     int what = 0;
     int chosen = 0;
     const char *value = NULL;
     for (int c; (c = getopt_long(argc, argv, ":" COMMON_SHORT, longs, NULL)) != -1;) {
-        if (c == 'l' || c == 'c' || c == 'd' || c == 's' || c == 'j') {
+        if (c == 'l' || c == 'c' || c == 'd' || c == 's' || c == 'J') {
             what = c;
             value = optarg;
             chosen++;
         } else if (c == 'h') {
             (void)fputs(inspect_help, stdout);
             return EXIT_OK;
-        } else if (!common_option(&options, c, optarg)) {
+        } else if (c == 'j' || !common_option(&options, c, optarg)) { /* there is no JSON of it */
             return option_refused(&options, argc, argv, c);
         }
     }
@@ -282,7 +282,7 @@ int inspect_main(int argc, char *argv[])
         return EXIT_USAGE;
     }
     return what == 'l'   ? layout_print()
-           : what == 'j' ? journal_print(value)
+           : what == 'J' ? journal_print(value)
            : what == 'c' ? check_print(&options)
            : what == 'd' ? dump_print(&options, value)
                          : save(&options, value);

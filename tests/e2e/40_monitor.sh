@@ -72,6 +72,10 @@ test_without_broker() {
         run $command --help
         is "help of $command" "$rc $out" "0 usage: weir $command*"
     done
+    run inspect --json
+    is 'inspect: no JSON' "$rc $err" "1 weir: inspect: unknown option '--json': see weir inspect --help"
+    run inspect --journal
+    is 'inspect: a journal has a file' "$rc $err" "1 weir: inspect: option '--journal' wants a value: see weir inspect --help"
     run inspect --layout
     is 'layout' "$rc $out" '0 weir_shm_section - 0 24*weir_shm_gate lease_until_ns 0 8*'
     head -c 5000 /dev/urandom >"$work/noise"
