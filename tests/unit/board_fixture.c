@@ -1,6 +1,7 @@
 #include "board_fixture.h"
 
 #include "audit.h"
+#include "board.h"
 #include "show_limits.h"
 #include "show_stat.h"
 #include "weir_ring.h"
@@ -346,12 +347,42 @@ static void audit_look(const struct image *image, FILE *out)
     json_look(audit_lost_json(&view, image->now_ns, view.first - 1), out);
 }
 
+/* Every form, of a board that is open; `before` is the turn before it, for the rates. */
+static void forms_look(const struct image *image, const struct image *before, FILE *out)
+{
+    const struct options brief = {.command = "limits"};
+    const struct options full = {.command = "limits", .priorities = true, .all = true};
+    stat_text(out, image, NULL, &brief);
+    stat_text(out, image, before, &brief);
+    limits_text(out, image, NULL, &brief);
+    limits_text(out, image, before, &full);
+    forecast_text(out, image, before, &brief);
+    budget_text(out, image, before, &full);
+    json_look(forecast_json(image, before, &full), out);
+    shadow_text(out, image, before, &brief);
+    json_look(shadow_json(image, before, &brief), out);
+    by_client_text(out, image, before, &brief);
+    json_look(by_client_json(image, before, &full), out);
+    audit_look(image, out);
+    routes_text(out, image, before, &brief);
+    json_look(stat_json(image, before, &brief), out);
+    json_look(limits_json(image, before, &full), out);
+    json_look(routes_json(image, before, &brief), out);
+}
+
+static void health_look(const struct image *image, FILE *out)
+{
+    struct image_health health;
+    char text[FINDING_TEXT_BYTES];
+    image_health_get(image, &health);
+    (void)image_health_text(&health, text, sizeof text);
+    (void)fputs(text, out);
+}
+
 int board_fixture_look(const unsigned char *bytes, uint64_t size, FILE *out)
 {
     static struct findings findings;
     static struct image image[2];
-    const struct options brief = {.command = "limits"};
-    const struct options full = {.command = "limits", .priorities = true, .all = true};
     findings.cnt = 0;
     for (unsigned i = 0; i < 2; i++) { /* the second as the turn before, for the rates */
         int rc = image_alloc(&image[i], size);
@@ -366,25 +397,35 @@ int board_fixture_look(const unsigned char *bytes, uint64_t size, FILE *out)
         }
     }
     image_check(&image[0], &findings);
-    stat_text(out, &image[0], NULL, &brief);
-    stat_text(out, &image[0], &image[1], &brief);
-    limits_text(out, &image[0], NULL, &brief);
-    limits_text(out, &image[0], &image[1], &full);
-    forecast_text(out, &image[0], NULL, &brief);
-    budget_text(out, &image[0], NULL, &full);
-    json_look(forecast_json(&image[0], NULL, &brief), out);
-    shadow_text(out, &image[0], NULL, &brief);
-    json_look(shadow_json(&image[0], NULL, &brief), out);
-    by_client_text(out, &image[0], NULL, &brief);
-    json_look(by_client_json(&image[0], NULL, &brief), out);
-    audit_look(&image[0], out);
-    routes_text(out, &image[0], NULL, &brief);
-    json_look(stat_json(&image[0], &image[1], &brief), out);
-    json_look(limits_json(&image[0], &image[1], &brief), out);
-    json_look(routes_json(&image[0], NULL, &brief), out);
+    forms_look(&image[0], &image[1], out);
+    health_look(&image[0], out);
     inspect_dump(out, &image[0], NULL);
     for (size_t k = 0; k < image_section_cnt; k++) {
         inspect_dump(out, &image[0], &image_sections[k]);
     }
+    return WEIR_OK;
+}
+
+int board_fixture_watch(const unsigned char *bytes, const unsigned char *before, uint64_t size,
+                        FILE *out)
+{
+    static struct findings findings;
+    static struct image image[2];
+    const unsigned char *const live[2] = {bytes, before};
+    for (unsigned i = 0; i < 2; i++) {
+        const struct board board = {.live = {.base = (void *)(uintptr_t)live[i],
+                                             .bytes = size,
+                                             .header = (void *)(uintptr_t)live[i],
+                                             .fd = -1},
+                                    .socket = -1};
+        int rc = board_copy(&board, &image[i], &findings);
+        if (rc != WEIR_OK) {
+            return rc;
+        }
+        image[i].now_ns = FIXTURE_NOW_NS - i * WEIR_NS_PER_S; /* ours says nothing here */
+    }
+    bool same = image[0].view.header->broker_id == image[1].view.header->broker_id;
+    forms_look(&image[0], same ? &image[1] : NULL, out);
+    health_look(&image[0], out);
     return WEIR_OK;
 }

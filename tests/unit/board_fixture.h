@@ -18,4 +18,8 @@ void board_fixture_seal(unsigned char *bytes, uint64_t size);
 /* Open, check, print in every form to `out`. Returns what image_open said. */
 int board_fixture_look(const unsigned char *bytes, uint64_t size, FILE *out);
 
+/* The same for one turn of --watch: both are copied as from live boards, and shown where they are of one broker. Returns what image_open said of one of them. */
+int board_fixture_watch(const unsigned char *bytes, const unsigned char *before, uint64_t size,
+                        FILE *out);
+
 #endif
