@@ -313,6 +313,7 @@ static void forks(struct rig *r)
     if (pid == 0) {
         byte = (char)child_of(w);
         weir_close(w);
+        weir_close(looks);
         (void)!write(ready[1], &byte, 1);
         _exit(byte);
     }
