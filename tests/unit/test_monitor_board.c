@@ -277,9 +277,11 @@ static void damaged_boards_are_survived(void **state)
         memcpy(bytes, right, size);
         damage(bytes, seed);
         opened += board_fixture_look(bytes, size, sink) == WEIR_OK;
-        (void)board_fixture_watch(bytes, right, size,
-                                  sink); /* and beside a right one, now and the turn before */
-        (void)board_fixture_watch(right, bytes, size, sink);
+        if (seed % 4 == 0) {
+            (void)board_fixture_watch(bytes, right, size,
+                                      sink); /* and beside a right one, now and the turn before */
+            (void)board_fixture_watch(right, bytes, size, sink);
+        }
     }
     free(bytes);
     print_message("3000 seeds, %u opened\n", opened);
