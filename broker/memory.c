@@ -136,6 +136,8 @@ struct names {
 static void names_fill(struct names *n, const struct weir_tables *t,
                        const struct weir_shm_limit_row *row, uint32_t word)
 {
+    /* It goes to disk as it is: what lay on the stack has no business there. */
+    memset(n, 0, sizeof *n);
     (void)snprintf(n->provider, sizeof n->provider, "%s", t->provider[row->provider].name);
     (void)snprintf(n->limit, sizeof n->limit, "%s", row->name);
     (void)snprintf(n->scope, sizeof n->scope, "%s", scope_name(t, row, word));

@@ -159,6 +159,24 @@ static void memory_lose(void)
     s.w.ceilings = NULL;
 }
 
+/* Nothing but the names stands in the room for them: the journal must not carry what happened to lie in memory. */
+static void names_check(const unsigned char *slot)
+{
+    const struct weir_journal_header *h = (const void *)slot;
+    for (uint64_t at = sizeof *h; at < h->used_bytes;) {
+        const struct weir_journal_record *r = (const void *)(slot + at);
+        for (unsigned n = 0; r->kind == WEIR_JOURNAL_LIMIT && n < 3; n++) {
+            const char *name = weir_journal_names(r) + (size_t)n * WEIR_NAME_BYTES;
+            for (size_t i = strnlen(name, WEIR_NAME_BYTES); i < WEIR_NAME_BYTES; i++) {
+                if (name[i] != '\0') {
+                    violated("a byte of memory behind a name", (unsigned char)name[i], 0);
+                }
+            }
+        }
+        at += r->bytes;
+    }
+}
+
 /* What journal_create does, on the disk of this test. */
 static void journal_fill(uint32_t flags)
 {
@@ -168,6 +186,7 @@ static void journal_fill(uint32_t flags)
         journal_facts(&s.journal, &s.region, ++s.ledger.journal_sequence, flags, &facts);
         (void)memory_compose(&s.region, &s.view.tables, NULL, &facts, s.disk + slot * SLOT_BYTES,
                              SLOT_BYTES);
+        names_check(s.disk + slot * SLOT_BYTES);
     }
     s.ledger.journal_slot = 1;
 }
