@@ -240,7 +240,8 @@ static void earliest_check(struct weir_permit_view *view, uint32_t route, unsign
 
 static void take(struct weir_permit_view *view)
 {
-    struct weir_permit p;
+    struct weir_permit p = {
+        .owner = 0}; /* a permit says whose it is only where that matters; owner_dies asks all */
     struct weir_permit look;
     uint32_t route = (uint32_t)below(s.f.spec.route_cnt);
     unsigned priority = (unsigned)below(WEIR_PRIORITY_CNT);
