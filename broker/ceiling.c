@@ -162,11 +162,8 @@ static void bucket_plan(const struct region *r, const struct weir_shm_limit_row 
                         struct memory_raise *raise, uint32_t want, uint64_t now_ns)
 {
     struct weir_shm_memory *m = &r->memory[raise->word];
-    uint64_t shared = weir_load_acquire_u64(&r->word[raise->word].word[0]);  /* pair:limit A */
-    uint64_t own = weir_load_relaxed_u64(&r->own_word[raise->word].word[0]); /* relaxed: our own */
     uint64_t have = weir_load_relaxed_u64(&r->foreign[raise->word].ceiling[0]); /* relaxed: ours */
-    uint64_t most_ns = weir_bucket_most(now_ns, (uint64_t)row->quota * row->unit_ns);
-    uint64_t tat = weir_min_u64(weir_max_u64(shared, own), most_ns);
+    uint64_t tat = memory_tat(r, row, raise->word, now_ns);
     uint64_t lead_ns = weir_max_u64(row->ceiling_step, want) * row->unit_ns;
     uint64_t reach =
         weir_max_u64(have, now_ns); /* a ceiling that time has overtaken says nothing */

@@ -6,7 +6,7 @@
  * is written (max_jitter / 2, weir_permit.c) and q a high quantile of the round trips: at most one in a thousand was longer.
  *
  * One slow answer does not move q (a stall behind the counter is the usual cause, and one reply may lie); two do, at once. Weights are halved
- * each minute, so J shrinks again slowly. Never below the configured floor, never above CLOCK_JITTER_MAX_NS.
+ * each minute, so J shrinks again slowly. What a token bucket makes of it: shm/weir_late.h. Never below the configured floor, never above CLOCK_JITTER_MAX_NS.
  *
  * Buckets are an eighth of an octave wide, from 64 us to 64 s; q is a bucket's upper edge, so it errs by at most 13 % and upwards. Pure.
  */

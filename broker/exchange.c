@@ -1,3 +1,4 @@
+#include "broker/late.h"
 #include "broker/log.h"
 #include "broker/pair.h"
 #include "broker/settle.h"
@@ -226,6 +227,7 @@ static void permit_over(struct worker *w, struct call *c)
         dispatch_as(w, c);
         (void)weir_permit_end(&w->own, &c->own_permit, NULL);
         (void)weir_permit_end(&w->shared, &c->permit, NULL);
+        late_end(w, c, NULL);
         trial_end(w, c);
     }
 }
@@ -264,12 +266,16 @@ static void permit_settle(struct worker *w, struct call *c, enum weir_result res
     bool success;
     struct weir_cost units;
     const struct weir_cost *counted =
-        answer_counted(w, c, result, &success, &units) ? &units : NULL;
+        answer_counted(w, c, result, &success, &units) ||
+                weir_permit_rule(&w->shared, &c->permit, success, &units)
+            ? &units
+            : NULL;
     dispatch_as(w, c);
     pair_open_permit(w, &c->own_permit);
     (void)weir_permit_answered(&w->own, &c->own_permit, success, counted);
     (void)weir_permit_answered(&w->shared, &c->permit, success, counted);
     pair_close(w);
+    late_end(w, c, counted);
     trial_answered(w, c, success);
 }
 

@@ -37,6 +37,18 @@ static uint64_t tat_of(const struct region *r, uint32_t word)
     return weir_max_u64(shared, own);
 }
 
+uint64_t memory_tat(const struct region *r, const struct weir_shm_limit_row *row, uint32_t word,
+                    uint64_t now_ns)
+{
+    uint64_t held = weir_foreign_rolling(
+        weir_load_relaxed_u64(&r->foreign[word].word[1]), /* relaxed: our own */
+        now_ns);
+    /* A stranger's TAT is not believed beyond what honest ones can reach. */
+    uint64_t most_ns = weir_bucket_most(now_ns, (uint64_t)row->quota * row->unit_ns);
+    uint64_t tat = weir_min_u64(tat_of(r, word), most_ns);
+    return held > 0 ? weir_max_u64(tat, now_ns) + held * row->unit_ns : tat;
+}
+
 static void bucket_fill(const struct region *region, const struct weir_shm_limit_row *row,
                         uint32_t word, const struct memory_raise *raise, uint64_t now_ns,
                         struct weir_journal_bucket *b)
@@ -45,11 +57,9 @@ static void bucket_fill(const struct region *region, const struct weir_shm_limit
     uint64_t covered_ns = raise != NULL ? raise->disk : m->rolling;
     bool granted = raise != NULL || weir_load_relaxed_u64(&region->foreign[word].ceiling[0]) !=
                                         0; /* relaxed: our own */
-    /* A stranger's TAT is not believed beyond what honest ones can reach. */
-    uint64_t most_ns = weir_bucket_most(now_ns, (uint64_t)row->quota * row->unit_ns);
     b->unit_ns = row->unit_ns;
     b->ahead = granted ? memory_ahead(m, row) : 0;
-    b->tat_ns = weir_max_u64(covered_ns, weir_min_u64(tat_of(region, word), most_ns));
+    b->tat_ns = weir_max_u64(covered_ns, memory_tat(region, row, word, now_ns));
 }
 
 /* One word of the parts: the later part of the two accounts, of one part the larger count. */

@@ -24,6 +24,13 @@ enum weir_journal_kind memory_record_kind(const struct weir_shm_limit_row *row);
 /* Units of surcharges that the journal is ahead of the board: the dearest by the rules of routes, or the most that were seen. Of windows too. */
 uint32_t memory_ahead(const struct weir_shm_memory *m, const struct weir_shm_limit_row *row);
 
+/*
+ * A bucket's TAT, the larger of the two accounts and no more than honest ones can reach, as it would be if what is held for late calls (weir_late.h) were charged now: a broker that dies lets
+ * go of that. Caller: the worker.
+ */
+uint64_t memory_tat(const struct region *r, const struct weir_shm_limit_row *row, uint32_t word,
+                    uint64_t now_ns);
+
 /* Fill a record, but for what all records of limits have: with `raise` where it raises, as things stand where it is NULL or does not. */
 void memory_rolling_fill(const struct region *region, const struct weir_shm_limit_row *row,
                          uint32_t word, const struct memory_raise *raise, uint64_t now_ns,

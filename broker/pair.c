@@ -37,6 +37,13 @@ void pair_open_permit(struct worker *w, const struct weir_permit *permit)
     weir_store_release_u32(&w->region->own->undo_cnt, cnt); /* pair:undo R */
 }
 
+void pair_open_word(struct worker *w, uint32_t word)
+{
+    uint32_t cnt = 0;
+    keep(w, &cnt, word);
+    weir_store_release_u32(&w->region->own->undo_cnt, cnt); /* pair:undo R */
+}
+
 void pair_close(struct worker *w)
 {
     weir_store_release_u32(&w->region->own->undo_cnt, 0); /* pair:undo R */

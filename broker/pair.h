@@ -21,6 +21,8 @@ struct worker;
 void pair_open_route(struct worker *w, uint32_t route, uint64_t scope);
 /* The charges of `permit` are about to grow on both accounts. */
 void pair_open_permit(struct worker *w, const struct weir_permit *permit);
+/* One limit's word is about to grow on both accounts. */
+void pair_open_word(struct worker *w, uint32_t word);
 /* Both accounts have it. */
 void pair_close(struct worker *w);
 /*

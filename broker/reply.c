@@ -7,6 +7,7 @@
  */
 #include "broker/clock_reply.h"
 #include "broker/feedback.h"
+#include "broker/late.h"
 #include "broker/log.h"
 #include "broker/pair.h"
 #include "broker/reply_rolling.h"
@@ -384,6 +385,7 @@ static void overdue_look(struct worker *w)
             continue;
         }
         uint32_t provider = w->route[c->route].provider;
+        late_look(w, c, OVERDUE_AHEAD_NS);
         uint64_t covered_ns =
             c->permit.granted_at_ns + w->provider[provider].config->clock.max_jitter_ns;
         if (w->now_ns + OVERDUE_AHEAD_NS >= covered_ns) {
@@ -502,7 +504,9 @@ static void claimed_show(struct worker *w)
 
 void reply_tick(struct worker *w)
 {
+    late_rise(w);
     overdue_look(w);
+    late_fall(w);
     claims_look(w);
     for (uint32_t i = 0; i < w->reply->word_cnt; i++) {
         struct reply_word *r = w->reply->word[i];
@@ -527,6 +531,11 @@ void reply_tick(struct worker *w)
         r->claimed = feedback_claimed(&r->feedback, span.first);
     }
     claimed_show(w);
+}
+
+bool reply_counts(const struct worker *w, uint32_t index)
+{
+    return index < w->reply->word_cnt && w->reply->word[index] != NULL;
 }
 
 /* Room for the words of one limit. */

@@ -1,5 +1,6 @@
 #include "broker/reply_rolling.h"
 
+#include "broker/late.h"
 #include "shm/weir_atomic.h"
 #include "shm/weir_cells.h"
 
@@ -62,6 +63,11 @@ static uint32_t publish(struct worker *w, struct rolling *r, const struct weir_s
     ahead_ns = weir_min_u64(weir_max_u64(ahead_ns, AHEAD_MIN_NS), AHEAD_MAX_NS);
     const struct place place = place_of(w, row, index, now_ns);
     const struct rolling_foreign f = rolling_foreign(r, now_ns, ahead_ns, stamped, &place);
+    if (row->kind ==
+        WEIR_LIMIT_TOKEN_BUCKET) { /* its word also bears what is held for late calls */
+        late_others(w, index, f.units, f.until_ns);
+        return f.claimed;
+    }
     uint64_t *board = &w->region->foreign[index].word[0];
     uint64_t before = weir_load_relaxed_u64(board); /* relaxed: this thread is its writer */
     uint64_t next = f.units > 0 ? weir_foreign_make(f.until_ns, f.units) : 0;
@@ -106,14 +112,11 @@ struct rolling *reply_rolling_open(struct worker *w, const struct weir_shm_limit
     };
     struct rolling *r = malloc(sizeof *r);
     if (r != NULL) {
-        rolling_init(r, &rule);
-        uint64_t word = weir_load_relaxed_u64(
-            &w->region->foreign[index].word[0]); /* relaxed: of a worker before us */
+        struct weir_late before;
         uint64_t now_ns = worker_now(w);
-        int32_t ticks =
-            (int32_t)((uint32_t)(word >> 32) - (uint32_t)(now_ns >> WEIR_FOREIGN_TICK_BITS));
-        uint64_t left_ns = ticks > 0 ? (uint64_t)ticks << WEIR_FOREIGN_TICK_BITS : 0;
-        rolling_restore(r, now_ns, now_ns + left_ns, (uint32_t)word);
+        rolling_init(r, &rule);
+        weir_late_restore(&before, &w->region->foreign[index], now_ns);
+        rolling_restore(r, now_ns, before.others_until_ns, before.others_units);
     }
     return r;
 }
@@ -145,6 +148,7 @@ static bool take(struct worker *w, struct rolling *r, struct rolling_report *q,
 {
     uint64_t now_ns = worker_now(w);
     q->jitter_ns = jitter_ns(w, row->provider);
+    q->late_ns = row->kind == WEIR_LIMIT_TOKEN_BUCKET ? late_held(w, index) * row->unit_ns : 0;
     look(w, r, row, index);
     if (row->kind == WEIR_LIMIT_SLIDING_WINDOW) {
         const struct place at = place_of(w, row, index, now_ns);

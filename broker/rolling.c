@@ -139,7 +139,7 @@ static struct rolling_point point_of(const struct rolling *r, const struct rolli
         /* A count has no parts: up to one unit of it may be ours. */
         uint64_t last = (r->past_next + ROLLING_PAST - 1) % ROLLING_PAST;
         uint64_t most_ns = less(r->past[last].full_ns, q->sent_ns) + q->jitter_ns + r->rule.step_ns;
-        p.proven = less(less(used_ns, one_ns), most_ns);
+        p.proven = less(less(used_ns, one_ns), most_ns + q->late_ns);
         p.until_ns = UINT64_MAX;
     } else {
         p.since_ns -= r->rule.part_ns != 0 ? p.since_ns % r->rule.part_ns : 0;

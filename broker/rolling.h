@@ -130,6 +130,8 @@ struct rolling_report {
     uint64_t stamp_ns; /* ... and of what instant */
     uint64_t
         most; /* sliding: units of ours that may have been counted by s; UINT64_MAX: not known */
+    uint64_t
+        late_ns; /* bucket: ours that may be counted by s though TAT has drained of them (weir_late.h) */
     bool claim;
 };
 

@@ -2,6 +2,7 @@
 
 #include "broker/cage.h"
 #include "broker/identity.h"
+#include "broker/late.h"
 #include "broker/log.h"
 #include "broker/pair.h"
 #include "broker/pause.h"
@@ -177,8 +178,8 @@ static bool open_all(struct worker *w)
         return false;
     }
     if (!ceiling_open(w) || !providers_open(w) || !queues_open(w) || !calls_open(w) ||
-        !endpoint_open(w) || !rings_open(w) || !reply_open(w) || !pace_open(w) || !trial_open(w) ||
-        !usage_open(w) || !audit_open(w)) {
+        !endpoint_open(w) || !rings_open(w) || !reply_open(w) || !late_open(w) || !pace_open(w) ||
+        !trial_open(w) || !usage_open(w) || !audit_open(w)) {
         return not_started("no memory");
     }
     return true;
@@ -431,6 +432,7 @@ static void leave(struct worker *w)
         return;
     }
     abandon(w);
+    late_leave(w);
     exchange_bells(w);
     keeper_lease(w, 0); /* nobody owns the limits any more: permits stop now, not in five seconds */
     for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
@@ -468,6 +470,7 @@ int worker_run(const struct weir_config *config, struct region *region,
     w->now_ns = worker_now(w);
     audit_began(w);
     pair_undo(w);  /* before the first audit */
+    late_start(w); /* behind it: this charges both accounts */
     pause_open(w); /* before the lease: no permit may slip through where a pause holds */
     keeper_turn(w);
     loop_poll(&w->loop, LOOP_CONTROL, 0, 0, control, POLLIN, false);

@@ -14,6 +14,7 @@
  *   retry.c     which calls are tried again, and when (retry.h)
  *   pause.c     who stops a provider, and who lets it go again (pause.h)
  *   pair.c      charges on two accounts that a death leaves whole (pair.h)
+ *   late.c      what buckets hold for calls that are counted late (late.h)
  *   pace.c      how fast each limit is being used
  *   trial.c     shadow mode: what another configuration would have refused
  *   ceiling.c   the journal ahead of the grants of long windows
@@ -46,6 +47,7 @@
 
 struct worker;
 struct reply;
+struct late;
 
 #define CALL_HEAD_MAX_BYTES HEAR_HEAD_MAX_BYTES /* of an answer's head; more is TOO_LARGE */
 
@@ -140,6 +142,7 @@ struct call {
     bool idempotent;
     bool refused;   /* counted as refused, once */
     bool throttled; /* its answer said stop: it opens no way back */
+    uint32_t late;  /* bit per charge: its units are held in a bucket (late.h) */
     uint64_t deadline_ns;
     uint64_t
         due_ns; /* running: the deadline, or the end of patience with its connection; later: when to try again */
@@ -233,6 +236,7 @@ struct worker {
     int resolver;
     struct weir_permit_view shared, own; /* `own` looks at no shares: it is one user of the limit */
     struct reply *reply;                 /* reply.c's: others' usage, by limit word */
+    struct late *late;                   /* late.c's */
     struct weir_clock_source clock_source;
     struct provider *provider;
     struct endpoint *endpoint;
@@ -372,6 +376,8 @@ void reply_answered(struct worker *w, struct call *c);
 /* Permits that the worker took for a call, or (`given`) gave back unsent. */
 void reply_charged(struct worker *w, const struct weir_permit *permit, bool given);
 void reply_realigned(struct worker *w, uint32_t provider);
+/* Do answers tell what others use of this limit word? */
+bool reply_counts(const struct worker *w, uint32_t index);
 void reply_tick(struct worker *w); /* every 10 ms: look at the words, publish */
 
 /* clock_reply.c: the server's clock from answers */

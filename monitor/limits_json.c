@@ -102,6 +102,7 @@ static json_t *state_json(const struct image *image, uint32_t limit, uint32_t va
     (void)json_object_set_new(o, "used_units", json_u64(state.used));
     (void)json_object_set_new(o, "foreign_units", json_u64(state.foreign));
     (void)json_object_set_new(o, "foreign_next_units", json_u64(state.foreign_next));
+    (void)json_object_set_new(o, "late_units", json_u64(state.late));
     (void)json_object_set_new(o, "left_units", by_priority_u32(state.left));
     (void)json_object_set_new(
         o, "reset_in_ns",

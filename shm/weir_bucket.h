@@ -7,6 +7,7 @@
  * Theorem. In any interval of length t the grants are at most B + t/T. Proof sketch: TAT never falls behind now at a grant, so the
  * units granted in [a, b] times T are at most TAT(b) - max(a, TAT(a)) <= b + B*T - a. With J, the slack and spread of the delays,
  * taken from the tolerance, the same holds for the arrivals at the server: an interval t of arrivals holds grants of an interval t + J.
+ * Calls that are counted later than J: weir_late.h.
  * T is rounded up and widened by WEIR_BUCKET_DRIFT_PPM, because the server's clock may run slower than ours.
  *
  * Giving back n units of a grant made at g:  TAT' = TAT - max(0, n*T - (now - g)).  What time gave back is not given back again; plain

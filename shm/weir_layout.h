@@ -240,14 +240,16 @@ struct weir_shm_provider {
     uint64_t reports;         /* counts of limits that answers reported, and that were heeded */
     uint64_t reports_ignored; /* negative, garbage, of an older window, or of no certain one */
     uint64_t straddle_given;  /* windows given back by the proof of an answer */
-    uint64_t overdue_charged; /* windows charged for calls that were still open when they came */
-    uint64_t claims;          /* counts of limits that traders reported, and that were heeded */
+    uint64_t
+        overdue_charged; /* windows charged, and buckets held, for calls that were still open */
+    uint64_t claims;     /* counts of limits that traders reported, and that were heeded */
 } WEIR_ALIGN_LINE;
 
 /*
  * What others used of a limit, as the server's answers show it: word[k & 1] = window k (low 32 bits) : 32 | units : 32, like the limit word
  * beside which it is added; a window that nothing is known of yet may bear what is expected (broker/feedback.h). One per limit word. Writer: worker,
- * relaxed stores of whole words; never written into our charges. Limits without windows: word[0] alone, {until, units} (weir_foreign_make).
+ * relaxed stores of whole words; never written into our charges. Limits without windows: word[0] alone, {until, units} (weir_foreign_make). token_bucket:
+ * word[1] = so much of it is held for calls of ours that are counted late (weir_late.h).
  */
 struct weir_shm_foreign {
     uint64_t word[2];
@@ -783,9 +785,11 @@ struct weir_shm_memory {
     uint32_t reserved0;
     uint64_t base_at_ns;    /* everything of the base was granted before */
     uint64_t base_until_ns; /* no window that it may count in is current any more; 0 = no base */
-    uint64_t rolling; /* kinds without windows: what the journal covers: a bucket's TAT, or units taken */
-    uint64_t added;   /* sliding_window: units added beside permits, when the journal was last written */
-    uint32_t ahead;   /* the most that surcharges were seen to pass a ceiling by */
+    uint64_t
+        rolling; /* kinds without windows: what the journal covers: a bucket's TAT, or units taken */
+    uint64_t
+        added; /* sliding_window: units added beside permits, when the journal was last written */
+    uint32_t ahead; /* the most that surcharges were seen to pass a ceiling by */
     uint32_t reserved1;
     uint64_t reserved[2];
 } WEIR_ALIGN_LINE;

@@ -262,12 +262,15 @@ static void bucket_state(struct weir_limit_state *s, const struct weir_shm_limit
     uint64_t used_ns = tat > now_ns ? tat - now_ns : 0;
     s->damaged = !weir_bucket_legal(tat, now_ns, full_ns);
     s->quota = row->quota;
-    s->foreign = weir_foreign_rolling(weir_load_relaxed_u64(&foreign->word[0]),
-                                      now_ns); /* relaxed: an estimate */
-    uint64_t used = (used_ns + row->unit_ns - 1) / row->unit_ns + s->foreign;
+    uint32_t others = weir_foreign_rolling(weir_load_relaxed_u64(&foreign->word[0]),
+                                           now_ns); /* relaxed, both: an estimate */
+    uint32_t late = weir_foreign_rolling(weir_load_relaxed_u64(&foreign->word[1]), now_ns);
+    s->late = late < others ? late : others;
+    s->foreign = others - s->late;
+    uint64_t used = (used_ns + row->unit_ns - 1) / row->unit_ns + others;
     s->used = (uint32_t)weir_min_u64(used, row->quota);
     s->reset_ns = weir_max_u64(tat, now_ns);
-    uint64_t others_ns = weir_min_u64(s->foreign, row->quota) * row->unit_ns;
+    uint64_t others_ns = weir_min_u64(others, row->quota) * row->unit_ns;
     for (unsigned c = 0; c < WEIR_PRIORITY_CNT; c++) {
         uint64_t tolerance_ns =
             row->tolerance_ns[c] > others_ns ? row->tolerance_ns[c] - others_ns : 0;

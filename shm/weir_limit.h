@@ -76,7 +76,8 @@ struct weir_limit_plan {
 
 /*
  * What others use of a limit that has no windows: the foreign word holds {until:32 | units:32}, until in ticks of 2^24 ns (about 17 ms) of weir
- * time. It counts in full until then, and not at all afterwards.
+ * time. It counts in full until then, and not at all afterwards. Of a bucket's, word[1] says in the same form how much of it is held for calls of ours
+ * that are counted late (weir_late.h).
  */
 #define WEIR_FOREIGN_TICK_BITS 24U
 
@@ -408,6 +409,7 @@ struct weir_limit_state {
     uint32_t quota; /* units the limit has now (reduced while the clock is unknown) */
     uint32_t used;  /* own charges and foreign usage */
     uint32_t foreign;
+    uint32_t late; /* bucket: of `used`, held for calls that are counted late (weir_late.h) */
     uint32_t foreign_next; /* windows: what others are expected to use in the next one */
     uint32_t left[WEIR_PRIORITY_CNT];
     uint64_t reset_ns; /* weir time at which used falls to 0 if nothing more is taken */

@@ -13,7 +13,7 @@
  * stands in one place, as before; it is young for a span from the last run on, so a late arrival lies within J of a stamp as the theorem of
  * weir_sliding.h asks, if runs are J apart at most.
  *
- * A token bucket keeps its one charge: what comes late comes behind those that were granted later, and may meet a fuller bucket. J is all it has.
+ * A token bucket keeps its one charge; what is held of it while the call is open, and where the charge is moved at its end: weir_late.h.
  *
  * What is charged here was not asked for: a window that was full before it is overdrawn, and then a late arrival may exceed. Only a
  * connection that is cut at J would be certain; the broker's calls end at their deadline.

@@ -1,11 +1,13 @@
 /*
  * A network that is far worse than configured: calls are counted up to 2.5 s after they were sent, where 100 ms were allowed for. Oracle: weir-sim.
  *
- * Two things keep the promise: while a call is open, each window that comes is charged for it (in a rolling one its units are renewed), and after a few
- * answers J has grown. So nothing exceeds, from the first call on; how much of the quota that leaves is printed.
+ * Two things keep the promise: while a call is open, each window that comes is charged for it (in a rolling one its units are renewed, in a bucket they are held), and
+ * after a few answers J has grown. So nothing exceeds, from the first call on; how much of the quota that leaves is printed. In the last run the worker is killed again
+ * and again: what it held for open calls is charged by the next one.
  */
 #include "rig.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,8 +17,8 @@
 
 static const char sim_json[] =
     "{\"latency_ms\": 1, \"count_jitter_ms\": 2500, \"ban_after\": 0, "
-    "\"limits\": [{\"name\": \"weight\", \"kind\": \"%s\", \"quota\": 16, "
-    "\"window_ms\": 2000}]}";
+    "\"limits\": [{\"name\": \"weight\", \"kind\": \"%s\", \"quota\": %u, "
+    "%s}]}";
 
 static const char weir_yaml[] =
     "broker: {name: rig}\n"
@@ -24,7 +26,7 @@ static const char weir_yaml[] =
     "  - name: sim\n"
     "    clock: {source: host, error: 30ms, max_jitter: 100ms}\n"
     "    limits:\n"
-    "      - {name: weight, kind: %s, quota: 16, window: 2s}\n"
+    "      - {name: weight, kind: %s, quota: %u, window: %ums}\n"
     "    throttle: {status: [429, 418], default: 10ms, retry_after: none}\n"
     "    endpoints:\n"
     "      - {name: a, url: \"http://127.0.0.1:$PORT\", connections: 64}\n"
@@ -55,13 +57,32 @@ static int caller(struct rig *r, int arg)
     return 0;
 }
 
-static void run(struct rig *r, const char *kind)
+/* Kill the worker from time to time until the run is over. */
+static void run_on(struct rig *r, bool kills)
+{
+    uint64_t until_ns = weir_clock_monotonic_ns() + RUN_MS * WEIR_NS_PER_MS;
+    pid_t worker = 0;
+    while (kills && weir_clock_monotonic_ns() + WEIR_NS_PER_S < until_ns) {
+        rig_sleep_ms(500 + rig_random(r, 1000));
+        worker = rig_process_next(r, "weird-worker", worker, 10000);
+        CHECK(r, worker > 0, "a worker runs");
+        CHECK_INT(r, kill(worker, SIGKILL), 0);
+    }
+    uint64_t now_ns = weir_clock_monotonic_ns();
+    rig_sleep_ms(now_ns < until_ns ? (unsigned)((until_ns - now_ns) / WEIR_NS_PER_MS) : 0);
+}
+
+static void run(struct rig *r, const char *kind, bool kills)
 {
     pid_t pid[CALLERS];
     char json[1024];
     char yaml[2048];
-    (void)snprintf(json, sizeof json, sim_json, kind);
-    (void)snprintf(yaml, sizeof yaml, weir_yaml, kind);
+    bool bucket = strcmp(kind, "token_bucket") == 0;
+    unsigned quota =
+        bucket ? 4 : 16; /* the smaller the burst, the sooner it shows: 8 a second in all kinds */
+    (void)snprintf(json, sizeof json, sim_json, kind, quota,
+                   bucket ? "\"refill_per_s\": 8" : "\"window_ms\": 2000");
+    (void)snprintf(yaml, sizeof yaml, weir_yaml, kind, quota, 125 * quota);
     memset(r->shared->count, 0, sizeof r->shared->count);
     r->shared->stop = 0;
     rig_sim_start(r, json);
@@ -73,19 +94,20 @@ static void run(struct rig *r, const char *kind)
     for (int i = 0; i < CALLERS; i++) {
         pid[i] = rig_fork(r, caller, i);
     }
-    rig_sleep_ms(RUN_MS);
+    run_on(r, kills);
     weir_store_release_u32(&r->shared->stop, 1);
     for (int i = 0; i < CALLERS; i++) {
         CHECK_INT(r, rig_wait(pid[i], 10000), 0);
     }
-    (void)printf("%s: %u answered, %u otherwise; %llu windows charged for open calls\n", kind,
-                 r->shared->count[0], r->shared->count[1],
+    (void)printf("%s%s: %u answered, %u otherwise; charged or held %llu times for open calls\n",
+                 kind, kills ? ", killed" : "", r->shared->count[0], r->shared->count[1],
                  (unsigned long long)weir_load_relaxed_u64(&p->overdue_charged));
     CHECK_INT(r, rig_report(r, "violations"), 0);
-    if (strcmp(kind, "fixed_window") == 0) {
-        CHECK(r, weir_load_relaxed_u64(&p->overdue_charged) > 0, "open calls were charged on");
+    if (strcmp(kind, "sliding_window") != 0) {
+        CHECK(r, weir_load_relaxed_u64(&p->overdue_charged) > 0,
+              "open calls were charged on, or held");
     }
-    CHECK(r, r->shared->count[0] > 10, "calls were made");
+    CHECK(r, r->shared->count[0] > (kills ? 2 : 6), "calls were made");
     weir_close(w);
     CHECK_INT(r, rig_weird_stop(r, 15000), 0);
     rig_sim_stop(r);
@@ -95,7 +117,9 @@ int main(int argc, char **argv)
 {
     struct rig r;
     rig_open(&r, "late", argc, argv, 100);
-    run(&r, "fixed_window");
-    run(&r, "sliding_window");
+    run(&r, "fixed_window", false);
+    run(&r, "sliding_window", false);
+    run(&r, "token_bucket", false);
+    run(&r, "token_bucket", true);
     return rig_close(&r);
 }

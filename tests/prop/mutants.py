@@ -178,15 +178,39 @@ EXPRESS_MUTANTS = [
     ("express: others are not counted", "weir_limit.h", "WEIR_LIKELY(own + others <= spare)", "true"),
 ]
 
+# Calls that are counted late, in buckets: prop_late.
+LATE_MUTANTS = [
+    ("late: what is open is not held", "weir_late.h", "(uint64_t)late->slow_units + late->open_units", "(uint64_t)late->slow_units"),
+    ("late: an end moves nothing", "weir_late.c", "if (age_ns <= jitter_ns) {", "if (age_ns > 0) {"),
+    ("late: an end moves by half", "weir_late.h", "tat + weir_min_u64(n_ns, by_ns)", "tat + weir_min_u64(n_ns, by_ns) / 2"),
+    ("late: an end moves no empty bucket", "weir_late.h", "granted_at_ns + by_ns + n_ns);", "granted_at_ns + 0 * by_ns + n_ns);"),
+    ("late: slow is believed and not held", "weir_late.h", "(uint64_t)late->slow_units + late->open_units", "(uint64_t)late->open_units"),
+    ("late: slow falls for nothing", "weir_late.c", "weir_limit_add(at, &(struct weir_charge){0}, units,", "weir_limit_add(at, &(struct weir_charge){0}, 0 * units,"),
+    ("late: slow closes the bucket", "weir_late.c", "most > dearest ? most - dearest : 0;", "most;"),
+    ("late: the larger of held and others", "weir_late.c", "weir_min_u64(held + late->others_units, UINT32_MAX)", "weir_max_u64(held, late->others_units)"),
+    ("late: a death lets go", "weir_late.c", "{.open_units = held,", "{.open_units = 0 * held,"),
+    ("late: a death forgets others", "weir_late.c", "if (less) {", "if (!less) {", "weir_late.c", "if (!less) {\n        weir_store_relaxed_u64(&board->word[1], mine);\n    }\n    return", "if (less) {\n        weir_store_relaxed_u64(&board->word[1], mine);\n    }\n    return"),
+]
+
+# ... and its limits, which schedules meet too rarely: test_late.
+LATE_UNIT_MUTANTS = [
+    ("late: what is open is held too late", "weir_late.h", "return at_ns >= granted_at_ns + weir_late", "return at_ns / 2 >= granted_at_ns / 2 + weir_late"),
+    ("late: slow takes a unit for nothing", "weir_late.c", "row->unit_ns / SLOW_PART;", "0;"),
+    ("late: held without its worker as long as others are", "weir_late.c", "weir_max_u64(until_ns, late->others_until_ns) : late", "late->others_until_ns : late"),
+    ("late: held is shown as others", "weir_limit.c", "s->foreign = others - s->late;", "s->foreign = others;"),
+]
+
 SHM = ["tests/support/fixture.c", "shm/*.c"]
 # The programs: their mutants, their sources, their libraries.
 PROGRAMS = {
     "prop_permit": (MUTANTS, ["tests/prop/prop_permit.c", "tests/prop/prop_judge.c", "tests/prop/prop_shrink.c", *SHM], "-lxxhash"),
     "prop_reopen": (REOPEN_MUTANTS, ["tests/prop/prop_reopen.c", *SHM], "-lxxhash"),
+    "prop_late": (LATE_MUTANTS, ["tests/prop/prop_late.c", "tests/prop/prop_judge.c", *SHM], "-lxxhash"),
     "prop_shares": (SHARE_MUTANTS, ["tests/prop/prop_shares.c", *SHM], "-lxxhash"),
     "prop_memory": (MEMORY_MUTANTS, ["tests/prop/prop_memory.c", "broker/memory.c", "broker/memory_rolling.c", "broker/server_clock.c", "no_weave.c", *SHM], "-lxxhash"),
     "prop_rolling": (ROLLING_MUTANTS, ["tests/prop/prop_rolling.c", "broker/memory.c", "broker/memory_rolling.c", "broker/server_clock.c", *SHM], "-lxxhash"),
     "test_express": (EXPRESS_MUTANTS, ["tests/unit/test_express.c", "no_weave.c", *SHM], "-lxxhash", "-lcmocka"),
+    "test_late": (LATE_UNIT_MUTANTS, ["tests/unit/test_late.c", "no_weave.c", *SHM], "-lxxhash", "-lcmocka"),
     "test_backoff": (BACKOFF_MUTANTS, ["tests/unit/test_backoff.c", "broker/backoff.c"], "-lcmocka"),
 }
 FLAGS = ["-std=gnu11", "-O1", "-w", "-D_GNU_SOURCE", "-DWEIR_WEAVE_HOOKS", "-fno-strict-aliasing", "-I.", "-Ishm", "-Itests/support"]

@@ -1,0 +1,249 @@
+#include "broker/late.h"
+
+#include "broker/clock_reply.h"
+#include "broker/log.h"
+#include "broker/pair.h"
+#include "shm/weir_atomic.h"
+#include "shm/weir_forecast.h"
+
+#include <stdlib.h>
+
+/* One limit that is a bucket. */
+struct bucket {
+    uint32_t limit;
+    uint32_t dearest; /* of any route */
+    uint32_t
+        slow_units; /* that J as it is measured now asks for; a word has more until it has fallen */
+};
+
+struct late {
+    struct bucket *bucket;
+    uint32_t bucket_cnt;
+    struct weir_late *word; /* [limit word] */
+    struct bucket **of;     /* [limit word]; NULL: of another kind */
+    uint32_t word_cnt;
+};
+
+static const struct weir_shm_limit_row *row_of(const struct worker *w, const struct bucket *b)
+{
+    return &w->shared.tables.limit[b->limit];
+}
+
+static uint64_t floor_ns(const struct worker *w, const struct weir_shm_limit_row *row)
+{
+    return w->provider[row->provider].config->clock.max_jitter_ns;
+}
+
+static void publish(struct worker *w, const struct weir_shm_limit_row *row, uint32_t index)
+{
+    if (weir_late_publish(&w->late->word[index], row, &w->region->foreign[index], worker_now(w))) {
+        weir_permit_bell(&w->shared.pause[row->provider]); /* there is room that nobody promised */
+    }
+}
+
+/* Units are let go that are charged as of now, on both accounts. */
+static void spend(struct worker *w, const struct weir_shm_limit_row *row, uint32_t index,
+                  uint32_t units)
+{
+    const struct weir_limit_place own = {.row = row, .word = &w->region->own_word[index]};
+    const struct weir_limit_place shared = {.row = row, .word = &w->region->word[index]};
+    if (units == 0) {
+        return;
+    }
+    pair_open_word(w, index);
+    weir_late_spend(&own, units, worker_now(w));
+    weir_late_spend(&shared, units, worker_now(w));
+    pair_close(w);
+}
+
+/* ---------------------------------------------------------------------------------------------- start and end */
+
+static bool limits_open(struct worker *w, struct late *late)
+{
+    const struct weir_tables *t = &w->shared.tables;
+    late->bucket = calloc((size_t)t->limit_cnt + 1, sizeof *late->bucket);
+    late->word = calloc((size_t)late->word_cnt + 1, sizeof *late->word);
+    late->of = calloc((size_t)late->word_cnt + 1, sizeof(struct bucket *));
+    if (late->bucket == NULL || late->word == NULL || late->of == NULL) {
+        return false;
+    }
+    for (uint32_t i = 0; i < t->limit_cnt; i++) {
+        const struct weir_shm_limit_row *row = &t->limit[i];
+        if (row->kind != WEIR_LIMIT_TOKEN_BUCKET) {
+            continue;
+        }
+        uint32_t route;
+        struct bucket *b = &late->bucket[late->bucket_cnt++];
+        *b = (struct bucket){.limit = i,
+                             .dearest = weir_forecast_dearest(t->route, t->route_cnt, i, &route)};
+        for (uint32_t k = row->word_first; k < row->word_first + row->word_cnt; k++) {
+            late->of[k] = b;
+            weir_late_restore(&late->word[k], &w->region->foreign[k], worker_now(w));
+            if (!reply_counts(w, k)) {
+                late->word[k].others_units = 0; /* nobody would take them back */
+            }
+        }
+    }
+    return true;
+}
+
+bool late_open(struct worker *w)
+{
+    w->late = calloc(1, sizeof *w->late);
+    if (w->late == NULL) {
+        return false;
+    }
+    w->late->word_cnt = w->region->word_cnt;
+    return limits_open(w, w->late);
+}
+
+/* All that is held in each word is charged as of now. */
+static uint32_t let_go(struct worker *w)
+{
+    uint32_t cnt = 0;
+    for (uint32_t k = 0; k < w->late->word_cnt; k++) {
+        struct weir_late *late = &w->late->word[k];
+        if (w->late->of[k] == NULL || weir_late_held(late) == 0) {
+            continue;
+        }
+        const struct weir_shm_limit_row *row = row_of(w, w->late->of[k]);
+        spend(w, row, k, weir_late_held(late));
+        late->slow_units = 0;
+        late->open_units = 0;
+        late->open_until_ns = 0;
+        publish(w, row, k);
+        cnt++;
+    }
+    return cnt;
+}
+
+void late_start(struct worker *w)
+{
+    uint32_t cnt = let_go(w);
+    if (cnt > 0) {
+        log_info("late_charged", "s:i", "limits", (int)cnt);
+    }
+}
+
+void late_leave(struct worker *w)
+{
+    (void)let_go(w);
+}
+
+/* ---------------------------------------------------------------------------------------------- each tick */
+
+void late_rise(struct worker *w)
+{
+    for (uint32_t i = 0; i < w->late->bucket_cnt; i++) {
+        struct bucket *b = &w->late->bucket[i];
+        const struct weir_shm_limit_row *row = row_of(w, b);
+        b->slow_units = weir_late_slow(row, floor_ns(w, row),
+                                       clock_jitter_ns(&w->provider[row->provider]), b->dearest);
+        for (uint32_t k = row->word_first; k < row->word_first + row->word_cnt; k++) {
+            struct weir_late *late = &w->late->word[k];
+            if (late->slow_units < b->slow_units) {
+                late->slow_units = b->slow_units;
+                publish(w, row, k);
+            }
+        }
+    }
+}
+
+void late_look(struct worker *w, struct call *c, uint64_t ahead_ns)
+{
+    for (uint32_t i = 0; i < c->permit.charge_cnt && i < WEIR_PERMIT_LIMITS_MAX; i++) {
+        const struct weir_charge *charge = &c->permit.charge[i];
+        const struct bucket *b =
+            charge->word < w->late->word_cnt ? w->late->of[charge->word] : NULL;
+        if (b == NULL || charge->units == 0 || (c->late >> i & 1U) != 0) {
+            continue;
+        }
+        const struct weir_shm_limit_row *row = row_of(w, b);
+        struct weir_late *late = &w->late->word[charge->word];
+        /* J as it will be once it has fallen, if it is about to */
+        if (!weir_late_due(row, b->slow_units, floor_ns(w, row), c->permit.granted_at_ns,
+                           w->now_ns + ahead_ns)) {
+            continue;
+        }
+        c->late |= 1U << i;
+        late->open_units += charge->units;
+        late->open_until_ns = weir_max_u64(late->open_until_ns, c->deadline_ns);
+        publish(w, row, charge->word);
+        board_add(&w->region->provider[row->provider].overdue_charged, 1);
+    }
+}
+
+void late_fall(struct worker *w)
+{
+    for (uint32_t k = 0; k < w->late->word_cnt; k++) {
+        const struct bucket *b = w->late->of[k];
+        struct weir_late *late = &w->late->word[k];
+        if (b == NULL || (weir_late_held(late) == 0 && late->others_units == 0)) {
+            continue;
+        }
+        const struct weir_shm_limit_row *row = row_of(w, b);
+        if (late->slow_units > b->slow_units) {
+            spend(w, row, k, late->slow_units - b->slow_units);
+            late->slow_units = b->slow_units;
+        }
+        publish(w, row, k);
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------- a call's end */
+
+static void move(struct worker *w, const struct call *c, const struct weir_charge *charge,
+                 uint32_t units)
+{
+    const uint32_t k = charge->word;
+    const struct weir_shm_limit_row *row = row_of(w, w->late->of[k]);
+    const struct weir_limit_place own = {.row = row, .word = &w->region->own_word[k]};
+    const struct weir_limit_place shared = {.row = row, .word = &w->region->word[k]};
+    const uint64_t from_ns = c->permit.granted_at_ns;
+    const uint64_t jitter_ns =
+        weir_late_jitter_ns(row, w->late->word[k].slow_units, floor_ns(w, row));
+    /* Whatever came of the answer, the call was counted before. */
+    const uint64_t end_ns = c->first_byte_ns != 0 ? c->first_byte_ns : worker_now(w);
+    const uint64_t age_ns = end_ns > from_ns ? end_ns - from_ns : 0;
+    pair_open_word(w, k);
+    weir_late_move(&own, units, from_ns, age_ns, jitter_ns, worker_now(w));
+    weir_late_move(&shared, units, from_ns, age_ns, jitter_ns, worker_now(w));
+    pair_close(w);
+}
+
+void late_end(struct worker *w, struct call *c, const struct weir_cost *counted)
+{
+    for (uint32_t i = 0; c->late != 0 && i < WEIR_PERMIT_LIMITS_MAX; i++) {
+        const struct weir_charge *charge = &c->permit.charge[i];
+        if ((c->late >> i & 1U) == 0) {
+            continue;
+        }
+        struct weir_late *late = &w->late->word[charge->word];
+        uint32_t units = charge->units;
+        if (counted != NULL && i < counted->cnt && counted->units[i] < units) {
+            units = counted->units[i];
+        }
+        if (units > 0) {
+            move(w, c, charge, units);
+        }
+        c->late &= ~(1U << i);
+        late->open_units -= charge->units;
+        late->open_until_ns = late->open_units > 0 ? late->open_until_ns : 0;
+        publish(w, row_of(w, w->late->of[charge->word]), charge->word);
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------- others */
+
+void late_others(struct worker *w, uint32_t index, uint32_t units, uint64_t until_ns)
+{
+    struct weir_late *late = &w->late->word[index];
+    late->others_units = units;
+    late->others_until_ns = until_ns;
+    publish(w, row_of(w, w->late->of[index]), index);
+}
+
+uint64_t late_held(const struct worker *w, uint32_t index)
+{
+    return weir_late_held(&w->late->word[index]);
+}
