@@ -5,6 +5,7 @@
 #include "broker/memory_rolling.h"
 #include "broker/worker.h"
 #include "shm/weir_atomic.h"
+#include "shm/weir_weave.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -295,6 +296,7 @@ void ceiling_turn(struct worker *w)
     c->slow_told = false;
     c->events = 0;
     c->started_ns = w->now_ns;
+    WEIR_WEAVE("journal:composed");
     loop_write_sync(&w->loop, (uint32_t)c->sequence, c->journal->fd, c->image, c->image_bytes,
                     c->slot * c->journal->slot_bytes);
 }
@@ -379,10 +381,13 @@ static void succeeded(struct worker *w, struct ceilings *c)
 {
     struct weir_shm_journal *b = w->region->journal_board;
     uint64_t now_ns = worker_now(w);
+    WEIR_WEAVE("journal:durable");
     w->region->own->journal_slot = c->slot; /* nobody else reads the ledger while we live */
     w->region->own->journal_sequence = c->sequence;
+    WEIR_WEAVE("journal:owned");
     for (uint32_t i = 0; i < c->cnt; i++) {
         publish(w, &c->raise[i]);
+        WEIR_WEAVE("journal:raised");
     }
     weir_store_relaxed_u32(&b->state, WEIR_JOURNAL_STATE_WORKS); /* relaxed: for people, all */
     weir_store_relaxed_u64(&b->sequence, c->sequence);

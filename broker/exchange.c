@@ -32,9 +32,11 @@ void exchange_ring(struct worker *w, struct client *c, uint32_t slot)
     uint64_t bit = UINT64_C(1) << (slot % 64);
     if ((weir_load_relaxed_u64(done) & bit) ==
         0) { /* relaxed: behind the fence; a bit that is still set need not move its line */
+        WEIR_WEAVE("deliver:bit");
         weir_or_u64(done, bit); /* pair:done R */
     }
     if (weir_load_relaxed_u32(&s->waiter) != 0) { /* relaxed: behind the fence */
+        WEIR_WEAVE("deliver:wake");
         weir_futex_wake((uint32_t *)(void *)&s->state,
                         1); /* the low half on little endian: state and thread */
     }
@@ -74,6 +76,7 @@ void exchange_bells(struct worker *w)
             (void)weir_fetch_add_u32(&c->wake->completed, 1);
             weir_futex_wake(&c->wake->completed, INT32_MAX);
         }
+        WEIR_WEAVE("deliver:rung");
         /* relaxed: behind the fence */
         if (weir_load_relaxed_u32(&c->wake->fd_armed) != 0 &&
             weir_xchg_u32(&c->wake->fd_armed, 0) != 0) { /* pair:armed A */

@@ -4,6 +4,7 @@
 #include "broker/log.h"
 #include "shm/weir_atomic.h"
 #include "shm/weir_limit_repair.h"
+#include "shm/weir_weave.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -232,6 +233,7 @@ static int one_answer(struct handover *h, struct region *r, const struct handove
     if (n < (ssize_t)offsetof(struct weir_handover, text) || m.magic != WEIR_HANDOVER_MAGIC) {
         return -1;
     }
+    WEIR_WEAVE("handover:asked");
     if (m.kind == WEIR_HANDOVER_HELLO) {
         return hello_answer(h, r, &m, clients->listener == NULL);
     }
@@ -295,6 +297,7 @@ static void board_end(struct handover *h, struct region *r)
     }
     weir_store_relaxed_u64(&r->gate->successor,
                            h->taker_pid); /* relaxed: behind it the lease is released */
+    WEIR_WEAVE("handover:end_lease");
     weir_store_release_u64(&r->gate->lease_until_ns, 0); /* no partner: compared with time */
     for (uint32_t p = 0; p < r->provider_cnt; p++) {
         struct weir_server_clock closed = h->clock[p].clock;
@@ -305,6 +308,7 @@ static void board_end(struct handover *h, struct region *r)
     }
     uint32_t need = weir_load_relaxed_u32(&r->need_wakeup->word); /* relaxed: no worker lives */
     /* The next epoch, asleep for ever: whoever publishes by this board rings, and the successor's worker hears it. */
+    WEIR_WEAVE("handover:closed");
     (void)weir_xchg_u32(&r->need_wakeup->word, ((need >> 1) + 1) << 1 | 1U); /* pair:wakeup R */
 }
 
@@ -351,7 +355,9 @@ static int taken_wait(const struct handover *h, int limit_ms)
 
 enum handover_end handover_finish(struct handover *h, struct region *r)
 {
+    WEIR_WEAVE("handover:begin");
     board_end(h, r);
+    WEIR_WEAVE("handover:go");
     int taken = go_send(h, r) ? taken_wait(h, TAKE_MAX_MS) : 0;
     if (taken < 0) {
         log_warn("takeover_hangs", "s:i", "taker", (int)h->taker_pid);
@@ -359,6 +365,7 @@ enum handover_end handover_finish(struct handover *h, struct region *r)
         taken = taken_wait(h, DIE_MAX_MS);
     }
     if (taken == 1) {
+        WEIR_WEAVE("handover:taken");
         log_info("handed_over", "s:i", "taker", (int)h->taker_pid);
         return HANDOVER_GIVEN;
     }

@@ -399,6 +399,7 @@ void intake_recover(struct worker *w, struct client *c, uint32_t slot)
         if (sh->deadline_ns != 0) { /* 0: it died before it had looked at the request's own */
             k->request.deadline_ns = sh->deadline_ns;
         }
+        WEIR_WEAVE("recover:again");
         weir_store_release_u32(&sh->state, WEIR_SLOT_CLAIMED); /* pair:shadow R */
         admit(w, k);
     }

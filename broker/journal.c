@@ -3,6 +3,7 @@
 #include "broker/lock.h"
 #include "broker/memory.h"
 #include "shm/weir_clock.h"
+#include "shm/weir_weave.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -272,9 +273,11 @@ int journal_write(struct journal *j, struct region *region, uint32_t flags)
 {
     uint64_t slot = 1 - region->own->journal_slot;
     uint64_t sequence = region->own->journal_sequence + 1;
+    WEIR_WEAVE("journal:leave");
     if (slot_write(j, region, slot, sequence, flags) != 0 || fsync(j->fd) != 0) {
         return -1;
     }
+    WEIR_WEAVE("journal:left");
     works(region, slot, sequence);
     return 0;
 }
@@ -313,8 +316,10 @@ int journal_create(struct journal *j, struct region *region, enum weir_journal_v
     bool ok = j->fd >= 0;
     for (uint64_t slot = 0; ok && slot < WEIR_JOURNAL_SLOTS; slot++) {
         ok = slot_write(j, region, slot, ++sequence, 0) == 0;
+        WEIR_WEAVE("journal:slot");
     }
     ok = ok && fsync(j->fd) == 0;
+    WEIR_WEAVE("journal:made");
     path_in(j, "journal.refused", refused);
     if (ok && found != WEIR_JOURNAL_SOUND && found != WEIR_JOURNAL_ABSENT) {
         (void)rename(path, refused);
@@ -322,6 +327,7 @@ int journal_create(struct journal *j, struct region *region, enum weir_journal_v
     if (!ok || rename(temp, path) != 0 || directory_sync(j) != 0) {
         return refuse("write the journal", path, text, text_bytes);
     }
+    WEIR_WEAVE("journal:renamed");
     works(region, 1, sequence);
     region->journal_board->state = WEIR_JOURNAL_STATE_WORKS;
     region->journal_board->generation = j->generation;

@@ -3,12 +3,14 @@
 #include "broker/worker.h"
 #include "shm/weir_atomic.h"
 #include "shm/weir_limit_repair.h"
+#include "shm/weir_weave.h"
 
 #define TICK_NS (10 * WEIR_NS_PER_MS) /* audits, views, sweeps */
 #define FOLD_NS (250 * WEIR_NS_PER_MS)
 
 void keeper_lease(struct worker *w, uint64_t until_ns)
 {
+    WEIR_WEAVE("lease:worker");
     weir_store_release_u64(&w->region->gate->lease_until_ns,
                            until_ns); /* readers compare it with their clock: no partner */
 }

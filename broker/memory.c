@@ -6,6 +6,7 @@
 #include "shm/weir_atomic.h"
 #include "shm/weir_latch.h"
 #include "shm/weir_limit_repair.h"
+#include "shm/weir_weave.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -296,6 +297,7 @@ static void word_add(uint64_t *at, uint32_t k, uint64_t units, uint32_t quota)
         }
         uint64_t have = seen != 0 && diff == 0 ? (uint32_t)seen : 0;
         uint64_t next = weir_window_word(k, (uint32_t)weir_min_u64(have + units, quota));
+        WEIR_WEAVE("memory:resolve");
         if (weir_cas_u64(at, &seen, next)) { /* pair:limit R */
             return;
         }

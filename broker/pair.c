@@ -3,6 +3,7 @@
 #include "broker/log.h"
 #include "broker/worker.h"
 #include "shm/weir_atomic.h"
+#include "shm/weir_weave.h"
 
 static void keep(struct worker *w, uint32_t *cnt, uint32_t word)
 {
@@ -25,6 +26,7 @@ void pair_open_route(struct worker *w, uint32_t route, uint64_t scope)
             keep(w, &cnt, word);
         }
     }
+    WEIR_WEAVE("pair:open");
     weir_store_release_u32(&w->region->own->undo_cnt, cnt); /* pair:undo R */
 }
 
@@ -34,6 +36,7 @@ void pair_open_permit(struct worker *w, const struct weir_permit *permit)
     for (uint32_t i = 0; i < permit->charge_cnt && i < WEIR_PERMIT_LIMITS_MAX; i++) {
         keep(w, &cnt, permit->charge[i].word);
     }
+    WEIR_WEAVE("pair:open");
     weir_store_release_u32(&w->region->own->undo_cnt, cnt); /* pair:undo R */
 }
 
@@ -46,6 +49,7 @@ void pair_open_word(struct worker *w, uint32_t word)
 
 void pair_close(struct worker *w)
 {
+    WEIR_WEAVE("pair:close");
     weir_store_release_u32(&w->region->own->undo_cnt, 0); /* pair:undo R */
 }
 

@@ -3,6 +3,7 @@
 #include "broker/log.h"
 #include "broker/worker.h"
 #include "shm/weir_atomic.h"
+#include "shm/weir_weave.h"
 
 #include <sys/random.h>
 
@@ -41,6 +42,7 @@ static bool board_pause(struct worker *w, uint32_t provider, uint64_t until_ns, 
         return false;
     }
     uint64_t from_ns = weir_max_u64(w->now_ns, weir_pause_until_ns(old));
+    WEIR_WEAVE("pause:board");
     weir_store_release_u64(&board->pause, next); /* pair:pause R */
     if (cause != WEIR_PAUSE_OPERATOR) {
         board_add(&board->paused_ns, until_ns > from_ns ? until_ns - from_ns : 0);
@@ -137,6 +139,7 @@ static uint64_t traders_word(struct worker *w, uint32_t provider)
     uint64_t cut = weir_pause_make(latest_ns, weir_pause_cause(word), weir_pause_generation(word));
     board_add(&w->region->worker->limit_damaged, 1);
     log_warn("pause_damaged", "s:s", "provider", w->provider[provider].config->name);
+    WEIR_WEAVE("pause:cut");
     return weir_cas_u64(&pause->word, &word, cut) ? cut : word; /* pair:pause R */
 }
 
@@ -163,6 +166,7 @@ static void clear(struct worker *w, uint32_t provider, uint64_t traders)
     }
     /* Theirs first: a trader that is told in between finds its word changed, and the board's pause is still there to hold the ramp. */
     if (weir_pause_clear(&pause->word, traders)) {
+        WEIR_WEAVE("pause:cleared");
         weir_store_release_u64(
             &board->pause,
             weir_pause_make(0, WEIR_PAUSE_NONE,
@@ -225,6 +229,7 @@ void pause_resume(struct worker *w, uint32_t provider)
     s->generation++;
     /* The board last: a worker that dies in between leaves the pause, and the operator is told that nothing is known. */
     s->traders_generation = weir_pause_resume(&pause->word);
+    WEIR_WEAVE("pause:resumed");
     weir_store_release_u64(&w->region->provider[provider].pause,
                            weir_pause_make(0, WEIR_PAUSE_NONE, s->generation)); /* pair:pause R */
     weir_permit_bell(pause);

@@ -10,6 +10,7 @@
 #include "broker/handover.h"
 #include "broker/log.h"
 #include "broker/worker.h"
+#include "shm/weir_weave.h"
 
 #include <poll.h>
 
@@ -24,6 +25,7 @@ void quiesce_begin(struct worker *w)
     }
     w->quiescing = true;
     w->quiesce_since_ns = w->now_ns;
+    WEIR_WEAVE("quiesce:begun");
     for (struct call *c = w->call_first; c != NULL; c = c->all_next) {
         if (c->stage == CALL_RUNNING && c->sent_ns == 0) { /* nothing written yet: it waits again */
             exchange_stop(w, c);
@@ -86,6 +88,7 @@ bool quiesce_is_over(struct worker *w)
         return false;
     }
     meters_fold(w);
+    WEIR_WEAVE("quiesce:over");
     return w->control >= 0 || orphan_finish(w);
 }
 

@@ -3,6 +3,7 @@
 #include "broker/tables_build.h"
 #include "shm/weir_atomic.h"
 #include "shm/weir_slot.h"
+#include "shm/weir_weave.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -196,6 +197,7 @@ static int tables_publish(struct region *r, const struct weir_config *config,
 {
     int rc = tables_build(config, size, 1, (void *)r->tables, text, text_bytes);
     if (rc == WEIR_OK) {
+        WEIR_WEAVE("tables:built");
         weir_store_release_u64(&r->gate->tables,
                                UINT64_C(1) << 32); /* pair:tables R: generation 1, block 0 */
     }

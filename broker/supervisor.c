@@ -8,6 +8,7 @@
 #include "broker/resolver.h"
 #include "broker/worker.h"
 #include "shm/weir_atomic.h"
+#include "shm/weir_weave.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -355,6 +356,7 @@ static void beat(struct supervisor *s)
     uint64_t now_ns = weir_clock_monotonic_ns();
     weir_store_relaxed_u64(&s->region.supervisor->heartbeat_ns, now_ns); /* relaxed: for people */
     if (s->worker_control < 0 && !s->stopping) {
+        WEIR_WEAVE("lease:supervisor");
         weir_store_release_u64(&s->region.gate->lease_until_ns,
                                now_ns +
                                    LEASE_NS); /* permits flow on; no partner: compared with time */
@@ -404,6 +406,7 @@ static int stop_end(struct supervisor *s)
     admission_close(&s->admission);
     handover_close(&s->handover);
     resolver_stop(s);
+    WEIR_WEAVE("lease:end");
     weir_store_release_u64(&s->region.gate->lease_until_ns, 0); /* no partner: compared with time */
     (void)usleep(1000); /* a permit between its look at the lease and its charge is done by now */
     if (aftermath_leave(s->dir, &s->region) != 0) {

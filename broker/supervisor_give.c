@@ -5,6 +5,7 @@
 
 #include "broker/log.h"
 #include "shm/weir_atomic.h"
+#include "shm/weir_weave.h"
 
 #include <signal.h>
 
@@ -18,6 +19,7 @@ void giver_end(struct supervisor *s)
     s->left = end != HANDOVER_BACK;
     s->left_status = end == HANDOVER_GIVEN ? 0 : 1;
     if (!s->left) {
+        WEIR_WEAVE("lease:back");
         weir_store_release_u64(&s->region.gate->lease_until_ns, /* no partner: compared with time */
                                weir_clock_monotonic_ns() + LEASE_NS);
         supervisor_worker_start(s);

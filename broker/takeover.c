@@ -3,6 +3,7 @@
 #include "broker/log.h"
 #include "shm/weir_atomic.h"
 #include "shm/weir_error.h"
+#include "shm/weir_weave.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -211,6 +212,7 @@ enum takeover_found takeover_begin(struct takeover *t, const char *dir,
     if (t->socket < 0) {
         return TAKEOVER_NOBODY;
     }
+    WEIR_WEAVE("takeover:hello");
     struct ucred cred;
     socklen_t bytes = sizeof cred;
     if (getsockopt(t->socket, SOL_SOCKET, SO_PEERCRED, &cred, &bytes) == 0) {
@@ -242,6 +244,7 @@ enum takeover_found takeover_begin(struct takeover *t, const char *dir,
         return TAKEOVER_FAILED;
     }
     bool kept = m.hello.journal != 0;
+    WEIR_WEAVE("takeover:pieces");
     if (pieces_take(t, &fds, text, text_bytes) != 0 ||
         journal_same(t, config, kept ? got[6] : -1, text, text_bytes) != 0 ||
         region_take(t, config, &fds, region, text, text_bytes) != 0) {
@@ -265,6 +268,7 @@ int takeover_clients(struct takeover *t, struct admission *admission, char *text
             return -1;
         }
         const struct weir_handover_client *c = &m.client;
+        WEIR_WEAVE("takeover:client");
         if (c->index >= WEIR_CLIENTS_MAX) {
             return 0;
         }
@@ -319,6 +323,7 @@ static void board_copy(const struct takeover *t, struct region *r, const struct 
         r->provider[p].clock_epoch = c->epoch; /* nobody has this memory yet */
     }
     r->gate->successor = 0;
+    WEIR_WEAVE("takeover:copied");
     weir_store_release_u64(&r->gate->lease_until_ns,
                            weir_clock_monotonic_ns() +
                                LEASE_NS); /* no partner: compared with time */
@@ -331,6 +336,7 @@ int takeover_finish(struct takeover *t, struct region *region, uint64_t drain_ns
     const struct weir_handover ready = question_make(WEIR_HANDOVER_READY, 0);
     const struct weir_handover taken = question_make(WEIR_HANDOVER_TAKEN, 0);
     size_t cnt = 0;
+    WEIR_WEAVE("takeover:ready");
     if (control_send(t->socket, &ready, sizeof ready, &region->board.fd, 1) != 0 ||
         receive(t, WEIR_HANDOVER_GO, &m, NULL, &cnt, drain_ns / WEIR_NS_PER_MS + GO_EXTRA_MS, text,
                 text_bytes) != 0) {
@@ -340,8 +346,10 @@ int takeover_finish(struct takeover *t, struct region *region, uint64_t drain_ns
     uint64_t pause_ns = weir_load_relaxed_u64(&region->gate->lease_until_ns) -
                         LEASE_NS - /* relaxed: our own */
                         m.go.ended_at_ns;
+    WEIR_WEAVE("takeover:leased");
     (void)control_send(t->socket, &taken, sizeof taken, NULL,
                        0); /* a giver that died meanwhile needs no word */
+    WEIR_WEAVE("takeover:taken");
     (void)close(t->socket);
     t->socket = -1;
     weir_segment_unmap(&t->board);

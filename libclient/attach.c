@@ -8,6 +8,7 @@
 
 #include "shm/weir_attach.h"
 #include "shm/weir_error.h"
+#include "shm/weir_weave.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -368,6 +369,7 @@ static int attach_once(struct weir_attachment *at, struct weir_attach_context *c
         return weir_attach_fail(c, WEIR_E_MEMORY, NULL, "no memory for the board");
     }
     board->segment.fd = -1;
+    WEIR_WEAVE("attach:board");
     weir_store_release_u64(&at->newest, (uint64_t)(uintptr_t)board); /* pair:board R */
     rc = weir_attachment_map(at, c, a.fd, a.fd_cnt); /* owns the descriptors from here on */
     if (rc != WEIR_OK) {
@@ -412,6 +414,7 @@ void weir_attachment_close(struct weir_attachment *at)
         weir_segment_unmap(&b->segment);
         free(b);
     }
+    WEIR_WEAVE("attach:leave");
     weir_store_release_u64(&at->newest, 0); /* pair:board R */
     fd_close(&at->doorbell_fd);
     fd_close(&at->bell_fd);

@@ -13,6 +13,7 @@
 #include "handle.h"
 
 #include "shm/weir_attach.h"
+#include "shm/weir_weave.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -58,6 +59,7 @@ static int welcome_take(struct weir_attachment *at, int *fd)
     bool fits = n == (ssize_t)sizeof w && w.magic == WEIR_ATTACH_MAGIC && w.error == 0 &&
                 w.client == at->client && w.broker_id == at->broker_id;
     if (fits) {
+        WEIR_WEAVE("rejoin:welcomed");
         weir_store_release_u32(&at->rejoining, 0); /* pair:rejoining R */
     }
     for (struct cmsghdr *h = CMSG_FIRSTHDR(&m); h != NULL; h = CMSG_NXTHDR(&m, h)) {
@@ -108,9 +110,11 @@ static void rejoin(struct weir_attachment *at)
     at->rejoin_at_ns = now_ns + REJOIN_NS;
     int fd = rejoin_connect(at);
     if (fd >= 0) {
+        WEIR_WEAVE("rejoin:connected");
         weir_store_release_u32(
             &at->rejoining,
             1); /* first: nobody shall take the new connection for the old one. pair:rejoining R */
+        WEIR_WEAVE("rejoin:marked");
         (void)dup3(fd, at->control_fd, O_CLOEXEC);
         (void)close(fd);
     }
@@ -183,12 +187,15 @@ bool weir_board_follow(struct weir *w)
             !weir_cas_u32(&at->following, &nobody, 1)) { /* pair:following A */
             return false;
         }
+        WEIR_WEAVE("board:follow");
         struct weir_board *before = weir_board_newest(at); /* another thread may have been faster */
         b = before != w->board ? before : board_fetch(at);
         if (b != NULL && b != before) {
             b->before = before;
+            WEIR_WEAVE("board:found");
             weir_store_release_u64(&at->newest, (uint64_t)(uintptr_t)b); /* pair:board R */
         }
+        WEIR_WEAVE("board:looked");
         weir_store_release_u32(&at->following, 0); /* pair:following R */
     }
     return b != NULL && weir_board_enter(w, b) == WEIR_OK;

@@ -234,7 +234,7 @@ static int handle_make(struct weir_attachment *at, struct weir **out)
     }
     struct weir *w = calloc(1, sizeof *w);
     if (w == NULL) {
-        weir_and_u32(&at->threads, ~(1U << thread)); /* pair:threads R */
+        weir_and_u32(&at->threads, ~(1U << thread)); /* pair:threads R; weave: no memory: no run */
         return WEIR_E_MEMORY;
     }
     w->guard = at->guard;
@@ -245,7 +245,7 @@ static int handle_make(struct weir_attachment *at, struct weir **out)
     w->slot_hint = thread * (at->mem.slot_cnt / WEIR_THREADS_MAX);
     int rc = weir_board_enter(w, weir_board_newest(at));
     if (rc != WEIR_OK) {
-        weir_and_u32(&at->threads, ~(1U << thread)); /* pair:threads R */
+        weir_and_u32(&at->threads, ~(1U << thread)); /* pair:threads R; weave: as above */
         free(w);
         return rc;
     }
@@ -302,6 +302,7 @@ int weir_dup(struct weir *w, struct weir **out)
         return WEIR_E_FORKED;
     }
     (void)weir_fetch_add_u32(&w->at->handles, 1); /* pair:handles A: `w` keeps it above 0 so far */
+    WEIR_WEAVE("handle:dup");
     int rc = handle_make(w->at, out);
     if (rc != WEIR_OK) {
         (void)weir_fetch_add_u32(&w->at->handles, UINT32_MAX); /* pair:handles R */
@@ -321,6 +322,7 @@ static void thread_leave(struct weir *w)
     } else {
         weir_and_u32(&at->threads, ~(1U << w->thread)); /* pair:threads R */
     }
+    WEIR_WEAVE("thread:left");
 }
 
 void weir_close(struct weir *w)
@@ -333,6 +335,7 @@ void weir_close(struct weir *w)
         thread_leave(w);
     } /* a child frees its own copies and descriptors, and leaves shared memory alone */
     free(w);
+    WEIR_WEAVE("handle:close");
     if (weir_fetch_add_u32(&at->handles, UINT32_MAX) == 1) { /* pair:handles R */
         attachment_free(at);
     }

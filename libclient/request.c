@@ -237,6 +237,7 @@ static int publish(struct weir *w, uint32_t index, uint64_t submitted, uint32_t 
     int rc = weir_ring_put(&w->board->level[priority], handle);
     if (WEIR_UNLIKELY(rc == WEIR_RING_FULL)) {
         uint64_t seen = submitted;
+        WEIR_WEAVE("slot:take_back");
         if (weir_cas_u64(&slot->state, &seen,
                          weir_slot_with(submitted, WEIR_SLOT_CANCELLED))) { /* pair:slot R */
             weir_slot_free(w, index, submitted);
@@ -322,6 +323,7 @@ int weir_cancel(struct weir *w, weir_ticket ticket)
     }
     if (weir_slot_state(word) != WEIR_SLOT_DONE) {
         weir_store_release_u32(&slot->cancel, 1); /* pair:cancel R */
+        WEIR_WEAVE("slot:cancel_late");
         weir_doorbell(w, true);
     }
     return WEIR_E_CANCEL_LATE;

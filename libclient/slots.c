@@ -91,6 +91,7 @@ bool weir_slots_leave(struct weir *w)
         if (state == WEIR_SLOT_FREE || weir_slot_thread(word) != w->thread) {
             continue;
         }
+        WEIR_WEAVE("slot:leave");
         if (state == WEIR_SLOT_DONE ||
             (state == WEIR_SLOT_SUBMITTED &&
              weir_cas_u64(&slot->state, &word,
@@ -130,12 +131,15 @@ void weir_slots_reap(struct weir_attachment *at)
         uint32_t seen = weir_load_acquire_u32(&at->retired); /* pair:retired A */
         bool mine = false;
         while ((seen & bit) != 0 && !mine) { /* bounded: each failed CAS moved one of 8 bits */
+            WEIR_WEAVE("thread:reap");
             mine = weir_cas_u32(&at->retired, &seen, seen & ~bit); /* pair:retired A */
         }
         /* Whoever cleared the bit alone decides about this index and its slots. */
         if (mine && reap_thread(at, thread)) {
+            WEIR_WEAVE("thread:reap_later");
             weir_or_u32(&at->retired, bit); /* pair:retired R */
         } else if (mine) {
+            WEIR_WEAVE("thread:reaped");
             weir_and_u32(&at->threads, ~bit); /* pair:threads R */
         }
     }

@@ -75,6 +75,7 @@ static bool poll_slot(struct weir *w, uint32_t index, uint64_t *word)
     if (weir_slot_state(*word) == WEIR_SLOT_FREE || weir_slot_thread(*word) != w->thread) {
         return false;
     }
+    WEIR_WEAVE("poll:seen");
     weir_and_u64(&m->wake->done[index / 64U], ~(UINT64_C(1) << (index % 64U))); /* pair:done A */
     *word = weir_load_acquire_u64(&m->slot[index].state);                       /* pair:slot A */
     /* A bit can also be late, from a request that weir_wait has answered already. */
@@ -153,6 +154,7 @@ int weir_fd(struct weir *w)
         return WEIR_E_NOT_CALLER;
     }
     uint32_t owner = 0;
+    WEIR_WEAVE("fd:claim");
     if (!weir_cas_u32(&w->at->fd_owner, &owner, w->thread + 1) && /* pair:fd-owner A */
         owner != w->thread + 1) {
         return WEIR_E_HANDLES; /* two event loops would take each other's bytes */
@@ -160,6 +162,7 @@ int weir_fd(struct weir *w)
     w->fd_used = true;
     if (!w->fd_armed) {
         weir_store_release_u32(&w->at->mem.wake->fd_armed, 1); /* pair:armed R */
+        WEIR_WEAVE("fd:armed");
         w->fd_armed = true;
     }
     return w->at->bell_fd;

@@ -14,6 +14,7 @@
 
 #include "weir_atomic.h"
 #include "weir_layout.h"
+#include "weir_weave.h"
 
 /* Append one. Caller: the meter's thread. */
 static inline void weir_claim_put(struct weir_shm_meter_head *head, const struct weir_shm_claim *c)
@@ -25,7 +26,9 @@ static inline void weir_claim_put(struct weir_shm_meter_head *head, const struct
     weir_store_relaxed_u64(&to->sent_ns, c->sent_ns); /* relaxed, all: the count publishes them */
     weir_store_relaxed_u64(&to->seen_ns, c->seen_ns);
     weir_store_relaxed_u64(&to->what, c->what);
+    WEIR_WEAVE("claim:filled");
     weir_store_release_u32(&head->claim_cnt, n + 1); /* pair:claim R */
+    WEIR_WEAVE("claim:told");
 }
 
 /* Take what came since `*seen`, oldest first, at most WEIR_CLAIMS - 1 of it. Returns how many. Ends after one pass. Caller: the worker. */

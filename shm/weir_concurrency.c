@@ -4,6 +4,7 @@
 #include "weir_concurrency.h"
 
 #include "weir_cells.h"
+#include "weir_weave.h"
 
 /* How often a take looks for other units because somebody was faster, before the whole permit starts over. */
 #define TAKE_TRIES 16
@@ -68,9 +69,9 @@ static uint32_t owner_let_go(const struct weir_shm_limit_row *row, uint64_t *cel
     for (uint32_t n = 0; n < row->cell_cnt && gone < cnt; n++) {
         uint64_t seen = owner;
         /* Looked at first: a failed CAS would take the line from its holder. */
-        if (unit_load(cell, at) == owner &&
-            weir_cas_u64(&cell[at], &seen, next)) { /* pair:limit R */
-            gone++;
+        if (unit_load(cell, at) == owner) {
+            WEIR_WEAVE("units:let_go");
+            gone += weir_cas_u64(&cell[at], &seen, next); /* pair:limit R */
         }
         at = at + 1 < row->cell_cnt ? at + 1 : 0;
     }
@@ -147,8 +148,9 @@ uint32_t weir_units_reap(const struct weir_shm_limit_row *row, uint64_t *cell, u
     for (uint32_t i = 0; i < row->cell_cnt; i++) {
         uint64_t seen = weir_load_acquire_u64(&cell[i]); /* pair:limit A */
         bool dead = weir_unit_held(seen) ? !lives(seen, arg) : seen > now_ns + WEIR_NS_PER_S;
-        if (dead && weir_cas_u64(&cell[i], &seen, weir_max_u64(now_ns, 1))) { /* pair:limit R */
-            gone++;
+        if (dead) {
+            WEIR_WEAVE("units:reap");
+            gone += weir_cas_u64(&cell[i], &seen, weir_max_u64(now_ns, 1)); /* pair:limit R */
         }
     }
     return gone;

@@ -348,6 +348,7 @@ static bool take_again(const struct weir_permit_view *view, const struct weir_ex
         if (!l->is_bucket && weir_load_acquire_u64(&e->board->clock_epoch) != t->epoch) {
             return false;
         }
+        WEIR_WEAVE("express:again");
         if (weir_cas_u64(l->at, &t->seen[i], t->next[i])) { /* pair:limit R */
             return true;
         }
@@ -361,6 +362,7 @@ static __attribute__((noinline)) int lost(struct weir_permit_view *view,
                                           struct weir_permit *permit)
 {
     for (uint32_t i = at; i < e->limit_cnt; i++) {
+        WEIR_WEAVE("express:lost");
         bool taken =
             i > at && weir_cas_u64(e->limit[i].at, &t->seen[i], t->next[i]); /* pair:limit R */
         if (!taken && !take_again(view, e, i, t)) {

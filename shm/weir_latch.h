@@ -18,6 +18,7 @@
 
 #include "weir_atomic.h"
 #include "weir_base.h"
+#include "weir_weave.h"
 
 #include <stddef.h>
 
@@ -34,7 +35,9 @@ static inline void weir_latch_write(uint64_t *seq, uint64_t *copies, const uint6
     for (size_t i = 0; i < words; i++) {
         weir_store_relaxed_u64(&to[i], value[i]);
     }
+    WEIR_WEAVE("latch:filled");
     weir_store_release_u64(seq, s); /* pair:latch R */
+    WEIR_WEAVE("latch:published");
 }
 
 /*

@@ -1,6 +1,7 @@
 #include "weir_limit.h"
 
 #include "weir_cells.h"
+#include "weir_weave.h"
 
 #include <string.h>
 
@@ -20,6 +21,7 @@ static bool window_give(struct weir_shm_limit_word *word, uint32_t k, uint32_t u
         }
         uint32_t have = (uint32_t)seen;
         uint32_t rest = have > units ? have - units : 0;
+        WEIR_WEAVE("limit:give");
         if (weir_cas_u64(at, &seen, weir_window_word(k, rest))) { /* pair:limit R */
             return true;
         }
@@ -34,6 +36,7 @@ static bool take_once(struct weir_limit_plan *plan, bool *half)
 {
     uint64_t seen = plan->seen[0];
     *half = false;
+    WEIR_WEAVE("limit:plan_again");
     if (!weir_cas_u64(plan->at[0], &seen, plan->next[0])) { /* pair:limit R */
         return false;
     }
@@ -110,7 +113,8 @@ enum weir_limit_verdict weir_limit_take_cells(struct weir_limit_plan *plan,
  */
 static void bucket_given(struct weir_shm_limit_word *word, uint64_t ns)
 {
-    uint64_t seen = weir_load_relaxed_u64(&word->owed);    /* relaxed: the CAS judges it */
+    uint64_t seen = weir_load_relaxed_u64(&word->owed); /* relaxed: the CAS judges it */
+    WEIR_WEAVE("bucket:note");
     while (!weir_cas_u64(&word->owed, &seen, seen + ns)) { /* pair:limit R; lock-free */
     }
 }
@@ -185,6 +189,7 @@ static void bucket_add(const struct weir_limit_place *at, uint32_t units, uint64
     uint64_t next;
     do { /* lock-free */
         next = weir_min_u64(weir_max_u64(seen, now_ns) + n_ns, weir_bucket_most(now_ns, full_ns));
+        WEIR_WEAVE("limit:add_bucket");
     } while (next > seen && !weir_cas_u64(&at->word->word[0], &seen, next)); /* pair:limit R */
 }
 
@@ -202,6 +207,7 @@ bool weir_limit_window_add(const struct weir_limit_place *at, uint32_t k, uint32
         }
         uint64_t sum =
             weir_max_u64(weir_min_u64(have + units, weir_window_most(at->row->quota)), have);
+        WEIR_WEAVE("limit:add_window");
         if (weir_cas_u64(word, &seen, weir_window_word(k, (uint32_t)sum))) { /* pair:limit R */
             return true;
         }

@@ -27,6 +27,7 @@ static enum weir_limit_damage bucket_audit(const struct weir_shm_limit_row *row,
     if (damage != WEIR_LIMIT_SOUND) {
         /* May move TAT backwards, so it counts as a refund does. */
         const uint64_t spent[2] = {now_ns + full_ns, seen[1] + 1};
+        WEIR_WEAVE("repair:bucket");
         (void)weir_cas_pair_u64(word->word, seen,
                                 spent); /* pair:limit R; a lost race is judged next time */
     }
@@ -86,6 +87,7 @@ static enum weir_limit_damage window_audit(const struct weir_shm_limit_row *row,
             return damage;
         }
         if (damage != WEIR_LIMIT_SOUND) {
+            WEIR_WEAVE("repair:window");
             (void)weir_cas_u64(&word->word[k & 1], &seen[k & 1],
                                weir_window_word(k, row->quota)); /* pair:limit R */
             worst = damage;
@@ -208,6 +210,7 @@ static void window_spend(const struct weir_shm_limit_row *row, struct weir_shm_l
     for (uint64_t k = weir_max_u64(first, last - 1); k <= last; k++) {
         uint64_t *at = &word->word[k & 1];
         uint64_t seen = weir_load_acquire_u64(at); /* pair:limit A */
+        WEIR_WEAVE("spend:window");
         while (!weir_cas_u64(at, &seen, weir_window_word((uint32_t)k, row->quota))) {
         } /* pair:limit R */
     }
@@ -225,6 +228,7 @@ void weir_limit_spend(const struct weir_limit_place *at, const struct weir_serve
         seen[0] = weir_load_acquire_u64(&at->word->word[0]); /* pair:limit A */
         do { /* lock-free; may move TAT backwards, so it counts as a refund does */
             spent[1] = seen[1] + 1;
+            WEIR_WEAVE("spend:bucket");
         } while (!weir_cas_pair_u64(at->word->word, seen, spent)); /* pair:limit R */
         break;
     }
@@ -285,7 +289,8 @@ void weir_limit_realign(const struct weir_shm_limit_row *row, struct weir_shm_li
     /* Empty both words, keeping what they held. A trader that charges meanwhile fails its CAS and then sees CLOSED. */
     uint64_t old[2];
     for (uint32_t i = 0; i < 2; i++) {
-        old[i] = weir_load_acquire_u64(&word->word[i]);     /* pair:limit A */
+        old[i] = weir_load_acquire_u64(&word->word[i]); /* pair:limit A */
+        WEIR_WEAVE("realign:empty");
         while (!weir_cas_u64(&word->word[i], &old[i], 0)) { /* pair:limit R */
         }
         WEIR_WEAVE("realign:emptied");
@@ -300,6 +305,7 @@ void weir_limit_realign(const struct weir_shm_limit_row *row, struct weir_shm_li
         do {
             uint64_t sum = weir_min_u64(carry + (uint32_t)seen, row->quota);
             next = weir_window_word((uint32_t)k, (uint32_t)sum);
+            WEIR_WEAVE("realign:carry");
         } while (!weir_cas_u64(&word->word[k & 1], &seen, next)); /* pair:limit R */
     }
 }

@@ -20,6 +20,7 @@
 
 #include "weir_atomic.h"
 #include "weir_base.h"
+#include "weir_weave.h"
 
 #define WEIR_PAUSE_TICK_BITS       20U
 #define WEIR_PAUSE_GENERATION_BITS 20U
@@ -109,6 +110,7 @@ static inline enum weir_pause_told weir_pause_tell(uint64_t *word, uint64_t unti
         if (same && weir_pause_until_ns(seen) >= until_ns) {
             return WEIR_PAUSE_SAME;
         }
+        WEIR_WEAVE("pause:tell");
         if (weir_cas_u64(word, &seen,
                          weir_pause_longer(seen, until_ns, cause,
                                            begins ? now_at + 1U : now_at))) { /* pair:pause R */
@@ -123,6 +125,7 @@ static inline uint32_t weir_pause_begin(uint64_t *word, uint64_t until_ns, uint3
     uint64_t seen = weir_load_acquire_u64(word); /* pair:pause A */
     for (;;) {                                   /* bounded: as above */
         uint32_t next = (weir_pause_generation(seen) + 1U) & WEIR_PAUSE_GENERATION_MASK;
+        WEIR_WEAVE("pause:begin");
         if (weir_cas_u64(word, &seen,
                          weir_pause_longer(seen, until_ns, cause, next))) { /* pair:pause R */
             return next;
@@ -136,6 +139,7 @@ static inline uint32_t weir_pause_resume(uint64_t *word)
     uint64_t seen = weir_load_acquire_u64(word); /* pair:pause A */
     for (;;) {                                   /* bounded: as above */
         uint32_t next = (weir_pause_generation(seen) + 1U) & WEIR_PAUSE_GENERATION_MASK;
+        WEIR_WEAVE("pause:resume");
         if (weir_cas_u64(word, &seen,
                          weir_pause_make(0, WEIR_PAUSE_NONE, next))) { /* pair:pause R */
             return next;
@@ -149,6 +153,7 @@ static inline uint32_t weir_pause_resume(uint64_t *word)
  */
 static inline bool weir_pause_clear(uint64_t *word, uint64_t seen)
 {
+    WEIR_WEAVE("pause:clear");
     return weir_cas_u64(
         word, &seen,
         weir_pause_make(0, WEIR_PAUSE_NONE, weir_pause_generation(seen))); /* pair:pause R */

@@ -29,6 +29,7 @@
 #define WEIR_REOPEN_H
 
 #include "weir_pause.h"
+#include "weir_weave.h"
 
 #define WEIR_REOPEN_STEPS       8U
 #define WEIR_REOPEN_SINCE_SHIFT 24U
@@ -153,6 +154,7 @@ static inline bool weir_reopen_over(const struct weir_reopen_rule *rule, uint64_
 static inline bool weir_reopen_give(uint64_t *at, uint32_t ticket)
 {
     uint64_t seen = weir_load_acquire_u64(at); /* pair:reopen A */
+    WEIR_WEAVE("reopen:give");
     return (seen & 3U) == WEIR_REOPEN_PROBING && weir_reopen_ticket(seen) == ticket &&
            weir_cas_u64(at, &seen, 0); /* pair:reopen R */
 }

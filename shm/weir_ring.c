@@ -113,7 +113,7 @@ int weir_ring_format(void *ring_memory, struct weir_shm_ring_head *head, uint32_
 static void tail_advance(const struct weir_ring *view, uint64_t pos)
 {
     uint64_t expected = pos;
-    /* pair:ring-tail R: the cell is published before it is counted */
+    /* pair:ring-tail R: the cell is published before it is counted; weave: both callers stand at a name just before */
     (void)weir_cas_u64(view->tail, &expected, pos + 1);
 }
 

@@ -1,6 +1,7 @@
 #include "weir_segment.h"
 
 #include "weir_atomic.h"
+#include "weir_weave.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -57,6 +58,7 @@ static void header_fill(struct weir_shm_header *h, const struct weir_segment_spe
             .kind = p->kind, .cnt = p->cnt, .stride_bytes = p->stride_bytes, .off_bytes = off};
         off += weir_round_up((uint64_t)p->cnt * p->stride_bytes, WEIR_LINE_BYTES);
     }
+    WEIR_WEAVE("segment:filled");
     weir_store_release_u64(&h->magic,
                            WEIR_MAGIC); /* pair:magic R: last, so whoever sees it sees the rest */
 }

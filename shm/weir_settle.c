@@ -2,6 +2,7 @@
 
 #include "weir_atomic.h"
 #include "weir_futex.h"
+#include "weir_weave.h"
 
 /* How the charges of one permit are corrected. */
 struct correction {
@@ -184,6 +185,7 @@ void weir_permit_bell(struct weir_shm_pause *pause)
     weir_fence_full(); /* what made room, then the look at `waiters`: the other half is in permit_wait (pair:waiters) */
     if (WEIR_UNLIKELY(weir_load_relaxed_u32(&pause->waiters) != 0)) {
         weir_store_relaxed_u32(&pause->waiters, 0); /* relaxed: whoever still waits sets it again */
+        WEIR_WEAVE("bell:permits");
         (void)weir_fetch_add_u32(&pause->changed, 1); /* pair:changed R */
         weir_futex_wake(&pause->changed, INT32_MAX);
     }

@@ -3,6 +3,8 @@
  */
 #include "weir_share.h"
 
+#include "weir_weave.h"
+
 #include <string.h>
 
 #define WHOLE_PPM 1000000U
@@ -330,6 +332,7 @@ static void bucket_give(const struct weir_shm_limit_row *row,
     uint64_t seen = weir_load_acquire_u64(at); /* pair:share A */
     for (int i = 0; i < TAKE_TRIES; i++) {
         uint64_t next = weir_bucket_refund(seen, now_ns, n_ns, granted_at_ns);
+        WEIR_WEAVE("share:give");
         if (weir_cas_u64(at, &seen, next)) { /* pair:share R */
             return;
         }

@@ -5,6 +5,7 @@
 #include "weir_sliding.h"
 
 #include "weir_cells.h"
+#include "weir_weave.h"
 
 /* So far is looked beyond cells of equal stamps: those of one permit, and of one more. */
 #define HELP_MAX (2 * WEIR_SLIDING_UNITS_MAX)
@@ -48,6 +49,7 @@ static uint32_t cell_oldest(struct weir_limit_plan *p, uint64_t now_ns)
             return at;
         }
         if (other < stamp) {
+            WEIR_WEAVE("sliding:help");
             (void)weir_cas_u64(&p->word->word[0], &hint, next); /* pair:limit R; a hint */
             return next;
         }
@@ -147,6 +149,7 @@ static void cells_undo(struct weir_limit_plan *p, uint32_t cnt, uint64_t stamp_n
 {
     for (uint32_t i = 0; i < cnt; i++) {
         uint64_t mine = stamp_ns;
+        WEIR_WEAVE("sliding:undo");
         (void)weir_cas_u64(&p->cell[cell_wrap(p->row, (uint64_t)p->window + i)], &mine,
                            seen[i]); /* pair:limit R */
     }
@@ -157,6 +160,7 @@ static void freed_shrink(struct weir_limit_plan *p)
 {
     uint64_t freed = weir_load_relaxed_u64(&p->word->word[1]); /* relaxed: a hint */
     if ((uint32_t)freed >= p->units && freed >> 32 == p->window) {
+        WEIR_WEAVE("sliding:shrink");
         (void)weir_cas_u64(&p->word->word[1], &freed,
                            weir_sliding_freed(p->window + p->units, (uint32_t)freed - p->units));
     }
@@ -184,6 +188,7 @@ static enum weir_limit_verdict cells_take(struct weir_limit_plan *p, uint64_t no
         if (taken == p->units) {
             /* If somebody helped it on, or we took cells that were given back, the hint stays. */
             uint64_t hint = p->window;
+            WEIR_WEAVE("sliding:hint");
             (void)weir_cas_u64(&p->word->word[0], &hint,
                                cell_wrap(p->row, hint + p->units)); /* pair:limit R */
             freed_shrink(p);
@@ -202,6 +207,7 @@ static bool cells_give(const struct weir_shm_limit_row *row, struct weir_shm_lim
     for (uint32_t i = charge->units; i-- > 0 && charge->window < row->cell_cnt;) {
         uint64_t mine = stamp_ns;
         at = cell_wrap(row, (uint64_t)charge->window + i);
+        WEIR_WEAVE("sliding:give");
         given += at < row->cell_cnt && weir_cas_u64(&cell[at], &mine, 0); /* pair:limit R */
     }
     if (given == charge->units && given > 0) {
@@ -221,6 +227,7 @@ static void cells_owe(struct weir_limit_plan *p, uint64_t units, uint64_t now_ns
         if (weir_foreign_rolling(seen, now_ns + p->row->span_ns) > 0) {
             next = (seen & ~(uint64_t)UINT32_MAX) | sum; /* by a later clock: theirs stays */
         }
+        WEIR_WEAVE("sliding:owe");
     } while (!weir_cas_u64(&p->word->owed, &seen, next)); /* pair:limit R */
 }
 
@@ -368,6 +375,7 @@ static void parts_count_added(const struct weir_shm_limit_row *row,
 {
     (void)parts_count(row, word, units);
     if (row->ceiling_step != 0) {
+        WEIR_WEAVE("sliding:count_added");
         (void)weir_fetch_add_u64(&word->word[1], units); /* pair:taken R */
     }
 }
@@ -378,6 +386,7 @@ static bool part_give(uint64_t *at, uint32_t part, uint32_t units)
     uint64_t seen = weir_load_acquire_u64(at);                    /* pair:limit A */
     while (weir_window_id(seen) == part && (uint32_t)seen != 0) { /* lock-free */
         uint32_t rest = (uint32_t)seen > units ? (uint32_t)seen - units : 0;
+        WEIR_WEAVE("sliding:part_give");
         if (weir_cas_u64(at, &seen, weir_window_word(part, rest))) { /* pair:limit R */
             return true;
         }
@@ -396,6 +405,7 @@ static bool part_charge(uint64_t *at, uint32_t part, uint32_t units)
             return false;
         }
         uint64_t next = weir_min_u64(have + units, UINT32_MAX);
+        WEIR_WEAVE("sliding:part_charge");
         if (weir_cas_u64(at, &seen, weir_window_word(part, (uint32_t)next))) { /* pair:limit R */
             return true;
         }
@@ -464,6 +474,7 @@ bool weir_sliding_renew(const struct weir_shm_limit_row *row, struct weir_shm_li
     if (row->form == WEIR_FORM_CELLS) {
         for (uint32_t i = 0; i < charge->units && charge->window < row->cell_cnt; i++) {
             uint64_t mine = stamp_ns; /* another stamp: not ours any more */
+            WEIR_WEAVE("sliding:renew");
             changed |= weir_cas_u64(&cell[cell_wrap(row, (uint64_t)charge->window + i)], &mine,
                                     now_ns); /* pair:limit R */
         }
@@ -538,6 +549,7 @@ void weir_sliding_spend(const struct weir_shm_limit_row *row, struct weir_shm_li
     if (row->form == WEIR_FORM_CELLS) {
         for (uint32_t i = 0; i < row->cell_cnt; i++) {
             uint64_t seen = weir_load_acquire_u64(&cell[i]); /* pair:limit A */
+            WEIR_WEAVE("spend:cell");
             /* Stamps that nobody can have made yet go too; an honest one of this very moment is as good as ours. */
             while ((seen < now_ns || seen - now_ns > WEIR_NS_PER_S) &&
                    !weir_cas_u64(&cell[i], &seen, now_ns)) { /* pair:limit R */
@@ -552,6 +564,7 @@ void weir_sliding_spend(const struct weir_shm_limit_row *row, struct weir_shm_li
         bool current = i == part % WEIR_SLIDING_WORDS;
         bool ahead = weir_window_diff(weir_window_id(seen), part) > PART_AHEAD_MAX && seen != 0;
         uint64_t next = current ? weir_window_word(part, row->quota) : 0;
+        WEIR_WEAVE("spend:part");
         while ((current || ahead) && !weir_cas_u64(&cell[i], &seen, next)) { /* pair:limit R */
         }
     }

@@ -15,7 +15,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define WEAVE_NAMES_MAX  160
+#define WEAVE_NAMES_MAX  256
 #define WEAVE_NAME_BYTES 40
 
 /* The environment names the file of the page; whatever was built with the hooks maps it when it starts. */
