@@ -84,6 +84,12 @@ static enum weir_limit_damage window_audit(const struct weir_shm_limit_row *row,
         if (damage == WEIR_LIMIT_AHEAD) {
             /* Nobody knows which window it stood for: every one that may be current counts as spent. */
             window_spend(row, word, server, now_ns);
+            if (span.windows == 1 && w == 1) {
+                /* The next window's word was not among them: it would be found again and again. An honest charge that came meanwhile stays. */
+                WEIR_WEAVE("repair:next");
+                (void)weir_cas_u64(&word->word[k & 1], &seen[k & 1],
+                                   weir_window_word(k - 2, row->quota)); /* pair:limit R */
+            }
             return damage;
         }
         if (damage != WEIR_LIMIT_SOUND) {

@@ -305,6 +305,13 @@ static void test_audit_windows(void **state)
                                            ? cases[i].word
                                            : weir_window_word(20, 10));
     }
+    /* Damage in the next window's word is found once, not at every look until that window begins. */
+    struct weir_shm_limit_word next = {.word = {weir_window_word(20, 3), weir_window_word(23, 1)}};
+    struct weir_shm_limit_word none = {.word = {0}};
+    assert_int_equal(audit(&row, &next, &none, &exact, &clock), WEIR_LIMIT_AHEAD);
+    assert_int_equal(next.word[0], weir_window_word(20, 10));
+    assert_int_equal(next.word[1], weir_window_word(19, 10));
+    assert_int_equal(audit(&row, &next, &none, &exact, &clock), WEIR_LIMIT_SOUND);
     /* In the last 10 ms a word of the window after next may be a faster trader's: its charges must not be wiped out. */
     clock = clock_at(21 * WEIR_NS_PER_S - 5 * WEIR_NS_PER_MS);
     struct weir_shm_limit_word word = {.word = {weir_window_word(22, 6), weir_window_word(21, 2)}};
