@@ -158,6 +158,9 @@ static bool read_all(int fd, void *at, size_t bytes)
     char *p = at;
     while (bytes > 0) {
         ssize_t n = read(fd, p, bytes);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
         if (n <= 0) {
             return false;
         }
@@ -231,6 +234,9 @@ static bool write_all(int fd, const void *at, size_t bytes, off_t off)
     const char *p = at;
     while (bytes > 0) {
         ssize_t n = pwrite(fd, p, bytes, off);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
         if (n <= 0) {
             return false;
         }
@@ -239,6 +245,16 @@ static bool write_all(int fd, const void *at, size_t bytes, off_t off)
         off += n;
     }
     return true;
+}
+
+/* fsync(2) that a signal does not end. */
+static int sync_all(int fd)
+{
+    int rc;
+    do {
+        rc = fsync(fd);
+    } while (rc != 0 && errno == EINTR);
+    return rc;
 }
 
 /* One slot, whole, to its place. */
@@ -274,7 +290,7 @@ int journal_write(struct journal *j, struct region *region, uint32_t flags)
     uint64_t slot = 1 - region->own->journal_slot;
     uint64_t sequence = region->own->journal_sequence + 1;
     WEIR_WEAVE("journal:leave");
-    if (slot_write(j, region, slot, sequence, flags) != 0 || fsync(j->fd) != 0) {
+    if (slot_write(j, region, slot, sequence, flags) != 0 || sync_all(j->fd) != 0) {
         return -1;
     }
     WEIR_WEAVE("journal:left");
@@ -285,7 +301,7 @@ int journal_write(struct journal *j, struct region *region, uint32_t flags)
 static int directory_sync(const struct journal *j)
 {
     int fd = open(j->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int rc = fd >= 0 ? fsync(fd) : -1;
+    int rc = fd >= 0 ? sync_all(fd) : -1;
     if (fd >= 0) {
         (void)close(fd);
     }
@@ -318,7 +334,7 @@ int journal_create(struct journal *j, struct region *region, enum weir_journal_v
         ok = slot_write(j, region, slot, ++sequence, 0) == 0;
         WEIR_WEAVE("journal:slot");
     }
-    ok = ok && fsync(j->fd) == 0;
+    ok = ok && sync_all(j->fd) == 0;
     WEIR_WEAVE("journal:made");
     path_in(j, "journal.refused", refused);
     if (ok && found != WEIR_JOURNAL_SOUND && found != WEIR_JOURNAL_ABSENT) {

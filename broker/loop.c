@@ -184,3 +184,8 @@ void loop_wait(struct loop *loop, uint64_t timeout_ns)
     (void)io_uring_submit_and_wait_timeout(&loop->ring, &cqe, 1, &ts,
                                            NULL); /* ETIME and EINTR are normal */
 }
+
+uint32_t loop_lost(const struct loop *loop)
+{
+    return IO_URING_READ_ONCE(*loop->ring.cq.koverflow);
+}

@@ -69,4 +69,10 @@ void loop_pump(struct loop *loop);
 /* The same, and wait for an event, for `timeout_ns` at most. */
 void loop_wait(struct loop *loop, uint64_t timeout_ns);
 
+/*
+ * How many events the kernel had no memory to keep (a full completion queue alone loses none: the rest comes with the next pump or wait). Whoever waits for one of them
+ * waits for ever, and nobody knows who that is: the worker leaves, and the next one arms everything anew.
+ */
+uint32_t loop_lost(const struct loop *loop);
+
 #endif

@@ -488,6 +488,12 @@ int worker_run(const struct weir_config *config, struct region *region,
         } else {
             idle(w, idle_since_ns);
         }
+        if (WEIR_UNLIKELY(loop_lost(&w->loop) != 0)) {
+            log_error("completions_lost", "s:i, s:s", "events", (int)loop_lost(&w->loop), "meaning",
+                      "the kernel had no memory for them: this worker ends, and the next one goes "
+                      "on with its calls");
+            return 3;
+        }
     }
     leave(w);
     return 0;

@@ -52,22 +52,24 @@ static const struct {
     {"setsockopt", {ENOPROTOOPT}},
     {"sendmsg", {EINTR, ENOBUFS, EPIPE}},
     {"recvmsg", {EINTR, ENOBUFS}},
-    {"send", {EINTR, ENOBUFS}},
-    {"recv", {EINTR, ECONNRESET}},
+    {"send", {EINTR, ENOBUFS, FAULT_SHORT}},
+    {"recv", {EINTR, ECONNRESET, FAULT_SHORT}},
     {"eventfd", {EMFILE}},
     {"signalfd", {EMFILE}},
     {"fork", {EAGAIN}},
     {"open", {EMFILE, EACCES}},
-    {"read", {EINTR, EIO}},
-    {"write", {EINTR, ENOSPC}},
+    {"read", {EINTR, EIO, FAULT_SHORT}},
+    {"write", {EINTR, ENOSPC, FAULT_SHORT}},
+    {"pwrite", {EINTR, ENOSPC, FAULT_SHORT}},
     {"mkdir", {ENOSPC}},
     {"unlink", {EACCES}},
     {"flock", {EINTR, ENOLCK}},
-    {"fsync", {EIO}},
+    {"fsync", {EIO, EINTR}},
     {"rename", {ENOSPC}},
     {"poll", {EINTR}},
     {"epoll_wait", {EINTR}},
     {"io_uring_queue_init", {ENOMEM, EPERM}},
+    {"cq_lost", {ENOMEM}},
 };
 
 static const struct {
@@ -76,7 +78,7 @@ static const struct {
 } client_calls[] = {
     {"socket", {EMFILE}},
     {"connect", {EINTR, EAGAIN, ECONNREFUSED}},
-    {"send", {EINTR, EPIPE}},
+    {"send", {EINTR, EPIPE, FAULT_SHORT}},
     {"recvmsg", {EINTR, ENOBUFS}},
     {"mmap", {ENOMEM}},
     {"write", {EINTR, EAGAIN}},
@@ -101,8 +103,8 @@ static void arm(const char *call, int error, uint32_t after, uint32_t times)
 /* With a journal only where its calls are what fails: a new one counts its limits as spent, and then each run waits for a window. */
 static bool wants_journal(const char *call)
 {
-    static const char *const calls[] = {"open",  "read",   "write", "mkdir",    "unlink",
-                                        "flock", "rename", "fsync", "fallocate"};
+    static const char *const calls[] = {"open",   "read",  "write",  "pwrite", "mkdir",
+                                        "unlink", "flock", "rename", "fsync",  "fallocate"};
     bool wants = false;
     for (unsigned i = 0; i < WEIR_ARRAY_CNT(calls); i++) {
         wants = wants || strcmp(calls[i], call) == 0;
@@ -218,6 +220,10 @@ static bool run_broker(struct rig *r, const char *call, int error, uint32_t k)
     }
     bool hit = page->failed > 0;
     hits += hit;
+    if (hit && strcmp(call, "cq_lost") ==
+                   0) { /* by then the strategy has been served by the next worker */
+        CHECK(r, rig_log_has(r, "\"completions_lost\""), "said");
+    }
     if (r->failures > before && k != UINT32_MAX) {
         (void)printf("  in: %s fails with %s, time %u (reproduce: --only %s)\n", call,
                      strerror(error), k + 1, call);

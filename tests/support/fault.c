@@ -5,6 +5,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <liburing.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -102,6 +103,24 @@ static bool due(const char *call)
         return real args;                                 \
     }
 
+/* The same for calls whose third argument `c` is a number of bytes: FAULT_SHORT moves half of them. */
+#define HALVED(type, name, call, params, args)    \
+    EXPORT type name params;                      \
+    EXPORT type name params                       \
+    {                                             \
+        if (due(call)) {                          \
+            if (the_page->error != FAULT_SHORT) { \
+                return -1;                        \
+            }                                     \
+            c -= c / 2;                           \
+        }                                         \
+        static type(*real) params;                \
+        if (real == NULL) {                       \
+            real = (type(*) params)next(#name);   \
+        }                                         \
+        return real args;                         \
+    }
+
 STAND_IN(int, memfd_create, "memfd_create", (const char *a, unsigned b), (a, b), -1)
 STAND_IN(int, ftruncate, "ftruncate", (int a, off_t b), (a, b), -1)
 STAND_IN(int, ftruncate64, "ftruncate", (int a, off64_t b), (a, b), -1)
@@ -123,7 +142,7 @@ STAND_IN(int, getsockopt, "getsockopt", (int a, int b, int c, void *d, socklen_t
          (a, b, c, d, e), -1)
 STAND_IN(ssize_t, sendmsg, "sendmsg", (int a, const struct msghdr *b, int c), (a, b, c), -1)
 STAND_IN(ssize_t, recvmsg, "recvmsg", (int a, struct msghdr *b, int c), (a, b, c), -1)
-STAND_IN(ssize_t, send, "send", (int a, const void *b, size_t c, int d), (a, b, c, d), -1)
+HALVED(ssize_t, send, "send", (int a, const void *b, size_t c, int d), (a, b, c, d))
 STAND_IN(int, eventfd, "eventfd", (unsigned a, int b), (a, b), -1)
 STAND_IN(pid_t, fork, "fork", (void), (), -1)
 STAND_IN(int, mkdir, "mkdir", (const char *a, mode_t b), (a, b), -1)
@@ -131,9 +150,11 @@ STAND_IN(int, fsync, "fsync", (int a), (a), -1)
 STAND_IN(int, rename, "rename", (const char *a, const char *b), (a, b), -1)
 STAND_IN(int, madvise, "madvise", (void *a, size_t b, int c), (a, b, c), -1)
 
-STAND_IN(ssize_t, read, "read", (int a, void *b, size_t c), (a, b, c), -1)
-STAND_IN(ssize_t, write, "write", (int a, const void *b, size_t c), (a, b, c), -1)
-STAND_IN(ssize_t, recv, "recv", (int a, void *b, size_t c, int d), (a, b, c, d), -1)
+HALVED(ssize_t, read, "read", (int a, void *b, size_t c), (a, b, c))
+HALVED(ssize_t, write, "write", (int a, const void *b, size_t c), (a, b, c))
+HALVED(ssize_t, pwrite, "pwrite", (int a, const void *b, size_t c, off_t d), (a, b, c, d))
+HALVED(ssize_t, pwrite64, "pwrite", (int a, const void *b, size_t c, off64_t d), (a, b, c, d))
+HALVED(ssize_t, recv, "recv", (int a, void *b, size_t c, int d), (a, b, c, d))
 STAND_IN(int, connect, "connect", (int a, const struct sockaddr *b, socklen_t c), (a, b, c), -1)
 STAND_IN(int, setsockopt, "setsockopt", (int a, int b, int c, const void *d, socklen_t e),
          (a, b, c, d, e), -1)
@@ -144,11 +165,27 @@ STAND_IN(int, epoll_wait, "epoll_wait", (int a, struct epoll_event *b, int c, in
          -1)
 STAND_IN(int, signalfd, "signalfd", (int a, const sigset_t *b, int c), (a, b, c), -1)
 
-struct io_uring;
-struct io_uring_params;
 STAND_IN(int, io_uring_queue_init_params, "io_uring_queue_init",
          (unsigned a, struct io_uring *b, struct io_uring_params *c), (a, b, c), -errno)
 STAND_IN(int, io_uring_submit, "io_uring_submit", (struct io_uring * a), (a), -errno)
+
+/* Each wait of the worker comes by here. */
+EXPORT int io_uring_submit_and_wait_timeout(struct io_uring *ring, struct io_uring_cqe **cqe,
+                                            unsigned cnt, struct __kernel_timespec *ts,
+                                            sigset_t *mask)
+{
+    static int (*real)(struct io_uring *, struct io_uring_cqe **, unsigned,
+                       struct __kernel_timespec *, sigset_t *);
+    if (real == NULL) {
+        real = (int (*)(struct io_uring *, struct io_uring_cqe **, unsigned,
+                        struct __kernel_timespec *,
+                        sigset_t *))next("io_uring_submit_and_wait_timeout");
+    }
+    if (due("cq_lost")) {
+        ++*ring->cq.koverflow;
+    }
+    return real(ring, cqe, cnt, ts, mask);
+}
 
 /* Those with a variable list. */
 static int open_as(const char *name, const char *path, int flags, mode_t mode)

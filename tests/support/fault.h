@@ -5,6 +5,8 @@
  * them fails, the how-manieth time, with which errno, in which process. What the kernel does by itself (a full disk, a file size limit) tests bring about by
  * the kernel's own means; this is for what cannot be brought about.
  *
+ * FAULT_SHORT in place of an errno: the call moves half of its bytes and says so. "cq_lost" is no call: the kernel says that it had no memory for a completion.
+ *
  *   writers  the test; `seen`, `failed`, `made`: whoever makes the call
  */
 #ifndef WEIR_TESTS_SUPPORT_FAULT_H
@@ -13,6 +15,8 @@
 #include <stdint.h>
 
 #define FAULT_ENV       "WEIR_FAULT_PAGE"
+
+#define FAULT_SHORT     9999
 
 #define FAULT_CALLS_MAX 48
 
