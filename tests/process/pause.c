@@ -11,8 +11,6 @@
 
 #include <signal.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define STRATEGIES 8
@@ -71,30 +69,6 @@ static bool until_open(const struct weir *w, unsigned limit_ms)
         rig_sleep_ms(1);
     }
     return false;
-}
-
-/* An operator's order without the program. Returns the answer's error, -1000 for none. */
-static int operate(struct rig *r, enum weir_operation operation, const char *target,
-                   uint64_t duration_ns)
-{
-    struct sockaddr_un to = {.sun_family = AF_UNIX};
-    struct weir_operated answer = {.error = -1000};
-    struct weir_operate order = {.magic = WEIR_OPERATE_MAGIC,
-                                 .version = WEIR_OPERATE_VERSION,
-                                 .bytes = sizeof order,
-                                 .operation = operation,
-                                 .duration_ns = duration_ns,
-                                 .reason = "the test"};
-    (void)snprintf(order.target, sizeof order.target, "%s", target);
-    (void)snprintf(to.sun_path, sizeof to.sun_path, "%s/rig/default.sock", r->dir);
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    if (connect(fd, (const struct sockaddr *)&to, sizeof to) == 0 &&
-        send(fd, &order, sizeof order, MSG_NOSIGNAL) == (ssize_t)sizeof order &&
-        recv(fd, &answer, sizeof answer, 0) != (ssize_t)sizeof answer) {
-        answer.error = -1000;
-    }
-    (void)close(fd);
-    return answer.error;
 }
 
 /* ---------------------------------------------------------------------------------------------- a storm */
@@ -187,7 +161,7 @@ static void late(struct rig *r, struct weir *w)
     CHECK_INT(r, weir_permit_settle(w, &p[1], &stop), 0); /* of the same burst */
     rig_sleep_ms(50);
     CHECK_INT(r, board_provider(w)->backoff_steps, (long long)steps + 1);
-    CHECK_INT(r, operate(r, WEIR_OPERATION_RESUME, "sim", 0), 0);
+    CHECK_INT(r, rig_operate(r, WEIR_OPERATION_RESUME, "sim", 0), 0);
     struct weir_permit q;
     CHECK_INT(r, weir_permit_try(w, own, 0, NULL, WEIR_PRIORITY_HIGH, &q), 0);
     CHECK_INT(r, weir_permit_settle(w, &p[2], &stop), 0); /* late */
@@ -199,7 +173,7 @@ static void late(struct rig *r, struct weir *w)
     CHECK_INT(r, weir_permit_settle(w, &q, &stop), 0);
     CHECK_INT(r, weir_permit_try(w, own, 0, NULL, WEIR_PRIORITY_HIGH, &q), WEIR_DENIED);
     CHECK_INT(r, q.denial.reason, WEIR_REASON_PAUSED);
-    CHECK_INT(r, operate(r, WEIR_OPERATION_RESUME, "sim", 0), 0);
+    CHECK_INT(r, rig_operate(r, WEIR_OPERATION_RESUME, "sim", 0), 0);
     CHECK_INT(r, weir_permit_settle(w, &p[3], &fine), 0);
 }
 
@@ -371,7 +345,7 @@ static void operators(struct rig *r, struct weir *w)
     weir_route_id own = rig_route(w, "sim.own");
     pid_t pid[4];
     counts_clear(r);
-    CHECK_INT(r, operate(r, WEIR_OPERATION_PAUSE, "sim", 0), 0);
+    CHECK_INT(r, rig_operate(r, WEIR_OPERATION_PAUSE, "sim", 0), 0);
     CHECK_INT(r, weir_permit_try(w, own, 0, NULL, WEIR_PRIORITY_HIGH, &p), WEIR_DENIED);
     CHECK(r, p.denial.earliest_ns == UINT64_MAX, "somebody's decision");
     for (unsigned i = 0; i < 4; i++) {
@@ -381,26 +355,26 @@ static void operators(struct rig *r, struct weir *w)
         rig_sleep_ms(1);
     }
     CHECK_INT(r, seen(r, LATER), 0);
-    CHECK_INT(r, operate(r, WEIR_OPERATION_RESUME, "sim", 0), 0);
+    CHECK_INT(r, rig_operate(r, WEIR_OPERATION_RESUME, "sim", 0), 0);
     for (unsigned i = 0; i < 4; i++) {
         CHECK_INT(r, rig_wait(pid[i], 10000), 0);
     }
-    CHECK_INT(r, operate(r, WEIR_OPERATION_PAUSE, "sim", 200 * WEIR_NS_PER_MS), 0);
+    CHECK_INT(r, rig_operate(r, WEIR_OPERATION_PAUSE, "sim", 200 * WEIR_NS_PER_MS), 0);
     CHECK_INT(r, weir_permit_wait(w, own, 0, NULL, WEIR_PRIORITY_HIGH, UINT64_MAX, &p), 0);
     CHECK(r, (p.pause_generation & WEIR_HOLD_PROBE) == 0, "a decision is no guess");
-    CHECK_INT(r, operate(r, WEIR_OPERATION_PAUSE, "nobody", 0), WEIR_E_SCOPE_UNKNOWN);
-    CHECK_INT(r, operate(r, WEIR_OPERATION_BLOCK, "nobody", 0), WEIR_E_CLIENT_UNKNOWN);
-    CHECK_INT(r, operate(r, (enum weir_operation)99, "sim", 0), WEIR_E_UNSUPPORTED);
-    CHECK_INT(r, operate(r, WEIR_OPERATION_BLOCK, "all", 0), 0);
+    CHECK_INT(r, rig_operate(r, WEIR_OPERATION_PAUSE, "nobody", 0), WEIR_E_SCOPE_UNKNOWN);
+    CHECK_INT(r, rig_operate(r, WEIR_OPERATION_BLOCK, "nobody", 0), WEIR_E_CLIENT_UNKNOWN);
+    CHECK_INT(r, rig_operate(r, (enum weir_operation)99, "sim", 0), WEIR_E_UNSUPPORTED);
+    CHECK_INT(r, rig_operate(r, WEIR_OPERATION_BLOCK, "all", 0), 0);
     CHECK_INT(r, weir_permit_try(w, own, 0, NULL, WEIR_PRIORITY_HIGH, &p), WEIR_DENIED);
     CHECK_INT(r, p.denial.reason, WEIR_REASON_BLOCKED);
-    CHECK_INT(r, operate(r, WEIR_OPERATION_UNBLOCK, "all", 0), 0);
+    CHECK_INT(r, rig_operate(r, WEIR_OPERATION_UNBLOCK, "all", 0), 0);
     CHECK_INT(r, weir_permit_try(w, own, 0, NULL, WEIR_PRIORITY_HIGH, &p), 0);
     char index[16];
     (void)snprintf(index, sizeof index, "%u", w->at->client);
-    CHECK_INT(r, operate(r, WEIR_OPERATION_BLOCK, index, 0), 0);
+    CHECK_INT(r, rig_operate(r, WEIR_OPERATION_BLOCK, index, 0), 0);
     CHECK_INT(r, weir_permit_try(w, own, 0, NULL, WEIR_PRIORITY_HIGH, &p), WEIR_DENIED);
-    CHECK_INT(r, operate(r, WEIR_OPERATION_UNBLOCK, index, 0), 0);
+    CHECK_INT(r, rig_operate(r, WEIR_OPERATION_UNBLOCK, index, 0), 0);
     CHECK(r, rig_log_has(r, "\"event\":\"operated\"") && rig_log_has(r, "\"reason\":\"the test\""),
           "an audit event with its reason");
 }

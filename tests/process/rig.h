@@ -95,6 +95,8 @@ long rig_http(struct rig *r, const char *method, const char *path, const char *b
 json_t *rig_json(struct rig *r, const char *path);
 /* A number inside the report, by a path such as "orders.duplicates"; -1 if it is not there. */
 double rig_report(struct rig *r, const char *path);
+/* An operator's order (enum weir_operation) without the program. Returns the answer's error, -1000 for none within 2 s. */
+int rig_operate(struct rig *r, uint32_t operation, const char *target, uint64_t duration_ns);
 void rig_fault(struct rig *r, const char *json);
 void rig_faults_clear(struct rig *r);
 

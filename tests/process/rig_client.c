@@ -1,10 +1,15 @@
 /* What strategies and the oracle need: attaching, reading the board, asking the simulator, comparing orders. */
 #include "rig.h"
 
+#include "shm/weir_attach.h"
+
 #include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 /* ---------------------------------------------------------------------------------------------- attaching */
@@ -251,4 +256,30 @@ void rig_orders_check(struct rig *r, bool orphans)
     CHECK_INT(r, orphans ? 0 : open, 0);
     CHECK_INT(r, weir_load_acquire_u32(&r->shared->count[63]), 0);
     CHECK_INT(r, rig_report(r, "orders.duplicates"), 0);
+}
+
+/* ---------------------------------------------------------------------------------------------- the operator */
+
+int rig_operate(struct rig *r, uint32_t operation, const char *target, uint64_t duration_ns)
+{
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    struct weir_operated answer = {.error = -1000};
+    struct weir_operate order = {.magic = WEIR_OPERATE_MAGIC,
+                                 .version = WEIR_OPERATE_VERSION,
+                                 .bytes = sizeof order,
+                                 .operation = operation,
+                                 .duration_ns = duration_ns,
+                                 .reason = "the test"};
+    (void)snprintf(order.target, sizeof order.target, "%s", target);
+    (void)snprintf(to.sun_path, sizeof to.sun_path, "%s/rig/default.sock", r->dir);
+    const struct timeval patience = {.tv_sec = 2};
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    if (connect(fd, (const struct sockaddr *)&to, sizeof to) == 0 &&
+        send(fd, &order, sizeof order, MSG_NOSIGNAL) == (ssize_t)sizeof order &&
+        recv(fd, &answer, sizeof answer, 0) != (ssize_t)sizeof answer) {
+        answer.error = -1000;
+    }
+    (void)close(fd);
+    return answer.error;
 }

@@ -58,7 +58,12 @@ __attribute__((constructor)) static void weave_start(void)
 
 struct weave_page *weave_open(const char *path)
 {
-    return setenv(WEAVE_ENV, path, 1) == 0 ? page_map(path, O_CREAT | O_TRUNC) : NULL;
+    struct weave_page *page =
+        setenv(WEAVE_ENV, path, 1) == 0 ? page_map(path, O_CREAT | O_TRUNC) : NULL;
+    if (page != NULL) {
+        page->test = the_pid;
+    }
+    return page;
 }
 
 static void sleep_ms(unsigned ms)
@@ -67,15 +72,17 @@ static void sleep_ms(unsigned ms)
     (void)nanosleep(&t, NULL);
 }
 
-void weave_watch(struct weave_page *page, pid_t pid, unsigned ms)
+void weave_watch(struct weave_page *page, unsigned which, pid_t pid)
 {
-    weir_store_release_u32(&page->watch, (uint32_t)pid); /* pair:weave R */
-    sleep_ms(ms);
-    weir_store_release_u32(&page->watch, 0); /* pair:weave R */
+    struct weave_watch *watch = &page->watch[which];
+    if (pid != 0) {
+        watch->seen_cnt = 0;
+        memset(watch->seen, 0, sizeof watch->seen);
+    }
+    weir_store_release_u32(&watch->pid, (uint32_t)pid); /* pair:weave R */
 }
 
-bool weave_hold(struct weave_page *page, pid_t pid, const char *name, uint32_t after,
-                unsigned limit_ms)
+void weave_arm(struct weave_page *page, uint32_t pid, const char *name, uint32_t after)
 {
     weir_store_release_u32(&page->target,
                            0); /* pair:weave R: the name is nobody's while it changes */
@@ -83,15 +90,27 @@ bool weave_hold(struct weave_page *page, pid_t pid, const char *name, uint32_t a
     page->held = 0;
     page->go = 0;
     (void)strncpy(page->name, name, sizeof page->name - 1);
-    weir_store_release_u32(&page->target, (uint32_t)pid); /* pair:weave R */
+    weir_store_release_u32(&page->target, pid); /* pair:weave R */
+}
+
+pid_t weave_await(struct weave_page *page, unsigned limit_ms)
+{
     for (unsigned i = 0; i < limit_ms; i++) {
-        if (weir_load_acquire_u32(&page->held) != 0) { /* pair:weave A */
-            return true;
+        uint32_t pid = weir_load_acquire_u32(&page->held); /* pair:weave A */
+        if (pid != 0) {
+            return (pid_t)pid;
         }
         sleep_ms(1);
     }
     weave_go(page); /* should it come there after all */
-    return false;
+    return 0;
+}
+
+pid_t weave_hold(struct weave_page *page, pid_t pid, const char *name, uint32_t after,
+                 unsigned limit_ms)
+{
+    weave_arm(page, (uint32_t)pid, name, after);
+    return weave_await(page, limit_ms);
 }
 
 void weave_go(struct weave_page *page)
@@ -100,17 +119,33 @@ void weave_go(struct weave_page *page)
     weir_store_release_u32(&page->go, 1);     /* pair:weave R */
 }
 
-static void seen_add(struct weave_page *page, const char *name)
+static void seen_add(struct weave_watch *watch, const char *name)
 {
     uint32_t i = 0;
-    while (i < page->seen_cnt && strcmp(page->seen[i].name, name) != 0) {
+    while (i < watch->seen_cnt && strcmp(watch->seen[i].name, name) != 0) {
         i++;
     }
     if (i < WEAVE_NAMES_MAX) {
-        (void)strncpy(page->seen[i].name, name, WEAVE_NAME_BYTES - 1);
-        page->seen[i].hits++;
-        page->seen_cnt += i == page->seen_cnt;
+        (void)strncpy(watch->seen[i].name, name, WEAVE_NAME_BYTES - 1);
+        watch->seen[i].hits++;
+        watch->seen_cnt += i == watch->seen_cnt;
     }
+}
+
+/* Is it we who shall stand still? Of those who come to a name that is anybody's, the first one only. */
+static bool is_wanted(struct weave_page *page, const char *name)
+{
+    uint32_t target = weir_load_acquire_u32(&page->target); /* pair:weave A */
+    bool ours = target == the_pid || (target == WEAVE_ANYBODY && the_pid != page->test);
+    if (!ours || strcmp(page->name, name) != 0) {
+        return false;
+    }
+    if (page->after > 0) {
+        page->after--;
+        return false;
+    }
+    uint32_t nobody = 0;
+    return weir_cas_u32(&page->held, &nobody, the_pid); /* pair:weave R */
 }
 
 /* Weak: tests that interleave within one process have a hook of their own. */
@@ -120,18 +155,14 @@ __attribute__((weak)) void weir_weave_hook(const char *name)
     if (page == NULL) {
         return;
     }
-    if (weir_load_acquire_u32(&page->watch) == the_pid) { /* pair:weave A */
-        seen_add(page, name);
+    for (unsigned i = 0; i < WEAVE_WATCHED; i++) {
+        if (weir_load_acquire_u32(&page->watch[i].pid) == the_pid) { /* pair:weave A */
+            seen_add(&page->watch[i], name);
+        }
     }
-    if (weir_load_acquire_u32(&page->target) != the_pid || /* pair:weave A */
-        strcmp(page->name, name) != 0) {
+    if (!is_wanted(page, name)) {
         return;
     }
-    if (page->after > 0) {
-        page->after--;
-        return;
-    }
-    weir_store_release_u32(&page->held, 1);         /* pair:weave R */
     while (weir_load_acquire_u32(&page->go) == 0) { /* pair:weave A; until the test says so */
         weir_cpu_relax();
     }

@@ -5,8 +5,8 @@
  * system call, until the test lets it go, or kills it. So a kill, a stop and a delay at an instruction are the same thing up to the last step, and
  * while somebody stands there the test can look whether the others go on.
  *
- *   writers  the test: all but `held` and `seen`; the process that is held: `held`; the one that is watched: `seen`
- *   dies     held stays 1 until the next weave_hold; nobody waits for it but the test, which has a time-out
+ *   writers  the test: all but `held` and `seen`; the process that is held: `held`; those that are watched: each its own `seen`
+ *   dies     held stays until the next weave_arm; nobody waits for it but the test, which has a time-out
  */
 #ifndef WEIR_TESTS_SUPPORT_WEAVE_H
 #define WEIR_TESTS_SUPPORT_WEAVE_H
@@ -21,31 +21,47 @@
 /* The environment names the file of the page; whatever was built with the hooks maps it when it starts. */
 #define WEAVE_ENV "WEIR_WEAVE_PAGE"
 
+/* In place of a pid: whoever comes first, but the test itself. For who is not born yet. */
+#define WEAVE_ANYBODY UINT32_MAX
+
+#define WEAVE_WATCHED 3
+
 struct weave_seen {
     char name[WEAVE_NAME_BYTES];
     uint32_t hits;
 };
 
-struct weave_page {
-    uint32_t target; /* pid that will be held at `name`; 0: nobody */
-    uint32_t after;  /* so often it passes before */
-    uint32_t held;   /* it stands there */
-    uint32_t go;     /* go on */
-    char name[WEAVE_NAME_BYTES];
-    uint32_t watch; /* pid whose instants are counted in `seen`; 0: nobody's */
+struct weave_watch {
+    uint32_t pid; /* whose instants are counted; 0: nobody's */
     uint32_t seen_cnt;
     struct weave_seen seen[WEAVE_NAMES_MAX];
+};
+
+struct weave_page {
+    uint32_t test;   /* pid of the test */
+    uint32_t target; /* pid that will be held at `name`, or WEAVE_ANYBODY; 0: nobody */
+    uint32_t after;  /* so often it passes before */
+    uint32_t held;   /* pid of who stands there */
+    uint32_t go;     /* go on */
+    char name[WEAVE_NAME_BYTES];
+    struct weave_watch watch[WEAVE_WATCHED];
 };
 
 /* Make the page at `path`, map it, and name it in the environment of what is started from now on. NULL: errno says why. */
 struct weave_page *weave_open(const char *path);
 
-/* Count the instants of one process for a while into `seen`. */
-void weave_watch(struct weave_page *page, pid_t pid, unsigned ms);
+/* Count the instants of one process into `watch[which].seen`, from zero; `pid` 0 ends it. */
+void weave_watch(struct weave_page *page, unsigned which, pid_t pid);
 
-/* Hold `pid` at `name`, after it passed it `after` times. False: it did not come there within `limit_ms`; it is not held any more. */
-bool weave_hold(struct weave_page *page, pid_t pid, const char *name, uint32_t after,
-                unsigned limit_ms);
+/* Whoever is `pid` (or WEAVE_ANYBODY) is to stop at `name`, after it passed it `after` times. */
+void weave_arm(struct weave_page *page, uint32_t pid, const char *name, uint32_t after);
+
+/* Wait until it stands there: its pid. 0: it did not come within `limit_ms`; nobody is held any more. */
+pid_t weave_await(struct weave_page *page, unsigned limit_ms);
+
+/* Both. */
+pid_t weave_hold(struct weave_page *page, pid_t pid, const char *name, uint32_t after,
+                 unsigned limit_ms);
 
 /* Whoever is held goes on. */
 void weave_go(struct weave_page *page);
