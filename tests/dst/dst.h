@@ -210,6 +210,7 @@ struct dst_world {
     struct dst_provider provider[DST_PROVIDERS_MAX];
     struct dst_mix mix;
     unsigned client_cnt;
+    bool spins; /* wake: adaptive */
     bool liars; /* somebody scribbles: only what the broker alone promises is checked */
     bool journal;
     uint64_t think_ns; /* between two actions of a client */

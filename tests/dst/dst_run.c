@@ -13,6 +13,8 @@
 #define STACK_BYTES (512UL << 10)
 #define GUARD_BYTES 4096UL
 #define EVENTS_MAX  65536U
+#define POINT_NS    3U    /* what one access takes */
+#define ALONE_MAX   4096U /* points */
 
 /* ---------------------------------------------------------------------------------------------- randomness */
 
@@ -296,10 +298,15 @@ void dst_passed(uint64_t ns)
     }
 }
 
-/* How long the running actor may go on. */
-static void fuse_set(struct dst_process *p)
+/* How long the running actor may go on. A worker that spins while all others sleep has nobody to give way to: it goes on to the next event. */
+static void fuse_set(struct dst_process *p, uint64_t alone_until)
 {
     long burst = 1 + (long)dst_below(UINT64_C(1) << dst_below((unsigned)dst_world.burst_shift + 1));
+    if (dst_world.spins && p == &dst_worker_process && alone_until > dst_now) {
+        uint64_t points = (alone_until - dst_now) / POINT_NS;
+        points = points < ALONE_MAX ? points : ALONE_MAX;
+        burst = burst < (long)points ? (long)points : burst;
+    }
     if (p->kill_in > 0 && p->kill_in < burst) {
         burst = p->kill_in;
     }
@@ -338,7 +345,7 @@ static bool is_ready(const struct dst_actor *a)
            (a->sleeping ? a->woken || a->wake_at <= dst_now : a->wake_at <= dst_now);
 }
 
-static struct dst_actor *actor_choose(void)
+static struct dst_actor *actor_choose(bool *alone)
 {
     struct dst_actor *ready[ACTORS_MAX];
     unsigned cnt = 0;
@@ -347,21 +354,23 @@ static struct dst_actor *actor_choose(void)
             ready[cnt++] = a;
         }
     }
+    *alone = cnt == 1;
     return cnt == 0 ? NULL : ready[cnt == 1 ? 0 : dst_below(cnt)];
 }
 
-static uint64_t actors_next(void)
+/* When something else than `self` happens, `at` at the latest. */
+static uint64_t next_at(const struct dst_actor *self, uint64_t at)
 {
-    uint64_t next = UINT64_MAX;
+    uint64_t next = heap_cnt > 0 && heap[0].at < at ? heap[0].at : at;
     for (struct dst_actor *a = actor; a < actor + ACTORS_MAX; a++) {
-        if (a->process != NULL && a->wake_at < next) {
+        if (a->process != NULL && a != self && a->wake_at < next) {
             next = a->wake_at;
         }
     }
     return next;
 }
 
-static void actor_run(struct dst_actor *a)
+static void actor_run(struct dst_actor *a, uint64_t alone_until)
 {
     struct dst_process *p = a->process;
     a->sleeping = false;
@@ -369,13 +378,13 @@ static void actor_run(struct dst_actor *a)
     a->wake_at = dst_now;
     current = a;
     dst_cur = p;
-    fuse_set(p);
+    fuse_set(p, alone_until);
     dst_switch(&scheduler_sp, a->sp);
     long used = fuse_given - (dst_fuse > 0 ? dst_fuse : 0);
     current = NULL;
     dst_cur = NULL;
     dst_fuse = 1L << 40;
-    dst_now += (uint64_t)(used > 0 ? used : 0) * 3;
+    dst_now += (uint64_t)(used > 0 ? used : 0) * POINT_NS;
     if (a->process == p && p->live && p->kill_in > 0) {
         p->kill_in -= used > 0 ? used : 1;
         if (p->kill_in <= 0) {
@@ -392,14 +401,13 @@ void dst_run_until(uint64_t at)
             struct event e = event_take();
             e.fn(e.arg, e.a, e.b);
         }
-        struct dst_actor *a = actor_choose();
+        bool alone;
+        struct dst_actor *a = actor_choose(&alone);
         if (a != NULL) {
-            actor_run(a);
+            actor_run(a, alone ? next_at(a, at) : 0);
             continue;
         }
-        uint64_t next = actors_next();
-        next = heap_cnt > 0 && heap[0].at < next ? heap[0].at : next;
-        next = next < at ? next : at;
+        uint64_t next = next_at(NULL, at);
         dst_now = next > dst_now ? next : dst_now;
     }
 }

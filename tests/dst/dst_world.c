@@ -214,10 +214,11 @@ void dst_world_make(uint64_t seed)
         dst_world.mix.host_per_s =
             0; /* without one, what was used before a reboot is not known: weir.yaml(5) says so */
     }
+    dst_world.spins = !dst_chance(0.9);
     yaml_used = 0;
     put("broker: {name: dst, wake: %s, memory: 64MiB, ring: 64, state_dir: %s, drain: 2s, log: "
         "info, domains: [{clients: 40, arena: 256KiB}]}\nproviders:\n",
-        dst_chance(0.9) ? "sleep" : "adaptive", dst_world.journal ? "/state" : "none");
+        dst_world.spins ? "adaptive" : "sleep", dst_world.journal ? "/state" : "none");
     for (unsigned i = 0; i < dst_world.provider_cnt; i++) {
         provider_put(i, &dst_world.provider[i]);
     }
