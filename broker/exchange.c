@@ -235,6 +235,17 @@ static void permit_over(struct worker *w, struct call *c)
     }
 }
 
+/*
+ * An answer whose body would tell success from failure, and which nobody could read to its end: neither rule holds, and the call stays as it was charged. (By the
+ * status alone a 200 that says no inside would be taken for a success, and given back what the exchange keeps.)
+ */
+static bool answer_is_dark(const struct worker *w, const struct call *c, enum weir_result result)
+{
+    const struct weir_config_route *route = w->route[c->route].config;
+    return route != NULL && *route->settle.ok.field != '\0' && c->transfer.status / 100 == 2 &&
+           (result == WEIR_RESULT_TOO_LARGE || c->body_bytes > REPLY_JSON_MAX_BYTES);
+}
+
 /* What the exchange counted of an answered call. False: as the rules say. */
 static bool answer_counted(struct worker *w, const struct call *c, enum weir_result result,
                            bool *success, struct weir_cost *units)
@@ -275,8 +286,14 @@ static void permit_settle(struct worker *w, struct call *c, enum weir_result res
             : NULL;
     dispatch_as(w, c);
     pair_open_permit(w, &c->own_permit);
-    (void)weir_permit_answered(&w->own, &c->own_permit, success, counted);
-    (void)weir_permit_answered(&w->shared, &c->permit, success, counted);
+    if (answer_is_dark(w, c, result)) {
+        const struct weir_cost *as_charged = NULL;
+        (void)weir_permit_end(&w->own, &c->own_permit, as_charged);
+        (void)weir_permit_end(&w->shared, &c->permit, as_charged);
+    } else {
+        (void)weir_permit_answered(&w->own, &c->own_permit, success, counted);
+        (void)weir_permit_answered(&w->shared, &c->permit, success, counted);
+    }
     pair_close(w);
     late_end(w, c, counted);
     trial_answered(w, c, success);
