@@ -478,6 +478,8 @@ int worker_run(const struct weir_config *config, struct region *region,
     for (uint32_t i = 0; i < info_cnt; i++) {
         client_attach(w, &info[i], true);
     }
+    /* Who closed while no supervisor lived, and before somebody took over, could not say so. */
+    clients_closed(w);
     log_info("worker_started", "s:i, s:i", "incarnation", (int)region->gate->incarnation, "clients",
              (int)info_cnt);
     uint64_t idle_since_ns = w->now_ns;

@@ -307,7 +307,7 @@ void client_attach(struct worker *w, const struct client_info *info, bool recove
 /* Once more, for one that is not live and has slots. Caller: every tick. */
 void client_retry(struct worker *w, struct client *c);
 void client_gone(struct worker *w, uint32_t index);
-/* Without a supervisor nobody tells of a client that closes and lives on: its end of the bell does. One system call. Caller: keeper.c */
+/* Without a supervisor nobody tells of a client that closes and lives on: its end of the bell does. One system call. Caller: keeper.c; a worker at its start */
 void clients_closed(struct worker *w);
 void client_reap_if_idle(struct worker *w, struct client *c);
 /* Hold room for one answer; frees what the client has released when there is none. */
