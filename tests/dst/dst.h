@@ -6,8 +6,12 @@
  *   dst_disk.c       the files of runtime and state directory: what is written, what is on disk, what a crash leaves
  *   dst_loop.c       broker/loop.h: the worker's io_uring
  *   dst_http.c       broker/http.h: curl and the connections
- *   dst_exchange.c   the exchange: counts by its published rules, answers, and knows each call by its id
+ *   dst_flight.c     requests on their way, and traders' own calls
+ *   dst_exchange.c   the exchange: answers, and knows each call by its id
+ *   dst_count.c      ... and its counts, by its published rules: never exceed
  *   dst_broker.c     the supervisor's part: segments, attach, lives of the worker, control messages
+ *   dst_attach.c     ... and its clients: attach, bells, deaths, new boards
+ *   dst_handover.c   the sockets of a takeover
  *   dst_clients.c    strategies, by the real libclient
  *   dst_faults.c     what goes wrong, when
  *   dst_check.c      the promises
@@ -23,6 +27,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define DST_US UINT64_C(1000)
 #define DST_MS UINT64_C(1000000)
@@ -129,11 +134,24 @@ enum dst_fault {
     DST_NEVER_READ,
     DST_PERMIT_DROPPED,
     DST_CANCELLED,
+    DST_OTHERS_CALLED,
+    DST_TOLD_NONSENSE,
+    DST_COUNTED_LATE,
+    DST_REFUNDED,
+    DST_SURCHARGED,
+    DST_CQ_OVERFLOW,
+    DST_READ_SHORT,
+    DST_INTERRUPTED,
+    DST_TAKEOVER,
+    DST_TAKEN_OVER,
+    DST_TAKEOVER_KILLED,
     DST_FAULT_CNT,
 };
 
 enum dst_check {
     DST_CHECK_QUOTA,   /* never exceed: at each arrival, each limit */
+    DST_CHECK_OTHERS,  /* ... with what others are known to use */
+    DST_CHECK_SETTLED, /* a surcharge that is known, and stands against the quota from now on */
     DST_CHECK_ONCE,    /* never twice: at each arrival of an order */
     DST_CHECK_OUTCOME, /* exactly one, named */
     DST_CHECK_TRUTH,   /* ... and true */
@@ -141,8 +159,9 @@ enum dst_check {
     DST_CHECK_LIVE,    /* a request whose time is over has ended */
     DST_CHECK_PAUSE,   /* who was told to stop stops */
     DST_CHECK_SOUND, /* no honest word is found damaged; the private account stays below the shared one */
-    DST_CHECK_JOURNAL, /* what is charged is covered on disk */
-    DST_CHECK_LEAK,    /* nothing is left when all is quiet */
+    DST_CHECK_JOURNAL,  /* what is charged is covered on disk */
+    DST_CHECK_HANDOVER, /* permits stand still briefly */
+    DST_CHECK_LEAK,     /* nothing is left when all is quiet */
     DST_CHECK_CNT,
 };
 
@@ -171,6 +190,9 @@ struct dst_limit {
     uint64_t burst;
 };
 
+enum dst_settle { DST_SETTLE_NONE, DST_SETTLE_RULES, DST_SETTLE_FIELD, DST_SETTLE_LIST };
+#define DST_AS_CHARGED UINT64_MAX
+
 struct dst_route {
     char name[16];
     bool order; /* POST, not idempotent */
@@ -178,7 +200,12 @@ struct dst_route {
     unsigned limit[DST_COSTS_MAX];
     uint64_t cost[DST_COSTS_MAX];
     uint64_t timeout_ns;
-    bool free_on_success; /* settle: success: the first cost is 0 then */
+    /* settle: what the call costs in the end on limit[settle_cost] */
+    enum dst_settle settle;
+    unsigned settle_cost;
+    uint64_t success_units, failure_units; /* DST_AS_CHARGED: no rule */
+    bool ok_field;                         /* 200 alone is no success */
+    bool never_dearer;
 };
 
 struct dst_provider {
@@ -188,6 +215,9 @@ struct dst_provider {
     struct dst_route route[DST_ROUTES_MAX];
     uint64_t jitter_ns; /* J */
     bool reports_used;  /* a header says how much of limit 0 is used */
+    bool others;  /* somebody else calls too; headers tell of each limit but `long` and units */
+    bool settles; /* routes have settle rules */
+    bool late;    /* it counts some calls later than max_jitter allows */
     bool host_clock;
     int64_t offset_ns; /* of the exchange's UTC from dst_now */
     int64_t drift_ppb;
@@ -199,7 +229,9 @@ struct dst_mix { /* how often what goes wrong in this run; 0: never */
         told_418;
     double stall, clock_cut;
     double worker_kills_per_s, client_kills_per_s, broker_kills_per_s, host_per_s, operate_per_s,
-        steps_per_s;
+        steps_per_s, takeovers_per_s;
+    double takeover_kill;
+    double overflow, interrupted;
     double disk_fail, disk_slow, scribble;
     double kill_after; /* ... a moment that matters: chance that the worker is condemned there */
 };
@@ -215,7 +247,7 @@ struct dst_world {
     bool journal;
     uint64_t think_ns; /* between two actions of a client */
     int burst_shift;   /* how long somebody runs before another does: 1 .. 2^burst_shift points */
-    char yaml[8192];
+    char yaml[16384];
 };
 
 extern struct dst_world dst_world;
@@ -231,6 +263,12 @@ enum dst_answer { DST_ANSWERED, DST_SILENT };
 struct dst_reply {
     unsigned status;
     uint64_t retry_after_s;
+    uint64_t sent_at, arrived_at;
+    bool settles; /* ... the cost, to `units` */
+    bool success;
+    uint64_t units;
+    bool tells[DST_LIMITS_MAX];
+    uint64_t told[DST_LIMITS_MAX]; /* used */
     char head[512];
     char body[8192];
     size_t body_bytes;
@@ -261,14 +299,36 @@ void dst_exchange_arrive(unsigned provider, const char *path, bool brokered, boo
 void dst_exchange_over(unsigned provider, const char *path,
                        bool brokered); /* answered or cut: its unit in flight is free */
 uint64_t dst_exchange_arrivals(void);
+/* The answer is decided: refunds and surcharges stand from now on. */
+void dst_exchange_settle(unsigned provider, const char *path, const struct dst_reply *reply);
+/* weir has taken the answer in. `brokered`: with what it tells of others. */
+void dst_exchange_heard(unsigned provider, const char *path, bool brokered, uint64_t sent_at,
+                        const struct dst_reply *reply);
+void dst_exchange_others_start(void);
+
+/* ---- dst_count.c */
+
+void dst_count_reset(void);
+void dst_count_arrive(unsigned provider, unsigned limit, uint64_t id, uint64_t units,
+                      const char *who);
+void dst_count_over(unsigned provider, unsigned limit, uint64_t units);
+void dst_count_other(unsigned provider, unsigned limit, uint64_t units);
+uint64_t dst_count_told(unsigned provider, unsigned limit);
+void dst_count_heard(unsigned provider, unsigned limit, uint64_t counted_at);
+void dst_count_forget(void);
+void dst_count_forget_surcharges(void);
+void dst_count_settle(unsigned provider, unsigned limit, uint64_t id, uint64_t at, uint64_t units);
+void dst_count_settled(unsigned provider, unsigned limit, uint64_t id, uint64_t at);
+uint64_t dst_count_most(unsigned provider, unsigned limit);
 uint64_t dst_exchange_count(unsigned provider, unsigned limit,
-                            uint64_t *window); /* of a fixed window */
+                            uint64_t *window); /* of a fixed window, without surcharges */
 
 /* ---- dst_http.c */
 
 void dst_http_reset(void);
 void dst_http_worker_died(void);
 unsigned dst_http_open_cnt(void);
+void dst_http_traders_end(void);
 /* A trader's own call: returns when it is answered or cut. Caller: a client actor. */
 bool dst_trader_call(unsigned provider, const char *path, uint64_t patience_ns,
                      struct dst_reply *out);
@@ -283,6 +343,7 @@ void dst_loop_post(int kind, uint32_t generation, uint32_t index, int result, bo
 void dst_loop_doorbell(int fd);
 void dst_loop_process_died(int pidfd);
 void dst_loop_control(void);
+void dst_loop_handover(void);
 
 /* ---- dst_disk.c: descriptors from DST_FD_FILE on */
 
@@ -300,6 +361,8 @@ bool dst_disk_exists(const char *path);
 int64_t dst_disk_size(int fd);
 void dst_disk_truncate(int fd);
 void dst_disk_close(int fd);
+int dst_disk_inode(const char *path); /* -1: none */
+int dst_disk_inode_fd(int fd);
 const void *dst_disk_durable(const char *path, size_t *bytes);
 
 /* ---- pseudo descriptors */
@@ -310,12 +373,19 @@ const void *dst_disk_durable(const char *path, size_t *bytes);
 #define DST_FD_PID      4000000
 #define DST_FD_CONTROL  5000000
 #define DST_FD_RESOLVER 5000001
-#define DST_FD_LINK     6000000 /* a client's connection to the supervisor: + the broker's life */
+#define DST_FD_LINK     6000000 /* a client's connection to the supervisor: numbered as its doorbell */
+#define DST_FD_LISTENER 8000000 /* a takeover */
+#define DST_FD_GIVER    8000001
+#define DST_FD_TAKER    8000002
+#define DST_FD_LOCK     8000003
+#define DST_FD_REJOIN   8000004
 #define DST_FD_FIRST    DST_FD_FILE
 
 /* ---- dst_broker.c */
 
-extern struct dst_process dst_worker_process, dst_supervisor_process;
+extern struct dst_process dst_worker_process, dst_supervisors[2];
+extern struct dst_process *dst_supervisor; /* which is in power; the other one may be taking over */
+#define dst_supervisor_process (*dst_supervisor)
 struct region;
 struct region *dst_region(void); /* NULL: no broker */
 bool dst_broker_up(void);
@@ -332,6 +402,23 @@ uint64_t dst_broker_worker_lives(void);
 void dst_broker_doorbell(int fd);
 bool dst_broker_pid_dead(int pidfd);
 bool dst_broker_bell_closed(int fd);
+void dst_broker_takeover(void); /* weird --takeover */
+struct msghdr;
+ssize_t dst_broker_welcome(int fd, struct msghdr *m);
+void dst_broker_knocks(const void *hello);
+void dst_broker_rejoined(int link);
+void dst_broker_knocked(void);
+
+/* ---- dst_handover.c */
+
+void dst_handover_reset(void);
+void dst_handover_died(const struct dst_process *p);
+bool dst_handover_waits(void);
+uint64_t dst_handover_ended_at(void);
+bool dst_handover_ready(int fd);
+bool dst_handover_close(int fd); /* false: not one of its */
+int dst_handover_send(int fd, const void *message, size_t bytes, const int *fds, size_t fd_cnt);
+ssize_t dst_handover_receive(int fd, void *message, size_t bytes, int *fds, size_t *fd_cnt);
 
 /* ---- dst_clients.c */
 
@@ -354,6 +441,8 @@ void dst_check_quiet(void); /* all is over: what is left? */
 void dst_check_told_stop(unsigned provider, uint64_t sent_at, uint64_t until);
 void dst_check_resumed(unsigned provider);
 void dst_check_gate(unsigned provider);
+uint64_t dst_check_others(unsigned provider, unsigned limit,
+                          uint64_t window); /* what the board says that others use */
 void dst_check_reset(void);
 
 /* The real ones, where the wrapped would belong to a process. */

@@ -4,59 +4,27 @@
  * The supervisor is a process of its own: it holds the segments, renews the lease while no worker lives, starts workers, and passes messages. Sockets and
  * pidfds are numbers here.
  */
-#include "dst.h"
+#include "dst_broker.h"
 
+#include "broker/admission.h"
 #include "broker/aftermath.h"
-#include "broker/journal.h"
 #include "broker/log.h"
-#include "broker/worker.h"
-#include "libclient/handle.h"
-#include "shm/weir_attach.h"
 
-#include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <string.h>
-#include <unistd.h>
-
-#define BEAT_NS    (200 * DST_MS)
-#define INBOX_MAX  256U
-#define ATTACH_MAX 65536U
+#define BEAT_NS      (200 * DST_MS)
+#define TAKER_MAX_NS (10 * DST_S) /* as broker/supervisor.c has them */
+#define QUIET_MAX_NS (3 * DST_S)
 
 struct dst_process dst_worker_process = {.name = "worker"};
-struct dst_process dst_supervisor_process = {.name = "supervisor"};
+struct dst_process dst_supervisors[2] = {{.name = "supervisor"}, {.name = "successor"}};
+struct dst_process *dst_supervisor = &dst_supervisors[0];
 
-struct attached {
-    bool used;
-    unsigned client; /* of dst_clients */
-    uint64_t life;
-    struct client_info info;
-    bool rung, closed;
-};
-
-static struct {
-    bool up;  /* clients may attach */
-    bool ran; /* a broker has run on this host's disk before */
-    bool stopping, drain_told;
-    uint64_t life;
-    struct region region;
-    struct journal journal;
-    struct attached attached[WEIR_CLIENTS_MAX];
-    struct control_message inbox[INBOX_MAX];
-    unsigned inbox_first, inbox_cnt;
-    uint64_t restart_at;
-    uint64_t worker_since;
-    uint64_t worker_lives;
-    uint64_t backoff;
-    unsigned attach_number;
-    uint64_t ticket;
-} b;
+struct dst_broker dst_broker;
 
 static bool again_planned;
 
 struct region *dst_region(void)
 {
-    return dst_supervisor_process.live || dst_worker_process.live ? &b.region : NULL;
+    return dst_supervisor_process.live || dst_worker_process.live ? &my_side->region : NULL;
 }
 
 bool dst_broker_up(void)
@@ -101,9 +69,7 @@ void log_open(enum weir_config_log level, const char *process)
     (void)process;
 }
 
-void log_warm_up(void)
-{
-}
+void log_warm_up(void) {}
 
 void log_event(enum weir_config_log level, const char *event, const char *fields, ...)
 {
@@ -135,14 +101,13 @@ void log_event(enum weir_config_log level, const char *event, const char *fields
 /* ---------------------------------------------------------------------------------------------- control messages */
 
 bool dst_control_ready(void);
-bool dst_doorbell_rung(int fd);
 
 bool dst_control_ready(void)
 {
     return b.inbox_cnt > 0 || !dst_supervisor_process.live;
 }
 
-static void tell_worker(const struct control_message *m)
+void dst_tell_worker(const struct control_message *m)
 {
     if (!dst_worker_process.live) {
         return;
@@ -154,7 +119,7 @@ static void tell_worker(const struct control_message *m)
     dst_loop_control();
 }
 
-static int copy_for(struct dst_process *p, int fd)
+int dst_copy_for(struct dst_process *p, int fd)
 {
     if (fd >= DST_FD_FIRST) {
         return fd;
@@ -169,7 +134,9 @@ static int copy_for(struct dst_process *p, int fd)
 
 ssize_t control_receive(int socket, void *message, size_t bytes, int *fds, size_t *fd_cnt)
 {
-    (void)socket;
+    if (socket != DST_FD_CONTROL) {
+        return dst_handover_receive(socket, message, bytes, fds, fd_cnt);
+    }
     *fd_cnt = 0;
     if (b.inbox_cnt == 0) {
         errno = EAGAIN;
@@ -179,8 +146,8 @@ ssize_t control_receive(int socket, void *message, size_t bytes, int *fds, size_
     b.inbox_first = (b.inbox_first + 1) % INBOX_MAX;
     b.inbox_cnt--;
     if (m.kind == CONTROL_ATTACH) {
-        fds[0] = copy_for(&dst_worker_process, m.client.arena_fd);
-        fds[1] = copy_for(&dst_worker_process, m.client.shadow_fd);
+        fds[0] = dst_copy_for(&dst_worker_process, m.client.arena_fd);
+        fds[1] = dst_copy_for(&dst_worker_process, m.client.shadow_fd);
         fds[2] = m.client.doorbell_fd;
         fds[3] = m.client.bell_fd;
         fds[4] = m.client.pidfd;
@@ -215,10 +182,9 @@ static void operated(const struct control_operation *o)
 int control_send(int socket, const void *message, size_t bytes, const int *fds, size_t fd_cnt)
 {
     const struct control_message *m = message;
-    (void)socket;
-    (void)bytes;
-    (void)fds;
-    (void)fd_cnt;
+    if (socket != DST_FD_CONTROL) {
+        return dst_handover_send(socket, message, bytes, fds, fd_cnt);
+    }
     if (!dst_supervisor_process.live) {
         return -1;
     }
@@ -241,7 +207,7 @@ void dst_broker_operate(unsigned operation, const char *target, uint64_t duratio
                                               .duration_ns = duration_ns};
     (void)snprintf(m.operation.asked.target, sizeof m.operation.asked.target, "%s", target);
     if (!b.stopping && dst_supervisor_process.live) {
-        tell_worker(&m);
+        dst_tell_worker(&m);
     }
 }
 
@@ -255,12 +221,12 @@ static void worker_body(void *arg)
     for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
         if (b.attached[i].used) {
             infos[cnt] = b.attached[i].info;
-            infos[cnt].arena_fd = copy_for(&dst_worker_process, infos[cnt].arena_fd);
-            infos[cnt].shadow_fd = copy_for(&dst_worker_process, infos[cnt].shadow_fd);
+            infos[cnt].arena_fd = dst_copy_for(&dst_worker_process, infos[cnt].arena_fd);
+            infos[cnt].shadow_fd = dst_copy_for(&dst_worker_process, infos[cnt].shadow_fd);
             cnt++;
         }
     }
-    int rc = worker_run(dst_config, &b.region, infos, cnt, DST_FD_CONTROL, DST_FD_RESOLVER);
+    int rc = worker_run(dst_config, &my_side->region, infos, cnt, DST_FD_CONTROL, DST_FD_RESOLVER);
     dst_trace("worker left", (uint64_t)rc, 0, 0);
     if (rc != 0) {
         dst_broken("worker", "it does not start: status %d", rc);
@@ -269,10 +235,10 @@ static void worker_body(void *arg)
 
 static void worker_died(struct dst_process *p)
 {
-    (void)p;
     dst_trace("worker died", b.worker_lives, 0, 0);
     dst_http_worker_died();
     dst_loop_worker_died();
+    dst_handover_died(p);
     b.inbox_cnt = 0;
     b.restart_at = dst_now + dst_log_uniform(100 * DST_US, 5 * DST_MS);
     if (dst_chance(0.1)) { /* SIGSEGV: it backs off */
@@ -294,64 +260,278 @@ static void worker_start(void)
 
 /* ---------------------------------------------------------------------------------------------- the supervisor */
 
-static void supervisor_open(void)
+/* False: the disk fails, and the broker says so and does not start. */
+static bool supervisor_open(void)
 {
     char text[512] = "";
     enum aftermath found;
     memset(b.attached, 0, sizeof b.attached);
+    memset(my_side, 0, sizeof *my_side);
     b.stopping = false;
-    if (region_create(&b.region, dst_config, text, sizeof text) != WEIR_OK) {
+    if (region_create(&my_side->region, dst_config, text, sizeof text) != WEIR_OK) {
         dst_broken("simulator", "%s", text);
     }
-    b.region.journal = &b.journal;
+    my_side->region.journal = &my_side->journal;
+    my_side->region.handover = &my_side->handover;
     bool fresh = !b.ran;
-    if (journal_open(&b.journal, dst_world.journal ? "/state" : JOURNAL_NONE, "dst", text,
+    if (journal_open(&my_side->journal, dst_world.journal ? "/state" : JOURNAL_NONE, "dst", text,
                      sizeof text) != 0 ||
-        aftermath_enter("/run/dst", &b.region, fresh, &found, text, sizeof text) != 0) {
-        dst_broken("restart", "the broker does not start: %s", text);
+        aftermath_enter("/run/dst", &my_side->region, fresh, &found, text, sizeof text) != 0) {
+        if (dst_faults[DST_DISK_SYNC_FAILED] == 0) {
+            dst_broken("restart", "the broker does not start: %s", text);
+        }
+        dst_say("not started: %s", text);
+        return false;
     }
+    handover_adopt(&my_side->handover, "/run/dst", DST_FD_LISTENER, DST_FD_LOCK);
     b.ran = true;
     b.life++;
+    dst_http_traders_end();
     b.up = true;
-    dst_trace("broker", b.life, found, b.region.journal_board->found);
+    dst_trace("broker", b.life, found, my_side->region.journal_board->found);
+    return true;
+}
+
+/* What broker/supervisor.c does of a takeover, as the giver. */
+static const struct client_info *client_next(void *arg, uint32_t from, int *socket)
+{
+    (void)arg;
+    for (uint32_t i = from; i < WEIR_CLIENTS_MAX; i++) {
+        if (b.attached[i].used) {
+            *socket = b.attached[i].linked ? DST_FD_LINK + (int)(i << 12) : -1;
+            return &b.attached[i].info;
+        }
+    }
+    return NULL;
+}
+
+static void handover_lost(void)
+{
+    const struct control_message go_on = {.kind = CONTROL_GO_ON};
+    if (b.quiesce_told) {
+        dst_tell_worker(&go_on);
+    }
+    b.quiesce_told = false;
+}
+
+static void handover_end(void)
+{
+    struct side *s = my_side; /* which it is not any more when this returns */
+    enum handover_end end = handover_finish(&s->handover, &s->region);
+    dst_trace("handover end", end, 0, 0);
+    s->left = end != HANDOVER_BACK;
+    if (!s->left) {
+        weir_store_release_u64(&my_side->region.gate->lease_until_ns,
+                               weir_clock_monotonic_ns() + LEASE_NS);
+        worker_start();
+    }
+}
+
+static void handover_look(void)
+{
+    static const int listener[WEIR_DOMAINS_MAX];
+    struct handover *h = &my_side->handover;
+    const struct handover_clients clients = {
+        .next = client_next, .arg = NULL, .listener = listener};
+    if (dst_handover_waits() && handover_accept(h)) {
+        b.quiesce_told = false;
+    }
+    while (handover_is_on(h) && h->stage == HANDOVER_ASKS && dst_handover_ready(h->socket)) {
+        if (handover_read(h, &my_side->region, &clients) == HANDOVER_LOST) {
+            handover_lost();
+        }
+    }
+    if (handover_is_on(h) && dst_handover_ready(h->socket) &&
+        handover_read(h, &my_side->region, &clients) == HANDOVER_LOST) {
+        handover_lost();
+    }
+    uint64_t for_ns = weir_clock_monotonic_ns() - h->since_ns;
+    if (h->stage == HANDOVER_ASKS && for_ns > TAKER_MAX_NS) {
+        handover_drop(h);
+    } else if (h->stage == HANDOVER_READY && dst_worker_process.live &&
+               for_ns > 2 * DST_S + QUIET_MAX_NS) {
+        dst_kill(&dst_worker_process);
+    }
+    const struct control_message quiesce = {.kind = CONTROL_QUIESCE};
+    if (h->stage == HANDOVER_READY && !dst_worker_process.live) {
+        handover_end();
+    } else if (h->stage == HANDOVER_READY && !b.quiesce_told) {
+        dst_tell_worker(&quiesce);
+        b.quiesce_told = true;
+    }
+}
+
+bool admission_board_send(struct admission *a, uint32_t index)
+{
+    struct attached *c = &b.attached[index];
+    (void)a;
+    if (dst_chance(0.1)) {
+        return false; /* its connection is full: again with the next beat */
+    }
+    c->welcome = c->linked;
+    c->welcome_at = dst_now + dst_log_uniform(10 * DST_US, 2 * DST_MS);
+    return true;
+}
+
+static void boards_tell(void)
+{
+    static struct admission table; /* large */
+    for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
+        table.used[i] = b.attached[i].used;
+    }
+    takeover_tell(&my_side->takeover, &table);
 }
 
 static void beat(void)
 {
     uint64_t now_ns = weir_clock_monotonic_ns();
-    weir_store_relaxed_u64(&b.region.supervisor->heartbeat_ns, now_ns);
+    weir_store_relaxed_u64(&my_side->region.supervisor->heartbeat_ns, now_ns);
     if (!dst_worker_process.live && !b.stopping) {
-        weir_store_release_u64(&b.region.gate->lease_until_ns, now_ns + LEASE_NS);
+        weir_store_release_u64(&my_side->region.gate->lease_until_ns, now_ns + LEASE_NS);
         if (dst_now >= b.restart_at) {
             worker_start();
         }
     }
     const struct control_message drain = {.kind = CONTROL_DRAIN};
     if (b.stopping && !b.drain_told && dst_worker_process.live) {
-        tell_worker(&drain);
+        dst_tell_worker(&drain);
         b.drain_told = true;
     }
+}
+
+static void supervisor_loop(void)
+{
+    const struct side *s = my_side;
+    while (!s->left && (!b.stopping || dst_worker_process.live)) {
+        if (b.stopping && handover_is_on(&my_side->handover)) {
+            handover_drop(&my_side->handover);
+            handover_lost();
+        } else if (!b.stopping) {
+            handover_look();
+        }
+        if (s->left) {
+            return; /* all is the successor's, or burnt */
+        }
+        beat();
+        boards_tell();
+        uint64_t next = dst_now + BEAT_NS;
+        next = !dst_worker_process.live && b.restart_at < next ? b.restart_at : next;
+        dst_block(next, NULL);
+    }
+    handover_drop(&my_side->handover);
+    weir_store_release_u64(&my_side->region.gate->lease_until_ns, 0);
+    (void)usleep(1000);
+    b.up = false;
+    if (aftermath_leave("/run/dst", &my_side->region) != 0 &&
+        dst_faults[DST_DISK_SYNC_FAILED] == 0) {
+        dst_broken("restart", "the state is not written");
+    }
+    dst_trace("stopped", b.life, 0, 0);
 }
 
 static void supervisor_body(void *arg)
 {
     (void)arg;
-    supervisor_open();
-    worker_start();
-    while (!b.stopping || dst_worker_process.live) {
-        beat();
-        uint64_t next = dst_now + BEAT_NS;
-        next = !dst_worker_process.live && b.restart_at < next ? b.restart_at : next;
-        dst_block(next, NULL);
+    if (supervisor_open()) {
+        worker_start();
+        supervisor_loop();
     }
-    weir_store_release_u64(&b.region.gate->lease_until_ns, 0);
-    (void)usleep(1000);
-    b.up = false;
-    if (aftermath_leave("/run/dst", &b.region) != 0) {
-        dst_broken("restart", "the state is not written");
-    }
-    dst_trace("stopped", b.life, 0, 0);
 }
+
+/* ---------------------------------------------------------------------------------------------- the taker */
+
+void admission_restore(struct admission *a, const struct client_info *info, int socket)
+{
+    (void)a;
+    b.attached[info->index].taken = true;
+    b.attached[info->index].sent = socket >= 0;
+    b.attached[info->index].theirs = *info;
+}
+
+/* Permits stood still for so long: by the protocol some messages, and whatever stops of the two processes the run has. */
+static void pause_check(uint64_t ended_at)
+{
+    uint64_t most = 10 * DST_MS + (dst_world.mix.stall > 0 ? 200 * DST_MS : 0);
+    uint64_t paused = dst_monotonic() - ended_at;
+    dst_checks[DST_CHECK_HANDOVER]++;
+    dst_trace("paused for", paused, 0, 0);
+    if (paused > most) {
+        dst_broken("takeover", "permits stood still for %.3f ms", (double)paused / 1e6);
+    }
+}
+
+static void power_take(struct side *s)
+{
+    for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
+        struct attached *a = &b.attached[i];
+        a->used = a->taken;
+        a->info = a->taken ? a->theirs : a->info;
+        a->linked = a->taken && a->sent;
+    }
+    pause_check(dst_handover_ended_at());
+    dst_supervisor = dst_cur;
+    b.now = (unsigned)(s - b.side);
+    b.stopping = b.quiesce_told = b.drain_told = false;
+    b.up = true;
+    b.restart_at = 0;
+    handover_adopt(&s->handover, "/run/dst", DST_FD_LISTENER, DST_FD_LOCK);
+    dst_trace("taken over", b.life, b.now, 0);
+    for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
+        const struct attached *a = &b.attached[i];
+        /* It has a pidfd, and the connection that it was given tells its end. */
+        if (a->used && (dst_broker_pid_dead(a->info.pidfd) || (a->linked && a->closed))) {
+            dst_client_left(i);
+        }
+    }
+}
+
+static void taker_body(void *arg)
+{
+    struct side *s = &b.side[b.now ^ 1];
+    char text[512] = "";
+    bool orphans_only = arg != NULL;
+    memset(s, 0, sizeof *s);
+    for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
+        b.attached[i].taken = false;
+    }
+    enum takeover_found found = takeover_begin(&s->takeover, "/run/dst", dst_config, orphans_only,
+                                               &s->region, &s->journal, text, sizeof text);
+    dst_say("takeover: %d %s", (int)found, text);
+    if (found != TAKEOVER_READY) {
+        return;
+    }
+    s->region.journal = &s->journal;
+    s->region.handover = &s->handover;
+    if (takeover_clients(&s->takeover, NULL, text, sizeof text) != 0 ||
+        takeover_finish(&s->takeover, &s->region, 2 * DST_S, text, sizeof text) != 0) {
+        dst_say("takeover: %s", text);
+        return;
+    }
+    (void)dst_fault(DST_TAKEN_OVER, 1);
+    power_take(s);
+    boards_tell();
+    /* One worker at a time here. The old one touches nothing after TAKEN. */
+    while (dst_worker_process.live) {
+        dst_block(dst_now + 50 * DST_US, NULL);
+    }
+    worker_start();
+    if (dst_fault(DST_TAKEOVER_KILLED, dst_world.mix.takeover_kill)) {
+        dst_worker_process.kill_in = (long)dst_log_uniform(1, 3000);
+    }
+    supervisor_loop();
+}
+
+void dst_broker_takeover(void)
+{
+    if (dst_broker_up() && !b.stopping &&
+        !dst_supervisors[0].live + !dst_supervisors[1].live == 1) {
+        dst_born(dst_supervisor == dst_supervisors ? &dst_supervisors[1] : &dst_supervisors[0],
+                 taker_body, NULL);
+        dst_trace("takeover", b.life, 0, 0);
+    }
+}
+
+static void plan_start(uint64_t at);
 
 static void start_event(void *arg, uint64_t x, uint64_t y)
 {
@@ -359,39 +539,58 @@ static void start_event(void *arg, uint64_t x, uint64_t y)
     (void)x;
     (void)y;
     again_planned = false;
-    if (dst_supervisor_process.live) {
+    if (dst_supervisors[0].live || dst_supervisors[1].live) {
+        if (!dst_supervisor_process.live) { /* somebody tries to take over, and may fail */
+            plan_start(dst_now + 500 * DST_MS);
+        }
         return;
     }
-    if (dst_worker_process.live) { /* it holds the lock */
-        again_planned = true;
-        dst_at(dst_now + 500 * DST_MS, start_event, NULL, 0, 0);
+    if (dst_worker_process.live) { /* it holds the lock: take over from it */
+        plan_start(dst_now + 500 * DST_MS);
+        dst_born(dst_supervisor == dst_supervisors ? &dst_supervisors[1] : &dst_supervisors[0],
+                 taker_body, &b);
         return;
     }
     dst_born(&dst_supervisor_process, supervisor_body, NULL);
 }
 
+static void plan_start(uint64_t at)
+{
+    if (!again_planned) {
+        again_planned = true;
+        dst_at(at, start_event, NULL, 0, 0);
+    }
+}
+
 static void supervisor_died(struct dst_process *p)
 {
-    (void)p;
+    dst_handover_died(p);
+    if (p != dst_supervisor) { /* a taker that is not yet, or a giver that is no more */
+        dst_trace("supervisor gone", p->life, 0, 0);
+        return;
+    }
     b.up = false;
+    dst_count_forget_surcharges();
     dst_trace("supervisor died", b.life, dst_worker_process.live, 0);
+    struct handover *h = &my_side->handover;
+    h->socket = -1; /* the worker's copy was closed at its birth */
+    h->stage = HANDOVER_NONE;
+    memset(&h->board, 0, sizeof h->board);
+    h->board.fd = -1;
     dst_loop_control(); /* its end of the socket is closed */
     for (unsigned i = 0; i < WEIR_CLIENTS_MAX; i++) {
         b.attached[i].used = b.attached[i].used && dst_worker_process.live;
+        b.attached[i].linked = false;
     }
     for (unsigned i = 0; i < dst_world.provider_cnt; i++) {
         dst_check_resumed(i);
     }
-    if (!again_planned) {
-        again_planned = true;
-        dst_at(dst_now + dst_log_uniform(DST_MS, 3 * DST_S), start_event, NULL, 0, 0);
-    }
+    plan_start(dst_now + dst_log_uniform(DST_MS, 3 * DST_S));
 }
 
 void dst_broker_start(void)
 {
-    again_planned = true;
-    dst_at(dst_now, start_event, NULL, 0, 0);
+    plan_start(dst_now);
 }
 
 void dst_broker_stop(void)
@@ -405,221 +604,13 @@ void dst_broker_reset(void)
     memset(&b, 0, sizeof b);
     again_planned = false;
     dst_worker_process.died = worker_died;
-    dst_supervisor_process.died = supervisor_died;
-    dst_supervisor_process.heir = &dst_worker_process;
     dst_worker_process.stall_max = 20 * DST_MS;
-    dst_supervisor_process.stall_max = 20 * DST_MS;
-}
-
-/* ---------------------------------------------------------------------------------------------- bells, deaths */
-
-bool dst_doorbell_rung(int fd)
-{
-    return b.attached[(fd - DST_FD_DOORBELL) >> 12 & 0xff].rung;
-}
-
-void dst_broker_doorbell(int fd)
-{
-    struct attached *a = &b.attached[(fd - DST_FD_DOORBELL) >> 12 & 0xff];
-    if (a->used && a->info.doorbell_fd == fd) {
-        a->rung = true;
-        dst_loop_doorbell(fd);
+    for (unsigned i = 0; i < 2; i++) {
+        dst_supervisors[i].died = supervisor_died;
+        dst_supervisors[i].heir = &dst_worker_process;
+        dst_supervisors[i].stall_max = 20 * DST_MS;
     }
-}
-
-bool dst_broker_bell_closed(int fd)
-{
-    const struct attached *a = &b.attached[(fd - DST_FD_BELL) >> 12 & 0xff];
-    const struct dst_process *p = &dst_client_process[a->client];
-    return a->closed || !p->live || p->life != a->life;
-}
-
-bool dst_broker_pid_dead(int pidfd)
-{
-    const struct attached *a = &b.attached[(pidfd - DST_FD_PID) >> 12 & 0xff];
-    const struct dst_process *p = &dst_client_process[a->client];
-    return !p->live || p->life != a->life;
-}
-
-static void gone_event(void *arg, uint64_t index, uint64_t doorbell)
-{
-    struct attached *a = &b.attached[index];
-    (void)arg;
-    if (a->used && a->info.doorbell_fd == (int)doorbell && !a->info.gone &&
-        dst_supervisor_process.live) {
-        const struct control_message m = {.kind = CONTROL_GONE,
-                                          .client = {.index = (uint32_t)index}};
-        a->info.gone = 1;
-        tell_worker(&m);
-    }
-}
-
-static void left(uint32_t index)
-{
-    const struct attached *a = &b.attached[index];
-    if (a->used) {
-        dst_at(dst_now + dst_log_uniform(10 * DST_US, 2 * DST_MS), gone_event, NULL, index,
-               (uint64_t)a->info.doorbell_fd);
-    }
-}
-
-void dst_broker_client_died(unsigned client)
-{
-    for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
-        const struct attached *a = &b.attached[i];
-        if (a->used && a->client == client && a->life == dst_client_process[client].life) {
-            if (dst_chance(0.5)) { /* the pidfd or the connection, whichever is seen first */
-                dst_loop_process_died(a->info.pidfd);
-            }
-            left(i);
-        }
-    }
-}
-
-/* ---------------------------------------------------------------------------------------------- attach */
-
-static uint32_t index_free(void)
-{
-    for (uint32_t i = 0; i < 40; i++) {
-        if (!b.attached[i].used) {
-            return i;
-        }
-    }
-    return UINT32_MAX;
-}
-
-/* What admission.c makes of a hello: the client's pieces, kept by the supervisor. */
-static bool pieces_make(struct attached *a, uint32_t index, const struct weir_attach_plan *plan)
-{
-    struct weir_segment arena;
-    struct weir_segment shadow;
-    struct arena_spec spec = {
-        .slot_cnt = plan->slots, .request_bytes = 256, .response_bytes = plan->response_bytes};
-    struct dst_process *me = dst_cur;
-    dst_hold(true);
-    dst_cur = &dst_supervisor_process;
-    bool ok = arena_create(&b.region, "dst", &spec, &arena, &shadow) == WEIR_OK;
-    if (ok) {
-        a->info.arena_fd = arena.fd;
-        a->info.shadow_fd = shadow.fd;
-        arena.fd = shadow.fd = -1;
-        weir_segment_unmap(&arena);
-        weir_segment_unmap(&shadow);
-    }
-    dst_cur = me;
-    dst_hold(false);
-    int number = (int)(index << 12 | (b.attach_number++ & 0xfff));
-    a->info.index = index;
-    a->info.role = plan->role;
-    a->info.pid = 1000 + index;
-    a->info.slot_cnt = spec.slot_cnt;
-    a->info.request_bytes = spec.request_bytes;
-    a->info.response_bytes = spec.response_bytes;
-    a->info.attached_ns = dst_monotonic();
-    a->info.doorbell_fd = DST_FD_DOORBELL + number;
-    a->info.bell_fd = DST_FD_BELL + number;
-    a->info.pidfd = DST_FD_PID + number;
-    weir_attach_name(a->info.name, plan->client_name);
-    return ok;
-}
-
-int weir_attachment_open(struct weir_attachment *at, const struct weir_attach_plan *plan,
-                         struct weir_diag *diag)
-{
-    struct weir_attach_context c = {.plan = plan, .diag = diag};
-    uint32_t index = index_free();
-    *at = (struct weir_attachment){.control_fd = -1,
-                                   .doorbell_fd = -1,
-                                   .bell_fd = -1,
-                                   .permits.fd = -1,
-                                   .ring.fd = -1,
-                                   .arena.fd = -1};
-    if (!dst_broker_up() || b.stopping || !dst_worker_process.live || index == UINT32_MAX) {
-        return index == UINT32_MAX ? WEIR_E_TOO_MANY_CLIENTS : WEIR_E_NO_BROKER;
-    }
-    struct attached *a = &b.attached[index];
-    *a = (struct attached){.client = (unsigned)(dst_cur - dst_client_process),
-                           .life = dst_cur->life};
-    if (!pieces_make(a, index, plan)) {
-        return WEIR_E_MEMORY;
-    }
-    a->used = true;
-    const struct control_message m = {.kind = CONTROL_ATTACH, .client = a->info};
-    tell_worker(&m);
-    dst_trace("attach", index, a->client, a->life);
-    weir_attach_name(at->client_name, plan->client_name);
-    at->role = plan->role;
-    at->spin_ns = plan->spin_ns;
-    at->client = index;
-    at->ring_order = b.region.ring_order;
-    at->broker_id = b.region.broker_id;
-    at->control_fd = DST_FD_LINK + (int)b.life;
-    struct weir_board *board = calloc(1, sizeof *board);
-    if (board == NULL) {
-        weir_attachment_close(at);
-        return WEIR_E_MEMORY;
-    }
-    board->segment.fd = -1;
-    weir_store_release_u64(&at->newest, (uint64_t)(uintptr_t)board);
-    const int fd[] = {copy_for(dst_cur, b.region.board.fd),
-                      copy_for(dst_cur, b.region.ring[0].fd),
-                      copy_for(dst_cur, a->info.arena_fd),
-                      a->info.doorbell_fd,
-                      a->info.bell_fd,
-                      copy_for(dst_cur, b.region.permits.fd)};
-    int rc = weir_attachment_map(at, &c, fd, plan->role == WEIR_ROLE_TRADER ? 6 : 5);
-    if (rc != WEIR_OK) {
-        weir_attachment_close(at);
-    }
-    return rc;
-}
-
-void weir_attachment_close(struct weir_attachment *at)
-{
-    weir_segment_unmap(&at->arena);
-    weir_segment_unmap(&at->ring);
-    weir_segment_unmap(&at->permits);
-    for (struct weir_board *b0 = weir_board_newest(at), *before; b0 != NULL; b0 = before) {
-        before = b0->before;
-        weir_segment_unmap(&b0->segment);
-        free(b0);
-    }
-    weir_store_release_u64(&at->newest, 0);
-    if (at->control_fd == DST_FD_LINK + (int)b.life && at->client < WEIR_CLIENTS_MAX &&
-        b.attached[at->client].info.doorbell_fd == at->doorbell_fd) {
-        b.attached[at->client].closed = true;
-        left(at->client);
-    }
-}
-
-bool weir_attachment_ended(const struct weir_attachment *at)
-{
-    return at->control_fd != DST_FD_LINK + (int)b.life || !dst_supervisor_process.live;
-}
-
-/* Nobody takes over here: there is no newer board. */
-bool weir_board_follow(struct weir *w)
-{
-    (void)w;
-    return false;
-}
-
-bool weir_board_await(struct weir *w)
-{
-    (void)w;
-    return false;
-}
-
-void weir_board_leave(struct weir_attachment *at)
-{
-    (void)at;
-}
-
-int weir_attach_fail(const struct weir_attach_context *c, int error, const char *hint,
-                     const char *cause, ...)
-{
-    (void)c;
-    (void)hint;
-    dst_say("attach failed: %d %s", error, cause);
-    return error;
+    dst_supervisor = &dst_supervisors[0];
+    b.rejoining = -1;
+    dst_handover_reset();
 }

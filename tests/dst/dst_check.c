@@ -7,6 +7,7 @@
 #include "broker/worker.h"
 #include "shm/weir_atomic.h"
 #include "shm/weir_concurrency.h"
+#include "shm/weir_limit.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -18,11 +19,19 @@
 uint64_t dst_checks[DST_CHECK_CNT];
 
 const char *const dst_check_names[DST_CHECK_CNT] = {
-    [DST_CHECK_QUOTA] = "never-exceed",          [DST_CHECK_ONCE] = "never-twice",
-    [DST_CHECK_OUTCOME] = "one-outcome",         [DST_CHECK_TRUTH] = "true-outcome",
-    [DST_CHECK_UNSEEN] = "not-sent-is-not-seen", [DST_CHECK_LIVE] = "ends-in-time",
-    [DST_CHECK_PAUSE] = "stops-when-told",       [DST_CHECK_SOUND] = "sound-words",
-    [DST_CHECK_JOURNAL] = "covered-on-disk",     [DST_CHECK_LEAK] = "nothing-left",
+    [DST_CHECK_OTHERS] = "never-exceed-beside-others",
+    [DST_CHECK_SETTLED] = "surcharge-counts",
+    [DST_CHECK_QUOTA] = "never-exceed",
+    [DST_CHECK_ONCE] = "never-twice",
+    [DST_CHECK_OUTCOME] = "one-outcome",
+    [DST_CHECK_TRUTH] = "true-outcome",
+    [DST_CHECK_UNSEEN] = "not-sent-is-not-seen",
+    [DST_CHECK_LIVE] = "ends-in-time",
+    [DST_CHECK_PAUSE] = "stops-when-told",
+    [DST_CHECK_SOUND] = "sound-words",
+    [DST_CHECK_JOURNAL] = "covered-on-disk",
+    [DST_CHECK_LEAK] = "nothing-left",
+    [DST_CHECK_HANDOVER] = "brief-takeover",
 };
 
 static struct {
@@ -58,6 +67,25 @@ void dst_check_gate(unsigned provider)
         dst_broken("pause", "a call leaves for provider %u, %.3f s before it may", provider,
                    (double)(told[provider].until - dst_now) / 1e9);
     }
+}
+
+/* ---------------------------------------------------------------------------------------------- others */
+
+uint64_t dst_check_others(unsigned provider, unsigned limit, uint64_t window)
+{
+    const struct region *r = dst_region();
+    const struct worker *w = dst_worker;
+    if (r == NULL || w == NULL || !dst_worker_up()) {
+        return 0;
+    }
+    uint32_t index = w->shared.tables.provider[provider].limit_first + limit;
+    const struct weir_shm_limit_row *l = &w->shared.tables.limit[index];
+    const struct weir_shm_foreign *f = &r->foreign[l->word_first];
+    if (dst_world.provider[provider].limit[limit].kind != DST_FIXED) {
+        return weir_foreign_rolling(weir_load_relaxed_u64(&f->word[0]), dst_monotonic());
+    }
+    uint64_t word = weir_load_relaxed_u64(&f->word[window & 1]);
+    return word >> 32 == (uint32_t)window ? (uint32_t)word : 0;
 }
 
 /* ---------------------------------------------------------------------------------------------- words */

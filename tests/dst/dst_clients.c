@@ -65,11 +65,12 @@ static void unsendable(uint64_t id, const char *why)
 static void body_check(uint64_t id, const struct weir_response *r)
 {
     char want[48];
-    size_t n =
-        (size_t)snprintf(want, sizeof want, "{\"id\":%llu,\"pad\":\"", (unsigned long long)id);
     const char *body = r->body;
-    bool good = r->body_bytes >= n + 2 && memcmp(body, want, n) == 0 &&
-                memcmp(body + r->body_bytes - 2, "\"}", 2) == 0;
+    size_t n = (size_t)snprintf(want, sizeof want, "{\"id\":%llu,", (unsigned long long)id);
+    bool good = r->body_bytes >= n + 2 && memcmp(body, want, n) == 0;
+    const char *pad = good ? memmem(body, r->body_bytes, "\"pad\":\"", 7) : NULL;
+    n = pad != NULL ? (size_t)(pad - body) + 7 : n;
+    good = pad != NULL && r->body_bytes >= n + 2 && memcmp(body + r->body_bytes - 2, "\"}", 2) == 0;
     for (size_t i = n; good && i < r->body_bytes - 2; i++) {
         good = body[i] == 'x';
     }
@@ -236,12 +237,13 @@ static struct outstanding *any_open(struct client *c)
     return NULL;
 }
 
-static void wait_one(struct client *c, uint64_t patience_ns)
+/* False: the broker is gone, says libweir. */
+static bool wait_one(struct client *c, uint64_t patience_ns)
 {
     struct outstanding *o = any_open(c);
     struct weir_response r;
     if (o == NULL) {
-        return;
+        return true;
     }
     int rc = weir_wait(c->w, o->ticket, weir_now_ns(c->w) + patience_ns, &r);
     if (rc == WEIR_OK) {
@@ -249,6 +251,7 @@ static void wait_one(struct client *c, uint64_t patience_ns)
     } else if (rc != WEIR_PENDING && rc != WEIR_E_STALE) {
         dst_broken("outcome", "wait for an open ticket: %d", rc);
     }
+    return rc != WEIR_E_STALE;
 }
 
 static void cancel_one(struct client *c)
@@ -272,13 +275,47 @@ static void cancel_one(struct client *c)
 
 /* ---------------------------------------------------------------------------------------------- permits */
 
-static void settle(struct client *c, struct weir_permit *permit, enum weir_outcome_kind kind,
-                   const struct dst_reply *reply)
+/* What a strategy reads from an answer as the broker does from its own. */
+static bool counted(const struct dst_route *r, const struct dst_reply *reply,
+                    struct weir_cost *cost)
 {
-    const struct weir_outcome outcome = {.kind = kind,
-                                         .status = reply != NULL ? reply->status : 0,
-                                         .retry_after_ns =
-                                             reply != NULL ? reply->retry_after_s * DST_S : 0};
+    if (!reply->settles || (r->settle != DST_SETTLE_FIELD && r->settle != DST_SETTLE_LIST)) {
+        return false;
+    }
+    *cost = (struct weir_cost){.cnt = r->cost_cnt};
+    for (unsigned i = 0; i < r->cost_cnt; i++) {
+        cost->units[i] = (uint32_t)(i == r->settle_cost ? reply->units : r->cost[i]);
+    }
+    return true;
+}
+
+static bool told(unsigned provider, const struct dst_route *r, const struct dst_reply *reply,
+                 struct weir_told *out)
+{
+    const struct dst_provider *p = &dst_world.provider[provider];
+    *out = (struct weir_told){.cnt = r->cost_cnt};
+    for (unsigned i = 0; i < r->cost_cnt; i++) {
+        out->kind[i] = reply->tells[r->limit[i]] ? WEIR_TOLD_USED : WEIR_TOLD_NOTHING;
+        out->units[i] = (uint32_t)reply->told[r->limit[i]];
+    }
+    return p->others && dst_chance(0.3);
+}
+
+static void settle(struct client *c, struct weir_permit *permit, enum weir_outcome_kind kind,
+                   const struct dst_reply *reply, unsigned provider, unsigned r)
+{
+    const struct dst_route *route = &dst_world.provider[provider].route[r];
+    struct weir_cost cost;
+    struct weir_told tell;
+    const struct weir_outcome outcome = {
+        .kind = kind,
+        .status = reply != NULL ? reply->status : 0,
+        .retry_after_ns = reply != NULL ? reply->retry_after_s * DST_S : 0,
+        .verdict = reply == NULL || !reply->settles ? WEIR_VERDICT_BY_STATUS
+                   : reply->success                 ? WEIR_VERDICT_SUCCESS
+                                                    : WEIR_VERDICT_FAILURE,
+        .counted = reply != NULL && counted(route, reply, &cost) ? &cost : NULL,
+        .told = reply != NULL && told(provider, route, reply, &tell) ? &tell : NULL};
     int rc = weir_permit_settle(c->w, permit, &outcome);
     dst_trace("settle", (uint64_t)kind, permit->route, (uint64_t)(int64_t)rc);
     if (rc != WEIR_OK) {
@@ -312,7 +349,7 @@ static void trade(struct client *c)
                   NULL); /* it dawdles */
     }
     if (dst_chance(0.05)) {
-        settle(c, &permit, WEIR_OUTCOME_NOT_SENT, NULL);
+        settle(c, &permit, WEIR_OUTCOME_NOT_SENT, NULL, provider, route);
         return;
     }
     if (dst_fault(DST_PERMIT_DROPPED, 0.01)) {
@@ -320,15 +357,18 @@ static void trade(struct client *c)
     }
     uint64_t now = dst_monotonic(); /* this look and the send are one instant */
     if (now > permit.use_by_ns) {
-        settle(c, &permit, WEIR_OUTCOME_NOT_SENT, NULL);
+        settle(c, &permit, WEIR_OUTCOME_NOT_SENT, NULL, provider, route);
         return;
     }
     uint64_t call = call_make(c, provider, route, false, 0);
     (void)snprintf(path, sizeof path, "/%s?id=%llu", dst_world.provider[provider].route[route].name,
                    (unsigned long long)call);
     bool there = dst_trader_call(provider, path, dst_log_uniform(50 * DST_MS, 5 * DST_S), reply);
-    settle(c, &permit, there ? WEIR_OUTCOME_ANSWERED : WEIR_OUTCOME_NO_ANSWER,
-           there ? reply : NULL);
+    settle(c, &permit, there ? WEIR_OUTCOME_ANSWERED : WEIR_OUTCOME_NO_ANSWER, there ? reply : NULL,
+           provider, route);
+    if (there) {
+        dst_exchange_heard(provider, path, false, reply->sent_at, reply);
+    }
 }
 
 /* ---------------------------------------------------------------------------------------------- a life */
@@ -462,7 +502,7 @@ static void act(struct client *c)
         poll_some(c);
         break;
     case 5:
-        wait_one(c, dst_log_uniform(DST_MS, DST_S));
+        (void)wait_one(c, dst_log_uniform(DST_MS, DST_S));
         break;
     case 6:
         if (dst_chance(0.3)) {
@@ -489,8 +529,7 @@ static void act(struct client *c)
 /* End what is open. Over when nothing is, or the broker is gone. */
 static void finish(struct client *c)
 {
-    while (c->open_cnt > 0 && lives(c)) {
-        wait_one(c, 200 * DST_MS);
+    while (c->open_cnt > 0 && lives(c) && wait_one(c, 200 * DST_MS)) {
     }
 }
 

@@ -171,6 +171,9 @@ long dst_disk_read(int fd, void *at, size_t bytes)
     size_t all = o->inode < 0 ? o->text_bytes : inode[o->inode].bytes;
     size_t n = o->off < all ? all - o->off : 0;
     n = n < bytes ? n : bytes;
+    if (o->inode >= 0 && n > 1 && dst_fault(DST_READ_SHORT, dst_world.mix.interrupted)) {
+        n = 1 + dst_below(n - 1);
+    }
     memcpy(at, from + o->off, n);
     o->off += n;
     return (long)n;
@@ -211,6 +214,11 @@ static void file_sync(struct inode *f, bool good)
 int dst_disk_sync(int fd)
 {
     struct open_file *o = file_of(fd);
+    if (o->inode >= 0 && dst_fault(DST_DISK_SYNC_FAILED, dst_world.mix.disk_fail / 4)) {
+        file_sync(&inode[o->inode], false);
+        errno = EIO;
+        return -1;
+    }
     if (o->inode >= 0) {
         file_sync(&inode[o->inode], true);
         return 0;
@@ -400,6 +408,17 @@ void dst_disk_host_crashed(void)
         }
     }
     memset(opened, 0, sizeof opened);
+}
+
+int dst_disk_inode(const char *path)
+{
+    const struct name *n = name_find(path, false);
+    return n != NULL ? n->now : -1;
+}
+
+int dst_disk_inode_fd(int fd)
+{
+    return file_of(fd)->inode;
 }
 
 const void *dst_disk_durable(const char *path, size_t *bytes)

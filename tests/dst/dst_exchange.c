@@ -1,11 +1,5 @@
 /*
- * dst_exchange.c: the exchange, and the judge. It counts by the published rules, with its own clock, by the instant at which a request arrives; it shares no
- * code with shm/. It knows each call by the id in its query.
- *
- *   fixed      at most quota in each [k W, (k+1) W) of its UTC
- *   bucket     a level that falls by quota/W; never above burst
- *   sliding    at most quota in any (t - W, t]
- *   units      at most quota open
+ * dst_exchange.c: the exchange. It knows each call by the id in its query, answers, and says what a call cost in the end. Its counts are in dst_count.c.
  */
 #include "dst.h"
 
@@ -13,26 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOG_MAX 8192U
-
-struct arrival {
-    uint64_t at;
-    uint64_t units;
-};
-
-struct count {
-    uint64_t window; /* fixed */
-    uint64_t units;
-    double level; /* bucket */
-    uint64_t level_at;
-    struct arrival log[LOG_MAX]; /* sliding: a ring */
-    unsigned log_first, log_cnt;
-    uint64_t log_units;
-    uint64_t open; /* units */
-    uint64_t used_most;
-};
-
-static struct count count[DST_PROVIDERS_MAX][DST_LIMITS_MAX];
 static struct dst_call *calls;
 static uint64_t call_cnt, call_room;
 static uint64_t arrivals;
@@ -71,7 +45,7 @@ uint64_t dst_exchange_arrivals(void)
 
 void dst_exchange_reset(void)
 {
-    memset(count, 0, sizeof count);
+    dst_count_reset();
     call_cnt = 0;
     arrivals = 0;
 }
@@ -81,49 +55,6 @@ void dst_exchange_reset(void)
 uint64_t dst_server_utc(const struct dst_provider *p, uint64_t at)
 {
     return at + (uint64_t)(p->offset_ns + (int64_t)((__int128)at * p->drift_ppb / 1000000000));
-}
-
-/* Count one arrival on one limit. Returns how much stands there now; more than `*most` is too much. */
-static uint64_t count_add(const struct dst_provider *p, const struct dst_limit *l, struct count *c,
-                          uint64_t units, uint64_t *most)
-{
-    uint64_t id;
-    *most = l->quota;
-    switch (l->kind) {
-    case DST_FIXED:
-        id = dst_server_utc(p, dst_now) / l->window_ns;
-        if (id != c->window) {
-            c->window = id;
-            c->units = 0;
-        }
-        return c->units += units;
-    case DST_BUCKET:
-        c->level -= (double)(dst_now - c->level_at) * (double)l->quota / (double)l->window_ns;
-        c->level = c->level < 0 ? 0 : c->level;
-        c->level_at = dst_now;
-        c->level += (double)units;
-        *most = l->burst;
-        return (uint64_t)(c->level - 1e-6) + 1;
-    case DST_SLIDING:
-        while (c->log_cnt > 0 && c->log[c->log_first].at + l->window_ns <= dst_now) {
-            c->log_units -= c->log[c->log_first].units;
-            c->log_first = (c->log_first + 1) % LOG_MAX;
-            c->log_cnt--;
-        }
-        if (c->log_cnt == LOG_MAX) {
-            dst_broken("simulator", "too many arrivals in one span");
-        }
-        c->log[(c->log_first + c->log_cnt++) % LOG_MAX] = (struct arrival){dst_now, units};
-        return c->log_units += units;
-    default:
-        return c->open += units;
-    }
-}
-
-uint64_t dst_exchange_count(unsigned provider, unsigned limit, uint64_t *window)
-{
-    *window = count[provider][limit].window;
-    return count[provider][limit].units;
 }
 
 /* "/rN?id=M". A liar's request may have any query: then `*id` is UINT64_MAX. */
@@ -145,23 +76,9 @@ static bool parse(const char *path, unsigned *route, uint64_t *id)
 /* A call of `r` is charged on each limit of its route. Beside liars only what the broker itself sends is promised. */
 static void charge(unsigned provider, const struct dst_route *r, uint64_t id, bool brokered)
 {
-    const struct dst_provider *p = &dst_world.provider[provider];
     for (unsigned i = 0; i < r->cost_cnt && (brokered || !dst_world.liars); i++) {
-        const struct dst_limit *l = &p->limit[r->limit[i]];
-        struct count *c = &count[provider][r->limit[i]];
-        uint64_t most;
-        uint64_t now = count_add(p, l, c, r->cost[i], &most);
-        c->used_most = now > c->used_most ? now : c->used_most;
-        dst_checks[DST_CHECK_QUOTA]++;
-        dst_trace("count", r->limit[i], now, most);
-        if (now > most) {
-            dst_broken("never exceed",
-                       "%s.%s: the exchange counts %llu of %llu: call %llu (%s) by %s, server time "
-                       "%.6f s, window %.3f s",
-                       p->name, l->name, (unsigned long long)now, (unsigned long long)most,
-                       (unsigned long long)id, r->name, brokered ? "the broker" : "a trader",
-                       (double)dst_server_utc(p, dst_now) / 1e9, (double)l->window_ns / 1e9);
-        }
+        dst_count_arrive(provider, r->limit[i], id, r->cost[i],
+                         brokered ? "by the broker" : "by a trader");
     }
 }
 
@@ -179,7 +96,67 @@ static void call_seen(struct dst_call *c, uint64_t id)
     }
 }
 
-static void answer_make(unsigned provider, unsigned status, uint64_t id, bool clock,
+/* What the headers say of one limit. */
+static size_t told_put(unsigned provider, unsigned i, struct dst_reply *out, size_t n)
+{
+    const struct dst_provider *p = &dst_world.provider[provider];
+    const struct dst_limit *l = &p->limit[i];
+    bool all = p->others && l->kind != DST_UNITS && i != 1;
+    out->tells[i] = false;
+    if (!all && !(p->reports_used && i == 0)) {
+        return 0;
+    }
+    uint64_t most = l->kind == DST_BUCKET ? l->burst : l->quota;
+    out->told[i] = dst_count_told(provider, i);
+    if (p->others && dst_fault(DST_TOLD_NONSENSE, 0.03)) {
+        return (size_t)snprintf(out->head + n, sizeof out->head - n, "X-T%u: -1\r\n", i);
+    }
+    out->tells[i] = out->told[i] <= most; /* 0 left says no more than that */
+    return (size_t)snprintf(out->head + n, sizeof out->head - n, "X-T%u: %llu\r\n", i,
+                            (unsigned long long)(l->kind == DST_FIXED  ? out->told[i]
+                                                 : most > out->told[i] ? most - out->told[i]
+                                                                       : 0));
+}
+
+/* The body up to its padding, and what the call cost in the end. */
+static size_t settle_put(const struct dst_route *r, uint64_t id, struct dst_reply *out)
+{
+    size_t room = sizeof out->body;
+    size_t n = (size_t)snprintf(out->body, room, "{\"id\":%llu,", (unsigned long long)id);
+    out->settles = false;
+    out->success = out->status == 200;
+    if (r != NULL && r->settle != DST_SETTLE_NONE) {
+        uint64_t cost = r->cost[r->settle_cost];
+        bool bucket = r->never_dearer;
+        if (r->ok_field && out->success && dst_chance(0.4)) {
+            out->success = false;
+        }
+        n += (size_t)snprintf(out->body + n, room - n, "\"ok\":\"%s\",",
+                              out->success ? "yes" : "no");
+        uint64_t rule = out->success ? r->success_units : r->failure_units;
+        out->units = rule == DST_AS_CHARGED ? cost : rule;
+        uint64_t parts = dst_below((bucket ? cost : 2 * cost) + 1);
+        if (r->settle == DST_SETTLE_FIELD) {
+            out->units = parts;
+            n +=
+                (size_t)snprintf(out->body + n, room - n, "\"n\":%llu,", (unsigned long long)parts);
+        } else if (r->settle == DST_SETTLE_LIST) {
+            out->units = 0;
+            n += (size_t)snprintf(out->body + n, room - n, "\"list\":[");
+            for (uint64_t i = 0; i < cost; i++) {
+                bool done = dst_chance(0.5);
+                out->units += done;
+                n += (size_t)snprintf(out->body + n, room - n, "%s{\"s\":\"%s\"}", i > 0 ? "," : "",
+                                      done ? "y" : "n");
+            }
+            n += (size_t)snprintf(out->body + n, room - n, "],");
+        }
+        out->settles = true;
+    }
+    return n + (size_t)snprintf(out->body + n, room - n, "\"pad\":\"");
+}
+
+static void answer_make(unsigned provider, const struct dst_route *r, unsigned status, uint64_t id,
                         struct dst_reply *out)
 {
     const struct dst_provider *p = &dst_world.provider[provider];
@@ -188,22 +165,20 @@ static void answer_make(unsigned provider, unsigned status, uint64_t id, bool cl
         n += (size_t)snprintf(out->head + n, sizeof out->head - n, "Retry-After: %llu\r\n",
                               (unsigned long long)out->retry_after_s);
     }
-    if (p->reports_used && p->limit[0].kind == DST_FIXED &&
-        count[provider][0].window == dst_server_utc(p, dst_now) / p->limit[0].window_ns) {
-        n += (size_t)snprintf(out->head + n, sizeof out->head - n, "X-Used: %llu\r\n",
-                              (unsigned long long)count[provider][0].units);
+    for (unsigned i = 0; i < p->limit_cnt; i++) {
+        n += told_put(provider, i, out, n);
     }
     (void)snprintf(out->head + n, sizeof out->head - n, "\r\n");
     out->status = status;
-    if (clock && status == 200) {
+    out->settles = false;
+    if (r == NULL && status == 200) {
         out->body_bytes =
             (size_t)snprintf(out->body, sizeof out->body, "{\"serverTime\":%llu}",
                              (unsigned long long)(dst_server_utc(p, dst_now) / DST_MS));
         return;
     }
     size_t pad = dst_log_uniform(1, 2800);
-    out->body_bytes = (size_t)snprintf(out->body, sizeof out->body, "{\"id\":%llu,\"pad\":\"",
-                                       (unsigned long long)id);
+    out->body_bytes = settle_put(r, id, out);
     memset(out->body + out->body_bytes, 'x', pad);
     out->body_bytes += pad;
     if (status == 200 && dst_fault(DST_ANSWER_LARGE, dst_world.mix.large)) {
@@ -236,13 +211,14 @@ void dst_exchange_arrive(unsigned provider, const char *path, bool brokered, boo
     uint64_t id = UINT64_MAX;
     (void)late;
     arrivals++;
+    out->arrived_at = dst_now;
     if (!parse(path, &route, &id)) {
         dst_broken("exchange", "a request for %s", path);
     }
     dst_trace("arrive", provider, route, id);
     unsigned status = status_draw(out);
     if (route == UINT32_MAX) {
-        answer_make(provider, status, 0, true, out);
+        answer_make(provider, NULL, status, 0, out);
         return;
     }
     struct dst_call *c = id != UINT64_MAX ? dst_call_at(id) : NULL;
@@ -250,7 +226,7 @@ void dst_exchange_arrive(unsigned provider, const char *path, bool brokered, boo
         dst_broken("exchange", "call %llu arrives on another route", (unsigned long long)id);
     }
     charge(provider, &p->route[route], id, brokered);
-    answer_make(provider, status, id, false, out);
+    answer_make(provider, &p->route[route], status, id, out);
     if (c != NULL) {
         call_seen(c, id);
         c->status = status;
@@ -267,8 +243,90 @@ void dst_exchange_over(unsigned provider, const char *path, bool brokered)
     }
     const struct dst_route *r = &p->route[route];
     for (unsigned i = 0; i < r->cost_cnt; i++) {
-        if (p->limit[r->limit[i]].kind == DST_UNITS) {
-            count[provider][r->limit[i]].open -= r->cost[i];
+        dst_count_over(provider, r->limit[i], r->cost[i]);
+    }
+}
+
+/* The route and the id that a path names; NULL: the clock's question. */
+static const struct dst_route *route_of(unsigned provider, const char *path, uint64_t *id)
+{
+    const struct dst_provider *p = &dst_world.provider[provider];
+    unsigned route = 0;
+    return parse(path, &route, id) && route < p->route_cnt ? &p->route[route] : NULL;
+}
+
+void dst_exchange_settle(unsigned provider, const char *path, const struct dst_reply *reply)
+{
+    uint64_t id;
+    const struct dst_route *r = route_of(provider, path, &id);
+    if (r == NULL || !reply->settles) {
+        return;
+    }
+    uint64_t cost = r->cost[r->settle_cost];
+    if (reply->units != cost) {
+        (void)dst_fault(reply->units < cost ? DST_REFUNDED : DST_SURCHARGED, 1);
+    }
+    dst_count_settle(provider, r->limit[r->settle_cost], id, reply->arrived_at, reply->units);
+}
+
+/* Was the call surely counted in the window that is current at the exchange, by whoever's clock? */
+static bool window_is_sure(const struct dst_provider *p, const struct dst_limit *l, uint64_t from)
+{
+    uint64_t wide = 300 * DST_MS;
+    return l->kind != DST_FIXED ||
+           dst_server_utc(p, from - (from > wide ? wide : from)) / l->window_ns ==
+               dst_server_utc(p, dst_now + wide) / l->window_ns;
+}
+
+void dst_exchange_heard(unsigned provider, const char *path, bool brokered, uint64_t sent_at,
+                        const struct dst_reply *reply)
+{
+    const struct dst_provider *p = &dst_world.provider[provider];
+    uint64_t id;
+    const struct dst_route *r = route_of(provider, path, &id);
+    if (r == NULL) {
+        return;
+    }
+    if (reply->settles) {
+        dst_count_settled(provider, r->limit[r->settle_cost], id, reply->arrived_at);
+    }
+    for (unsigned i = 0; p->others && brokered && reply->status == 200 && i < r->cost_cnt; i++) {
+        unsigned k = r->limit[i];
+        const struct dst_limit *l = &p->limit[k];
+        if (reply->tells[k] && reply->told[k] > 0 && window_is_sure(p, l, sent_at) &&
+            dst_check_others(provider, k, dst_server_utc(p, reply->arrived_at) / l->window_ns) >
+                0) {
+            dst_count_heard(provider, k, reply->arrived_at);
+        }
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------- others */
+
+static void others_event(void *arg, uint64_t provider, uint64_t left)
+{
+    static const unsigned shared[] = {0, 2, 3, 4};
+    const struct dst_provider *p = &dst_world.provider[provider];
+    (void)arg;
+    if (!dst_faults_on()) {
+        return;
+    }
+    unsigned k = shared[dst_below(4)];
+    const struct dst_limit *l = &p->limit[k];
+    dst_count_other((unsigned)provider, k, 1 + dst_below(l->quota / 6 + 1));
+    uint64_t next = dst_log_uniform(2 * DST_MS, 400 * DST_MS);
+    if (left == 0) { /* they rest */
+        next += dst_log_uniform(DST_S, 20 * DST_S);
+        left = dst_log_uniform(5, 400);
+    }
+    dst_at(dst_now + next, others_event, NULL, provider, left - 1);
+}
+
+void dst_exchange_others_start(void)
+{
+    for (unsigned i = 0; i < dst_world.provider_cnt; i++) {
+        if (dst_world.provider[i].others) {
+            dst_at(dst_now + dst_below(3 * DST_S), others_event, NULL, i, 50);
         }
     }
 }
@@ -282,7 +340,7 @@ void dst_exchange_print(void)
         const struct dst_provider *p = &dst_world.provider[k];
         for (unsigned i = 0; i < p->limit_cnt; i++) {
             (void)printf("  %s.%-8s at most %llu of %llu\n", p->name, p->limit[i].name,
-                         (unsigned long long)count[k][i].used_most,
+                         (unsigned long long)dst_count_most(k, i),
                          (unsigned long long)(p->limit[i].kind == DST_BUCKET ? p->limit[i].burst
                                                                              : p->limit[i].quota));
         }

@@ -44,6 +44,17 @@ const char *const dst_fault_names[DST_FAULT_CNT] = {
     [DST_NEVER_READ] = "never-read",
     [DST_PERMIT_DROPPED] = "permit-dropped",
     [DST_CANCELLED] = "cancelled",
+    [DST_OTHERS_CALLED] = "others-called",
+    [DST_TOLD_NONSENSE] = "told-nonsense",
+    [DST_COUNTED_LATE] = "counted-late",
+    [DST_REFUNDED] = "refunded",
+    [DST_SURCHARGED] = "surcharged",
+    [DST_CQ_OVERFLOW] = "cq-overflow",
+    [DST_READ_SHORT] = "read-short",
+    [DST_INTERRUPTED] = "interrupted",
+    [DST_TAKEOVER] = "takeover",
+    [DST_TAKEN_OVER] = "taken-over",
+    [DST_TAKEOVER_KILLED] = "takeover-killed",
 };
 
 static bool on;
@@ -79,7 +90,8 @@ static void host_crash(void)
         dst_kill(&dst_client_process[i]);
     }
     dst_kill(&dst_worker_process);
-    dst_kill(&dst_supervisor_process);
+    dst_kill(&dst_supervisors[0]);
+    dst_kill(&dst_supervisors[1]);
     dst_disk_host_crashed();
     dst_boot_number++;
     dst_now += dst_log_uniform(DST_S, 20 * DST_S); /* it boots */
@@ -111,6 +123,13 @@ static void broker_kill(void)
     } else if (what > 1 && dst_fault(DST_BROKER_KILLED, 1)) {
         dst_kill(&dst_worker_process);
         dst_kill(&dst_supervisor_process);
+    }
+}
+
+static void takeover(void)
+{
+    if (dst_fault(DST_TAKEOVER, 1)) {
+        dst_broker_takeover();
     }
 }
 
@@ -171,6 +190,7 @@ static const struct {
     {offsetof(struct dst_mix, host_per_s), host_kill},
     {offsetof(struct dst_mix, operate_per_s), operate},
     {offsetof(struct dst_mix, steps_per_s), step},
+    {offsetof(struct dst_mix, takeovers_per_s), takeover},
 };
 
 static double rate_of(unsigned i)

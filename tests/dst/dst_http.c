@@ -4,10 +4,9 @@
  * Kept from libcurl 7.88: connections are kept and reused, the last first; a reused one that dies before a byte of the answer is replaced and the
  * request sent again, whatever its method, through the gate once more; a gate that says no ends the transfer with CURLE_ABORTED_BY_CALLBACK.
  *
- * A request that was written arrives within J/2, or never: what the theorem asks of the network. A connection that is closed reaches the exchange
- * within the same time.
+ * The way between is dst_flight.c's.
  */
-#include "dst.h"
+#include "dst_flight.h"
 
 #include "broker/http.h"
 
@@ -19,11 +18,8 @@
 
 #define XFERS_MAX   256U
 #define CONNS_MAX   256U
-#define FLIGHTS_MAX 2048U
 #define PIECES_MAX  8U
 #define RESENDS_MAX 5U
-
-enum piece { CONNECTED = 1, REFUSED, HEAD, BODY, END, RESET };
 
 struct conn {
     bool used, busy, alive;
@@ -31,8 +27,6 @@ struct conn {
     const struct http_target *target;
     uint64_t order; /* when it became idle */
 };
-
-struct flight;
 
 struct xfer {
     bool used, done, connected, started;
@@ -44,26 +38,10 @@ struct xfer {
     unsigned resends;
     size_t bytes_in;
     struct flight *flight;
+    struct flight *answered; /* the same, once its answer is whole */
     enum piece piece[PIECES_MAX];
     size_t piece_bytes[PIECES_MAX]; /* BODY: up to this byte */
     unsigned piece_cnt;
-};
-
-struct flight {
-    bool used;
-    bool arrived, over, orphan, delivered;
-    unsigned provider;
-    bool brokered;
-    char path[128];
-    uint64_t sent_at;
-    int xfer; /* -1: nobody waits */
-    uint32_t generation;
-    struct dst_process *trader;
-    uint64_t trader_life;
-    enum dst_fault fate; /* DST_FAULT_CNT: all is well */
-    uint32_t events;     /* that still name it */
-    uint32_t word;       /* a trader sleeps on it */
-    struct dst_reply reply;
 };
 
 struct http {
@@ -72,227 +50,23 @@ struct http {
 
 static struct xfer xfer[XFERS_MAX];
 static struct conn conn[CONNS_MAX];
-static struct flight *flight[FLIGHTS_MAX];
 static uint64_t conn_order;
 static int kicked[XFERS_MAX];
 static unsigned kicked_cnt;
 static unsigned done_cnt;
 
-/* ---------------------------------------------------------------------------------------------- flights */
+/* ---------------------------------------------------------------------------------------------- transfers */
 
-static struct flight *flight_new(void)
+void dst_http_piece(int index, enum piece p, size_t bytes)
 {
-    for (unsigned i = 0; i < FLIGHTS_MAX; i++) {
-        if (flight[i] == NULL) {
-            flight[i] = __real_calloc(1, sizeof *flight[i]);
-        }
-        if (!flight[i]->used) {
-            memset(flight[i], 0, offsetof(struct flight, reply));
-            flight[i]->used = true;
-            flight[i]->xfer = -1;
-            return flight[i];
-        }
-    }
-    dst_broken("simulator", "too many requests on their way");
-}
-
-static void flight_settle(struct flight *f)
-{
-    if (f->events == 0 && (f->orphan || f->delivered)) {
-        f->used = false;
-    }
-}
-
-static void flight_over(struct flight *f)
-{
-    if (f->arrived && !f->over) {
-        dst_exchange_over(f->provider, f->path, f->brokered);
-    }
-    f->over = true;
-}
-
-static uint64_t transit(unsigned provider)
-{
-    uint64_t most = dst_world.provider[provider].jitter_ns / 2 - 4 * DST_MS;
-    return dst_log_uniform(50 * DST_US, most);
-}
-
-static void closed_event(void *arg, uint64_t a, uint64_t b)
-{
-    struct flight *f = arg;
-    (void)a;
-    (void)b;
-    f->events--;
-    flight_over(f);
-    flight_settle(f);
-}
-
-/* Nobody waits for it any more: its connection is closed. */
-static void flight_orphan(struct flight *f)
-{
-    if (f->orphan) {
-        return;
-    }
-    f->orphan = true;
-    f->xfer = -1;
-    f->events++;
-    dst_at(dst_now + transit(f->provider) +
-               (f->arrived ? 0 : dst_world.provider[f->provider].jitter_ns / 2),
-           closed_event, f, 0, 0);
-}
-
-static void deliver(struct flight *f, enum piece p, size_t bytes)
-{
-    if (f->orphan) {
-        return;
-    }
-    if (f->trader != NULL) {
-        if (p == END || p == RESET) {
-            f->delivered = true;
-            f->word = p == END ? 1 : 2;
-            dst_wake_word(&f->word, 1);
-        }
-        return;
-    }
-    struct xfer *x = &xfer[f->xfer];
+    struct xfer *x = &xfer[index];
     if (x->piece_cnt == PIECES_MAX) {
         dst_broken("simulator", "too many pieces");
     }
     x->piece[x->piece_cnt] = p;
     x->piece_bytes[x->piece_cnt++] = bytes;
-    dst_loop_post(LOOP_CURL, x->generation, (uint32_t)f->xfer, POLLIN, false);
-    if (p == END || p == RESET) {
-        f->delivered = true;
-    }
+    dst_loop_post(LOOP_CURL, x->generation, (uint32_t)index, POLLIN, false);
 }
-
-static void piece_event(void *arg, uint64_t a, uint64_t b)
-{
-    struct flight *f = arg;
-    f->events--;
-    deliver(f, (enum piece)a, b);
-    if (f->orphan) {
-        flight_settle(f);
-    }
-}
-
-static void piece_at(struct flight *f, uint64_t at, enum piece p, size_t bytes)
-{
-    f->events++;
-    dst_at(at, piece_event, f, p, bytes);
-}
-
-/* The exchange has written its answer. */
-static void written_event(void *arg, uint64_t a, uint64_t b)
-{
-    struct flight *f = arg;
-    (void)a;
-    (void)b;
-    f->events--;
-    flight_over(f);
-    uint64_t at = dst_now + transit(f->provider);
-    size_t whole = f->reply.body_bytes;
-    if (f->fate == DST_ANSWER_CUT) {
-        piece_at(f, at, HEAD, 0);
-        piece_at(f, at, BODY, dst_below(whole + 1) / 2);
-        piece_at(f, at + dst_below(5 * DST_MS), RESET, 0);
-        return;
-    }
-    piece_at(f, at, HEAD, 0);
-    if (whole > 100 && dst_chance(0.3)) {
-        piece_at(f, at, BODY, whole / 2);
-        at += dst_below(3 * DST_MS);
-    }
-    piece_at(f, at, BODY, whole);
-    piece_at(f, at, END, 0);
-}
-
-static void arrive_event(void *arg, uint64_t a, uint64_t b)
-{
-    struct flight *f = arg;
-    (void)a;
-    (void)b;
-    f->events--;
-    f->arrived = true;
-    dst_exchange_arrive(f->provider, f->path, f->brokered, false, &f->reply);
-    if (f->fate == DST_RESET_SEEN) {
-        flight_over(f);
-        piece_at(f, dst_now + transit(f->provider), RESET, 0);
-        return;
-    }
-    if (f->fate == DST_ANSWER_LOST) {
-        return; /* until the caller loses patience */
-    }
-    uint64_t service = f->fate == DST_ANSWER_SLOW ? dst_log_uniform(100 * DST_MS, 4 * DST_S)
-                                                  : dst_log_uniform(50 * DST_US, 10 * DST_MS);
-    f->events++;
-    dst_at(dst_now + service, written_event, f, 0, 0);
-}
-
-static enum dst_fault fate_draw(bool reused)
-{
-    const struct dst_mix *m = &dst_world.mix;
-    if (reused && dst_fault(DST_DEAD_REUSED, m->dead_reused)) {
-        return DST_DEAD_REUSED;
-    }
-    const struct {
-        enum dst_fault fate;
-        double p;
-    } all[] = {{DST_RESET_UNSEEN, m->unseen},
-               {DST_RESET_SEEN, m->seen},
-               {DST_ANSWER_LOST, m->lost},
-               {DST_ANSWER_CUT, m->cut},
-               {DST_ANSWER_SLOW, m->slow}};
-    for (unsigned i = 0; i < sizeof all / sizeof all[0]; i++) {
-        if (dst_fault(all[i].fate, all[i].p)) {
-            return all[i].fate;
-        }
-    }
-    return DST_FAULT_CNT;
-}
-
-/* A request is written to a connection now. */
-static struct flight *flight_send(unsigned provider, const char *path, bool brokered, bool reused)
-{
-    struct flight *f = flight_new();
-    f->provider = provider;
-    f->brokered = brokered;
-    f->sent_at = dst_now;
-    f->fate = fate_draw(reused);
-    (void)snprintf(f->path, sizeof f->path, "%s", path);
-    uint64_t at = dst_now + transit(provider);
-    if (f->fate == DST_DEAD_REUSED || f->fate == DST_RESET_UNSEEN) {
-        piece_at(f, at, RESET, 0);
-    } else if (f->fate == DST_ANSWER_LOST && dst_chance(0.3)) {
-        return f; /* lost on its way there */
-    } else {
-        f->events++;
-        dst_at(at, arrive_event, f, 0, 0);
-    }
-    return f;
-}
-
-bool dst_trader_call(unsigned provider, const char *path, uint64_t patience_ns,
-                     struct dst_reply *out)
-{
-    struct flight *f = flight_send(provider, path, false, false);
-    uint64_t end = dst_now + patience_ns;
-    f->trader = dst_cur;
-    f->trader_life = dst_cur->life;
-    while (f->word == 0 && dst_now < end) {
-        dst_block(end, &f->word);
-    }
-    if (f->word == 1) {
-        *out = f->reply;
-    } else {
-        flight_orphan(f);
-        return false;
-    }
-    flight_settle(f);
-    return true;
-}
-
-/* ---------------------------------------------------------------------------------------------- transfers */
 
 static void conn_close(struct xfer *x)
 {
@@ -304,7 +78,7 @@ static void conn_close(struct xfer *x)
         x->conn = -1;
     }
     if (x->flight != NULL) {
-        flight_orphan(x->flight);
+        dst_flight_orphan(x->flight);
         x->flight = NULL;
     }
 }
@@ -325,7 +99,8 @@ static void finish(struct xfer *x, CURLcode code)
         conn[x->conn].order = ++conn_order;
         x->conn = -1;
         if (x->flight != NULL) {
-            flight_settle(x->flight);
+            x->flight->kept = true;
+            x->answered = x->flight;
             x->flight = NULL;
         }
     } else {
@@ -404,7 +179,7 @@ static void connect_to(struct xfer *x)
         return;
     }
     enum piece what = dst_fault(DST_CONNECT_REFUSED, dst_world.mix.refused) ? REFUSED : CONNECTED;
-    dst_at(dst_now + transit(provider), connect_event, NULL, me, what);
+    dst_at(dst_now + dst_transit(provider), connect_event, NULL, me, what);
 }
 
 /* The connection stands: ask the gate, and write. */
@@ -423,7 +198,7 @@ static void request_write(struct xfer *x)
     }
     unsigned provider = provider_of(x->t->target);
     dst_check_gate(provider);
-    x->flight = flight_send(provider, x->path, true, x->reused);
+    x->flight = dst_flight_send(provider, x->path, true, x->reused);
     x->flight->xfer = (int)(x - xfer);
     x->flight->generation = x->generation;
     dst_trace("sent", provider, (uint64_t)(x - xfer), x->resends);
@@ -459,6 +234,7 @@ static void piece_take(struct xfer *x, enum piece p, size_t bytes, size_t *body_
         finish(x, CURLE_COULDNT_CONNECT);
         break;
     case HEAD:
+        x->t->status = f->reply.status;
         if (head_give(x, &f->reply) && f->reply.retry_after_s > 0) {
             dst_check_told_stop(f->provider, f->sent_at,
                                 dst_now + f->reply.retry_after_s * DST_S - 5 * DST_MS);
@@ -476,7 +252,6 @@ static void piece_take(struct xfer *x, enum piece p, size_t bytes, size_t *body_
         }
         break;
     case END:
-        x->t->status = f->reply.status;
         finish(x, CURLE_OK);
         break;
     case RESET:
@@ -524,14 +299,20 @@ static void xfer_end(struct xfer *x)
 {
     conn_close(x);
     x->t->easy = NULL;
+    x->answered = NULL;
     xfer_free(x);
 }
 
 void http_stop(struct http *http, struct http_transfer *t)
 {
     (void)http;
-    if (t->easy != NULL) {
-        xfer_end((struct xfer *)(void *)t->easy);
+    struct xfer *x = (struct xfer *)(void *)t->easy;
+    if (x != NULL && x->answered != NULL) { /* whole, and not taken in */
+        x->answered->kept = false;
+        dst_flight_settle(x->answered);
+    }
+    if (x != NULL) {
+        xfer_end(x);
     }
 }
 
@@ -564,9 +345,15 @@ static bool collect(void)
         struct xfer *x = &xfer[i];
         if (x->used && x->done) {
             struct http_transfer *t = x->t;
+            struct flight *f = x->answered;
             t->connected = x->connected;
             xfer_end(x);
             t->done(t);
+            if (f != NULL) {
+                dst_exchange_heard(f->provider, f->path, true, f->sent_at, &f->reply);
+                f->kept = false;
+                dst_flight_settle(f);
+            }
             any = true;
         }
     }
@@ -616,34 +403,23 @@ void dst_http_worker_died(void)
     for (unsigned i = 0; i < XFERS_MAX; i++) {
         struct xfer *x = &xfer[i];
         if (x->used && x->flight != NULL) {
-            flight_orphan(x->flight);
+            dst_flight_orphan(x->flight);
         }
         if (x->used) {
             x->flight = NULL;
             xfer_free(x);
         }
     }
+    dst_flight_untaken();
+    dst_count_forget();
     memset(conn, 0, sizeof conn);
     kicked_cnt = 0;
     done_cnt = 0;
 }
 
-void dst_http_client_died(const struct dst_process *p);
-
-void dst_http_client_died(const struct dst_process *p)
-{
-    for (unsigned i = 0; i < FLIGHTS_MAX && flight[i] != NULL; i++) {
-        if (flight[i]->used && flight[i]->trader == p && flight[i]->trader_life == p->life) {
-            flight_orphan(flight[i]);
-        }
-    }
-}
-
 void dst_http_reset(void)
 {
-    for (unsigned i = 0; i < FLIGHTS_MAX && flight[i] != NULL; i++) {
-        flight[i]->used = false;
-    }
+    dst_flight_reset();
     for (unsigned i = 0; i < XFERS_MAX; i++) {
         xfer[i] = (struct xfer){0};
     }

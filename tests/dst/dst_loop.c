@@ -20,6 +20,7 @@ struct armed {
 };
 
 static struct armed doorbell[WEIR_CLIENTS_MAX], pidfd[WEIR_CLIENTS_MAX];
+static struct armed handover[2]; /* listener, taker */
 static bool control_armed;
 
 void dst_loop_post(int kind, uint32_t generation, uint32_t index, int result, bool more)
@@ -38,6 +39,7 @@ void dst_loop_worker_died(void)
     visible = 0;
     memset(doorbell, 0, sizeof doorbell);
     memset(pidfd, 0, sizeof pidfd);
+    memset(handover, 0, sizeof handover);
     control_armed = false;
     if (dst_worker != NULL) {
         memset(dst_worker, 0,
@@ -79,6 +81,17 @@ void dst_loop_control(void)
     if (control_armed) {
         control_armed = false;
         dst_loop_post(LOOP_CONTROL, 0, 0, POLLIN, false);
+    }
+}
+
+/* A taker knocks, or has said something. */
+void dst_loop_handover(void)
+{
+    for (uint32_t i = 0; i < 2; i++) {
+        if (handover[i].on && dst_handover_ready(handover[i].fd)) {
+            handover[i].on = false;
+            dst_loop_post(LOOP_HANDOVER, handover[i].generation, i, POLLIN, false);
+        }
     }
 }
 
@@ -124,6 +137,10 @@ void loop_poll(struct loop *loop, enum loop_kind kind, uint32_t generation, uint
             dst_loop_process_died(fd);
         }
         break;
+    case LOOP_HANDOVER:
+        handover[index] = (struct armed){true, generation, fd};
+        dst_loop_handover();
+        break;
     default:
         break;
     }
@@ -153,10 +170,30 @@ unsigned loop_take(struct loop *loop, struct loop_event *events, unsigned max)
     return cnt;
 }
 
+/*
+ * What the kernel has put into the ring. Where that is full the rest waits in its overflow list for the next time that it is asked, and every multishot poll
+ * that had to go there has ended: its completion says so.
+ */
+static void fetch(void)
+{
+    visible = queue_cnt;
+    if (queue_cnt > 0 && dst_fault(DST_CQ_OVERFLOW, dst_world.mix.overflow)) {
+        visible = (unsigned)dst_below(queue_cnt);
+        for (unsigned i = visible; i < queue_cnt; i++) {
+            struct loop_event *e = &queue[(queue_head + i) % EVENTS_MAX];
+            if (e->kind == LOOP_DOORBELL && e->more) {
+                e->more = false;
+                doorbell[e->index].on =
+                    doorbell[e->index].on && doorbell[e->index].generation != e->generation;
+            }
+        }
+    }
+}
+
 void loop_pump(struct loop *loop)
 {
     (void)loop;
-    visible = queue_cnt;
+    fetch();
 }
 
 uint32_t loop_lost(const struct loop *loop)
@@ -171,5 +208,5 @@ void loop_wait(struct loop *loop, uint64_t timeout_ns)
     if (queue_cnt == 0) {
         dst_block(timeout_ns > UINT64_MAX - dst_now ? UINT64_MAX : dst_now + timeout_ns, NULL);
     }
-    visible = queue_cnt;
+    fetch();
 }

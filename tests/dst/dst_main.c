@@ -60,10 +60,11 @@ static void reset(uint64_t seed)
         dst_client_process[i].life = 0;
     }
     dst_worker_process.died = NULL;
-    dst_supervisor_process.died = NULL;
+    dst_supervisors[0].died = dst_supervisors[1].died = NULL;
     dst_kill(&dst_worker_process);
-    dst_kill(&dst_supervisor_process);
-    dst_worker_process.life = dst_supervisor_process.life = 0;
+    dst_kill(&dst_supervisors[0]);
+    dst_kill(&dst_supervisors[1]);
+    dst_worker_process.life = dst_supervisors[0].life = dst_supervisors[1].life = 0;
     dst_heap_reset();
     dst_run_reset(seed);
     dst_world_make(seed);
@@ -85,6 +86,7 @@ static uint64_t run(uint64_t seed)
     dst_clients_start();
     dst_check_start();
     dst_faults_start();
+    dst_exchange_others_start();
     uint64_t end = (uint64_t)(hours * 3600e9);
     dst_run_until(end);
     dst_faults_stop();

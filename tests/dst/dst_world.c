@@ -67,6 +67,30 @@ static uint64_t cost_of(const struct dst_limit *l)
                                          : between(1, 2);
 }
 
+/* What a call costs in the end, where the exchange says so when it answers. */
+static void settle_make(const struct dst_provider *p, struct dst_route *r)
+{
+    r->settle_cost = (unsigned)dst_below(r->cost_cnt);
+    const struct dst_limit *l = &p->limit[r->limit[r->settle_cost]];
+    uint64_t cost = r->cost[r->settle_cost];
+    if (l->kind == DST_UNITS || dst_chance(0.3)) {
+        return;
+    }
+    r->settle = (enum dst_settle)between(DST_SETTLE_RULES, DST_SETTLE_LIST);
+    if (cost > 8 && r->settle == DST_SETTLE_LIST) {
+        r->settle = DST_SETTLE_FIELD; /* no list of hundreds */
+    }
+    r->never_dearer = l->kind == DST_BUCKET;
+    uint64_t more = r->never_dearer ? cost : between(cost, 3 * cost);
+    r->success_units = r->failure_units = DST_AS_CHARGED;
+    if (r->settle != DST_SETTLE_RULES) {
+        return;
+    }
+    r->success_units = dst_chance(0.7) ? dst_below(cost) : DST_AS_CHARGED;
+    r->failure_units = dst_chance(0.7) ? dst_chance(0.5) ? more : 0 : DST_AS_CHARGED;
+    r->ok_field = dst_chance(0.5);
+}
+
 static void routes_make(struct dst_provider *p)
 {
     p->route_cnt = (unsigned)between(4, 6);
@@ -78,6 +102,7 @@ static void routes_make(struct dst_provider *p)
         unsigned mask = i < 6 && dst_chance(0.6) ? 1U << ((i * 5 + 1) % p->limit_cnt) : 0;
         mask |= dst_chance(0.6) ? 1U << dst_below(p->limit_cnt) : 0;
         mask |= dst_chance(0.4) ? 1U << dst_below(p->limit_cnt) : 0;
+        mask &= p->late ? ~4U : ~0U; /* a bucket is charged once: J is all it has */
         mask = mask == 0 ? 1 : mask;
         for (unsigned k = 0; k < p->limit_cnt && r->cost_cnt < DST_COSTS_MAX; k++) {
             if ((mask >> k & 1U) != 0) {
@@ -85,10 +110,38 @@ static void routes_make(struct dst_provider *p)
                 r->cost[r->cost_cnt++] = cost_of(&p->limit[k]);
             }
         }
+        if (p->settles) {
+            settle_make(p, r);
+        }
     }
 }
 
-static void limit_put(const struct dst_limit *l)
+static void settle_put(const struct dst_provider *p, const struct dst_route *r)
+{
+    const char *limit = p->limit[r->limit[r->settle_cost]].name;
+    const char *comma = "";
+    put(", settle: {");
+    if (r->success_units != DST_AS_CHARGED) {
+        put("success: {%s: %llu}", limit, (unsigned long long)r->success_units);
+        comma = ", ";
+    }
+    if (r->failure_units != DST_AS_CHARGED) {
+        put("%sfailure: {%s: %llu}", comma, limit, (unsigned long long)r->failure_units);
+        comma = ", ";
+    }
+    if (r->ok_field) {
+        put("%sok: {field: ok, equals: \"yes\"}", comma);
+        comma = ", ";
+    }
+    if (r->settle == DST_SETTLE_FIELD) {
+        put("%scounted: [{limit: %s, field: n}]", comma, limit);
+    } else if (r->settle == DST_SETTLE_LIST) {
+        put("%scounted: [{limit: %s, list: list, item: s, equals: \"y\"}]", comma, limit);
+    }
+    put("}");
+}
+
+static void limit_put(const struct dst_provider *p, const struct dst_limit *l)
 {
     static const char *const kinds[] = {"?", "fixed_window", "token_bucket", "sliding_window",
                                         "concurrency"};
@@ -99,6 +152,9 @@ static void limit_put(const struct dst_limit *l)
     }
     if (l->kind == DST_BUCKET) {
         put(", burst: %llu", (unsigned long long)l->burst);
+    }
+    if (p->others && l->kind != DST_UNITS && l->window_ns < 600 * DST_S && dst_chance(0.5)) {
+        put(", foreign: {expect: adaptive}");
     }
     put("}\n");
 }
@@ -115,10 +171,14 @@ static void provider_put(unsigned index, const struct dst_provider *p)
     }
     put("    limits:\n");
     for (unsigned i = 0; i < p->limit_cnt; i++) {
-        limit_put(&p->limit[i]);
+        limit_put(p, &p->limit[i]);
     }
-    if (p->reports_used) {
-        put("    feedback:\n      - {header: x-used, limit: fixed, reports: used}\n");
+    if (p->reports_used || p->others) {
+        put("    feedback:\n      - {header: x-t0, limit: fixed, reports: used}\n");
+    }
+    for (unsigned i = 2; p->others && i < 5; i++) {
+        put("      - {header: x-t%u, limit: %s, reports: remaining%s}\n", i, p->limit[i].name,
+            p->limit[i].kind == DST_SLIDING && dst_chance(0.5) ? ", rolls: true" : "");
     }
     put("    throttle: {status: [429, 418], retry_after: seconds, default: 500ms}\n    "
         "endpoints:\n");
@@ -138,7 +198,11 @@ static void provider_put(unsigned index, const struct dst_provider *p)
             put("%s%s: %llu", k > 0 ? ", " : "", p->limit[r->limit[k]].name,
                 (unsigned long long)r->cost[k]);
         }
-        put("}}\n");
+        put("}");
+        if (r->settle != DST_SETTLE_NONE) {
+            settle_put(p, r);
+        }
+        put("}\n");
     }
 }
 
@@ -170,6 +234,10 @@ static void mix_make(struct dst_mix *m)
                           .host_per_s = draw(p / 2, 0.04),
                           .operate_per_s = draw(p / 2, 0.05),
                           .steps_per_s = draw(p / 2, 0.02),
+                          .overflow = draw(p, 0.005),
+                          .interrupted = draw(p, 0.02),
+                          .takeovers_per_s = draw(2 * p, 0.2),
+                          .takeover_kill = draw(p, 0.05),
                           .disk_fail = draw(p, 0.1),
                           .disk_slow = draw(p, 0.02),
                           .kill_after = draw(p, 0.002)};
@@ -201,8 +269,12 @@ void dst_world_make(uint64_t seed)
         struct dst_provider *p = &dst_world.provider[i];
         (void)snprintf(p->name, sizeof p->name, "x%u", i);
         limits_make(p);
+        uint64_t kind = dst_world.liars ? 9 : dst_below(10);
+        p->settles = kind < 3;
+        p->others = (kind >= 3 && kind < 6) && dst_allowed[DST_OTHERS_CALLED];
+        p->late = kind == 6 && dst_allowed[DST_COUNTED_LATE];
         routes_make(p);
-        p->reports_used = dst_chance(0.4);
+        p->reports_used = !p->others && dst_chance(0.4);
         p->offset_ns = dst_utc_offset + (int64_t)dst_below(4 * DST_S) - (int64_t)(2 * DST_S);
         p->drift_ppb = (int64_t)dst_below(80000) - 40000;
     }

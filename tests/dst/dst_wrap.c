@@ -229,6 +229,12 @@ int __wrap_close(int fd)
         dst_disk_close(fd);
         return 0;
     }
+    if (dst_handover_close(fd)) {
+        return 0;
+    }
+    if (fd == DST_FD_REJOIN) {
+        dst_broker_knocked();
+    }
     if (fd >= DST_FD_FIRST) {
         return 0;
     }
@@ -285,6 +291,13 @@ int __wrap_nanosleep(const struct timespec *ts, struct timespec *left);
 int __wrap_usleep(useconds_t us);
 bool __wrap_weir_clock_tsc_usable(void);
 
+/* A signal comes. */
+static bool interrupted(void)
+{
+    errno = EINTR;
+    return dst_fault(DST_INTERRUPTED, dst_world.mix.interrupted);
+}
+
 int __wrap_clock_gettime(clockid_t id, struct timespec *ts)
 {
     if (dst_cur != NULL) {
@@ -307,10 +320,19 @@ time_t __wrap_time(time_t *out)
 
 int __wrap_nanosleep(const struct timespec *ts, struct timespec *left)
 {
-    (void)left;
     uint64_t ns = (uint64_t)ts->tv_sec * DST_S + (uint64_t)ts->tv_nsec;
     uint64_t end = dst_now + ns;
-    while (dst_cur != NULL && dst_now < end) { /* no signal comes here */
+    if (dst_cur != NULL && interrupted()) {
+        uint64_t from = dst_now;
+        dst_block(dst_now + dst_below(ns + 1), NULL);
+        uint64_t rest = dst_now - from < ns ? ns - (dst_now - from) : 0;
+        if (left != NULL) {
+            *left = (struct timespec){.tv_sec = (time_t)(rest / DST_S),
+                                      .tv_nsec = (long)(rest % DST_S)};
+        }
+        return -1;
+    }
+    while (dst_cur != NULL && dst_now < end) {
         dst_block(end, NULL);
     }
     return 0;
@@ -361,6 +383,9 @@ long __wrap_syscall(long number, ...)
         errno = EAGAIN;
         return -1;
     }
+    if (interrupted()) {
+        return -1;
+    }
     uint64_t until = (uint64_t)ts->tv_sec * DST_S + (uint64_t)ts->tv_nsec; /* monotonic */
     uint64_t now = dst_monotonic();
     dst_block(until > now ? dst_now + (until - now) : dst_now, word);
@@ -369,9 +394,10 @@ long __wrap_syscall(long number, ...)
 
 ssize_t __wrap_send(int fd, const void *at, size_t bytes, int flags)
 {
-    (void)fd;
-    (void)at;
     (void)flags;
+    if (fd == DST_FD_REJOIN) {
+        dst_broker_knocks(at);
+    }
     return (ssize_t)bytes;
 }
 
@@ -388,7 +414,14 @@ ssize_t __wrap_recv(int fd, void *at, size_t bytes, int flags)
 int __wrap_poll(struct pollfd *at, nfds_t cnt, int timeout_ms)
 {
     int ready = 0;
-    (void)timeout_ms;
+    if (cnt == 1 && (at->fd == DST_FD_GIVER || at->fd == DST_FD_TAKER)) {
+        uint64_t end = dst_now + (uint64_t)timeout_ms * DST_MS;
+        while (!dst_handover_ready(at->fd) && dst_now < end) {
+            dst_block(end, NULL);
+        }
+        at->revents = dst_handover_ready(at->fd) ? POLLIN : 0;
+        return at->revents != 0;
+    }
     for (nfds_t i = 0; i < cnt; i++) {
         bool bell = at[i].fd >= DST_FD_BELL && at[i].fd < DST_FD_PID;
         at[i].revents = bell && dst_broker_bell_closed(at[i].fd) ? POLLHUP : 0;
@@ -462,6 +495,9 @@ ssize_t __wrap_write(int fd, const void *at, size_t bytes)
         dst_broker_doorbell(fd);
         return (ssize_t)bytes;
     }
+    if (fd >= DST_FD_FILE && fd < DST_FD_DOORBELL && interrupted()) {
+        return -1;
+    }
     return fd >= DST_FD_FILE && fd < DST_FD_DOORBELL ? dst_disk_write(fd, at, bytes, -1)
                                                      : __real_write(fd, at, bytes);
 }
@@ -514,6 +550,7 @@ int __wrap_fstat(int fd, struct stat *st)
     memset(st, 0, sizeof *st);
     st->st_mode = S_IFREG | 0600;
     st->st_size = dst_disk_size(fd);
+    st->st_ino = (ino_t)dst_disk_inode_fd(fd) + 1;
     return 0;
 }
 
