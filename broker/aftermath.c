@@ -222,6 +222,7 @@ static void cells_restore(const struct region *region, const struct weir_shm_lim
     }
 }
 
+/* On both accounts: what the private one does not know a trader could scribble away. */
 static void limit_spend(const struct region *region, const struct weir_tables *t, uint32_t word)
 {
     const struct weir_shm_limit_row *l = limit_of(t, word);
@@ -229,7 +230,10 @@ static void limit_spend(const struct region *region, const struct weir_tables *t
         struct weir_server_clock clock = memory_clock(region, l->provider);
         const struct weir_limit_place at = {l, &region->word[word],
                                             weir_limit_cells(region->cell, l, word)};
+        const struct weir_limit_place own = {l, &region->own_word[word],
+                                             weir_limit_cells(region->own_cell, l, word)};
         weir_limit_spend(&at, &clock, weir_clock_monotonic_ns());
+        weir_limit_spend(&own, &clock, weir_clock_monotonic_ns());
     }
 }
 

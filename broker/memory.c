@@ -439,7 +439,10 @@ static void word_spend(const struct restore *x, const struct weir_shm_limit_row 
     struct weir_server_clock clock = memory_clock(region, row->provider);
     const struct weir_limit_place at = {row, &region->word[word],
                                         weir_limit_cells(region->cell, row, word)};
+    const struct weir_limit_place own = {row, &region->own_word[word],
+                                         weir_limit_cells(region->own_cell, row, word)};
     weir_limit_spend(&at, &clock, x->now_ns);
+    weir_limit_spend(&own, &clock, x->now_ns);
 }
 
 static void restore_one(const struct weir_shm_limit_row *row, uint32_t limit, uint32_t word,
