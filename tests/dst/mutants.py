@@ -58,7 +58,7 @@ MUTANTS = [
     ("the dead are not reaped while something is in flight, nor after", "broker/exchange.c", "    if (cl->gone) {\n        client_reap_if_idle(w, cl);\n", "    if (cl->gone) {\n"),
     ("who closes without a supervisor is not seen", "broker/keeper.c", "            clients_closed(w);\n", "            (void)w;\n"),
     # time
-    ("nobody ends a call whose time is over", "broker/exchange.c", "if (w->now_ns >= c->due_ns && (c->sends == 0 || w->now_ns >= c->deadline_ns)) {", "if (w->now_ns >= c->due_ns && c->sends == 0) {"),
+    ("nobody ends a call whose time is over", "broker/exchange.c", "if (w->now_ns >= c->due_ns && (c->sent_ns == 0 || w->now_ns >= c->deadline_ns)) {", "if (w->now_ns >= c->due_ns && c->sent_ns == 0) {"),
     ("queued calls do not expire", "broker/dispatch.c", "} else if (w->now_ns >= c->deadline_ns && c != denied) {", "} else if (w->now_ns >= c->deadline_ns + UINT64_C(60000000000) && c != denied) {"),
     ("the exchange's clock is taken for ours", "broker/server_clock.c", "const struct server_clock_bound low = {(int64_t)(stamp_utc_ns - received_ns), received_ns};", "const struct server_clock_bound low = {(int64_t)(stamp_utc_ns + granularity_ns - sent_ns), received_ns};"),
     ("re-alignment carries nothing", "shm/weir_limit_repair.c", "return overwritten && recent ? row->quota : units;", "return 0;"),
@@ -74,42 +74,25 @@ MUTANTS = [
     ("a lease that never ends", "broker/keeper.c", "    weir_store_release_u64(&w->region->gate->lease_until_ns,\n                           until_ns);", "    weir_store_release_u64(&w->region->gate->lease_until_ns,\n                           until_ns + 900000000000);"),
     # takeover
     ("the old board keeps its lease", "broker/handover.c", "    weir_store_release_u64(&r->gate->lease_until_ns, 0); /* no partner: compared with time */\n    for", "    for"),
-    ("a takeover leaves the clocks of the old board open", "broker/handover.c", "        if (h->clock[p].known != 0) {\n            weir_server_clock_publish(&r->provider[p], &closed);", "        if (h->clock[p].known > 9) {\n            weir_server_clock_publish(&r->provider[p], &closed);"),
     ("the giver goes on beside its successor", "broker/handover.c", "    if (taken == 1) {", "    if (taken == 9) {",
      "broker/handover.c", "    if (taken < 0 || granted) {", "    if (taken > 9 && granted) {"),
-    ("a giver whose successor died leaves", "broker/handover.c", "    board_back(h, r);\n", "    return HANDOVER_GIVEN;\n"),
-    ("a successor copies no board", "broker/takeover.c", "    memcpy((char *)r->board.base + head, (const char *)t->board.base + head,\n           r->board.bytes - head);", "    (void)head;"),
-    ("a successor forgets the clocks", "broker/takeover.c", "        if (c->known != 0) {", "        if (c->known > 9) {"),
-    ("a successor writes its lease before it is asked", "broker/takeover.c", "    if (control_send(t->socket, &ready,", "    weir_store_release_u64(&region->gate->lease_until_ns, weir_clock_monotonic_ns() + LEASE_NS);\n    if (control_send(t->socket, &ready,"),
-    ("nobody rings on the old board", "broker/handover.c", "    (void)weir_xchg_u32(&r->need_wakeup->word, ((need >> 1) + 1) << 1 | 1U);", "    (void)need;"),
-    ("a quiescing worker waits for nothing", "broker/quiesce.c", "        bool waits = c->stage == CALL_RUNNING && c->client != NULL &&", "        bool waits = c->stage == CALL_RUNNING && c->client == NULL &&"),
     ("a new worker does not look who closed while nobody listened", "broker/worker.c", "    clients_closed(w);\n    log_info", "    log_info"),
     ("a successor takes no client over", "broker/takeover.c", "        admission_restore(admission, &info, cnt > CONTROL_FDS ? got[5] : -1);", "        (void)info;"),
     # settle
-    ("an answer that nobody could read to its end is a success", "broker/exchange.c", "    if (answer_is_dark(w, c, result)) {", "    (void)answer_is_dark;\n    if (w == NULL) {"),
-    ("what the answer says is given back twice", "broker/settle.c", "                units->units[slot] = n;", "                units->units[slot] = n / 2;"),
-    ("every entry of a batch's list is taken for undone", "broker/settle.c", "        cnt += reply_member(", "        cnt += 0 * reply_member("),
+    ("of what the answer says half is charged", "broker/settle.c", "                units->units[slot] = n;", "                units->units[slot] = n / 2;"),
     ("success is told by the status alone", "broker/settle.c", "    if (*config->ok.field == '\\0') {", "    if (*config->ok.field != '?') {"),
     ("surcharges are not charged", "shm/weir_settle.c", "        if (clock || !windows) {", "        if (clock && !clock) {"),
     ("a refund gives the whole call back", "shm/weir_settle.c", "    part.units = charge->units - units;", "    part.units = charge->units;"),
     ("the private account is not settled by the answer", "broker/exchange.c", "        (void)weir_permit_answered(&w->shared, &c->permit, success, counted);", "        (void)weir_permit_end(&w->shared, &c->permit, NULL);\n        (void)weir_permit_answered(&w->shared, &c->permit, success, counted);"),
     # others
     ("others are never proven in fixed windows", "broker/feedback.c", "    if (r->used > ours) {", "    if (r->used > ours && r->used < 1) {"),
-    ("of a fixed window only what is proven counts", "broker/feedback.c", "    if (f->shared && diff(f->shared_until, w->id) >= 0) {", "    if (f->shared && diff(f->shared_until, w->id) > 999) {"),
-    ("the newest count of a fixed window stands, not the highest", "broker/feedback.c", "    if (!w->reported || r->used > w->most) {", "    if (!w->reported || r->used != w->most) {"),
-    ("calls count as answered twice", "broker/feedback.c", "    w->answered += r->units;", "    w->answered += 2 * r->units;"),
-    ("a late count of a sliding window replaces a newer one", "broker/rolling.c", "        if (is_live(&r->point[i], now_ns) && r->point[i].sent_ns >= p->seen_ns) {", "        if (now_ns == 1) {",
-     "broker/rolling.c", "        if (!is_live(q, now_ns) || q->seen_ns <= p->sent_ns) {", "        if (q->seen_ns != 1) {"),
     ("a sliding window's count is over at once", "broker/rolling.c", "        p.until_ns = q->seen_ns + r->rule.window_ns;", "        p.until_ns = q->seen_ns + r->rule.window_ns / 8;"),
     ("answers are over before they were sent", "broker/rolling.c", "        if (a->done_ns > p->sent_ns) {\n            continue;", "        if (a->done_ns > p->sent_ns + UINT64_C(1000000000)) {\n            continue;"),
-    ("time takes others out of a bucket twice", "broker/rolling.c", "        p->possible = less(p->possible, idle_ns);", "        p->possible = less(p->possible, 20 * idle_ns);"),
     # late arrivals
     ("open calls are not charged to later windows", "broker/reply.c", "        if (w->now_ns + OVERDUE_AHEAD_NS >= covered_ns) {", "        if (w->now_ns + OVERDUE_AHEAD_NS >= covered_ns + UINT64_C(60000000000)) {"),
     ("open calls are not renewed in sliding windows", "shm/weir_overdue.c", "        if (c->kind == WEIR_LIMIT_SLIDING_WINDOW && sliding_renew(view, permit, c, now_ns)) {", "        if (c->kind == WEIR_LIMIT_SLIDING_WINDOW && now_ns == 1 && sliding_renew(view, permit, c, now_ns)) {"),
-    ("open calls are charged to one later window only", "shm/weir_overdue.c", "        c->window = (uint32_t)first;\n        c->windows = (uint8_t)cnt;", "        c->window = (uint32_t)first;\n        c->windows = 200;"),
     # faults of kernel and libc
     ("a signal ends the write of the state", "broker/aftermath.c", "        if (n <= 0 && !(n < 0 && errno == EINTR)) {", "        if (n <= 0) {"),
-    ("a signal ends the wait for the lease", "broker/aftermath.c", "        while (nanosleep(&lease, &lease) != 0 && errno == EINTR) { /* all of it */", "        if (nanosleep(&lease, &lease) != 0) {"),
 ]
 
 WRAPPED = re.compile(r"'([a-z0-9_]+)'")
