@@ -44,6 +44,7 @@ void pair_open_word(struct worker *w, uint32_t word)
 {
     uint32_t cnt = 0;
     keep(w, &cnt, word);
+    WEIR_WEAVE("pair:open");
     weir_store_release_u32(&w->region->own->undo_cnt, cnt); /* pair:undo R */
 }
 
