@@ -2,8 +2,10 @@
 #include "broker/log.h"
 #include "broker/pair.h"
 #include "broker/settle.h"
+#include "broker/signer.h"
 #include "broker/worker.h"
 #include "shm/weir_atomic.h"
+#include "shm/weir_clock.h"
 #include "shm/weir_error.h"
 #include "shm/weir_futex.h"
 #include "shm/weir_weave.h"
@@ -183,6 +185,7 @@ static void call_free(struct worker *w, struct call *c)
         c->headers_last->next = NULL; /* what follows is the provider's */
     }
     curl_slist_free_all(c->headers);
+    signer_end(c);
     free(c->payload);
     if (c->client == NULL) {
         free(c->room);
@@ -425,6 +428,9 @@ static bool on_gate(struct http_transfer *t)
             return stop(c, CALL_STOP_PERMIT);
         }
     }
+    if (c->sign != NULL && !signer_sign(w, c, weir_clock_realtime_ns())) {
+        return stop(c, CALL_STOP_UNSIGNED);
+    }
     WEIR_WEAVE("gate:passed");
     c->permit.state = WEIR_PERMIT_SENT; /* consumed: nothing gives it back any more */
     c->own_permit.state = WEIR_PERMIT_SENT;
@@ -508,6 +514,10 @@ static void stopped(struct worker *w, struct call *c)
         give_back(w, c);
         call_end(w, c, WEIR_RESULT_EXPIRED, 0);
         break;
+    case CALL_STOP_UNSIGNED:
+        give_back(w, c);
+        call_end(w, c, WEIR_RESULT_NOT_SENT, WEIR_E_SYSTEM);
+        break;
     case CALL_STOP_PERMIT:
         c->sent_ns = 0;
         dispatch_again(w, c);
@@ -590,7 +600,7 @@ static bool header_add(struct call *c, const struct weir_request_header *h)
     return list != NULL;
 }
 
-static bool headers_make(struct worker *w, struct call *c)
+static bool headers_make(struct call *c)
 {
     if (c->headers != NULL) {
         return true; /* made for an earlier attempt */
@@ -606,10 +616,19 @@ static bool headers_make(struct worker *w, struct call *c)
     while (c->headers_last != NULL && c->headers_last->next != NULL) {
         c->headers_last = c->headers_last->next;
     }
-    if (c->headers_last != NULL) { /* else the target's stand alone */
-        c->headers_last->next = w->provider[w->route[c->route].provider].headers;
-    }
     return true;
+}
+
+/* All lines of a call; NULL: the target's alone. Those that are not its own follow by a link, which call_free takes away. */
+static struct curl_slist *headers_all(struct worker *w, struct call *c)
+{
+    struct curl_slist *more = c->sign != NULL ? signer_headers(c)
+                                              : w->provider[w->route[c->route].provider].headers;
+    if (c->headers_last == NULL) {
+        return c->sign != NULL ? more : NULL;
+    }
+    c->headers_last->next = more;
+    return c->headers;
 }
 
 /* The route's path, with the client's rest and query. Checked text only. */
@@ -642,13 +661,14 @@ static char *path_make(const struct worker *w, const struct call *c)
 bool exchange_start(struct worker *w, struct call *c, struct endpoint *e)
 {
     char *path = path_make(w, c);
-    if (path == NULL || !headers_make(w, c) || !hear_reserve(&c->hear, w->route[c->route].hears)) {
+    c->endpoint = e;
+    if (path == NULL || !headers_make(c) || !signer_start(w, c) ||
+        !hear_reserve(&c->hear, w->route[c->route].hears)) {
         free(path);
         return false;
     }
     the_worker = w;
     c->stop = CALL_STOP_NONE;
-    c->endpoint = e;
     c->head = CALL_HEAD_NONE;
     c->head_bytes = 0;
     c->body_bytes = 0;
@@ -656,7 +676,7 @@ bool exchange_start(struct worker *w, struct call *c, struct endpoint *e)
         .target = &e->target,
         .method = (enum weir_method)w->shared.tables.route[c->route].method,
         .path_query = path,
-        .headers = c->headers,
+        .headers = headers_all(w, c),
         .body = c->parts.body,
         .body_bytes = c->parts.body_bytes,
         .gate = on_gate,
@@ -664,6 +684,9 @@ bool exchange_start(struct worker *w, struct call *c, struct endpoint *e)
         .data = on_data,
         .done = on_done,
     };
+    if (c->sign != NULL) {
+        signer_body(c, &c->transfer);
+    }
     bool ok = http_start(w->http, &c->transfer);
     free(path);
     if (ok) {

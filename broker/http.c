@@ -40,6 +40,7 @@ struct http_easy {
     struct http_transfer *transfer;
     enum weir_method method; /* as set with no body and no headers; UNSET: something else was set */
     struct curl_slist *connect_to;
+    bool has_request_target;
     char path_query[256]; /* as set; "" where it was longer */
 };
 
@@ -171,8 +172,18 @@ static int on_gate(void *arg, char *ip, char *local_ip, int port, int local_port
     (void)local_ip;
     (void)port;
     (void)local_port;
-    struct http_transfer *t = ((struct http_easy *)arg)->transfer;
-    return t->gate(t) ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
+    struct http_easy *e = arg;
+    struct http_transfer *t = e->transfer;
+    if (!t->gate(t)) {
+        return CURL_PREREQFUNC_ABORT;
+    }
+    if (t->request_target != NULL) { /* read behind this, where curl writes the request line */
+        e->has_request_target = true;
+        return curl_easy_setopt(e->curl, CURLOPT_REQUEST_TARGET, t->request_target) == CURLE_OK
+                   ? CURL_PREREQFUNC_OK
+                   : CURL_PREREQFUNC_ABORT;
+    }
+    return CURL_PREREQFUNC_OK;
 }
 
 struct http *http_open(struct loop *loop)
@@ -264,6 +275,10 @@ static struct http_easy *easy_take(struct http *http, struct http_target *t)
 static void easy_give(struct http_target *t, struct http_easy *e)
 {
     e->transfer = NULL;
+    if (e->has_request_target) {
+        (void)curl_easy_setopt(e->curl, CURLOPT_REQUEST_TARGET, NULL);
+        e->has_request_target = false;
+    }
     if (t->idle_cnt < IDLE_MAX) {
         e->next = t->idle;
         t->idle = e;

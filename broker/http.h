@@ -64,6 +64,11 @@ struct http_transfer {
     bool (*head)(struct http_transfer *t, const char *line, size_t bytes);
     size_t (*data)(struct http_transfer *t, const char *bytes, size_t cnt);
     void (*done)(struct http_transfer *t);
+    /*
+     * Set by `gate`: path and query as they are sent, in place of path_query; NULL: those. The gate may also change what `body` and the texts of `headers` hold,
+     * but no length of a body and no list: curl reads them behind it.
+     */
+    const char *request_target;
     /* filled by the engine before done */
     CURLcode code;
     uint32_t status;

@@ -1,4 +1,5 @@
 #include "broker/log.h"
+#include "broker/signer.h"
 #include "broker/worker.h"
 #include "shm/weir_atomic.h"
 #include "shm/weir_error.h"
@@ -45,9 +46,6 @@ static int route_check(struct worker *w, struct call *c)
     if ((row->flags & WEIR_ROUTE_OWN_TRANSPORT) != 0) {
         return WEIR_E_TRANSPORT;
     }
-    if ((row->flags & WEIR_ROUTE_SIGNED) != 0) {
-        return WEIR_E_UNSUPPORTED; /* better no call than one that the exchange must refuse */
-    }
     if (c->request.priority >= WEIR_PRIORITY_CNT) {
         return WEIR_E_PRIORITY;
     }
@@ -68,7 +66,7 @@ static int route_check(struct worker *w, struct call *c)
             return WEIR_E_SCOPE_UNKNOWN;
         }
     }
-    return WEIR_OK;
+    return signer_admit(w, c->request.route, c->request.scope);
 }
 
 /* Take the payload out of shared memory and check it. */
@@ -98,7 +96,8 @@ static int payload_check(struct worker *w, struct call *c)
         const struct weir_request_header *h = &c->parts.header[i];
         if (!header_allowed(route, h) ||
             provider_headers_has(&w->provider[w->route[c->route].provider], h->name,
-                                 h->name_bytes)) {
+                                 h->name_bytes) ||
+            signer_sends(w, c->route, h->name, h->name_bytes)) {
             return WEIR_E_HEADER_FORBIDDEN;
         }
     }
@@ -112,7 +111,7 @@ static int payload_check(struct worker *w, struct call *c)
 static bool is_offence(int rc)
 {
     return rc != WEIR_E_MEMORY && rc != WEIR_E_HEADER_FORBIDDEN && rc != WEIR_E_UNSUPPORTED &&
-           rc != WEIR_E_METHOD && rc != WEIR_E_SCOPE_UNKNOWN;
+           rc != WEIR_E_METHOD && rc != WEIR_E_SCOPE_UNKNOWN && rc != WEIR_E_KEY_MISSING;
 }
 
 static void reject(struct worker *w, struct call *c, int rc)

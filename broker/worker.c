@@ -6,6 +6,7 @@
 #include "broker/log.h"
 #include "broker/pair.h"
 #include "broker/pause.h"
+#include "broker/signer.h"
 #include "broker/tables_build.h"
 #include "broker/trust.h"
 #include "shm/weir_atomic.h"
@@ -157,7 +158,8 @@ static bool go_in(struct worker *w)
     }
     w->http = http_open(&w->loop);
     if (w->http == NULL || !trust_open(w->config) || !identity_open(w->config, text, sizeof text) ||
-        !provider_headers_open(w->config, text, sizeof text)) {
+        !provider_headers_open(w->config, text, sizeof text) ||
+        !signer_open(w->config, text, sizeof text)) {
         return not_started(text);
     }
     weir_clock_source_init(&w->clock_source, weir_clock_tsc_usable());

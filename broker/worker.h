@@ -22,6 +22,7 @@
  *   audit.c     ... record by record
  *   endpoint.c  addresses and which endpoint serves
  *   provider_headers.c  what each provider's calls bear by the configuration
+ *   signer.c    keys, and the signed form of a call (signer.h)
  *
  * One thread. Everything here is private memory but for the mapped segments; nothing that a client can write is ever used without a
  * check of a private copy.
@@ -105,6 +106,7 @@ enum call_stop {
     CALL_STOP_RESEND = 3,  /* curl wanted to send a second time, and the call is not idempotent */
     CALL_STOP_LARGE = 4,   /* the answer is above its cap */
     CALL_STOP_EXPIRED = 5, /* the deadline passed while it connected */
+    CALL_STOP_UNSIGNED = 6, /* it could not be signed */
 };
 
 /* How much of the answer's head has come. */
@@ -149,6 +151,7 @@ struct call {
     struct endpoint *endpoint;
     struct curl_slist *headers; /* its own; behind the last one stand the provider's */
     struct curl_slist *headers_last;
+    struct call_sign *sign; /* signer.c's; NULL: not signed */
     uint32_t sends;
     uint32_t attempts; /* that ended and were to be tried again */
     struct kept_answer kept;

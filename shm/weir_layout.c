@@ -460,6 +460,7 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_ledger, correlation_next),
     F(weir_shm_ledger, journal_sequence),
     F(weir_shm_ledger, journal_slot),
+    F(weir_shm_ledger, nonce_ns),
     F(weir_shm_ledger, reserved),
     F(weir_shm_ledger, undo_cnt),
     F(weir_shm_ledger, undo_word),

@@ -757,7 +757,8 @@ struct weir_shm_ledger {
     uint64_t correlation_next;
     uint64_t journal_sequence; /* of the last write that reached the disk */
     uint64_t journal_slot;     /* where it lies: the next write goes to the other slot */
-    uint64_t reserved[13];
+    uint64_t nonce_ns; /* of the last signed call that bore one, whatever the key: the next is larger (broker/signer.h) */
+    uint64_t reserved[12];
     /*
      * What the private account said before the charge that is being made on both accounts (broker/pair.h): a worker that dies between the two
      * leaves them here, and its successor puts them back. `undo_cnt` last when it opens, first when it closes.

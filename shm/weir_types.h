@@ -84,6 +84,7 @@ enum weir_error {
     WEIR_E_QUOTA_MEMORY = -41,
     WEIR_E_QUOTA_IN_FLIGHT = -42,
     WEIR_E_QUOTA_RATE = -43,
+    WEIR_E_KEY_MISSING = -44,
 };
 
 /* What one attachment may do; each role includes the ones before it. */

@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <sys/types.h>
 
+#include "broker/sign/sign.h"
 #include "shm/weir_types.h"
 
 /* Bounds of one configuration. They hold over the whole file, not per provider. */
@@ -95,17 +96,7 @@ enum weir_config_expect {
         2, /* what others used in the last windows is kept free in the next */
 };
 
-/* The remaining enums are read for a later version. */
-enum weir_config_auth_kind {
-    WEIR_CONFIG_AUTH_NONE = 1,
-    WEIR_CONFIG_AUTH_API_KEY = 2,
-    WEIR_CONFIG_AUTH_BEARER = 3,
-    WEIR_CONFIG_AUTH_HMAC_SHA256_QUERY = 4,
-    WEIR_CONFIG_AUTH_HMAC_SHA256_HEADER = 5,
-    WEIR_CONFIG_AUTH_HMAC_SHA512_HEADER = 6,
-    WEIR_CONFIG_AUTH_ED25519_QUERY = 7,
-};
-
+/* The remaining enum is read for a later version. */
 enum weir_config_balance {
     WEIR_CONFIG_BALANCE_FAILOVER = 1, /* the only one that this version acts upon */
     WEIR_CONFIG_BALANCE_ROUND_ROBIN = 2,
@@ -180,11 +171,32 @@ struct weir_config_clock {
     uint64_t max_jitter_ns;
 };
 
-struct weir_config_auth {
-    enum weir_config_auth_kind kind;
+/* The key of one account, or of one of its keys, where the provider has several. */
+struct weir_config_key {
+    const char *account; /* "": whatever the account */
+    const char *name;    /* of scopes.key; "": whatever the key */
+    size_t account_idx;  /* in the provider's scopes; WEIR_CONFIG_SCOPE_ANY */
+    size_t name_idx;
     const char *key;
     const char *secret;
     const char *passphrase;
+};
+
+#define WEIR_CONFIG_SCOPE_ANY SIZE_MAX
+#define WEIR_CONFIG_KEY_MAX   64 /* of one provider */
+
+/* How calls to routes with `signed: true` are signed. */
+struct weir_config_auth {
+    enum sign_scheme kind; /* SIGN_NONE: nothing is signed */
+    const char *key;       /* these three, or account_key */
+    const char *secret;
+    const char *passphrase;
+    const char *header; /* api_key: where it goes; one of the two */
+    const char *param;
+    uint64_t recv_window_ns;
+    enum weir_config_unit nonce; /* what it counts */
+    struct weir_config_key *account_key;
+    size_t account_key_cnt;
 };
 
 /* Edges of the windows of a calendar, computed when the file is read. Edge i begins window first_id + i. */
@@ -389,7 +401,7 @@ struct weir_config_route {
     size_t age_cnt;
     uint64_t timeout_ns; /* of one call, where the request's own deadline is not earlier */
     enum weir_priority priority;
-    bool is_signed;     /* this version refuses to make such a call; permits work */
+    bool is_signed;     /* by the provider's auth */
     bool is_idempotent; /* may be sent again after a connection died under it */
     uint64_t response_max_bytes;
     struct weir_config_strings headers; /* request headers that a client may set; lower case */
@@ -492,6 +504,13 @@ struct weir_config *weir_config_parse_by(const struct weir_config_parser *parser
 /* The same with libyaml in this process: tests, the simulator. */
 struct weir_config *weir_config_parse(const char *buf, size_t bytes, const char *name,
                                       struct weir_config_diag *diag);
+
+/* Keys of a provider: its entries, or the one that stands in auth itself; 0 without auth. */
+size_t weir_config_key_cnt(const struct weir_config_auth *auth);
+struct sign_parts weir_config_key_parts(const struct weir_config_auth *auth, size_t i);
+/* The key of calls of these scope values; SIZE_MAX: none. */
+size_t weir_config_key_find(const struct weir_config_auth *auth, size_t account_idx,
+                            size_t name_idx);
 
 /* The bytes of all secrets, with their NULs. */
 size_t weir_config_secret_bytes(struct weir_config *config);

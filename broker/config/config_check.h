@@ -37,6 +37,11 @@ void weir_config_check_feedback(struct weir_config_reader *reader,
                                 struct weir_config_provider *provider,
                                 const struct weir_config_place *place);
 
+/* config_check_auth.c: keys, and the routes that are signed */
+void weir_config_check_auth(struct weir_config_reader *reader,
+                            struct weir_config_provider *provider,
+                            const struct weir_config_place *place);
+
 /* config_check_limit.c */
 weir_config_finish weir_config_finish_limit;
 weir_config_finish weir_config_finish_share;

@@ -332,6 +332,7 @@ void weir_config_finish_provider(struct weir_config_reader *reader, void *sectio
     finish_scopes(reader, provider, place);
     check_endpoints(reader, provider, place);
     check_fixed_headers(reader, provider, place);
+    weir_config_check_auth(reader, provider, place);
     warn_of_blind_windows(reader, provider, place);
     weir_config_check_budget(reader, provider, place);
     weir_config_check_feedback(reader, provider, place);

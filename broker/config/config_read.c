@@ -127,6 +127,7 @@ static void set_nothing(const struct weir_config_row *row, void *base)
     switch (row->type) {
     case WEIR_CONFIG_TYPE_STRING:
     case WEIR_CONFIG_TYPE_SECRET:
+    case WEIR_CONFIG_TYPE_SCOPE:
     case WEIR_CONFIG_TYPE_HEADER:
     case WEIR_CONFIG_TYPE_PATH:
     case WEIR_CONFIG_TYPE_FILE:

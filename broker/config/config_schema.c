@@ -185,24 +185,57 @@ static const struct weir_config_section clock_section = {
     .text = "How weir knows the provider's time, by which the provider counts its windows.",
 };
 
+#define EXCHANGES_OWN \
+    "each exchange words it in its own way: write okx, bitget, bybit, coinbase_exchange, htx, kraken or kraken_futures"
+
+static const struct weir_config_row account_key_row[] = {
+    {.key = "account", TYPE(SCOPE), AT(key, account), NAME_RANGE, .def = "",
+     .text = "Whose key it is: a value of scopes.account. If unset: calls of any account."},
+    {.key = "name", TYPE(SCOPE), AT(key, name), NAME_RANGE, .def = "",
+     .text = "Which of its keys: a value of scopes.key. If unset: calls of any key."},
+    {.key = "key", TYPE(SECRET), AT(key, key), RANGE(0, 4096), .def = "", .text = "As auth.key."},
+    {.key = "secret", TYPE(SECRET), AT(key, secret), RANGE(0, 4096), .def = "", .text = "As auth.secret."},
+    {.key = "passphrase", TYPE(SECRET), AT(key, passphrase), RANGE(0, 4096), .def = "", .text = "As auth.passphrase."},
+};
+
+static const struct weir_config_section account_key_section = {
+    .title = "providers[].auth.keys[]", .bytes = sizeof(struct weir_config_key), ROWS(account_key_row),
+    .text = "The key of one account. No call may have two.",
+};
+
 static const struct weir_config_row auth_row[] = {
     {.key = "kind", TYPE(ENUM), AT(auth, kind), .def = NULL,
-     CHOICES({"none", WEIR_CONFIG_AUTH_NONE}, {"api_key", WEIR_CONFIG_AUTH_API_KEY},
-             {"bearer", WEIR_CONFIG_AUTH_BEARER}, {"hmac_sha256_query", WEIR_CONFIG_AUTH_HMAC_SHA256_QUERY},
-             {"hmac_sha256_header", WEIR_CONFIG_AUTH_HMAC_SHA256_HEADER},
-             {"hmac_sha512_header", WEIR_CONFIG_AUTH_HMAC_SHA512_HEADER},
-             {"ed25519_query", WEIR_CONFIG_AUTH_ED25519_QUERY}),
-     .text = "How a call shows whose it is."},
+     CHOICES({"hmac_sha256_query", SIGN_HMAC_SHA256_QUERY}, {"ed25519_query", SIGN_ED25519_QUERY}, {"rsa_query", SIGN_RSA_QUERY},
+             {"bybit", SIGN_BYBIT}, {"bybit_rsa", SIGN_BYBIT_RSA}, {"okx", SIGN_OKX}, {"bitget", SIGN_BITGET},
+             {"coinbase_exchange", SIGN_COINBASE_EXCHANGE}, {"coinbase_es256", SIGN_COINBASE_ES256},
+             {"coinbase_ed25519", SIGN_COINBASE_ED25519}, {"htx", SIGN_HTX}, {"kraken", SIGN_KRAKEN},
+             {"kraken_futures", SIGN_KRAKEN_FUTURES}, {"api_key", SIGN_API_KEY}, {"bearer", SIGN_BEARER},
+             {"hmac_sha256_header", SIGN_NONE, .refused = EXCHANGES_OWN}, {"hmac_sha512_header", SIGN_NONE, .refused = EXCHANGES_OWN},
+             {"oauth2", SIGN_NONE, .refused = "this version keeps no refresh tokens, which are good for one use and must outlive a crash: "
+                                              "make such calls yourself, with permits of a transport: own route"},
+             {"cookie", SIGN_NONE, .refused = "this version fetches no cookies and crumbs: make such calls yourself, with permits of a "
+                                              "transport: own route"}),
+     .text = "How a call shows whose it is. The ones with _query are Binance's three; what each sends is in docs/http.md, \"Signing\"."},
     {.key = "key", TYPE(SECRET), AT(auth, key), RANGE(0, 4096), .def = "",
-     .text = "The API key. Better ${VAR} than the key itself."},
-    {.key = "secret", TYPE(SECRET), AT(auth, secret), RANGE(0, 4096), .def = "", .text = "The signing secret."},
+     .text = "The API key. Better ${VAR} than the key itself: the variable is wiped once it was read."},
+    {.key = "secret", TYPE(SECRET), AT(auth, secret), RANGE(0, 4096), .def = "",
+     .text = "What signs: a text, base64 or a private key in PEM form, as the exchange gave it."},
     {.key = "passphrase", TYPE(SECRET), AT(auth, passphrase), RANGE(0, 4096), .def = "",
-     .text = "The third part that some exchanges ask for."},
+     .text = "okx, bitget, coinbase_exchange: the third part."},
+    {.key = "header", TYPE(HEADER), AT(auth, header), RANGE(1, 63), .def = "", .text = "api_key: the header that bears it."},
+    {.key = "param", TYPE(SCOPE), AT(auth, param), RANGE(1, 63), .def = "", .text = "api_key: or the parameter of the query."},
+    {.key = "recv_window", TYPE(DURATION), AT(auth, recv_window_ns), RANGE(1 * MS, 60 * SEC), .def = "5s",
+     .text = "The _query kinds and bybit: how old a call may be when the exchange takes it up. Whole milliseconds."},
+    {.key = "nonce", TYPE(ENUM), AT(auth, nonce), .def = "us",
+     CHOICES({"ms", WEIR_CONFIG_UNIT_MS}, {"us", WEIR_CONFIG_UNIT_US}, {"ns", WEIR_CONFIG_UNIT_NS}),
+     .text = "kraken: what its nonce counts since 1970. A key that was used with a finer one before refuses a coarser one for ever."},
+    {.key = "keys", TYPE(SECTIONS), ITEMS(auth, account_key), ENTRIES(1, WEIR_CONFIG_KEY_MAX), .def = "", .section = &account_key_section,
+     .text = "In place of key, secret and passphrase, where the provider's scopes have several accounts or keys."},
 };
 
 static const struct weir_config_section auth_section = {
     .title = "providers[].auth", .bytes = sizeof(struct weir_config_auth), ROWS(auth_row),
-    .text = "Keys. They are never printed and never logged.",
+    .text = "How calls to routes with signed: true are signed. Only the worker knows the keys; they are never printed and never logged.",
 };
 
 #define SCOPE_ROW(name, idx, meaning)                                                              \
@@ -598,8 +631,8 @@ static const struct weir_config_row route_row[] = {
      CHOICES({"critical", WEIR_PRIORITY_CRITICAL}, {"high", WEIR_PRIORITY_HIGH}, {"medium", WEIR_PRIORITY_MEDIUM},
              {"low", WEIR_PRIORITY_LOW}, {"background", WEIR_PRIORITY_BACKGROUND}),
      .text = "Where the request names none."},
-    {.key = "signed", TYPE(BOOLEAN), AT(route, is_signed), .def = "false", .text = "Whether auth signs the call.",
-     .later = "accepted, but this version does not sign: it grants permits for such a route and refuses to make the call"},
+    {.key = "signed", TYPE(BOOLEAN), AT(route, is_signed), .def = "false",
+     .text = "Whether auth signs the call, at the instant at which it is sent. For transport: weir."},
     {.key = "idempotent", TYPE(BOOLEAN), AT(route, is_idempotent), .def = "",
      .text = "Whether the call may be sent again after its connection died. Default: true for GET, HEAD, PUT and DELETE, "
              "false for POST and PATCH and for transport: own."},
@@ -641,8 +674,8 @@ static const struct weir_config_row provider_row[] = {
      .text = "The first part of \"provider.route\", hence without '.'."},
     {.key = "clock", TYPE(SECTION), AT(provider, clock), .def = "{}", .section = &clock_section,
      .text = "How weir knows the provider's time."},
-    {.key = "auth", TYPE(SECTION), AT(provider, auth), .def = "", .section = &auth_section, .text = "Keys.",
-     .later = "accepted, but this version adds no key and no signature to a call"},
+    {.key = "auth", TYPE(SECTION), AT(provider, auth), .def = "", .section = &auth_section,
+     .text = "How calls are signed, and with which keys."},
     {.key = "scopes", TYPE(SECTION), AT(provider, scope), .def = "{}", .section = &scopes_section,
      .text = "The values by which limits are counted."},
     {.key = "limits", TYPE(SECTIONS), ITEMS(provider, limit), ENTRIES(1, WEIR_CONFIG_LIMIT_MAX), .def = NULL,
