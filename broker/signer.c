@@ -3,7 +3,7 @@
 #include "broker/log.h"
 #include "broker/secret.h"
 #include "broker/sign/sign.h"
-#include "shm/weir_clock.h"
+#include "shm/weir_error.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,12 +34,6 @@ struct call_sign {
     size_t bytes;
     char memory[];
 };
-
-static const char *method_name(enum weir_method method)
-{
-    static const char *const name[] = {"", "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH"};
-    return name[method];
-}
 
 /* ---------------------------------------------------------------------------------------------- keys */
 
@@ -227,7 +221,7 @@ static struct sign_request request_of(const struct worker *w, const struct call 
 {
     const struct weir_config_url *u = &c->endpoint->config->url;
     return (struct sign_request){
-        .method = method_name((enum weir_method)w->shared.tables.route[c->route].method),
+        .method = weir_method_name(w->shared.tables.route[c->route].method),
         .host = {u->host, strlen(u->host)},
         .path = path,
         .query = {c->parts.query, c->parts.query_bytes},
