@@ -142,6 +142,7 @@ struct document {
     const json_t *times;
     const json_t *accounts;
     const json_t *ban_refuse;
+    const json_t *signature;
 };
 
 static const char *const ban_scope_names[] = {"ip", "key", NULL};
@@ -166,6 +167,7 @@ static const struct sim_field top_fields[] = {
     {"key_header", SIM_FIELD_TEXT, TOP_AT(key_header), 1, SIM_HEADER_NAME_BYTES},
     {"key_param", SIM_FIELD_TEXT, TOP_AT(key_param), 1, SIM_PARAM_BYTES},
     {"accounts", SIM_FIELD_JSON, offsetof(struct document, accounts)},
+    {"signature", SIM_FIELD_JSON, offsetof(struct document, signature)},
     {"routes", SIM_FIELD_JSON, offsetof(struct document, routes)},
     {"times", SIM_FIELD_JSON, offsetof(struct document, times)},
     {"latency_ms", SIM_FIELD_INTEGER, TOP_AT(latency_ms), 0, 600000},
@@ -187,6 +189,8 @@ static bool lists_read(const struct document *document, struct sim_config *confi
            (!document->routes || paths_read(document->routes, config, error)) &&
            (!document->times || sim_stamps_read(document->times, &config->times, error)) &&
            (!document->accounts || accounts_read(document->accounts, config, error)) &&
+           (!document->signature ||
+            sim_signature_read(document->signature, &config->signature, error)) &&
            (!document->ban_refuse ||
             sim_refusal_read(document->ban_refuse, "ban_refuse", &config->ban_refuse, error));
 }

@@ -11,6 +11,7 @@
 #include "sim_limit.h"
 #include "sim_path.h"
 #include "sim_route.h"
+#include "sim_signature.h"
 #include "sim_stamp.h"
 
 enum { SIM_LIMIT_MAX = 16, SIM_ACCOUNT_MAX = 64, SIM_KEY_BYTES = 127 };
@@ -39,6 +40,7 @@ struct sim_config {
     char key_param[SIM_PARAM_BYTES + 1]; /* of the query; "" = none */
     struct sim_account accounts[SIM_ACCOUNT_MAX];
     size_t account_cnt;
+    struct sim_signature_rule signature;
     int64_t latency_ms; /* from counting to the answer */
     int64_t jitter_ms;
     int64_t count_delay_ms; /* from arrival to counting */

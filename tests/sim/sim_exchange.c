@@ -28,6 +28,7 @@ void sim_exchange_close(struct sim_exchange *exchange)
 {
     parties_free(exchange);
     sim_order_log_close(&exchange->orders);
+    sim_signatures_clear(&exchange->signatures);
 }
 
 void sim_exchange_reset(struct sim_exchange *exchange, struct sim_instant now)

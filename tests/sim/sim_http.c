@@ -152,6 +152,38 @@ void sim_built_in_answer(struct sim_request *request)
     }
 }
 
+/* As Binance words it. True: the call is answered. */
+static bool signature_refused(struct sim_request *request)
+{
+    struct sim *sim = request->sim;
+    const struct sim_signature_rule *rule = &sim->config.signature;
+
+    if (!sim_signature_wanted(rule, request->method, request->path)) {
+        return false;
+    }
+    switch (sim_signature_check(&sim->exchange.signatures, rule, request->call.caller.key,
+                                request->raw_query, request->body, request->body_bytes,
+                                sim_clock_now(&sim->clock).utc_ns / SIM_NS_PER_MS)) {
+    case SIM_SIGNATURE_GOOD:
+        return false;
+    case SIM_SIGNATURE_UNKNOWN:
+        sim_answer_error(request, 401, -2015,
+                         "Invalid API-key, IP, or permissions for action.");
+        return true;
+    case SIM_SIGNATURE_MISSING:
+        sim_answer_error(request, 400, -1102,
+                         "Mandatory parameter 'timestamp' or 'signature' was not sent.");
+        return true;
+    case SIM_SIGNATURE_LATE:
+        sim_answer_error(request, 400, -1021,
+                         "Timestamp for this request is outside of the recvWindow.");
+        return true;
+    default:
+        sim_answer_error(request, 400, -1022, "Signature for this request is not valid.");
+        return true;
+    }
+}
+
 static void call_answer(struct sim_request *request)
 {
     request->answered = true;
@@ -164,6 +196,8 @@ static void call_answer(struct sim_request *request)
         sim_control_answer(request);
     } else if (request->verdict.status != 200) {
         sim_call_refuse(request);
+    } else if (signature_refused(request)) {
+        request->failed = true;
     } else if (request->call.path) {
         sim_path_answer(request);
     } else {
@@ -382,6 +416,20 @@ static enum MHD_Result call_go_on(struct sim_request *request)
     return call_send(request);
 }
 
+/* The request line, before anything of it is decoded: signatures are over what was sent. What this returns is the request's slot. */
+static void *on_uri(void *context, const char *uri, struct MHD_Connection *connection)
+{
+    const struct sim *sim = context;
+    struct sim_request *request = calloc(1, sizeof(*request));
+    const char *query = strchr(uri, '?');
+
+    (void)connection;
+    if (request && query && sim->config.signature.path_cnt > 0) {
+        request->raw_query = strdup(query + 1);
+    }
+    return request;
+}
+
 static enum MHD_Result on_request(void *context, struct MHD_Connection *connection,
                                   const char *path, const char *method, const char *version,
                                   const char *body, size_t *body_bytes, void **slot)
@@ -390,11 +438,9 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 
     (void)version;
     if (!request) {
-        request = calloc(1, sizeof(*request));
-        if (!request) {
-            return MHD_NO;
-        }
-        *slot = request;
+        return MHD_NO; /* out of memory */
+    }
+    if (!request->connection) { /* the first time */
         request->sim = context;
         request->connection = connection;
         request->path = path;
@@ -420,6 +466,12 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
     if (!request) {
         return;
     }
+    if (!request->connection) { /* it ended before it was understood */
+        free(request->raw_query);
+        free(request);
+        *slot = NULL;
+        return;
+    }
     connection_of(connection)->ended_cnt++;
     sim_exchange_end(&sim->exchange, &request->verdict, false, sim_clock_now(&sim->clock));
     if (code == MHD_REQUEST_TERMINATED_COMPLETED_OK && request->has_fault &&
@@ -428,6 +480,7 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
     }
     json_decref(request->json);
     free(request->answer.body);
+    free(request->raw_query);
     free(request->body);
     free(request);
     *slot = NULL;
@@ -459,6 +512,7 @@ struct MHD_Daemon *sim_http_start(struct sim *sim, int listen_fd)
                             MHD_OPTION_CONNECTION_LIMIT, (unsigned int)CONNECTIONS_MAX,
                             MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
                             MHD_OPTION_LISTEN_BACKLOG_SIZE, (unsigned int)BACKLOG,
+                            MHD_OPTION_URI_LOG_CALLBACK, on_uri, sim,
                             MHD_OPTION_NOTIFY_COMPLETED, on_completed, sim,
                             MHD_OPTION_NOTIFY_CONNECTION, on_connection, sim, MHD_OPTION_END);
 }

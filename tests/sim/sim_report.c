@@ -202,5 +202,8 @@ json_t *sim_report(const struct sim_exchange *exchange, struct sim_instant now)
     json_object_set_new(report, "by_path", by_route_report(exchange));
     json_object_set_new(report, "by_status", by_status_report(exchange));
     json_object_set_new(report, "orders", orders_report(&exchange->orders));
+    if (exchange->config->signature.path_cnt > 0) {
+        json_object_set_new(report, "signatures", sim_signatures_report(&exchange->signatures));
+    }
     return report;
 }
