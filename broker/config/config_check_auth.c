@@ -63,8 +63,8 @@ static void complain(struct weir_config_reader *reader, const struct weir_config
 
 /* ---------------------------------------------------------------------------------------------- which keys */
 
-/* Keys that only some kinds know. */
-static void check_kind(struct weir_config_reader *reader, const struct weir_config_auth *auth,
+/* Keys that only some kinds know, and what they are where nobody wrote them. */
+static void check_kind(struct weir_config_reader *reader, struct weir_config_auth *auth,
                        const struct weir_config_place *place)
 {
     bool is_plain = auth->kind == SIGN_API_KEY;
@@ -88,6 +88,12 @@ static void check_kind(struct weir_config_reader *reader, const struct weir_conf
     }
     if (!sign_has_nonce(auth->kind) && is_written(place, "nonce")) {
         complain(reader, place, "nonce", "has no use with this kind, which has none: remove it");
+    }
+    if (sign_has_recv_window(auth->kind) && auth->recv_window_ns == 0) {
+        auth->recv_window_ns = 5 * WEIR_NS_PER_S;
+    }
+    if (sign_has_nonce(auth->kind) && auth->nonce == 0) {
+        auth->nonce = WEIR_CONFIG_UNIT_US;
     }
 }
 

@@ -210,10 +210,10 @@ static const struct weir_config_row auth_row[] = {
              {"coinbase_exchange", SIGN_COINBASE_EXCHANGE}, {"coinbase_es256", SIGN_COINBASE_ES256},
              {"coinbase_ed25519", SIGN_COINBASE_ED25519}, {"htx", SIGN_HTX}, {"kraken", SIGN_KRAKEN},
              {"kraken_futures", SIGN_KRAKEN_FUTURES}, {"api_key", SIGN_API_KEY}, {"bearer", SIGN_BEARER},
-             {"hmac_sha256_header", SIGN_NONE, .refused = EXCHANGES_OWN}, {"hmac_sha512_header", SIGN_NONE, .refused = EXCHANGES_OWN},
-             {"oauth2", SIGN_NONE, .refused = "this version keeps no refresh tokens, which are good for one use and must outlive a crash: "
+             {"hmac_sha256_header", SIGN_SCHEME_CNT, .refused = EXCHANGES_OWN}, {"hmac_sha512_header", SIGN_SCHEME_CNT, .refused = EXCHANGES_OWN},
+             {"oauth2", SIGN_SCHEME_CNT, .refused = "this version keeps no refresh tokens, which are good for one use and must outlive a crash: "
                                               "make such calls yourself, with permits of a transport: own route"},
-             {"cookie", SIGN_NONE, .refused = "this version fetches no cookies and crumbs: make such calls yourself, with permits of a "
+             {"cookie", SIGN_SCHEME_CNT, .refused = "this version fetches no cookies and crumbs: make such calls yourself, with permits of a "
                                               "transport: own route"}),
      .text = "How a call shows whose it is. The ones with _query are Binance's three; what each sends is in docs/http.md, \"Signing\"."},
     {.key = "key", TYPE(SECRET), AT(auth, key), RANGE(0, 4096), .def = "",
@@ -224,11 +224,11 @@ static const struct weir_config_row auth_row[] = {
      .text = "okx, bitget, coinbase_exchange: the third part."},
     {.key = "header", TYPE(HEADER), AT(auth, header), RANGE(1, 63), .def = "", .text = "api_key: the header that bears it."},
     {.key = "param", TYPE(SCOPE), AT(auth, param), RANGE(1, 63), .def = "", .text = "api_key: or the parameter of the query."},
-    {.key = "recv_window", TYPE(DURATION), AT(auth, recv_window_ns), RANGE(1 * MS, 60 * SEC), .def = "5s",
-     .text = "The _query kinds and bybit: how old a call may be when the exchange takes it up. Whole milliseconds."},
-    {.key = "nonce", TYPE(ENUM), AT(auth, nonce), .def = "us",
+    {.key = "recv_window", TYPE(DURATION), AT(auth, recv_window_ns), RANGE(1 * MS, 60 * SEC), .def = "",
+     .text = "The _query kinds and bybit: how old a call may be when the exchange takes it up. Whole milliseconds. Default: 5s."},
+    {.key = "nonce", TYPE(ENUM), AT(auth, nonce), .def = "",
      CHOICES({"ms", WEIR_CONFIG_UNIT_MS}, {"us", WEIR_CONFIG_UNIT_US}, {"ns", WEIR_CONFIG_UNIT_NS}),
-     .text = "kraken: what its nonce counts since 1970. A key that was used with a finer one before refuses a coarser one for ever."},
+     .text = "kraken: what its nonce counts since 1970. A key that was used with a finer one before refuses a coarser one for ever. Default: us."},
     {.key = "keys", TYPE(SECTIONS), ITEMS(auth, account_key), ENTRIES(1, WEIR_CONFIG_KEY_MAX), .def = "", .section = &account_key_section,
      .text = "In place of key, secret and passphrase, where the provider's scopes have several accounts or keys."},
 };

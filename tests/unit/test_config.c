@@ -111,7 +111,7 @@ static void test_example(void **state)
     struct weir_config *config =
         weir_config_load(WEIR_SOURCE_DIR "/examples/weir.yaml", NULL, &diag);
     assert_non_null(config);
-    assert_int_equal(diag.warning_cnt, 4);
+    assert_int_equal(diag.warning_cnt, 3); /* one of them: no key is set */
     const struct weir_config_provider *binance = &config->provider[0];
     assert_string_equal(binance->clock.field, "serverTime");
     assert_int_equal(binance->limit[0].window_ns, 60000000000);
@@ -138,11 +138,15 @@ static void test_design_sample(void **state)
     struct weir_config *config =
         weir_config_load(WEIR_SOURCE_DIR "/tests/fuzz/corpus/config/design.yaml", NULL, &diag);
     assert_non_null(config);
-    static const char *const later[] = {"auth", "breaker", "health", "cache", "stale", "signed"};
-    assert_int_equal(diag.warning_cnt, sizeof(later) / sizeof(later[0]));
-    for (size_t i = 0; i < diag.warning_cnt; i++) {
-        assert_non_null(strstr(diag.warning[i].text, later[i]));
-        assert_non_null(strstr(diag.warning[i].text, ": accepted, but this version "));
+    static const char *const later[] = {"breaker", "health", "cache", "stale"};
+    size_t later_cnt = sizeof(later) / sizeof(later[0]);
+    assert_int_equal(diag.warning_cnt, later_cnt + 1);
+    assert_string_equal(strstr(diag.warning[0].text, ":5:"),
+                        ":5:11: providers[0].auth: no key is set, so calls to signed routes are "
+                        "refused (KEY_MISSING)");
+    for (size_t i = 0; i < later_cnt; i++) {
+        assert_non_null(strstr(diag.warning[i + 1].text, later[i]));
+        assert_non_null(strstr(diag.warning[i + 1].text, ": accepted, but this version "));
     }
     assert_string_equal(strstr(diag.warning[1].text, ":17:"),
                         ":17:14: providers[0].breaker: accepted, but this version has no breaker: "
@@ -163,6 +167,8 @@ static void test_round_trip_of_everything(void **state)
         "- name: '1'\n"
         "  clock: {source: host, error: 1ms, max_jitter: 0s}\n"
         "  scopes: {ip: ['10.0.0.1'], account: [main, sub1], instrument: [BTC/USDT]}\n"
+        "  auth: {kind: bybit, recv_window: 1500ms, keys: [{account: main, key: k, secret: s},\n"
+        "    {account: sub1, key: k2, secret: s2}]}\n"
         "  limits:\n"
         "  - {name: 'true', kind: token_bucket, quota: 3, window: 1s, burst: 30, scope: key,\n"
         "     headroom: {critical: 12.5%, low: 0.0001%}}\n"
@@ -226,7 +232,7 @@ static void test_secrets_are_masked(void **state)
 {
     (void)state;
     char text[sizeof(small) + 128];
-    snprintf(text, sizeof(text), "%s  auth: {kind: api_key, key: hunter2, secret: \"hunter2\"}\n",
+    snprintf(text, sizeof(text), "%s  auth: {kind: okx, key: hunter2, secret: \"hunter2\", passphrase: hunter2}\n",
              small);
     struct weir_config *config = parse_good(text);
     assert_string_equal(config->provider[0].auth.key, "hunter2");
@@ -240,6 +246,13 @@ static void test_secrets_are_masked(void **state)
     /* Nor in a complaint, be the fault in the value or in the spelling of its key. */
     static const char *const bad[] = {"auth: {kind: api_key, key: [hunter2]}",
                                       "auth: {kind: api_key, secert: hunter2}",
+                                      "auth: {kind: kraken, key: k, secret: hunter2!}",
+                                      "auth: {kind: okx, key: k, secret: hunter2}",
+                                      "auth: {kind: rsa_query, key: k, secret: hunter2}",
+                                      "auth: {kind: bearer, key: k, secret: hunter2}",
+                                      "auth: {kind: bybit, key: \"hunter2\\n\", secret: a}",
+                                      "auth: {kind: bybit, key: hunter2, keys: [{key: k}]}",
+
                                       "endpoints: [{name: e, url: 'https://u:hunter2@h'}]",
                                       "endpoints: [{name: e, url: 'https://h?key=hunter2'}]"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {

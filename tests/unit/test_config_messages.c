@@ -520,6 +520,130 @@ static const struct refusal providers_refusal[] = {
      "weighted_round_robin, least_latency, least_connections"},
 };
 
+#define SIGNED "{name: r, method: POST, path: /o, cost: {l: 1}, signed: true}"
+#define AUTH(keys) DOC("", HOST "  auth: {" keys "}\n", LIMIT, SIGNED)
+#define ACCOUNTS(keys) \
+    DOC("", HOST "  scopes: {account: [a, b], key: [x]}\n  auth: {" keys "}\n", LIMIT, SIGNED)
+
+static const struct refusal auth_refusal[] = {
+    {DOC("", HOST, LIMIT, SIGNED),
+     "t:5:68: providers[0].routes[0].signed = \"true\": the provider has no auth: write it, or "
+     "remove this"},
+    {DOC("", "  auth: {kind: bearer, key: k}\n", LIMIT,
+         "{name: r, transport: own, cost: {l: 1}, signed: true}"),
+     "t:5:60: providers[0].routes[0].signed = \"true\": has no use with transport: own, where you "
+     "sign the call yourself: remove it"},
+    {AUTH("kind: hmac"),
+     "t:4:16: providers[0].auth.kind = \"hmac\": must be one of hmac_sha256_query, ed25519_query, "
+     "rsa_query, bybit, bybit_rsa, okx, bitget, coinbase_exchange, coinbase_es256, "
+     "coinbase_ed25519, htx, kraken, kraken_futures, api_key, bearer"},
+    {AUTH("kind: hmac_sha512_header"),
+     "t:4:16: providers[0].auth.kind = \"hmac_sha512_header\": each exchange words it in its own "
+     "way: write okx, bitget, bybit, coinbase_exchange, htx, kraken or kraken_futures"},
+    {AUTH("kind: oauth2"),
+     "t:4:16: providers[0].auth.kind = \"oauth2\": this version keeps no refresh tokens, which are "
+     "good for one use and must outlive a crash: make such calls yourself, with permits of a "
+     "transport: own route"},
+    {AUTH("kind: cookie"),
+     "t:4:16: providers[0].auth.kind = \"cookie\": this version fetches no cookies and crumbs: make "
+     "such calls yourself, with permits of a transport: own route"},
+    {AUTH("key: k"),
+     "t:4:9: providers[0].auth.kind: missing: must be one of hmac_sha256_query, ed25519_query, "
+     "rsa_query, bybit, bybit_rsa, okx, bitget, coinbase_exchange, coinbase_es256, "
+     "coinbase_ed25519, htx, kraken, kraken_futures, api_key, bearer"},
+    {AUTH("kind: bybit, key: k"),
+     "t:4:9: providers[0].auth.secret: missing: this kind signs with it"},
+    {AUTH("kind: bybit, secret: k"),
+     "t:4:9: providers[0].auth.key: missing: the key's public name, as the exchange shows it"},
+    {AUTH("kind: okx, key: k, secret: s"),
+     "t:4:9: providers[0].auth.passphrase: missing: this kind sends it with each call"},
+    {AUTH("kind: bybit, key: k, secret: s, passphrase: p"),
+     "t:4:54: providers[0].auth.passphrase: has no use with this kind: remove it"},
+    {AUTH("kind: bybit, key: k, secret: s, recv_window: 61s"),
+     "t:4:55: providers[0].auth.recv_window = \"61s\": must be 1ms..1m"},
+    {AUTH("kind: bybit, key: k, secret: s, recv_window: 1500us"),
+     "t:4:55: providers[0].auth.recv_window = \"1500us\": must be whole milliseconds"},
+    {AUTH("kind: htx, key: k, secret: s, recv_window: 5s"),
+     "t:4:53: providers[0].auth.recv_window = \"5s\": has no use with this kind, which has no such "
+     "window: remove it"},
+    {AUTH("kind: htx, key: k, secret: s, nonce: us"),
+     "t:4:47: providers[0].auth.nonce = \"us\": has no use with this kind, which has none: remove "
+     "it"},
+    {AUTH("kind: htx, key: k, secret: s, param: p"),
+     "t:4:47: providers[0].auth.param = \"p\": has no use with this kind, which knows its own: "
+     "remove it"},
+    {AUTH("kind: api_key, key: k"),
+     "t:4:9: providers[0].auth.header: missing: where does the key go? Write header, or param"},
+    {AUTH("kind: api_key, key: k, header: x, param: y"),
+     "t:4:51: providers[0].auth.param = \"y\": has no use beside header: remove one"},
+    {AUTH("kind: kraken, key: k, secret: 'not base64'"),
+     "t:4:40: providers[0].auth.secret: must be base64, as the exchange shows it: at most 512 "
+     "bytes"},
+    {AUTH("kind: ed25519_query, key: k, secret: s"),
+     "t:4:47: providers[0].auth.secret: must be an Ed25519 private key: PEM (PKCS#8), or the base64 "
+     "of its 32 bytes or of these and the public key's"},
+    {AUTH("kind: rsa_query, key: k, secret: s"),
+     "t:4:43: providers[0].auth.secret: must be an RSA private key of 2048..4096 bits in PEM form, "
+     "whole: put it into a variable with its lines, or with \\n for each line end"},
+    {DOC("", HOST "  auth: {kind: kraken, key: k, secret: c2Vj}\n", LIMIT,
+         "{name: r, method: GET, path: /o, cost: {l: 1}, signed: true}"),
+     "t:6:30: providers[0].routes[0].method = \"GET\": must be POST: the kind of auth signs a body, "
+     "which bears the nonce"},
+    {ACCOUNTS("kind: bybit, key: k, secret: s"),
+     "t:5:9: providers[0].auth.keys: missing: scopes.account has 2 values: write one entry for "
+     "each"},
+    {ACCOUNTS("kind: bybit, keys: [{account: c, key: k, secret: s}]"),
+     "t:5:40: providers[0].auth.keys[0].account = \"c\": scopes.account has no such value: add it "
+     "there"},
+    {ACCOUNTS("kind: bybit, keys: [{account: a, name: y, key: k, secret: s}]"),
+     "t:5:49: providers[0].auth.keys[0].name = \"y\": scopes.key has no such value: add it there"},
+    {ACCOUNTS("kind: bybit, keys: [{account: a, key: k, secret: s}, {name: x, key: l, secret: t}]"),
+     "t:5:63: providers[0].auth.keys[1]: keys[0] is for the same calls: give each an account or a "
+     "name of its own"},
+    {ACCOUNTS("kind: bybit, key: k, keys: [{account: a, key: k, secret: s}]"),
+     "t:5:28: providers[0].auth.key: has no use beside keys: remove one"},
+    {ACCOUNTS("kind: bybit, keys: [{account: a, key: k}]"),
+     "t:5:30: providers[0].auth.keys[0].secret: missing: this kind signs with it"},
+};
+
+struct warning {
+    const char *text;
+    const char *warning; /* the only one */
+};
+
+static const struct warning auth_warning[] = {
+    {DOC("", "  endpoints: [{name: e, url: 'https://h'}]\n  auth: {kind: bybit, key: k, secret: s}\n",
+         LIMIT, SIGNED),
+     "t:4:9: providers[0].auth: no clock is asked, so calls bear this machine's time: write clock, "
+     "or see that NTP runs"},
+    {DOC("", HOST "  clock: {source: host}\n  auth: {kind: bybit, key: k, secret: s}\n", LIMIT, SIGNED),
+     "t:5:9: providers[0].auth: an endpoint is http://, so keys are sent readable for everybody on "
+     "the way"},
+    {DOC("", "  endpoints: [{name: e, url: 'https://h'}]\n  auth: {kind: bearer, key: k}\n", LIMIT,
+         "{name: r, method: POST, path: /o, cost: {l: 1}}"),
+     "t:4:9: providers[0].auth: no route has signed: true, so these keys are used by no call"},
+    {DOC("", "  endpoints: [{name: e, url: 'https://h'}]\n  auth: {kind: kraken, key: k, secret: c2Vj}\n",
+         LIMIT, SIGNED),
+     "t:6:52: providers[0].routes[0].cost: two calls at once may overtake each other, and the "
+     "exchange refuses the smaller nonce: let it cost a limit of kind concurrency with quota 1 and "
+     "scope key, or give the key a nonce window there"},
+};
+
+static void test_auth(void **state)
+{
+    (void)state;
+    static struct weir_config_diag diag;
+    check(auth_refusal, sizeof(auth_refusal) / sizeof(auth_refusal[0]));
+    for (size_t i = 0; i < sizeof(auth_warning) / sizeof(auth_warning[0]); i++) {
+        const char *text = auth_warning[i].text;
+        struct weir_config *config = weir_config_parse(text, strlen(text), "t", &diag);
+        assert_non_null(config);
+        assert_int_equal(diag.warning_cnt, 1);
+        assert_string_equal(diag.warning[0].text, auth_warning[i].warning);
+        weir_config_free(config);
+    }
+}
+
 static void test_yaml(void **state)
 {
     (void)state;
@@ -562,6 +686,7 @@ int main(void)
         cmocka_unit_test(test_yaml),   cmocka_unit_test(test_keys),
         cmocka_unit_test(test_broker), cmocka_unit_test(test_limits),
         cmocka_unit_test(test_routes), cmocka_unit_test(test_providers),
+        cmocka_unit_test(test_auth),
     };
     return cmocka_run_group_tests_name("config_messages", tests, NULL, NULL);
 }
