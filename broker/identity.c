@@ -142,7 +142,9 @@ bool identity_open(const struct weir_config *config, char *text, size_t text_byt
     if (!any_named(config)) {
         return true;
     }
-    if (CRYPTO_secure_malloc_init(SECURE_HEAP_BYTES, SECURE_BLOCK_MIN) != 1) {
+    /* There is one for the process: where calls are signed by private keys it was made for both (sign/sign_digest.c). */
+    if (CRYPTO_secure_malloc_initialized() == 0 &&
+        CRYPTO_secure_malloc_init(SECURE_HEAP_BYTES, SECURE_BLOCK_MIN) != 1) {
         (void)snprintf(text, text_bytes,
                        "no %u bytes of memory for private keys can be locked: raise the limit of "
                        "locked memory (ulimit -l, LimitMEMLOCK=)",

@@ -285,12 +285,6 @@ void signer_body(const struct call *c, struct http_transfer *t)
     }
 }
 
-uint64_t signer_nonce(uint64_t last_ns, uint64_t utc_ns, uint64_t unit_ns)
-{
-    uint64_t now = utc_ns - utc_ns % unit_ns;
-    return now > last_ns ? now : last_ns - last_ns % unit_ns + unit_ns;
-}
-
 static bool chance(const struct sign_key *key, unsigned char *random)
 {
     bool wants =
@@ -310,7 +304,7 @@ bool signer_sign(struct worker *w, struct call *c, uint64_t nonce_utc_ns)
         struct weir_shm_ledger *own = w->region->own;
         /* In the ledger before it is used: a worker that dies here leaves a gap, never the same nonce twice. */
         r.nonce_ns = own->nonce_ns =
-            signer_nonce(own->nonce_ns, nonce_utc_ns, key->parts.nonce_unit_ns);
+            sign_nonce(own->nonce_ns, nonce_utc_ns, key->parts.nonce_unit_ns);
     }
     if (!chance(key, random) || !sign_call(key, &r, &form->result) ||
         (form->has_body && form->result.body_bytes != form->result.body_cap_bytes)) {

@@ -37,7 +37,4 @@ bool signer_sign(struct worker *w, struct call *c, uint64_t nonce_utc_ns);
 /* Wipe and free. */
 void signer_end(struct call *c);
 
-/* The nonce behind `last_ns`, at `utc_ns`, of a key that counts in `unit_ns`. */
-uint64_t signer_nonce(uint64_t last_ns, uint64_t utc_ns, uint64_t unit_ns);
-
 #endif

@@ -157,9 +157,9 @@ static bool go_in(struct worker *w)
         return not_started(text);
     }
     w->http = http_open(&w->loop);
-    if (w->http == NULL || !trust_open(w->config) || !identity_open(w->config, text, sizeof text) ||
-        !provider_headers_open(w->config, text, sizeof text) ||
-        !signer_open(w->config, text, sizeof text)) {
+    if (w->http == NULL || !provider_headers_open(w->config, text, sizeof text) ||
+        !signer_open(w->config, text, sizeof text) || !trust_open(w->config) ||
+        !identity_open(w->config, text, sizeof text)) {
         return not_started(text);
     }
     weir_clock_source_init(&w->clock_source, weir_clock_tsc_usable());

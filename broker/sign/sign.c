@@ -316,6 +316,12 @@ void sign_key_close(struct sign_key *key)
 
 /* ---------------------------------------------------------------------------------------------- calls */
 
+uint64_t sign_nonce(uint64_t last_ns, uint64_t utc_ns, uint64_t unit_ns)
+{
+    uint64_t now_ns = utc_ns - utc_ns % unit_ns;
+    return now_ns > last_ns ? now_ns : last_ns - last_ns % unit_ns + unit_ns;
+}
+
 struct sign_room sign_room(const struct sign_key *key, const struct sign_request *request)
 {
     return scheme[key->parts.scheme].room(key, request);

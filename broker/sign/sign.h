@@ -138,6 +138,9 @@ bool sign_has_pair(enum sign_scheme scheme);
 bool sign_key_open(struct sign_key *key, const struct sign_parts *parts, char *memory);
 void sign_key_close(struct sign_key *key); /* `memory` is the caller's to wipe */
 
+/* The nonce behind `last_ns`, at `utc_ns`, of a key that counts in `unit_ns`: UTC, or where that is no larger, one unit more than the last. */
+uint64_t sign_nonce(uint64_t last_ns, uint64_t utc_ns, uint64_t unit_ns);
+
 /* Room for the signed form of a call of this method, path, query and body. Depends on no clock. */
 struct sign_room sign_room(const struct sign_key *key, const struct sign_request *request);
 

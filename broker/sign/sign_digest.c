@@ -13,6 +13,7 @@
 #define DER_MAX_BYTES   4096U
 #define SEED_BYTES      32U
 #define PAIR_BYTES      (16U << 10) /* of OpenSSL's secure heap, for one RSA key of 4096 bits */
+#define CLIENT_KEYS_BYTES (64U << 10)  /* ... and for those of client certificates, identity.c */
 #define RSA_BITS_MIN    2048
 #define P256_BYTES      32
 
@@ -23,11 +24,11 @@ void sign_wipe(void *at, size_t bytes)
 
 bool sign_pair_memory(size_t cnt)
 {
-    size_t bytes = PAIR_BYTES;
+    size_t bytes = CLIENT_KEYS_BYTES;
     if (cnt == 0 || CRYPTO_secure_malloc_initialized() == 1) {
         return true;
     }
-    while (bytes < cnt * PAIR_BYTES) {
+    while (bytes < CLIENT_KEYS_BYTES + cnt * PAIR_BYTES) {
         bytes *= 2;
     }
     return CRYPTO_secure_malloc_init(bytes, 16) == 1; /* 2: it is there, and not locked */

@@ -8,6 +8,7 @@
 
 #include <arpa/inet.h>
 #include <openssl/evp.h>
+#include <openssl/pem.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -306,6 +307,7 @@ static void rotation(struct rig *r)
 struct nonces {
     uint64_t last;
     uint32_t cnt, smaller, unsigned_cnt;
+    uint32_t by_pair; /* calls that bear a signature of a key pair */
 };
 static struct nonces *nonces;
 
@@ -347,7 +349,7 @@ static void kraken_one(const char *request, size_t head_bytes)
 
 static void serve(int fd)
 {
-    char request[4096];
+    char request[16384];
     size_t n = 0;
     for (ssize_t got; (got = recv(fd, request + n, sizeof request - 1 - n, 0)) > 0;) {
         n += (size_t)got;
@@ -361,7 +363,12 @@ static void serve(int fd)
         if (n < head + (size_t)atoi(length + 17)) {
             continue;
         }
-        kraken_one(request, head);
+        if (strstr(request, "kraken-key") != NULL) {
+            kraken_one(request, head);
+        } else if (strstr(request, "&signature=") != NULL || strstr(request, "\r\nX-BAPI-SIGN: ") != NULL ||
+                   strstr(request, "\r\nAuthorization: Bearer ey") != NULL) {
+            weir_fetch_add_u32(&nonces->by_pair, 1);
+        }
         static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
         (void)send(fd, answer, strlen(answer), MSG_NOSIGNAL);
         n = 0;
@@ -408,10 +415,63 @@ static int nonce_orders(struct rig *r, int arg)
     return 0;
 }
 
-static void kraken(struct rig *r)
+/* Keys in PEM form, with their lines, by the environment. */
+static void pair_export(const char *name, EVP_PKEY *pair)
+{
+    char pem[4096] = "";
+    BIO *out = BIO_new(BIO_s_mem());
+    (void)PEM_write_bio_PrivateKey(out, pair, NULL, NULL, 0, NULL, NULL);
+    (void)BIO_read(out, pem, sizeof pem - 1);
+    (void)setenv(name, pem, 1);
+    BIO_free(out);
+    EVP_PKEY_free(pair);
+}
+
+/* Every kind of key pair signs inside the cage, in this worker and in the next. Whether well is told by tests/sign. */
+static void pairs(struct rig *r, uint16_t port)
+{
+    static const struct {
+        const char *kind, *secret;
+    } pair[] = {{"ed25519_query", "ED"}, {"rsa_query", "RSA"}, {"bybit_rsa", "RSA"},
+                {"coinbase_es256", "EC"}, {"coinbase_ed25519", "ED"}};
+    char text[4096] = "broker: {name: rig, wake: sleep}\nproviders:\n";
+    pair_export("WEIR_TEST_ED", EVP_PKEY_Q_keygen(NULL, NULL, "ED25519"));
+    pair_export("WEIR_TEST_RSA", EVP_RSA_gen(4096));
+    pair_export("WEIR_TEST_EC", EVP_EC_gen("P-256"));
+    for (size_t i = 0; i < WEIR_ARRAY_CNT(pair); i++) {
+        size_t n = strlen(text);
+        (void)snprintf(text + n, sizeof text - n,
+                       "  - name: p%zu\n"
+                       "    auth: {kind: %s, key: k, secret: \"${WEIR_TEST_%s}\"}\n"
+                       "    clock: {source: host}\n"
+                       "    limits: [{name: l, kind: token_bucket, quota: 1000, window: 1s}]\n"
+                       "    endpoints: [{name: e, url: \"http://127.0.0.1:%u/base\"}]\n"
+                       "    routes: [{name: r, method: POST, path: /x/*, cost: {l: 1}, timeout: 3s, signed: true}]\n",
+                       i, pair[i].kind, pair[i].secret, port);
+    }
+    rig_config(r, text, 0);
+    rig_weird_start(r);
+    struct weir *w = rig_attach(r, WEIR_ROLE_CALLER);
+    for (unsigned round = 1; round <= 2; round++) {
+        for (size_t i = 0; i < WEIR_ARRAY_CNT(pair); i++) {
+            char route[16];
+            (void)snprintf(route, sizeof route, "p%zu.r", i);
+            struct weir_response a = call(w, route, 0, "a=b", i % 2 == 0 ? "{}" : NULL, NULL);
+            CHECK_INT(r, a.result, WEIR_RESULT_DONE);
+            (void)weir_release(w, a.ticket);
+        }
+        CHECK_INT(r, weir_load_acquire_u32(&nonces->by_pair), round * WEIR_ARRAY_CNT(pair));
+        pid_t worker = rig_process(r, "weird-worker");
+        (void)kill(worker, SIGKILL);
+        CHECK(r, rig_process_next(r, "weird-worker", worker, 5000) > 0, "a worker again");
+    }
+    weir_close(w);
+    CHECK_INT(r, rig_weird_stop(r, 10000), 0);
+}
+
+static void kraken(struct rig *r, uint16_t port)
 {
     char text[1024];
-    uint16_t port = nonce_server();
     (void)setenv("WEIR_TEST_SECRET", kraken_secret, 1);
     (void)snprintf(text, sizeof text,
                    "broker: {name: rig, wake: sleep}\n"
@@ -472,6 +532,8 @@ int main(int argc, char **argv)
     rotation(&r);
     CHECK_INT(&r, rig_weird_stop(&r, 10000), 0);
     rig_sim_stop(&r);
-    kraken(&r);
+    uint16_t port = nonce_server();
+    kraken(&r, port);
+    pairs(&r, port);
     return rig_close(&r);
 }

@@ -557,6 +557,26 @@ static void test_too_small(void **state)
     }
 }
 
+/* Always larger, in the key's unit too, whatever UTC does and whichever unit the last one had. */
+static void test_nonces(void **state)
+{
+    (void)state;
+    static const uint64_t unit_ns[] = {1, 1000, 1000000};
+    uint64_t last_ns = 0;
+    uint64_t utc_ns = T_NS(1700000000123) + 456789;
+    random_state = (uint32_t)time(NULL);
+    (void)printf("seed %u\n", random_state);
+    for (unsigned i = 0; i < 100000; i++) {
+        uint64_t unit = unit_ns[chance(3)];
+        uint64_t next_ns = sign_nonce(last_ns, utc_ns, unit);
+        assert_true(next_ns > last_ns && next_ns / unit > last_ns / unit && next_ns % unit == 0);
+        assert_true(next_ns <= (last_ns > utc_ns ? last_ns : utc_ns) + unit);
+        last_ns = next_ns;
+        utc_ns += chance(3000);
+        utc_ns -= chance(1000) == 0 ? chance(100000000) : 0; /* somebody sets the clock back */
+    }
+}
+
 static void test_instants(void **state)
 {
     (void)state;
@@ -663,6 +683,7 @@ int main(void)
         cmocka_unit_test(test_ed25519),      cmocka_unit_test(test_es256),
         cmocka_unit_test(test_plain),        cmocka_unit_test(test_room),
         cmocka_unit_test(test_too_small),    cmocka_unit_test(test_instants),
+        cmocka_unit_test(test_nonces),      
         cmocka_unit_test(test_faults),       cmocka_unit_test(test_base64),
     };
     return cmocka_run_group_tests(tests, pairs_make, pairs_free);
