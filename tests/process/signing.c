@@ -55,6 +55,15 @@ static void config(struct rig *r)
                0);
 }
 
+static void kill_worker(struct rig *r)
+{
+    pid_t worker = rig_process_next(r, "weird-worker", 0, 5000);
+    if (CHECK(r, worker > 0, "a worker")) {
+        (void)kill(worker, SIGKILL);
+        CHECK(r, rig_process_next(r, "weird-worker", worker, 5000) > 0, "a worker again");
+    }
+}
+
 /* ---------------------------------------------------------------------------------------------- orders */
 
 static struct weir_response call(struct weir *w, const char *route, uint64_t scope,
@@ -175,9 +184,7 @@ static void under_kills(struct rig *r)
     pid[4] = rig_fork(r, queries, 4);
     rig_sleep_ms(1500);
     for (unsigned i = 0; i < KILLS; i++) {
-        pid_t worker = rig_process(r, "weird-worker");
-        (void)kill(worker, SIGKILL);
-        CHECK(r, rig_process_next(r, "weird-worker", worker, 5000) > 0, "a worker again");
+        kill_worker(r);
         if (i == 2) { /* curl sends again on another connection, 20 ms later: with another instant */
             rig_fault(r, "{\"kind\": \"reset\", \"reused_only\": true, \"count\": 6, \"delay_ms\": 20, "
                          "\"method\": \"GET\", \"path\": \"/api/v3/order\"}");
@@ -267,6 +274,16 @@ static void places(struct rig *r, struct weir *w)
         (void)weir_release(w, a.ticket);
     }
     CHECK_INT(r, rig_report(r, "signatures.good"), good + (double)WEIR_ARRAY_CNT(one));
+    /* curl sends it a second time by itself, within one transfer: another instant, another signature. */
+    rig_sleep_ms(500); /* permits for both */
+    rig_fault(r, "{\"kind\": \"reset\", \"reused_only\": true, \"count\": 1, \"delay_ms\": 20}");
+    struct weir_response twice =
+        call(w, "sim.query", 0, "symbol=A&origClientOrderId=p-2", NULL, NULL);
+    CHECK_INT(r, twice.status, 200);
+    CHECK_INT(r, twice.sends, 2);
+    CHECK_INT(r, rig_report(r, "signatures.good"), good + 2 + (double)WEIR_ARRAY_CNT(one));
+    CHECK_INT(r, rig_report(r, "signatures.repeated"), 0);
+    (void)weir_release(w, twice.ticket);
     /* An instant of the caller's own is left as it is, and is its own business. */
     struct weir_response a = call(w, "sim.query", 0, "symbol=A&timestamp=1700000000000", NULL, NULL);
     CHECK_INT(r, a.status, 400);
@@ -461,9 +478,7 @@ static void pairs(struct rig *r, uint16_t port)
             (void)weir_release(w, a.ticket);
         }
         CHECK_INT(r, weir_load_acquire_u32(&nonces->by_pair), round * WEIR_ARRAY_CNT(pair));
-        pid_t worker = rig_process(r, "weird-worker");
-        (void)kill(worker, SIGKILL);
-        CHECK(r, rig_process_next(r, "weird-worker", worker, 5000) > 0, "a worker again");
+        kill_worker(r);
     }
     weir_close(w);
     CHECK_INT(r, rig_weird_stop(r, 10000), 0);
@@ -494,9 +509,7 @@ static void kraken(struct rig *r, uint16_t port)
     }
     for (unsigned i = 0; i < 4; i++) {
         rig_sleep_ms(300);
-        pid_t worker = rig_process(r, "weird-worker");
-        (void)kill(worker, SIGKILL);
-        CHECK(r, rig_process_next(r, "weird-worker", worker, 5000) > 0, "a worker again");
+        kill_worker(r);
     }
     pid_t old = r->weird;
     pid_t new = rig_weird_another(r, "--takeover"); /* the ledger goes over, and the last nonce with it */
