@@ -622,8 +622,8 @@ static bool headers_make(struct call *c)
 /* All lines of a call; NULL: the target's alone. Those that are not its own follow by a link, which call_free takes away. */
 static struct curl_slist *headers_all(struct worker *w, struct call *c)
 {
-    struct curl_slist *more = c->sign != NULL ? signer_headers(c)
-                                              : w->provider[w->route[c->route].provider].headers;
+    struct curl_slist *more =
+        c->sign != NULL ? signer_headers(c) : w->provider[w->route[c->route].provider].headers;
     if (c->headers_last == NULL) {
         return c->sign != NULL ? more : NULL;
     }

@@ -28,7 +28,8 @@ bool signer_sends(const struct worker *w, uint32_t route, const char *name, size
 bool signer_start(struct worker *w, struct call *c);
 
 /* What curl is told at the start: the lines behind the call's own, and the body. */
-struct curl_slist *signer_headers(const struct call *c); /* those of the provider, where nothing is signed */
+struct curl_slist *signer_headers(
+    const struct call *c); /* those of the provider, where nothing is signed */
 void signer_body(const struct call *c, struct http_transfer *t);
 
 /* Sign, now. Caller: the send gate. False: it cannot be sent. */

@@ -101,11 +101,11 @@ enum call_stage {
 /* Why the send gate stopped a transfer. */
 enum call_stop {
     CALL_STOP_NONE = 0,
-    CALL_STOP_CANCEL = 1,  /* the client took it back */
-    CALL_STOP_PERMIT = 2,  /* no permit now: queue again */
-    CALL_STOP_RESEND = 3,  /* curl wanted to send a second time, and the call is not idempotent */
-    CALL_STOP_LARGE = 4,   /* the answer is above its cap */
-    CALL_STOP_EXPIRED = 5, /* the deadline passed while it connected */
+    CALL_STOP_CANCEL = 1,   /* the client took it back */
+    CALL_STOP_PERMIT = 2,   /* no permit now: queue again */
+    CALL_STOP_RESEND = 3,   /* curl wanted to send a second time, and the call is not idempotent */
+    CALL_STOP_LARGE = 4,    /* the answer is above its cap */
+    CALL_STOP_EXPIRED = 5,  /* the deadline passed while it connected */
     CALL_STOP_UNSIGNED = 6, /* it could not be signed */
 };
 

@@ -31,6 +31,9 @@ weir_config_finish weir_config_finish_throttle;
 weir_config_finish weir_config_finish_route;
 weir_config_finish weir_config_finish_provider;
 
+/* Does it belong to the broker: a header by which request and connection are kept apart from the next ones? `header` in lower case. */
+bool weir_config_is_broker_header(const char *header);
+
 /* config_check_feedback.c: what is read from answers */
 weir_config_finish weir_config_finish_feedback;
 void weir_config_check_feedback(struct weir_config_reader *reader,

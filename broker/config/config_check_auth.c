@@ -13,8 +13,7 @@ size_t weir_config_key_cnt(const struct weir_config_auth *auth)
 
 struct sign_parts weir_config_key_parts(const struct weir_config_auth *auth, size_t i)
 {
-    const struct weir_config_key *entry =
-        auth->account_key_cnt > 0 ? &auth->account_key[i] : NULL;
+    const struct weir_config_key *entry = auth->account_key_cnt > 0 ? &auth->account_key[i] : NULL;
     return (struct sign_parts){
         .scheme = auth->kind,
         .key = entry != NULL ? entry->key : auth->key,
@@ -75,6 +74,9 @@ static void check_kind(struct weir_config_reader *reader, struct weir_config_aut
                  param ? "has no use beside header: remove one"
                        : "missing: where does the key go? Write header, or param");
     }
+    if (is_plain && weir_config_is_broker_header(auth->header)) {
+        complain(reader, place, "header", "belongs to the broker: write another one");
+    }
     if (!is_plain && (header || param)) {
         complain(reader, place, header ? "header" : "param",
                  "has no use with this kind, which knows its own: remove it");
@@ -98,9 +100,9 @@ static void check_kind(struct weir_config_reader *reader, struct weir_config_aut
 }
 
 /* The index of a value of a scope, which has to be there. */
-static size_t scope_find(struct weir_config_reader *reader, const struct weir_config_strings *values,
-                         const char *scope, const char *wanted,
-                         const struct weir_config_place *place)
+static size_t scope_find(struct weir_config_reader *reader,
+                         const struct weir_config_strings *values, const char *scope,
+                         const char *wanted, const struct weir_config_place *place)
 {
     for (size_t i = 0; i < values->cnt; i++) {
         if (strcmp(values->text[i], wanted) == 0) {
@@ -120,15 +122,13 @@ static void place_entries(struct weir_config_reader *reader, struct weir_config_
         struct weir_config_place item = weir_config_place_item(keys, i);
         struct weir_config_place account = weir_config_place_key(&item, "account");
         struct weir_config_place name = weir_config_place_key(&item, "name");
-        key->account_idx =
-            key->account[0] == '\0'
-                ? WEIR_CONFIG_SCOPE_ANY
-                : scope_find(reader, &provider->scope[WEIR_SCOPE_ACCOUNT], "account",
-                             key->account, &account);
-        key->name_idx = key->name[0] == '\0'
-                            ? WEIR_CONFIG_SCOPE_ANY
-                            : scope_find(reader, &provider->scope[WEIR_SCOPE_KEY], "key",
-                                         key->name, &name);
+        key->account_idx = key->account[0] == '\0'
+                               ? WEIR_CONFIG_SCOPE_ANY
+                               : scope_find(reader, &provider->scope[WEIR_SCOPE_ACCOUNT], "account",
+                                            key->account, &account);
+        key->name_idx = key->name[0] == '\0' ? WEIR_CONFIG_SCOPE_ANY
+                                             : scope_find(reader, &provider->scope[WEIR_SCOPE_KEY],
+                                                          "key", key->name, &name);
         for (size_t j = 0; j < i; j++) {
             const struct weir_config_key *other = &auth->account_key[j];
             bool any_account = key->account_idx == WEIR_CONFIG_SCOPE_ANY ||
@@ -207,8 +207,8 @@ static void check_keys(struct weir_config_reader *reader, const struct weir_conf
 static const char *method_name(enum weir_method method)
 {
     static const char *const name[] = {
-        [WEIR_METHOD_UNSET] = "",         [WEIR_METHOD_GET] = "GET",   [WEIR_METHOD_HEAD] = "HEAD",
-        [WEIR_METHOD_POST] = "POST",      [WEIR_METHOD_PUT] = "PUT",   [WEIR_METHOD_DELETE] = "DELETE",
+        [WEIR_METHOD_UNSET] = "",     [WEIR_METHOD_GET] = "GET", [WEIR_METHOD_HEAD] = "HEAD",
+        [WEIR_METHOD_POST] = "POST",  [WEIR_METHOD_PUT] = "PUT", [WEIR_METHOD_DELETE] = "DELETE",
         [WEIR_METHOD_PATCH] = "PATCH"};
     return name[method];
 }
@@ -264,7 +264,8 @@ static void warn_of_rest(struct weir_config_reader *reader,
                          const struct weir_config_place *place, size_t signed_cnt)
 {
     enum sign_scheme kind = provider->auth.kind;
-    bool has_instant = sign_wants_secret(kind) && kind != SIGN_KRAKEN && kind != SIGN_KRAKEN_FUTURES;
+    bool has_instant =
+        sign_wants_secret(kind) && kind != SIGN_KRAKEN && kind != SIGN_KRAKEN_FUTURES;
     if (signed_cnt == 0) {
         weir_config_warn_once(reader, place,
                               "no route has signed: true, so these keys are used by no call");
@@ -279,6 +280,21 @@ static void warn_of_rest(struct weir_config_reader *reader,
             weir_config_warn_once(
                 reader, place,
                 "an endpoint is http://, so keys are sent readable for everybody on the way");
+        }
+    }
+}
+
+/* What the gate puts in place of path and query has no host, which a proxy needs where it does not only tunnel. */
+static void check_proxies(struct weir_config_reader *reader,
+                          const struct weir_config_provider *provider,
+                          const struct weir_config_place *place)
+{
+    struct weir_config_place endpoints = weir_config_place_key(place, "endpoints");
+    for (size_t i = 0; i < provider->endpoint_cnt; i++) {
+        if (provider->endpoint[i].proxy.text != NULL && !provider->endpoint[i].url.tls) {
+            struct weir_config_place item = weir_config_place_item(&endpoints, i);
+            complain(reader, &item, "proxy",
+                     "has no use with an http:// url where calls are signed: write https:// there");
         }
     }
 }
@@ -302,6 +318,7 @@ void weir_config_check_auth(struct weir_config_reader *reader,
         return;
     }
     check_kind(reader, &provider->auth, &auth);
+    check_proxies(reader, provider, place);
     if (check_where(reader, provider, &auth)) {
         check_keys(reader, &provider->auth, &auth);
     }

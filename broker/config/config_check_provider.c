@@ -122,7 +122,7 @@ void weir_config_finish_throttle(struct weir_config_reader *reader, void *sectio
 }
 
 /* Headers by which the broker keeps request and connection apart from the next ones. */
-static bool is_broker_header(const char *header)
+bool weir_config_is_broker_header(const char *header)
 {
     static const char *const owned[] = {
         "host",    "connection", "content-length", "transfer-encoding", "te", "trailer",
@@ -140,7 +140,7 @@ void weir_config_finish_header(struct weir_config_reader *reader, void *section,
                                const struct weir_config_place *place)
 {
     const struct weir_config_header *header = section;
-    if (is_broker_header(header->name)) {
+    if (weir_config_is_broker_header(header->name)) {
         complain(reader, place, "name", "belongs to the broker: remove it");
     }
     for (const char *at = header->value; *at; at++) {
@@ -182,7 +182,7 @@ static void check_headers(struct weir_config_reader *reader, const struct weir_c
 {
     struct weir_config_place list = weir_config_place_key(place, "headers");
     for (size_t i = 0; i < route->headers.cnt; i++) {
-        if (is_broker_header(route->headers.text[i])) {
+        if (weir_config_is_broker_header(route->headers.text[i])) {
             struct weir_config_place item = weir_config_place_item(&list, i);
             weir_config_error(reader, &item, "belongs to the broker: remove it");
         }

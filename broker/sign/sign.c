@@ -339,8 +339,8 @@ bool sign_call(const struct sign_key *key, const struct sign_request *request,
 
 struct sign_lines sign_lines_open(struct sign_result *result)
 {
-    return (struct sign_lines){
-        .text = {.at = result->lines, .cap_bytes = result->lines_cap_bytes}, .result = result};
+    return (struct sign_lines){.text = {.at = result->lines, .cap_bytes = result->lines_cap_bytes},
+                               .result = result};
 }
 
 struct sign_text *sign_line(struct sign_lines *lines, const char *name)

@@ -46,11 +46,11 @@ enum sign_scheme {
     SIGN_SCHEME_CNT,
 };
 
-#define SIGN_LINES_MAX      3U  /* header lines that differ from call to call */
-#define SIGN_FIXED_MAX      3U  /* ... that are the same for each call of a key */
-#define SIGN_RANDOM_BYTES   16U /* what a scheme may want of chance */
+#define SIGN_LINES_MAX      3U   /* header lines that differ from call to call */
+#define SIGN_FIXED_MAX      3U   /* ... that are the same for each call of a key */
+#define SIGN_RANDOM_BYTES   16U  /* what a scheme may want of chance */
 #define SIGN_SIGNATURE_MAX  512U /* bytes of the longest: RSA with 4096 bits */
-#define SIGN_PARAMETERS_MAX 256U  /* of a query that has to be sorted */
+#define SIGN_PARAMETERS_MAX 256U /* of a query that has to be sorted */
 
 struct sign_slice {
     const char *at;
@@ -83,13 +83,13 @@ struct sign_key {
 
 /* What is about to be sent. Nothing is NUL-terminated but `method`. */
 struct sign_request {
-    const char *method;       /* "GET" */
-    struct sign_slice host;   /* without a port */
-    struct sign_slice path;   /* whole, as it is sent, without the query */
-    struct sign_slice query;  /* without '?' */
+    const char *method;      /* "GET" */
+    struct sign_slice host;  /* without a port */
+    struct sign_slice path;  /* whole, as it is sent, without the query */
+    struct sign_slice query; /* without '?' */
     struct sign_slice body;
-    uint64_t utc_ns;          /* the exchange's clock */
-    uint64_t nonce_ns;        /* larger than that of any call before; a multiple of the unit */
+    uint64_t utc_ns;             /* the exchange's clock */
+    uint64_t nonce_ns;           /* larger than that of any call before; a multiple of the unit */
     const unsigned char *random; /* SIGN_RANDOM_BYTES */
 };
 

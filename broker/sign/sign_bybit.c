@@ -14,10 +14,9 @@ struct sign_room sign_bybit_room(const struct sign_key *key, const struct sign_r
                            : SIGN_BASE64_BYTES(sign_pair_bytes(SIGN_PAIR_RSA, key->pair));
     size_t lines = strlen("X-BAPI-TIMESTAMP: ") + SIGN_MS_DIGITS + strlen("X-BAPI-SIGN: ") + 2;
     /* A pair signs one piece of memory. */
-    size_t whole = key->parts.scheme == SIGN_BYBIT
-                       ? 0
-                       : SIGN_MS_DIGITS + strlen(key->parts.key) + 20 + request->query.bytes +
-                             request->body.bytes;
+    size_t whole = key->parts.scheme == SIGN_BYBIT ? 0
+                                                   : SIGN_MS_DIGITS + strlen(key->parts.key) + 20 +
+                                                         request->query.bytes + request->body.bytes;
     return (struct sign_room){.line_bytes = lines + (signature > whole ? signature : whole)};
 }
 
@@ -35,8 +34,7 @@ static bool put_signature(const struct sign_key *key, const struct sign_slice *p
         sign_put(t, part[i]);
     }
     size_t bytes =
-        t->full ? 0
-                : sign_pair_sign(SIGN_PAIR_RSA, key->pair, sign_written(t, from), signature);
+        t->full ? 0 : sign_pair_sign(SIGN_PAIR_RSA, key->pair, sign_written(t, from), signature);
     t->bytes = from;
     sign_put_base64(t, signature, bytes);
     return bytes > 0;
@@ -57,8 +55,8 @@ bool sign_bybit_call(const struct sign_key *key, const struct sign_request *requ
                                       is_get ? request->query : request->body};
     sign_put(sign_line(&lines, "X-BAPI-TIMESTAMP"), instant);
     sign_line_end(&lines);
-    bool ok = put_signature(key, part, sizeof part / sizeof part[0],
-                            sign_line(&lines, "X-BAPI-SIGN"));
+    bool ok =
+        put_signature(key, part, sizeof part / sizeof part[0], sign_line(&lines, "X-BAPI-SIGN"));
     sign_line_end(&lines);
     return sign_lines_close(&lines) && ok;
 }

@@ -10,12 +10,12 @@
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
 
-#define DER_MAX_BYTES   4096U
-#define SEED_BYTES      32U
-#define PAIR_BYTES      (16U << 10) /* of OpenSSL's secure heap, for one RSA key of 4096 bits */
-#define CLIENT_KEYS_BYTES (64U << 10)  /* ... and for those of client certificates, identity.c */
-#define RSA_BITS_MIN    2048
-#define P256_BYTES      32
+#define DER_MAX_BYTES     4096U
+#define SEED_BYTES        32U
+#define PAIR_BYTES        (16U << 10) /* of OpenSSL's secure heap, for one RSA key of 4096 bits */
+#define CLIENT_KEYS_BYTES (64U << 10) /* ... and for those of client certificates, identity.c */
+#define RSA_BITS_MIN      2048
+#define P256_BYTES        32
 
 void sign_wipe(void *at, size_t bytes)
 {
@@ -46,8 +46,8 @@ bool sign_hmac(enum sign_hash hash, struct sign_slice key, const struct sign_sli
     EVP_MAC_CTX *ctx = mac != NULL ? EVP_MAC_CTX_new(mac) : NULL;
     size_t want = hash == SIGN_SHA256 ? SIGN_SHA256_BYTES : SIGN_SHA512_BYTES;
     size_t got = 0;
-    bool ok = ctx != NULL &&
-              EVP_MAC_init(ctx, (const unsigned char *)key.at, key.bytes, param) == 1;
+    bool ok =
+        ctx != NULL && EVP_MAC_init(ctx, (const unsigned char *)key.at, key.bytes, param) == 1;
     for (size_t i = 0; ok && i < part_cnt; i++) {
         ok = EVP_MAC_update(ctx, (const unsigned char *)part[i].at, part[i].bytes) == 1;
     }
@@ -178,11 +178,11 @@ size_t sign_pair_sign(enum sign_pair kind, void *pair, struct sign_slice message
 {
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     size_t bytes = SIGN_SIGNATURE_MAX;
-    bool ok = ctx != NULL &&
-              EVP_DigestSignInit(ctx, NULL, kind == SIGN_PAIR_ED25519 ? NULL : EVP_sha256(), NULL,
-                                 pair) == 1 &&
-              EVP_DigestSign(ctx, out, &bytes, (const unsigned char *)message.at,
-                             message.bytes) == 1;
+    bool ok =
+        ctx != NULL &&
+        EVP_DigestSignInit(ctx, NULL, kind == SIGN_PAIR_ED25519 ? NULL : EVP_sha256(), NULL,
+                           pair) == 1 &&
+        EVP_DigestSign(ctx, out, &bytes, (const unsigned char *)message.at, message.bytes) == 1;
     EVP_MD_CTX_free(ctx);
     if (ok && kind == SIGN_PAIR_P256) {
         ok = p256_flatten(out, bytes);

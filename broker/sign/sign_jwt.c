@@ -96,10 +96,9 @@ bool sign_jwt_call(const struct sign_key *key, const struct sign_request *reques
     put_claims(key, request, &json);
     sign_put_base64url(t, (const unsigned char *)json.at, json.bytes);
     unsigned char signature[SIGN_SIGNATURE_MAX];
-    size_t bytes = json.full || t->full
-                       ? 0
-                       : sign_pair_sign(sign_pair_of(key->parts.scheme), key->pair,
-                                        sign_written(t, from), signature);
+    size_t bytes = json.full || t->full ? 0
+                                        : sign_pair_sign(sign_pair_of(key->parts.scheme), key->pair,
+                                                         sign_written(t, from), signature);
     sign_put_text(t, ".");
     sign_put_base64url(t, signature, bytes);
     sign_line_end(&lines);

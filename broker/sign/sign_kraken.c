@@ -20,9 +20,9 @@ static uint64_t nonce_of(const struct sign_key *key, const struct sign_request *
 /* 13, 16 or 19: as many as any instant from 2001 to 2286 has. */
 static size_t nonce_digits(const struct sign_key *key)
 {
-    return key->parts.nonce_unit_ns == 1         ? SIGN_MS_DIGITS + 6
-           : key->parts.nonce_unit_ns == 1000    ? SIGN_MS_DIGITS + 3
-                                                 : SIGN_MS_DIGITS;
+    return key->parts.nonce_unit_ns == 1      ? SIGN_MS_DIGITS + 6
+           : key->parts.nonce_unit_ns == 1000 ? SIGN_MS_DIGITS + 3
+                                              : SIGN_MS_DIGITS;
 }
 
 /* {} or { } has no member: no comma behind the nonce. */

@@ -53,11 +53,12 @@ bool sign_prehash_call(const struct sign_key *key, const struct sign_request *re
         t->bytes = from;
     }
     const struct sign_slice part[] = {
-        instant, sign_slice(request->method), request->path,
-        sign_slice(query.bytes > 0 ? "?" : ""), query, request->body,
+        instant,       sign_slice(request->method),
+        request->path, sign_slice(query.bytes > 0 ? "?" : ""),
+        query,         request->body,
     };
-    bool ok = !t->full && sign_hmac(SIGN_SHA256, key->raw, part, sizeof part / sizeof part[0],
-                                    signature);
+    bool ok =
+        !t->full && sign_hmac(SIGN_SHA256, key->raw, part, sizeof part / sizeof part[0], signature);
     sign_put_base64(t, signature, ok ? sizeof signature : 0);
     sign_line_end(&lines);
     return sign_lines_close(&lines) && ok;

@@ -68,20 +68,19 @@ struct sign_room sign_query_room(const struct sign_key *key, const struct sign_r
                            ? 2UL * SIGN_SHA256_BYTES
                            : 3 * SIGN_BASE64_BYTES(sign_pair_bytes(pair, key->pair));
     /* A pair signs one piece of memory: the body is laid behind the query for that. */
-    return (struct sign_room){.query_bytes =
-                                  n + (signature > request->body.bytes ? signature : request->body.bytes) + 1};
+    return (struct sign_room){
+        .query_bytes = n + (signature > request->body.bytes ? signature : request->body.bytes) + 1};
 }
 
-static bool put_signature(const struct sign_key *key, const struct sign_request *request,
-                          bool body, struct sign_text *t)
+static bool put_signature(const struct sign_key *key, const struct sign_request *request, bool body,
+                          struct sign_text *t)
 {
     unsigned char signature[SIGN_SIGNATURE_MAX];
     struct sign_slice own = sign_written(t, 0);
     enum sign_pair kind = sign_pair_of(key->parts.scheme);
     size_t bytes = 0;
     if (kind == SIGN_PAIR_NONE) {
-        const struct sign_slice part[] = {body ? request->query : own,
-                                          body ? own : request->body};
+        const struct sign_slice part[] = {body ? request->query : own, body ? own : request->body};
         bytes = sign_hmac(SIGN_SHA256, key->raw, part, 2, signature) ? SIGN_SHA256_BYTES : 0;
     } else {
         size_t from = t->bytes;

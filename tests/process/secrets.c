@@ -379,7 +379,8 @@ static void signing_messages(struct rig *r, uint16_t port)
     CHECK_INT(r, rig_weird_run(r, "--check", out, sizeof out), 2); /* no base64 */
     CHECK(r, strstr(out, "providers[0].auth.secret: must be base64") != NULL, "%s", out);
     CHECK(r, !holds_key(out, strlen(out)), "a refusal: %s", out);
-    config(r, "    auth: {kind: api_key, header: x-key, keys: [{key: \"${WEIR_TEST_KEY}\"}]}\n", port);
+    config(r, "    auth: {kind: api_key, header: x-key, keys: [{key: \"${WEIR_TEST_KEY}\"}]}\n",
+           port);
     CHECK_INT(r, rig_weird_run(r, "--print-config", out, sizeof out), 0);
     CHECK(r, !holds_key(out, strlen(out)), "--print-config: %s", out);
 }

@@ -20,39 +20,52 @@
 
 #define KILLS 6U
 
-enum { DONE = 0, UNKNOWN = 1, OTHER = 2, REFUSED_BY_EXCHANGE = 3, READS = 4 }; /* r->shared->count */
+enum {
+    DONE = 0,
+    UNKNOWN = 1,
+    OTHER = 2,
+    REFUSED_BY_EXCHANGE = 3,
+    READS = 4
+}; /* r->shared->count */
 
 static const char *const sim_json =
     "{\"clock_offset_ms\": 7000, \"accounts\": {\"main-1\": \"main\", \"main-2\": \"main\"},"
-    " \"limits\": [{\"name\": \"w\", \"kind\": \"sliding_window\", \"quota\": 100000, \"window_ms\": 1000},"
-    "              {\"name\": \"k\", \"kind\": \"sliding_window\", \"quota\": 100000, \"window_ms\": 1000,"
+    " \"limits\": [{\"name\": \"w\", \"kind\": \"sliding_window\", \"quota\": 100000, "
+    "\"window_ms\": 1000},"
+    "              {\"name\": \"k\", \"kind\": \"sliding_window\", \"quota\": 100000, "
+    "\"window_ms\": 1000,"
     "               \"scope\": \"key\", \"counts\": \"requests\"}],"
-    " \"signature\": {\"secrets\": {\"main-1\": \"secret one\", \"main-2\": \"secret two\", \"sub-1\": \"third\"},"
+    " \"signature\": {\"secrets\": {\"main-1\": \"secret one\", \"main-2\": \"secret two\", "
+    "\"sub-1\": \"third\"},"
     "  \"paths\": [\"POST /api/v3/order\", \"GET /api/v3/order\", \"DELETE /api/v3/order\"]}}";
 
 /* The keys of account main are in the environment: another set of them is a rotation. */
 static void config(struct rig *r)
 {
-    rig_config(r,
-               "broker: {name: rig, wake: sleep, log: info}\n"
-               "providers:\n"
-               "  - name: sim\n"
-               "    clock: {path: /api/v3/time, field: serverTime, interval: 1s}\n"
-               "    scopes: {account: [main, sub, spare]}\n"
-               "    auth:\n"
-               "      kind: hmac_sha256_query\n"
-               "      recv_window: 2s\n"
-               "      keys:\n"
-               "        - {account: main, key: \"${WEIR_TEST_KEY}\", secret: \"${WEIR_TEST_SECRET}\"}\n"
-               "        - {account: sub, key: sub-1, secret: third}\n"
-               "    limits: [{name: b, kind: token_bucket, quota: 45, window: 1s, burst: 10}]\n"
-               "    endpoints: [{name: e, url: \"http://127.0.0.1:$PORT\"}]\n"
-               "    routes:\n"
-               "      - {name: order, method: POST, path: /api/v3/order, cost: {b: 1}, timeout: 20s, signed: true}\n"
-               "      - {name: query, method: GET, path: /api/v3/order, cost: {b: 1}, timeout: 20s, priority: high, signed: true}\n"
-               "      - {name: cancel, method: DELETE, path: /api/v3/order, cost: {b: 1}, timeout: 20s, signed: true}\n"
-               "      - {name: ping, method: GET, path: /api/v3/ping, cost: {b: 1}}\n",
-               0);
+    rig_config(
+        r,
+        "broker: {name: rig, wake: sleep, log: info}\n"
+        "providers:\n"
+        "  - name: sim\n"
+        "    clock: {path: /api/v3/time, field: serverTime, interval: 1s}\n"
+        "    scopes: {account: [main, sub, spare]}\n"
+        "    auth:\n"
+        "      kind: hmac_sha256_query\n"
+        "      recv_window: 2s\n"
+        "      keys:\n"
+        "        - {account: main, key: \"${WEIR_TEST_KEY}\", secret: \"${WEIR_TEST_SECRET}\"}\n"
+        "        - {account: sub, key: sub-1, secret: third}\n"
+        "    limits: [{name: b, kind: token_bucket, quota: 45, window: 1s, burst: 10}]\n"
+        "    endpoints: [{name: e, url: \"http://127.0.0.1:$PORT\"}]\n"
+        "    routes:\n"
+        "      - {name: order, method: POST, path: /api/v3/order, cost: {b: 1}, timeout: 20s, "
+        "signed: true}\n"
+        "      - {name: query, method: GET, path: /api/v3/order, cost: {b: 1}, timeout: 20s, "
+        "priority: high, signed: true}\n"
+        "      - {name: cancel, method: DELETE, path: /api/v3/order, cost: {b: 1}, timeout: 20s, "
+        "signed: true}\n"
+        "      - {name: ping, method: GET, path: /api/v3/ping, cost: {b: 1}}\n",
+        0);
 }
 
 static void kill_worker(struct rig *r)
@@ -94,7 +107,8 @@ static void count(struct rig *r, const struct weir_response *a)
                                                              : OTHER;
     weir_fetch_add_u32(&r->shared->count[at], 1);
     if (at == OTHER) {
-        (void)printf("%s: denied by %u, error %d\n", weir_result_text(a->result), a->denial.reason, a->error);
+        (void)printf("%s: denied by %u, error %d\n", weir_result_text(a->result), a->denial.reason,
+                     a->error);
     }
     if (a->result == WEIR_RESULT_DONE && a->status != 200) {
         (void)printf("FAILED: %u: %.*s\n", a->status, (int)a->body_bytes, (const char *)a->body);
@@ -185,9 +199,11 @@ static void under_kills(struct rig *r)
     rig_sleep_ms(1500);
     for (unsigned i = 0; i < KILLS; i++) {
         kill_worker(r);
-        if (i == 2) { /* curl sends again on another connection, 20 ms later: with another instant */
-            rig_fault(r, "{\"kind\": \"reset\", \"reused_only\": true, \"count\": 6, \"delay_ms\": 20, "
-                         "\"method\": \"GET\", \"path\": \"/api/v3/order\"}");
+        if (i ==
+            2) { /* curl sends again on another connection, 20 ms later: with another instant */
+            rig_fault(
+                r, "{\"kind\": \"reset\", \"reused_only\": true, \"count\": 6, \"delay_ms\": 20, "
+                   "\"method\": \"GET\", \"path\": \"/api/v3/order\"}");
         }
         rig_sleep_ms(300 + rig_random(r, 500));
     }
@@ -285,7 +301,8 @@ static void places(struct rig *r, struct weir *w)
     CHECK_INT(r, rig_report(r, "signatures.repeated"), 0);
     (void)weir_release(w, twice.ticket);
     /* An instant of the caller's own is left as it is, and is its own business. */
-    struct weir_response a = call(w, "sim.query", 0, "symbol=A&timestamp=1700000000000", NULL, NULL);
+    struct weir_response a =
+        call(w, "sim.query", 0, "symbol=A&timestamp=1700000000000", NULL, NULL);
     CHECK_INT(r, a.status, 400);
     CHECK_INT(r, rig_report(r, "signatures.late"), 1);
     (void)weir_release(w, a.ticket);
@@ -328,7 +345,8 @@ struct nonces {
 };
 static struct nonces *nonces;
 
-static const char kraken_secret[] = "bm90LWEtc2VjcmV0LW9mLWFueWJvZHk="; /* not-a-secret-of-anybody */
+static const char kraken_secret[] =
+    "bm90LWEtc2VjcmV0LW9mLWFueWJvZHk="; /* not-a-secret-of-anybody */
 
 /* base64 of HMAC-SHA512(path + SHA256(nonce + body)). */
 static bool kraken_signed(const char *head, const char *body, const char *nonce)
@@ -347,7 +365,8 @@ static bool kraken_signed(const char *head, const char *body, const char *nonce)
         return false;
     }
     (void)EVP_EncodeBlock(base64 + 10, mac, (int)bytes);
-    return strstr(head, (const char *)base64) != NULL && strstr(head, "API-Key: kraken-key\r\n") != NULL;
+    return strstr(head, (const char *)base64) != NULL &&
+           strstr(head, "API-Key: kraken-key\r\n") != NULL;
 }
 
 static void kraken_one(const char *request, size_t head_bytes)
@@ -382,7 +401,8 @@ static void serve(int fd)
         }
         if (strstr(request, "kraken-key") != NULL) {
             kraken_one(request, head);
-        } else if (strstr(request, "&signature=") != NULL || strstr(request, "\r\nX-BAPI-SIGN: ") != NULL ||
+        } else if (strstr(request, "&signature=") != NULL ||
+                   strstr(request, "\r\nX-BAPI-SIGN: ") != NULL ||
                    strstr(request, "\r\nAuthorization: Bearer ey") != NULL) {
             weir_fetch_add_u32(&nonces->by_pair, 1);
         }
@@ -449,8 +469,11 @@ static void pairs(struct rig *r, uint16_t port)
 {
     static const struct {
         const char *kind, *secret;
-    } pair[] = {{"ed25519_query", "ED"}, {"rsa_query", "RSA"}, {"bybit_rsa", "RSA"},
-                {"coinbase_es256", "EC"}, {"coinbase_ed25519", "ED"}};
+    } pair[] = {{"ed25519_query", "ED"},
+                {"rsa_query", "RSA"},
+                {"bybit_rsa", "RSA"},
+                {"coinbase_es256", "EC"},
+                {"coinbase_ed25519", "ED"}};
     char text[4096] = "broker: {name: rig, wake: sleep}\nproviders:\n";
     pair_export("WEIR_TEST_ED", EVP_PKEY_Q_keygen(NULL, NULL, "ED25519"));
     pair_export("WEIR_TEST_RSA", EVP_RSA_gen(4096));
@@ -463,7 +486,8 @@ static void pairs(struct rig *r, uint16_t port)
                        "    clock: {source: host}\n"
                        "    limits: [{name: l, kind: token_bucket, quota: 1000, window: 1s}]\n"
                        "    endpoints: [{name: e, url: \"http://127.0.0.1:%u/base\"}]\n"
-                       "    routes: [{name: r, method: POST, path: /x/*, cost: {l: 1}, timeout: 3s, signed: true}]\n",
+                       "    routes: [{name: r, method: POST, path: /x/*, cost: {l: 1}, timeout: "
+                       "3s, signed: true}]\n",
                        i, pair[i].kind, pair[i].secret, port);
     }
     rig_config(r, text, 0);
@@ -488,18 +512,19 @@ static void kraken(struct rig *r, uint16_t port)
 {
     char text[1024];
     (void)setenv("WEIR_TEST_SECRET", kraken_secret, 1);
-    (void)snprintf(text, sizeof text,
-                   "broker: {name: rig, wake: sleep}\n"
-                   "providers:\n"
-                   "  - name: kraken\n"
-                   "    auth: {kind: kraken, key: kraken-key, secret: \"${WEIR_TEST_SECRET}\"}\n"
-                   "    clock: {source: host}\n"
-                   "    limits:\n"
-                   "      - {name: alone, kind: concurrency, quota: 1, scope: key, rest: 1ms}\n"
-                   "    endpoints: [{name: e, url: \"http://127.0.0.1:%u\"}]\n"
-                   "    routes: [{name: add, method: POST, path: /0/private/AddOrder, cost: {alone: 1}, "
-                   "timeout: 3s, signed: true}]\n",
-                   port);
+    (void)snprintf(
+        text, sizeof text,
+        "broker: {name: rig, wake: sleep}\n"
+        "providers:\n"
+        "  - name: kraken\n"
+        "    auth: {kind: kraken, key: kraken-key, secret: \"${WEIR_TEST_SECRET}\"}\n"
+        "    clock: {source: host}\n"
+        "    limits:\n"
+        "      - {name: alone, kind: concurrency, quota: 1, scope: key, rest: 1ms}\n"
+        "    endpoints: [{name: e, url: \"http://127.0.0.1:%u\"}]\n"
+        "    routes: [{name: add, method: POST, path: /0/private/AddOrder, cost: {alone: 1}, "
+        "timeout: 3s, signed: true}]\n",
+        port);
     rig_config(r, text, 0);
     rig_weird_start(r);
     weir_store_release_u32(&r->shared->stop, 0);
@@ -512,7 +537,8 @@ static void kraken(struct rig *r, uint16_t port)
         kill_worker(r);
     }
     pid_t old = r->weird;
-    pid_t new = rig_weird_another(r, "--takeover"); /* the ledger goes over, and the last nonce with it */
+    pid_t new =
+        rig_weird_another(r, "--takeover"); /* the ledger goes over, and the last nonce with it */
     CHECK_INT(r, rig_wait(old, 20000), 0);
     r->weird = new;
     rig_sleep_ms(500);

@@ -20,7 +20,7 @@
 #include "broker/sign/sign_text.h"
 #include "sign_helper.h"
 
-#define T_NS(ms) ((uint64_t)(ms) * 1000000U)
+#define T_NS(ms) ((uint64_t)(ms)*1000000U)
 
 static const unsigned char no_chance[SIGN_RANDOM_BYTES];
 
@@ -105,8 +105,9 @@ static void test_binance_hmac(void **state)
         {"symbol=%EF%BC%91%EF%BC%92%EF%BC%93%EF%BC%94%EF%BC%95%EF%BC%96&side=BUY&type=LIMIT"
          "&timeInForce=GTC&quantity=1&price=0.1&recvWindow=5000&timestamp=1499827319559",
          "", "e1353ec6b14d888f1164ae9af8228a3dbd508bc82eb867db8ab6046442f33ef3"},
-        {"", "symbol=LTCBTC&side=BUY&type=LIMIT&timeInForce=GTC&quantity=1&price=0.1"
-             "&recvWindow=5000&timestamp=1499827319559",
+        {"",
+         "symbol=LTCBTC&side=BUY&type=LIMIT&timeInForce=GTC&quantity=1&price=0.1"
+         "&recvWindow=5000&timestamp=1499827319559",
          "c8db56825ae71d6d79447849e617115f4a920fa2acdcab2b053c4b2838bd6b71"},
         {"symbol=LTCBTC&side=BUY&type=LIMIT&timeInForce=GTC",
          "quantity=1&price=0.1&recvWindow=5000&timestamp=1499827319559",
@@ -114,8 +115,8 @@ static void test_binance_hmac(void **state)
     };
     const struct sign_parts parts = parts_of(SIGN_HMAC_SHA256_QUERY, key, secret);
     for (size_t i = 0; i < sizeof example / sizeof example[0]; i++) {
-        const struct sign_request r = request_of("POST", "/api/v3/order", example[i].query,
-                                                 example[i].body, 1700000000000);
+        const struct sign_request r =
+            request_of("POST", "/api/v3/order", example[i].query, example[i].body, 1700000000000);
         struct signed_call s;
         char wanted[512];
         sign(&s, &parts, &r);
@@ -146,8 +147,7 @@ static void test_binance_parameters(void **state)
     };
     const struct sign_parts parts = parts_of(SIGN_HMAC_SHA256_QUERY, "k", "s");
     for (size_t i = 0; i < sizeof example / sizeof example[0]; i++) {
-        const struct sign_request r =
-            request_of("GET", "/a", example[i].query, "", 1700000000123);
+        const struct sign_request r = request_of("GET", "/a", example[i].query, "", 1700000000123);
         struct signed_call s;
         sign(&s, &parts, &r);
         assert_memory_equal(s.result.query, example[i].begins, strlen(example[i].begins));
@@ -181,14 +181,15 @@ static bool verifies(EVP_PKEY *pair, const EVP_MD *md, const void *text, size_t 
 static void test_binance_pairs(void **state)
 {
     (void)state;
-    static const char query[] = "symbol=BTCUSDT&side=SELL&type=LIMIT&timeInForce=GTC&quantity=1&price=0.2"
-                                "&timestamp=1668481559918&recvWindow=5000";
+    static const char query[] =
+        "symbol=BTCUSDT&side=SELL&type=LIMIT&timeInForce=GTC&quantity=1&price=0.2"
+        "&timestamp=1668481559918&recvWindow=5000";
     static const char body[] = "a=1&b=2";
     EVP_PKEY *ed = sign_pair_read(SIGN_PAIR_ED25519, slice(ed25519_pem));
     for (unsigned i = 0; i < 4; i++) {
         bool rsa = (i & 1) != 0;
-        const struct sign_parts parts = parts_of(rsa ? SIGN_RSA_QUERY : SIGN_ED25519_QUERY, "k",
-                                                 rsa ? rsa_pem : ed25519_pem);
+        const struct sign_parts parts =
+            parts_of(rsa ? SIGN_RSA_QUERY : SIGN_ED25519_QUERY, "k", rsa ? rsa_pem : ed25519_pem);
         const struct sign_request r =
             request_of("POST", "/api/v3/order", query, i < 2 ? "" : body, 1700000000000);
         struct signed_call s;
@@ -255,8 +256,8 @@ static void test_prehash(void **state)
         struct signed_call s;
         char wanted[160];
         sign(&s, &parts, &r);
-        hmac_text("SHA256", base64 ? decoded : secret, base64 ? 8 : strlen(secret),
-                  example[i].text, example[i].scheme == SIGN_BYBIT, wanted);
+        hmac_text("SHA256", base64 ? decoded : secret, base64 ? 8 : strlen(secret), example[i].text,
+                  example[i].scheme == SIGN_BYBIT, wanted);
         assert_string_equal(signed_line(&s, example[i].line), wanted);
         assert_string_equal(signed_line(&s, example[i].instant_line), example[i].instant);
         assert_int_equal(s.room.query_bytes + s.room.body_bytes, 0);
@@ -268,11 +269,13 @@ static void test_prehash(void **state)
 static void test_kraken(void **state)
 {
     (void)state;
-    static const char secret[] = "kQH5HW/8p1uGOVjbgWA7FunAmGO8lsSUXNsu3eow76sz84Q18fWxnyRzBHCd3pd5nE9qa99HAZtuZuj6F1huXg==";
-    static const char wanted[] = "nonce=1616492376594&ordertype=limit&pair=XBTUSD&price=37500&type=buy&volume=1.25";
+    static const char secret[] =
+        "kQH5HW/8p1uGOVjbgWA7FunAmGO8lsSUXNsu3eow76sz84Q18fWxnyRzBHCd3pd5nE9qa99HAZtuZuj6F1huXg==";
+    static const char wanted[] =
+        "nonce=1616492376594&ordertype=limit&pair=XBTUSD&price=37500&type=buy&volume=1.25";
     const struct sign_parts parts = parts_of(SIGN_KRAKEN, "k", secret);
-    struct sign_request r = request_of("POST", "/0/private/AddOrder", "", strchr(wanted, '&') + 1,
-                                       1616492376594);
+    struct sign_request r =
+        request_of("POST", "/0/private/AddOrder", "", strchr(wanted, '&') + 1, 1616492376594);
     struct signed_call s;
     sign(&s, &parts, &r);
     assert_int_equal(s.result.body_bytes, strlen(wanted));
@@ -310,10 +313,10 @@ static void test_htx(void **state)
 {
     (void)state;
     static const char secret[] = "b0xxxxxx-c6xxxxxx-94xxxxxx-dxxxx";
-    static const char own[] = "AccessKeyId=e2xxxxxx-99xxxxxx-84xxxxxx-7xxxx&SignatureMethod=HmacSHA256"
-                              "&SignatureVersion=2&Timestamp=2017-05-11T15%3A19%3A30&order-id=1234567890";
-    const struct sign_parts parts =
-        parts_of(SIGN_HTX, "e2xxxxxx-99xxxxxx-84xxxxxx-7xxxx", secret);
+    static const char own[] =
+        "AccessKeyId=e2xxxxxx-99xxxxxx-84xxxxxx-7xxxx&SignatureMethod=HmacSHA256"
+        "&SignatureVersion=2&Timestamp=2017-05-11T15%3A19%3A30&order-id=1234567890";
+    const struct sign_parts parts = parts_of(SIGN_HTX, "e2xxxxxx-99xxxxxx-84xxxxxx-7xxxx", secret);
     struct sign_request r =
         request_of("GET", "/v1/order/orders", "order-id=1234567890", "", 1494515970000);
     r.host = slice("api.huobi.pro");
@@ -381,11 +384,12 @@ static void test_ed25519(void **state)
 static void test_es256(void **state)
 {
     (void)state;
-    static const char wanted[] =
-        "{\"iss\":\"cdp\",\"nbf\":1700000000,\"exp\":1700000120,\"sub\":\"organizations/o/apiKeys/k\","
-        "\"uri\":\"GET api.coinbase.com/api/v3/brokerage/accounts\"}";
-    static const char header[] = "{\"alg\":\"ES256\",\"typ\":\"JWT\",\"kid\":\"organizations/o/apiKeys/k\","
-                                 "\"nonce\":\"00000000000000000000000000000000\"}";
+    static const char wanted[] = "{\"iss\":\"cdp\",\"nbf\":1700000000,\"exp\":1700000120,\"sub\":"
+                                 "\"organizations/o/apiKeys/k\","
+                                 "\"uri\":\"GET api.coinbase.com/api/v3/brokerage/accounts\"}";
+    static const char header[] =
+        "{\"alg\":\"ES256\",\"typ\":\"JWT\",\"kid\":\"organizations/o/apiKeys/k\","
+        "\"nonce\":\"00000000000000000000000000000000\"}";
     const struct sign_parts parts =
         parts_of(SIGN_COINBASE_ES256, "organizations/o/apiKeys/k", p256_pem);
     struct sign_request r =
@@ -411,7 +415,8 @@ static void test_es256(void **state)
     }
     assert_int_equal(sign_base64_decode((struct sign_slice){base64, n}, raw, sizeof raw), 64);
     ECDSA_SIG *sig = ECDSA_SIG_new();
-    assert_int_equal(ECDSA_SIG_set0(sig, BN_bin2bn(raw, 32, NULL), BN_bin2bn(raw + 32, 32, NULL)), 1);
+    assert_int_equal(ECDSA_SIG_set0(sig, BN_bin2bn(raw, 32, NULL), BN_bin2bn(raw + 32, 32, NULL)),
+                     1);
     unsigned char *der = NULL;
     int der_bytes = i2d_ECDSA_SIG(sig, &der);
     assert_true(verifies(p256_pair, EVP_sha256(), token, t.bytes, der, (size_t)der_bytes));
@@ -608,13 +613,15 @@ static void test_faults(void **state)
         {SIGN_API_KEY, "k", "s", "", SIGN_PART_SECRET, "has no use with this kind, which signs"},
         {SIGN_KRAKEN, "k", "no base64!", "", SIGN_PART_SECRET, "must be base64"},
         {SIGN_KRAKEN, "k", "abcde", "", SIGN_PART_SECRET, "must be base64"},
-        {SIGN_ED25519_QUERY, "k", "c2hvcnQ=", "", SIGN_PART_SECRET, "must be an Ed25519 private key"},
-        {SIGN_ED25519_QUERY, "k", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "",
-         SIGN_PART_SECRET, "must be an Ed25519 private key"},
+        {SIGN_ED25519_QUERY, "k", "c2hvcnQ=", "", SIGN_PART_SECRET,
+         "must be an Ed25519 private key"},
+        {SIGN_ED25519_QUERY, "k", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+         "", SIGN_PART_SECRET, "must be an Ed25519 private key"},
         {SIGN_ED25519_QUERY, "k", "-----BEGIN PRIVATE KEY-----", "", SIGN_PART_SECRET,
          "must be an Ed25519 private key"},
         {SIGN_RSA_QUERY, "k", ed25519_pem, "", SIGN_PART_SECRET, "must be an RSA private key"},
-        {SIGN_COINBASE_ES256, "k", ed25519_pem, "", SIGN_PART_SECRET, "must be a private key of curve P-256"},
+        {SIGN_COINBASE_ES256, "k", ed25519_pem, "", SIGN_PART_SECRET,
+         "must be a private key of curve P-256"},
         {SIGN_COINBASE_ED25519, "a\"b", ed25519_pem, "", SIGN_PART_KEY, "must be printable ASCII"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
@@ -677,14 +684,14 @@ static int pairs_free(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_binance_hmac), cmocka_unit_test(test_binance_parameters),
+        cmocka_unit_test(test_binance_hmac),  cmocka_unit_test(test_binance_parameters),
         cmocka_unit_test(test_binance_pairs), cmocka_unit_test(test_prehash),
-        cmocka_unit_test(test_kraken),       cmocka_unit_test(test_htx),
-        cmocka_unit_test(test_ed25519),      cmocka_unit_test(test_es256),
-        cmocka_unit_test(test_plain),        cmocka_unit_test(test_room),
-        cmocka_unit_test(test_too_small),    cmocka_unit_test(test_instants),
-        cmocka_unit_test(test_nonces),      
-        cmocka_unit_test(test_faults),       cmocka_unit_test(test_base64),
+        cmocka_unit_test(test_kraken),        cmocka_unit_test(test_htx),
+        cmocka_unit_test(test_ed25519),       cmocka_unit_test(test_es256),
+        cmocka_unit_test(test_plain),         cmocka_unit_test(test_room),
+        cmocka_unit_test(test_too_small),     cmocka_unit_test(test_instants),
+        cmocka_unit_test(test_nonces),        cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_base64),
     };
     return cmocka_run_group_tests(tests, pairs_make, pairs_free);
 }

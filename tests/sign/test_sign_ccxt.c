@@ -127,8 +127,8 @@ static void test_golden(void **state)
         const json_t *call = json_array_get(calls, i);
         check(call);
         for (unsigned k = 1; k < SIGN_SCHEME_CNT; k++) {
-            seen[k] += scheme_name[k] != NULL &&
-                       strcmp(scheme_name[k], text_of(call, "scheme")) == 0;
+            seen[k] +=
+                scheme_name[k] != NULL && strcmp(scheme_name[k], text_of(call, "scheme")) == 0;
         }
     }
     for (unsigned k = 1; k < SIGN_SCHEME_CNT; k++) {

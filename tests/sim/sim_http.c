@@ -167,8 +167,7 @@ static bool signature_refused(struct sim_request *request)
     case SIM_SIGNATURE_GOOD:
         return false;
     case SIM_SIGNATURE_UNKNOWN:
-        sim_answer_error(request, 401, -2015,
-                         "Invalid API-key, IP, or permissions for action.");
+        sim_answer_error(request, 401, -2015, "Invalid API-key, IP, or permissions for action.");
         return true;
     case SIM_SIGNATURE_MISSING:
         sim_answer_error(request, 400, -1102,
@@ -507,14 +506,13 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
 
 struct MHD_Daemon *sim_http_start(struct sim *sim, int listen_fd)
 {
-    return MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_SUSPEND_RESUME | MHD_USE_SUPPRESS_DATE_NO_CLOCK,
-                            0, NULL, NULL, on_request, sim, MHD_OPTION_LISTEN_SOCKET, listen_fd,
-                            MHD_OPTION_CONNECTION_LIMIT, (unsigned int)CONNECTIONS_MAX,
-                            MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
-                            MHD_OPTION_LISTEN_BACKLOG_SIZE, (unsigned int)BACKLOG,
-                            MHD_OPTION_URI_LOG_CALLBACK, on_uri, sim,
-                            MHD_OPTION_NOTIFY_COMPLETED, on_completed, sim,
-                            MHD_OPTION_NOTIFY_CONNECTION, on_connection, sim, MHD_OPTION_END);
+    return MHD_start_daemon(
+        MHD_USE_EPOLL | MHD_USE_SUSPEND_RESUME | MHD_USE_SUPPRESS_DATE_NO_CLOCK, 0, NULL, NULL,
+        on_request, sim, MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned int)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)CONNECTION_MEMORY_BYTES, MHD_OPTION_LISTEN_BACKLOG_SIZE, (unsigned int)BACKLOG,
+        MHD_OPTION_URI_LOG_CALLBACK, on_uri, sim, MHD_OPTION_NOTIFY_COMPLETED, on_completed, sim,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, sim, MHD_OPTION_END);
 }
 
 void sim_http_resume_due(struct sim *sim, int64_t now_mono_ns)

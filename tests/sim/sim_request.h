@@ -38,7 +38,7 @@ struct sim_request {
     struct MHD_Connection *connection;
     const char *method;
     const char *path;
-    char *raw_query; /* as it came, still encoded; NULL where nobody asks */
+    char *raw_query;  /* as it came, still encoded; NULL where nobody asks */
     bool control;     /* under /sim/: never counted, delayed or spoiled */
     bool counts_body; /* the body says what it costs: counted once that is complete */
     bool counted;

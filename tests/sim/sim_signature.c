@@ -5,11 +5,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SEEN_MAX = 1 << 20, MAC_BYTES = 32, AHEAD_MS = 1000, WINDOW_MS = 5000, WINDOW_MAX_MS = 60000 };
+enum {
+    SEEN_MAX = 1 << 20,
+    MAC_BYTES = 32,
+    AHEAD_MS = 1000,
+    WINDOW_MS = 5000,
+    WINDOW_MAX_MS = 60000
+};
 
 static bool text_take(char out[SIM_SIGNATURE_BYTES + 1], const char *text)
 {
-    return text && *text && snprintf(out, SIM_SIGNATURE_BYTES + 1, "%s", text) <= SIM_SIGNATURE_BYTES;
+    return text && *text &&
+           snprintf(out, SIM_SIGNATURE_BYTES + 1, "%s", text) <= SIM_SIGNATURE_BYTES;
 }
 
 bool sim_signature_read(const json_t *object, struct sim_signature_rule *rule,
@@ -23,10 +30,11 @@ bool sim_signature_read(const json_t *object, struct sim_signature_rule *rule,
     if (!json_is_object(secrets) || !json_is_array(paths) || json_object_size(object) != 2 ||
         json_object_size(secrets) > SIM_SIGNATURE_KEY_MAX ||
         json_array_size(paths) > SIM_SIGNATURE_PATH_MAX) {
-        return sim_error_set(error,
-                             "signature: must be {\"secrets\": {\"key\": \"secret\"}, \"paths\": [\"POST "
-                             "/api/v3/order\"]} of at most %d keys and %d paths",
-                             SIM_SIGNATURE_KEY_MAX, SIM_SIGNATURE_PATH_MAX);
+        return sim_error_set(
+            error,
+            "signature: must be {\"secrets\": {\"key\": \"secret\"}, \"paths\": [\"POST "
+            "/api/v3/order\"]} of at most %d keys and %d paths",
+            SIM_SIGNATURE_KEY_MAX, SIM_SIGNATURE_PATH_MAX);
     }
     json_object_foreach((json_t *)(uintptr_t)secrets, key, secret)
     {
@@ -40,7 +48,8 @@ bool sim_signature_read(const json_t *object, struct sim_signature_rule *rule,
         }
     }
     for (size_t i = 0; i < json_array_size(paths); i++) {
-        if (!text_take(rule->paths[rule->path_cnt++], json_string_value(json_array_get(paths, i)))) {
+        if (!text_take(rule->paths[rule->path_cnt++],
+                       json_string_value(json_array_get(paths, i)))) {
             return sim_error_set(error, "signature.paths[%zu]: must be a text of at most %d bytes",
                                  i, SIM_SIGNATURE_BYTES);
         }
@@ -205,9 +214,8 @@ static enum sim_signature_verdict judge(struct sim_signatures *signatures,
 
 enum sim_signature_verdict sim_signature_check(struct sim_signatures *signatures,
                                                const struct sim_signature_rule *rule,
-                                               const char *key, const char *query,
-                                               const char *body, size_t body_bytes,
-                                               int64_t now_utc_ms)
+                                               const char *key, const char *query, const char *body,
+                                               size_t body_bytes, int64_t now_utc_ms)
 {
     struct piece place[2] = {{query, query ? strlen(query) : 0}, {body, body ? body_bytes : 0}};
     enum sim_signature_verdict verdict = judge(signatures, rule, key, place, now_utc_ms);

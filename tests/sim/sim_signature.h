@@ -52,9 +52,8 @@ bool sim_signature_wanted(const struct sim_signature_rule *rule, const char *met
 /* Judges and counts. QUERY is still encoded, without '?'; both may be NULL. */
 enum sim_signature_verdict sim_signature_check(struct sim_signatures *signatures,
                                                const struct sim_signature_rule *rule,
-                                               const char *key, const char *query,
-                                               const char *body, size_t body_bytes,
-                                               int64_t now_utc_ms);
+                                               const char *key, const char *query, const char *body,
+                                               size_t body_bytes, int64_t now_utc_ms);
 
 void sim_signatures_clear(struct sim_signatures *signatures);
 json_t *sim_signatures_report(const struct sim_signatures *signatures);

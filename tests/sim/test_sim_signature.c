@@ -7,13 +7,13 @@
 
 #include <cmocka.h>
 
-#define KEY  "vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zvsw0MuIgwCIPy6utIco14y7Ju91duEh8A"
-#define RULE                                                                                  \
-    "{\"secrets\": {\"" KEY                                                                   \
+#define KEY "vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zvsw0MuIgwCIPy6utIco14y7Ju91duEh8A"
+#define RULE                                                                                 \
+    "{\"secrets\": {\"" KEY                                                                  \
     "\": \"NhqPtmdSJYdKjVHjA7PZj4Mge3R5YNiP1e3UZjInClVN65XAbvqqM6A7H5fATj0j\"}, \"paths\": " \
     "[\"POST /api/v3/order\"]}"
-#define NOW  1499827319559
-#define ALL                                                                                \
+#define NOW 1499827319559
+#define ALL                                                                                   \
     "symbol=LTCBTC&side=BUY&type=LIMIT&timeInForce=GTC&quantity=1&price=0.1&recvWindow=5000&" \
     "timestamp=1499827319559"
 #define SIGNED "&signature=c8db56825ae71d6d79447849e617115f4a920fa2acdcab2b053c4b2838bd6b71"
@@ -60,10 +60,9 @@ static void test_examples(void **state)
     (void)state;
     rule_read(&rule);
     for (size_t i = 0; i < sizeof(example) / sizeof(example[0]); i++) {
-        assert_int_equal(sim_signature_check(&signatures, &rule, example[i].key, example[i].query,
-                                             example[i].body,
-                                             example[i].body ? strlen(example[i].body) : 0,
-                                             example[i].now_ms),
+        assert_int_equal(sim_signature_check(
+                             &signatures, &rule, example[i].key, example[i].query, example[i].body,
+                             example[i].body ? strlen(example[i].body) : 0, example[i].now_ms),
                          example[i].want);
     }
     assert_int_equal(signatures.verdict_cnt[SIM_SIGNATURE_GOOD], 5);
@@ -76,7 +75,10 @@ static void test_examples(void **state)
 
 static void test_refusals(void **state)
 {
-    static const char *const bad[] = {"[]", "{}", "{\"secrets\": {}}", "{\"secrets\": {\"k\": 1}, \"paths\": []}",
+    static const char *const bad[] = {"[]",
+                                      "{}",
+                                      "{\"secrets\": {}}",
+                                      "{\"secrets\": {\"k\": 1}, \"paths\": []}",
                                       "{\"secrets\": {}, \"paths\": [\"\"]}",
                                       "{\"secrets\": {}, \"paths\": [], \"x\": 1}"};
 

@@ -520,7 +520,7 @@ static const struct refusal providers_refusal[] = {
      "weighted_round_robin, least_latency, least_connections"},
 };
 
-#define SIGNED "{name: r, method: POST, path: /o, cost: {l: 1}, signed: true}"
+#define SIGNED     "{name: r, method: POST, path: /o, cost: {l: 1}, signed: true}"
 #define AUTH(keys) DOC("", HOST "  auth: {" keys "}\n", LIMIT, SIGNED)
 #define ACCOUNTS(keys) \
     DOC("", HOST "  scopes: {account: [a, b], key: [x]}\n  auth: {" keys "}\n", LIMIT, SIGNED)
@@ -544,9 +544,9 @@ static const struct refusal auth_refusal[] = {
      "t:4:16: providers[0].auth.kind = \"oauth2\": this version keeps no refresh tokens, which are "
      "good for one use and must outlive a crash: make such calls yourself, with permits of a "
      "transport: own route"},
-    {AUTH("kind: cookie"),
-     "t:4:16: providers[0].auth.kind = \"cookie\": this version fetches no cookies and crumbs: make "
-     "such calls yourself, with permits of a transport: own route"},
+    {AUTH("kind: cookie"), "t:4:16: providers[0].auth.kind = \"cookie\": this version fetches no "
+                           "cookies and crumbs: make "
+                           "such calls yourself, with permits of a transport: own route"},
     {AUTH("key: k"),
      "t:4:9: providers[0].auth.kind: missing: must be one of hmac_sha256_query, ed25519_query, "
      "rsa_query, bybit, bybit_rsa, okx, bitget, coinbase_exchange, coinbase_es256, "
@@ -576,18 +576,28 @@ static const struct refusal auth_refusal[] = {
      "t:4:9: providers[0].auth.header: missing: where does the key go? Write header, or param"},
     {AUTH("kind: api_key, key: k, header: x, param: y"),
      "t:4:51: providers[0].auth.param = \"y\": has no use beside header: remove one"},
+    {AUTH("kind: api_key, key: k, header: Host"),
+     "t:4:40: providers[0].auth.header = \"Host\": belongs to the broker: write another one"},
+    {DOC("",
+         "  endpoints: [{name: e, url: 'http://h', proxy: 'http://127.0.0.1:8'}]\n"
+         "  auth: {kind: bearer, key: k}\n",
+         LIMIT, SIGNED),
+     "t:3:49: providers[0].endpoints[0].proxy = \"http://127.0.0.1:8\": has no use with an http:// "
+     "url where calls are signed: write https:// there"},
     {AUTH("kind: kraken, key: k, secret: 'not base64'"),
      "t:4:40: providers[0].auth.secret: must be base64, as the exchange shows it: at most 512 "
      "bytes"},
     {AUTH("kind: ed25519_query, key: k, secret: s"),
-     "t:4:47: providers[0].auth.secret: must be an Ed25519 private key: PEM (PKCS#8), or the base64 "
+     "t:4:47: providers[0].auth.secret: must be an Ed25519 private key: PEM (PKCS#8), or the "
+     "base64 "
      "of its 32 bytes or of these and the public key's"},
     {AUTH("kind: rsa_query, key: k, secret: s"),
      "t:4:43: providers[0].auth.secret: must be an RSA private key of 2048..4096 bits in PEM form, "
      "whole: put it into a variable with its lines, or with \\n for each line end"},
     {DOC("", HOST "  auth: {kind: kraken, key: k, secret: c2Vj}\n", LIMIT,
          "{name: r, method: GET, path: /o, cost: {l: 1}, signed: true}"),
-     "t:6:30: providers[0].routes[0].method = \"GET\": must be POST: the kind of auth signs a body, "
+     "t:6:30: providers[0].routes[0].method = \"GET\": must be POST: the kind of auth signs a "
+     "body, "
      "which bears the nonce"},
     {ACCOUNTS("kind: bybit, key: k, secret: s"),
      "t:5:9: providers[0].auth.keys: missing: scopes.account has 2 values: write one entry for "
@@ -612,17 +622,21 @@ struct warning {
 };
 
 static const struct warning auth_warning[] = {
-    {DOC("", "  endpoints: [{name: e, url: 'https://h'}]\n  auth: {kind: bybit, key: k, secret: s}\n",
+    {DOC("",
+         "  endpoints: [{name: e, url: 'https://h'}]\n  auth: {kind: bybit, key: k, secret: s}\n",
          LIMIT, SIGNED),
      "t:4:9: providers[0].auth: no clock is asked, so calls bear this machine's time: write clock, "
      "or see that NTP runs"},
-    {DOC("", HOST "  clock: {source: host}\n  auth: {kind: bybit, key: k, secret: s}\n", LIMIT, SIGNED),
+    {DOC("", HOST "  clock: {source: host}\n  auth: {kind: bybit, key: k, secret: s}\n", LIMIT,
+         SIGNED),
      "t:5:9: providers[0].auth: an endpoint is http://, so keys are sent readable for everybody on "
      "the way"},
     {DOC("", "  endpoints: [{name: e, url: 'https://h'}]\n  auth: {kind: bearer, key: k}\n", LIMIT,
          "{name: r, method: POST, path: /o, cost: {l: 1}}"),
      "t:4:9: providers[0].auth: no route has signed: true, so these keys are used by no call"},
-    {DOC("", "  endpoints: [{name: e, url: 'https://h'}]\n  auth: {kind: kraken, key: k, secret: c2Vj}\n",
+    {DOC("",
+         "  endpoints: [{name: e, url: 'https://h'}]\n  auth: {kind: kraken, key: k, secret: "
+         "c2Vj}\n",
          LIMIT, SIGNED),
      "t:6:52: providers[0].routes[0].cost: two calls at once may overtake each other, and the "
      "exchange refuses the smaller nonce: let it cost a limit of kind concurrency with quota 1 and "
