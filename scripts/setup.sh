@@ -20,7 +20,7 @@ libxxhash-dev           names and checksums
 liburing-dev            the one wait point of the worker
 libcurl4-openssl-dev    HTTP and TLS
 libyaml-dev             the configuration
-libssl-dev              the certificates that are believed, read before the cage closes
+libssl-dev              signatures, and the certificates that are believed, read before the cage closes
 libseccomp-dev          the cage of the worker: system calls
 libcap-dev              the cage of the worker: capabilities
 libjansson-dev          JSON: logs, reports

@@ -577,7 +577,7 @@ static const struct refusal auth_refusal[] = {
     {AUTH("kind: api_key, key: k, header: x, param: y"),
      "t:4:51: providers[0].auth.param = \"y\": has no use beside header: remove one"},
     {AUTH("kind: api_key, key: k, header: Host"),
-     "t:4:40: providers[0].auth.header = \"Host\": belongs to the broker: write another one"},
+     "t:4:41: providers[0].auth.header = \"Host\": belongs to the broker: write another one"},
     {DOC("",
          "  endpoints: [{name: e, url: 'http://h', proxy: 'http://127.0.0.1:8'}]\n"
          "  auth: {kind: bearer, key: k}\n",
