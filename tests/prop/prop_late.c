@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "fixture.h"
+#include "prop_instants.h"
 #include "prop_judge.h"
 #include "weir_late.h"
 
@@ -325,7 +326,9 @@ static void give_one(uint32_t v)
 
 void weir_weave_hook(const char *name)
 {
-    (void)name;
+    if (!prop_instant(name)) {
+        return;
+    }
     if (s.mortal && s.busy && s.lives > 0 && one_in(s.lives)) {
         longjmp(s.dead, 1);
     }
@@ -420,6 +423,7 @@ static void schedule(uint64_t seed)
     memset(&s, 0, offsetof(__typeof__(s), call));
     s.random = seed;
     spec_draw(&spec);
+    s.depth = 8; /* nobody is there yet */
     fixture_open(&s.f, &spec);
     s.now_ns = UINT64_C(1000000000000) + below(WEIR_NS_PER_S);
     for (uint32_t i = 0; i < VIEWS; i++) {
@@ -436,7 +440,6 @@ static void schedule(uint64_t seed)
     s.call_cnt = 0;
     s.call_first = 0;
     bool rush = false;
-    s.depth = 8; /* nobody is there yet */
     publish();
     s.depth = 0;
     worker_turn();

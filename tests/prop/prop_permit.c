@@ -27,6 +27,7 @@
 #include <time.h>
 
 #include "fixture.h"
+#include "prop_instants.h"
 #include "prop_judge.h"
 #include "prop_shrink.h"
 #include "weir_straddle.h"
@@ -382,8 +383,7 @@ static void answer_one(struct weir_permit_view *view)
 
 void weir_weave_hook(const char *name)
 {
-    (void)name;
-    if (s.depth > 2 || !one_in(6)) {
+    if (s.depth > 2 || !prop_instant(name) || !one_in(6)) {
         return;
     }
     s.depth++;
@@ -586,7 +586,7 @@ static void schedule(uint64_t seed)
     s.seed = seed;
     s.random = seed;
     s.call_cnt = 0;
-    s.depth = 0;
+    s.depth = 8; /* nobody is there yet */
     s.moving = false;
     s.moved = false;
     spec_draw(&spec);
@@ -604,6 +604,7 @@ static void schedule(uint64_t seed)
     bool calm = one_in(2); /* no steps and few samples */
     uint64_t pace_ns = weir_max_u64(s.widest_ns / (4 + below(60)), 1);
     found.from_ns = s.now_ns;
+    s.depth = 0;
     for (uint32_t i = 0; i < TURNS && s.call_cnt < CALLS_MAX - 16; i++) {
         s.random =
             seed + i * UINT64_C(0xd1342543de82ef95); /* of its own: the others can be left out */

@@ -19,6 +19,7 @@
 #include <time.h>
 
 #include "fixture.h"
+#include "prop_instants.h"
 #include "weir_weave.h"
 
 #define TICK    (UINT64_C(1) << WEIR_PAUSE_TICK_BITS)
@@ -129,7 +130,7 @@ static void op(void);
 void weir_weave_hook(const char *name)
 {
     struct frame *me = &frame[depth];
-    if (calm) {
+    if (calm || !prop_instant(name)) {
         return;
     }
     if (strcmp(name, "reopen:judged") == 0) {

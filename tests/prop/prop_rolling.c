@@ -28,6 +28,7 @@
 #include <time.h>
 
 #include "fixture.h"
+#include "prop_instants.h"
 #include "weir_cells.h"
 
 #define SLOT_BYTES 4096U
@@ -487,8 +488,7 @@ static void clean_stop(void)
 /* Somebody stopped here, and the others went on. */
 void weir_weave_hook(const char *name)
 {
-    (void)name;
-    if (!s.woven || s.w.ceilings == NULL) {
+    if (!s.woven || s.w.ceilings == NULL || !prop_instant(name)) {
         return;
     }
     s.woven = false; /* one thing at each instant, and nothing within it */
