@@ -336,6 +336,7 @@ void client_fold_meters(struct worker *w, struct client *c)
         }
     }
     usage_fold(w, c);
+    cache_fold(w, c);
     if (granted > 0) {
         board_add(&r->client[c->info.index].granted, granted);
     }

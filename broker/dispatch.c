@@ -142,6 +142,13 @@ static bool room_hold(struct worker *w, struct call *c)
     return true;
 }
 
+void dispatch_ready(struct worker *w, struct call *c)
+{
+    if (!cache_offer(w, c, is_refused(queue_of(w, c), c))) {
+        queue_push(w, c);
+    }
+}
+
 void dispatch_enter(struct worker *w, struct call *c)
 {
     if (c->client == NULL) {
@@ -149,7 +156,7 @@ void dispatch_enter(struct worker *w, struct call *c)
         return;
     }
     if (c->client->room_first == NULL && room_hold(w, c)) {
-        queue_push(w, c);
+        dispatch_ready(w, c);
         return;
     }
     if (room_needed(w, c) > c->client->response_bytes) {
@@ -172,7 +179,7 @@ void dispatch_room(struct worker *w, struct client *cl)
     while (cl->room_first != NULL && room_hold(w, cl->room_first)) {
         struct call *c = cl->room_first;
         cl->room_first = c->next;
-        queue_push(w, c);
+        dispatch_ready(w, c);
     }
 }
 
@@ -256,7 +263,8 @@ static enum start start_denied(struct worker *w, struct queue *q, struct call *c
         return ENDED;
     }
     count_refusal(w, c);
-    if (hopeless(c, &c->denial)) {
+    cache_denied(w, c);
+    if (hopeless(c, &c->denial) || cache_has_stale(w, c)) {
         call_end(w, c, WEIR_RESULT_REFUSED, 0);
         return ENDED;
     }
@@ -267,6 +275,9 @@ static enum start start_denied(struct worker *w, struct queue *q, struct call *c
 static enum start start(struct worker *w, struct queue *q, struct call *c)
 {
     bool busy = false;
+    if (cache_again(w, c)) {
+        return ENDED;
+    }
     struct endpoint *e = endpoint_choose(w, w->route[c->route].provider, c->tried, &busy);
     if (e == NULL) {
         if (!busy && c->tried != 0) {
@@ -382,7 +393,7 @@ static void queue_walk(struct worker *w, struct queue *q)
     q->refused_cnt = 0;
     q->not_before_ns = UINT64_MAX;
     while (on && c != NULL) {
-        if (is_refused(q, c)) {
+        if (is_refused(q, c) && !cache_has_stale(w, c)) {
             before = c;
             c = c->next;
             continue;
@@ -496,7 +507,7 @@ static void cancel(struct worker *w, struct call *c)
         }
         return; /* on the wire: followed to its end */
     }
-    if (c->stage != CALL_LATER) {
+    if (c->stage != CALL_LATER && c->stage != CALL_FOLLOW) {
         unlink_waiting(w, c);
     }
     call_end(w, c,

@@ -114,6 +114,8 @@ static void response_fill(struct worker *w, const struct call *c, enum weir_resu
         .delivered_ns = worker_now(w),
         .sends = c->sends,
         .connects = c->transfer.connected,
+        .source = whole ? (uint32_t)c->source : 0,
+        .age_ns = whole ? c->age_ns : 0,
     };
     c->client->slot[c->slot].response = r;
 }
@@ -132,7 +134,7 @@ static void count_end(struct worker *w, const struct call *c, enum weir_result r
         return;
     }
     struct provider *p = &w->provider[w->route[c->route].provider];
-    if (c->client != NULL) {
+    if (c->client != NULL && (c->sends > 0 || c->source <= WEIR_SOURCE_LIVE)) {
         retry_budget_call(&p->retries, p->config->retry.budget_ppm);
     }
     struct weir_shm_route_stats *r = &w->region->route_stats[c->route];
@@ -140,7 +142,7 @@ static void count_end(struct worker *w, const struct call *c, enum weir_result r
     if (result == WEIR_RESULT_DONE) {
         uint32_t kind = c->transfer.status / 100;
         board_add(&r->statuses[kind >= 1 && kind <= 5 ? kind : 0], 1);
-        board_add(&r->bytes_in, c->body_bytes);
+        board_add(&r->bytes_in, c->source == WEIR_SOURCE_LIVE ? c->body_bytes : 0);
     }
     if (c->endpoint != NULL && result == WEIR_RESULT_DONE) {
         uint32_t e = c->endpoint->index;
@@ -333,11 +335,14 @@ void call_end(struct worker *w, struct call *c, enum weir_result result, int err
         error = 0;
     }
     result = truthful(c, result);
-    count_end(w, c, result);
     log_end(w, c, result, error);
+    c->heard_status = c->transfer.status;
+    const struct cache_end cached = cache_ended(w, c, &result);
     audit_ended(w, c, result);
+    count_end(w, c, result);
     if (cl == NULL) {
         c->internal_done(w, c, result);
+        cache_followers(w, c, &cached, error);
         call_free(w, c);
         return;
     }
@@ -349,7 +354,7 @@ void call_end(struct worker *w, struct call *c, enum weir_result result, int err
     }
     bool freed = sh->pool_bytes < held;
     WEIR_WEAVE("end:trimmed");
-    response_fill(w, c, result, error);
+    response_fill(w, c, result, result == cached.truth ? error : 0);
     WEIR_WEAVE("end:filled");
     weir_store_release_u32(
         &sh->state,
@@ -363,6 +368,7 @@ void call_end(struct worker *w, struct call *c, enum weir_result result, int err
     if (cl->gone) {
         board_add(&w->region->worker->slot_reaped, 1);
     }
+    cache_followers(w, c, &cached, error);
     call_free(w, c);
     if (cl->gone) {
         client_reap_if_idle(w, cl);
@@ -663,7 +669,8 @@ bool exchange_start(struct worker *w, struct call *c, struct endpoint *e)
     char *path = path_make(w, c);
     c->endpoint = e;
     if (path == NULL || !headers_make(c) || !signer_start(w, c) ||
-        !hear_reserve(&c->hear, w->route[c->route].hears)) {
+        !hear_reserve(&c->hear, w->route[c->route].hears,
+                      w->shared.tables.route[c->route].response_max_bytes)) {
         free(path);
         return false;
     }

@@ -19,22 +19,24 @@
 enum hear_what {
     HEAR_NOTHING = 0,
     HEAR_HEAD = 1,
-    HEAR_BODY = 2, /* and the head */
+    HEAR_BODY = 2,  /* and the head */
+    HEAR_WHOLE = 3, /* head and body, however long: it is kept for others (cache.h) */
 };
 
 struct hear {
     char *at; /* head, then from HEAR_HEAD_MAX_BYTES on the body */
     size_t room_bytes;
     uint32_t head_bytes;
-    uint32_t body_bytes; /* at most REPLY_JSON_MAX_BYTES + 1: one more says that it was longer */
+    uint32_t
+        body_bytes; /* at most what hear_reserve asked for: one more than is looked into says that it was longer */
 };
 
 /* What the configuration asks of answers to `route` (NULL: the worker's own question for the time). */
 enum hear_what hear_wanted(const struct weir_config_provider *provider,
                            const struct weir_config_route *route);
 
-/* Room for what will be heard, before anything is sent: an answer that cannot be kept must not come. False: no memory. The room is kept for the next call. */
-bool hear_reserve(struct hear *hear, enum hear_what what);
+/* Room for what will be heard of an answer of at most `body_max_bytes`, before anything is sent: an answer that cannot be kept must not come. False: no memory. The room is kept for the next call. */
+bool hear_reserve(struct hear *hear, enum hear_what what, size_t body_max_bytes);
 
 /* A new answer begins. */
 void hear_begin(struct hear *hear);

@@ -160,6 +160,7 @@ static void admit(struct worker *w, struct call *c)
     c->client->shadow[c->slot].deadline_ns = c->deadline_ns;
     c->client->shadow[c->slot].idempotent = c->idempotent;
     board_add(&w->region->route_stats[c->route].calls, 1);
+    cache_admit(w, c);
     if (w->draining) {
         call_end(w, c, WEIR_RESULT_REJECTED, WEIR_E_STALE);
     } else {

@@ -50,6 +50,11 @@ static int board_create(struct region *r, const struct weir_segment_spec *base,
          sizeof(struct weir_shm_client_use)},
         {WEIR_SECTION_AUDIT, r->audit_cnt > 0 ? 1 : 0, sizeof(struct weir_shm_audit)},
         {WEIR_SECTION_AUDIT_RECORD, r->audit_cnt, sizeof(struct weir_shm_audit_record)},
+        {WEIR_SECTION_CACHE, r->cache_bytes > 0 ? 1 : 0, sizeof(struct weir_shm_cache)},
+        {WEIR_SECTION_CACHE_ROUTE, r->cache_bytes > 0 ? r->route_cnt : 0,
+         sizeof(struct weir_shm_cache_route)},
+        {WEIR_SECTION_CACHE_HEAD, r->cache_head_cnt, sizeof(struct weir_shm_cache_head)},
+        {WEIR_SECTION_CACHE_DATA, r->cache_bytes > 0 ? 1 : 0, r->cache_bytes},
     };
     struct weir_segment_spec spec = *base;
     spec.kind = WEIR_SEGMENT_BOARD;
@@ -92,6 +97,16 @@ static int board_create(struct region *r, const struct weir_segment_spec *base,
     r->audit = weir_segment_section(b, WEIR_SECTION_AUDIT, sizeof *r->audit, NULL, NULL);
     r->audit_record =
         weir_segment_section(b, WEIR_SECTION_AUDIT_RECORD, sizeof *r->audit_record, NULL, NULL);
+    r->cache = weir_segment_section(b, WEIR_SECTION_CACHE, sizeof *r->cache, NULL, NULL);
+    r->cache_route =
+        weir_segment_section(b, WEIR_SECTION_CACHE_ROUTE, sizeof *r->cache_route, NULL, NULL);
+    r->cache_head =
+        weir_segment_section(b, WEIR_SECTION_CACHE_HEAD, sizeof *r->cache_head, NULL, NULL);
+    r->cache_data = weir_segment_section(b, WEIR_SECTION_CACHE_DATA, 1, NULL, NULL);
+    if (r->cache != NULL) {
+        r->cache->bytes = r->cache_bytes;
+        r->cache->answer_max_bytes = r->cache_answer_max_bytes;
+    }
     r->tables =
         weir_segment_section(b, WEIR_SECTION_TABLES, 1, &r->tables_cnt, &r->tables_stride_bytes);
     return WEIR_OK;
@@ -235,10 +250,23 @@ static int segments_open(struct region *r, const struct weir_config *config,
             text, text_bytes,
             "broker.memory = %llu bytes: the segments take %llu: raise it or lower broker.ring%s",
             (unsigned long long)config->broker.memory_max_bytes, (unsigned long long)sum,
-            r->audit_cnt > 0 ? " or broker.audit" : "");
+            r->audit_cnt > 0     ? " or broker.audit"
+            : r->cache_bytes > 0 ? " or broker.cache"
+                                 : "");
         return WEIR_E_MEMORY;
     }
     return tables_publish(r, config, size, text, text_bytes);
+}
+
+/* A head for each 512 bytes of answers: most answers are longer, so sets fill up after the room does. */
+static uint32_t cache_heads(uint64_t bytes)
+{
+    if (bytes == 0) {
+        return 0;
+    }
+    uint64_t cnt = weir_min_u64(bytes / 512, WEIR_CACHE_HEADS_MAX);
+    uint32_t heads = 1U << order_of(cnt);
+    return heads > WEIR_CACHE_HEADS_MIN ? heads : WEIR_CACHE_HEADS_MIN;
 }
 
 static int region_open(struct region *region, const struct weir_config *config,
@@ -257,6 +285,9 @@ static int region_open(struct region *region, const struct weir_config *config,
         .ring_order = order_of(config->broker.ring_cnt),
         .audit_cnt = (uint32_t)config->broker.audit_cnt,
     };
+    region->cache_bytes = weir_round_up(
+        weir_config_cache_bytes(config, &region->cache_answer_max_bytes), WEIR_CACHE_GRANULE_BYTES);
+    region->cache_head_cnt = cache_heads(region->cache_bytes);
     if (config->shadow != NULL) {
         struct tables_size shadow;
         tables_measure(config->shadow, &shadow);
@@ -343,7 +374,8 @@ void region_permit_view(const struct region *region, struct weir_permit_view *vi
 
 uint64_t meter_stride_bytes(const struct region *region)
 {
-    return weir_round_up(weir_meter_bytes(region->route_cnt, region->limit_cnt), WEIR_LINE_BYTES);
+    return weir_round_up(weir_meter_all_bytes(region->route_cnt, region->limit_cnt),
+                         WEIR_LINE_BYTES);
 }
 
 #define ARENA_PARTS 6

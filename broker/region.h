@@ -8,6 +8,7 @@
 #define WEIR_BROKER_REGION_H
 
 #include "broker/config/config.h"
+#include "shm/weir_cache.h"
 #include "shm/weir_permit.h"
 #include "shm/weir_ring.h"
 #include "shm/weir_segment.h"
@@ -25,6 +26,9 @@ struct region {
     uint32_t ring_order;
     uint32_t domain_cnt, provider_cnt, limit_cnt, route_cnt, endpoint_cnt, word_cnt, cell_cnt;
     uint32_t audit_cnt; /* records that are kept; 0: no audit */
+    uint32_t cache_head_cnt;
+    uint64_t cache_bytes; /* of answers; 0: no cache */
+    uint64_t cache_answer_max_bytes;
     struct weir_segment board, permits, ledger, ring[WEIR_DOMAINS_MAX];
     /* board */
     struct weir_shm_gate *gate;
@@ -49,6 +53,10 @@ struct region {
     struct weir_shm_client_use *client_use; /* [client * limit_cnt + limit] */
     struct weir_shm_audit *audit;           /* NULL: none is kept */
     struct weir_shm_audit_record *audit_record;
+    struct weir_shm_cache *cache; /* NULL: no route keeps answers */
+    struct weir_shm_cache_route *cache_route;
+    struct weir_shm_cache_head *cache_head; /* [cache_head_cnt] */
+    uint64_t *cache_data;
     char *tables;
     uint32_t tables_cnt;
     uint64_t tables_stride_bytes;

@@ -2,6 +2,7 @@
 
 #include "broker/tables_share.h"
 #include "shm/weir_bucket.h"
+#include "shm/weir_cache.h"
 #include "shm/weir_concurrency.h"
 #include "shm/weir_reopen.h"
 #include "shm/weir_share.h"
@@ -402,8 +403,8 @@ static void settle_rule(uint32_t rule[WEIR_PERMIT_LIMITS_MAX], const struct weir
     }
 }
 
-static void route_row(struct weir_shm_route_row *row, const struct weir_config_route *r,
-                      uint32_t provider, uint32_t limit_first,
+static void route_row(struct weir_shm_route_row *row, const char *provider_name,
+                      const struct weir_config_route *r, uint32_t provider, uint32_t limit_first,
                       const struct weir_shm_limit_row *limit)
 {
     row->provider = provider;
@@ -418,6 +419,10 @@ static void route_row(struct weir_shm_route_row *row, const struct weir_config_r
     size_t n = strlen(r->path);
     if (n >= 2 && strcmp(r->path + n - 2, "/*") == 0) {
         row->flags |= WEIR_ROUTE_PATH_REST;
+    }
+    if (r->cache_ns != 0) {
+        row->flags |= WEIR_ROUTE_CACHED;
+        row->cache_seed = weir_cache_seed(provider_name, r->name, r->method, r->path);
     }
     route_costs(row, r, limit_first, limit);
     settle_rule(row->settle_success, r, r->settle.success, r->settle.success_cnt);
@@ -549,7 +554,8 @@ static int provider_rows(struct build *b, uint32_t index)
         b->at.share += lr->share_cnt;
     }
     for (size_t r = 0; r < p->route_cnt; r++) {
-        route_row(&b->route[b->route_cnt++], &p->route[r], index, row->limit_first, b->limit);
+        route_row(&b->route[b->route_cnt++], p->name, &p->route[r], index, row->limit_first,
+                  b->limit);
     }
     if (has_clock_route(p)) {
         const struct weir_shm_route_row *clock = &b->route[b->route_cnt];

@@ -106,6 +106,9 @@ static bool providers_open(struct worker *w)
             route->provider = p;
             route->config = r < pr->config->route_cnt ? &pr->config->route[r] : NULL;
             route->hears = hear_wanted(pr->config, route->config);
+            if (route->config != NULL && route->config->cache_ns != 0) {
+                route->hears = HEAR_WHOLE;
+            }
             if (route->config == NULL) {
                 pr->clock_route = row->route_first + r;
             }
@@ -181,7 +184,7 @@ static bool open_all(struct worker *w)
     }
     if (!ceiling_open(w) || !providers_open(w) || !queues_open(w) || !calls_open(w) ||
         !endpoint_open(w) || !rings_open(w) || !reply_open(w) || !late_open(w) || !pace_open(w) ||
-        !trial_open(w) || !usage_open(w) || !audit_open(w)) {
+        !trial_open(w) || !usage_open(w) || !audit_open(w) || !cache_open(w)) {
         return not_started("no memory");
     }
     return true;
@@ -391,6 +394,7 @@ static bool turn(struct worker *w)
     }
     http_turn(w->http, w->now_ns);
     exchange_due(w);
+    cache_turn(w);
     exchange_bells(w);
     measure(w, started_ns);
     return busy > 0 || w->call_cnt < calls; /* an end may have made room for another start */

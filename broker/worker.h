@@ -6,6 +6,8 @@
  *   intake.c    ring entry or sweep -> a private, checked call
  *   dispatch.c  a checked call -> permit, endpoint, transfer
  *   exchange.c  the transfer's callbacks and the send gate; how a call ends
+ *   cache.c     answers that lie on the board for everybody (cache.h)
+ *   coalesce.c  what calls have of them: given at once, given stale, made once for many
  *   answer.c    the head and body of an answer; what a status says to everybody
  *   probe.c     the worker's own calls: the time of each provider's clock
  *   quiesce.c   how it leaves the field to a successor
@@ -43,12 +45,14 @@
 #include "broker/retry_rule.h"
 #include "broker/server_clock.h"
 #include "broker/throttle.h"
+#include "shm/weir_cache.h"
 #include "shm/weir_request.h"
 #include "shm/weir_slot.h"
 
 struct worker;
 struct reply;
 struct late;
+struct cache;
 
 #define CALL_HEAD_MAX_BYTES HEAR_HEAD_MAX_BYTES /* of an answer's head; more is TOO_LARGE */
 
@@ -96,6 +100,7 @@ enum call_stage {
     CALL_ROOM = 2,    /* waits for room in the arena */
     CALL_RUNNING = 3, /* curl has it */
     CALL_LATER = 4,   /* to be tried again at due_ns (retry.c) */
+    CALL_FOLLOW = 5,  /* waits for the answer of an equal call (coalesce.c) */
 };
 
 /* Why the send gate stopped a transfer. */
@@ -164,6 +169,16 @@ struct call {
         body_bytes; /* in `room`, where its client can write: nothing is decided by what stands there */
     uint64_t retry_after_ns;
     uint64_t taken_ns, permitted_ns, sent_ns, first_byte_ns;
+    /* of a route with `cache` (coalesce.c) */
+    bool keyed;
+    bool leads; /* calls of its key wait for it; it is in the table of those in flight */
+    enum weir_source source;
+    uint32_t heard_status; /* of its own answer, whatever is given instead */
+    uint64_t age_ns;
+    struct weir_cache_key key;
+    struct call *lead; /* whose answer it waits for */
+    struct call *follow_first, *follow_last;
+    struct call *flight_next;
     struct weir_denial denial;
     void (*internal_done)(struct worker *w, struct call *c,
                           enum weir_result result); /* own calls only */
@@ -277,6 +292,7 @@ struct worker {
     uint64_t random;           /* state of the jitter's generator (pause.c) */
     struct ceilings *ceilings; /* NULL: no journal is kept */
     struct audit *audit;       /* NULL: none is kept */
+    struct cache *cache;       /* NULL: no route keeps answers */
     struct client *bell[WEIR_CLIENTS_MAX + 1];
     uint32_t bell_cnt;
 };
@@ -335,6 +351,8 @@ struct call *call_make(struct worker *w);
 /* After a NULL: a call that can only be ended, which its caller does before it makes another one. Needs no memory. */
 struct call *call_refused(struct worker *w);
 void dispatch_enter(struct worker *w, struct call *c); /* a checked call: hold room, queue it */
+/* It holds room: ended by a kept answer, put to wait for an equal call's, or queued. */
+void dispatch_ready(struct worker *w, struct call *c);
 void dispatch_again(struct worker *w, struct call *c); /* back to the head of its queue */
 void dispatch_turn(struct worker *w);                  /* start what can start, end what cannot */
 void dispatch_expire(struct worker *w);
@@ -363,6 +381,34 @@ void exchange_ring(struct worker *w, struct client *c, uint32_t slot);
 /* Wake whoever sleeps on what was delivered since the last call. */
 void exchange_bells(struct worker *w);
 void exchange_due(struct worker *w); /* end running calls whose time is over */
+
+/* cache.c. `cache_open` before any client */
+bool cache_open(struct worker *w);
+/* What its threads say that they took. Caller: the fold of its meters */
+void cache_fold(struct worker *w, struct client *c);
+
+/* coalesce.c. A checked call: has it a key? */
+void cache_admit(struct worker *w, struct call *c);
+/* Before it is queued; `refused`: no permit is to be had for it now. True: it has ended, or waits for an equal call. */
+bool cache_offer(struct worker *w, struct call *c, bool refused);
+/* Before it takes a permit: true, and it has ended, where an answer came meanwhile. */
+bool cache_again(struct worker *w, struct call *c);
+/* Is there an answer that may be given to it where no permit is to be had? Ended as REFUSED it gets that. */
+bool cache_has_stale(struct worker *w, const struct call *c);
+/* It has no permit now: those who wait for it need not, where they can have a stale answer. */
+void cache_denied(struct worker *w, struct call *lead);
+/* How a call truly ended, and who waited for it. */
+struct cache_end {
+    struct call *first;
+    enum weir_result truth;
+    bool shared; /* its answer may be another's */
+    bool bad;    /* the exchange failed: who can have a stale answer is better off with that */
+};
+/* For call_end alone: its answer is kept; a stale one may take its place, and then `*result` is DONE. Says where the answer comes from. */
+struct cache_end cache_ended(struct worker *w, struct call *c, enum weir_result *result);
+/* ... and last, before `lead` is freed: those who waited. */
+void cache_followers(struct worker *w, struct call *lead, const struct cache_end *end, int error);
+void cache_turn(struct worker *w); /* end those who waited too long */
 
 /* answer.c: take one line of the head, or a piece of the body; false = more than its cap */
 bool answer_head(struct worker *w, struct call *c, const char *line, size_t bytes);

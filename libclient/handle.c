@@ -131,6 +131,7 @@ static void attachment_free(struct weir_attachment *at)
         /* An end, whoever else holds a copy of the connection: a forked child, or whom it was sent to. */
         (void)shutdown(at->control_fd, SHUT_RDWR);
     }
+    weir_kept_close(at);
     weir_attachment_close(at);
     if (at->guard != NULL) {
         (void)munmap((void *)(uintptr_t)at->guard, GUARD_BYTES);
@@ -171,6 +172,10 @@ static void meter_attach(struct weir *w)
     meter->refused = meter->granted + (size_t)m->meter_route_cnt * WEIR_PRIORITY_CNT;
     meter->units =
         (void *)(at + weir_meter_units_off_bytes(m->meter_route_cnt, m->meter_limit_cnt));
+    w->cache_hits =
+        (void *)(at + weir_meter_cache_off_bytes(m->meter_route_cnt, m->meter_limit_cnt));
+    w->cache_touch =
+        (void *)(at + weir_meter_touch_off_bytes(m->meter_route_cnt, m->meter_limit_cnt));
     if (m->audit != NULL) {
         /* of a shape that was found right when it was mapped */
         (void)weir_audit_open(&w->view.audit, m->audit + w->thread * m->audit_stride_bytes,
@@ -280,6 +285,7 @@ int weir_open(struct weir **out, const char *name, const struct weir_open_opts *
     at->handles = 1;
     at->guard = guard_make();
     at->given = calloc(at->mem.slot_cnt + 1U, sizeof *at->given);
+    weir_kept_open(at);
     if (at->guard == NULL || at->given == NULL) {
         attachment_free(at);
         return refuse(diag, WEIR_E_MEMORY, "no memory for the attachment");

@@ -16,6 +16,7 @@
 #include "weir.h"
 
 #include "shm/weir_atomic.h"
+#include "shm/weir_cache.h"
 #include "shm/weir_permit.h"
 #include "shm/weir_ring.h"
 #include "shm/weir_segment.h"
@@ -57,7 +58,24 @@ struct weir_board {
     const void *tables_base;
     uint64_t tables_stride_bytes;
     struct weir_tables_bounds bounds;
+    struct weir_cache_view cache;
+    uint64_t cache_answer_max_bytes;
     struct weir_ring level[WEIR_PRIORITY_CNT];
+};
+
+enum weir_kept_state {
+    WEIR_KEPT_NONE = 0,
+    WEIR_KEPT_READY = 1,
+    WEIR_KEPT_GIVEN = 2, /* by poll or wait; not released */
+};
+
+/* A request that was answered from the cache: the slot is FILLING, and the thread's own. */
+struct weir_kept {
+    uint64_t word; /* of the slot */
+    uint32_t thread;
+    uint32_t before, next; /* in the list of those to be polled: index + 1; 0: none */
+    enum weir_kept_state state;
+    struct weir_response response;
 };
 
 struct weir_attachment {
@@ -87,6 +105,9 @@ struct weir_attachment {
      * a bit can come late, when weir_wait has already answered; this byte keeps weir_poll from giving it again. Written by the slot's owner only.
      */
     uint8_t *given;
+    struct weir_kept *kept; /* [slot]; NULL: the board has no cache */
+    char *kept_room;        /* the copy for slot i at i * kept_stride_bytes */
+    uint64_t kept_stride_bytes;
     uint32_t handles; /* atomic: open handles */
     uint32_t threads; /* atomic: bit per thread index in use */
     /* atomic: subset of `threads`: closed, but a request of it is still in flight */
@@ -108,6 +129,9 @@ struct weir {
     uint32_t slot_hint;             /* the slot that was freed last is the warmest */
     /* the NEED_WAKEUP word for which the doorbell was rung: once per sleep of the worker */
     uint32_t last_rung;
+    uint32_t kept_first; /* answers from the cache that nobody has polled: index + 1 */
+    uint32_t *cache_hits; /* [route] in our meter, and what was hit; NULL for a monitor */
+    struct weir_shm_cache_touch *cache_touch;
     uint32_t poll_from; /* where the next poll starts, so that low slots do not starve high ones */
     bool fd_used;       /* this handle owns the bell */
     bool fd_armed;      /* ... and asked for a byte since it last emptied it */
@@ -225,7 +249,30 @@ void weir_slots_reap(struct weir_attachment *at);
 int weir_submit_until(struct weir *w, const struct weir_request_spec *spec, uint64_t deadline_ns,
                       weir_ticket *out);
 
+/* A private copy of a caller's spec, whatever version it is of. WEIR_OK, WEIR_E_ARGUMENT, _UNSUPPORTED. */
+int weir_spec_copy(struct weir_request_spec *to, const struct weir_request_spec *from);
+
 /* Wake the worker if it sleeps; `always` rings even if it does not seem to. */
 void weir_doorbell(struct weir *w, bool always);
+
+/* ---- cache.c */
+
+/* Memory for answers from the cache; without it the worker gives them. Caller: weir_open, once. */
+void weir_kept_open(struct weir_attachment *at);
+void weir_kept_close(struct weir_attachment *at);
+
+/* Is the answer fresh on the board? Then the slot `index`, FILLING by `word` and this thread's, has it, and is not handed over. */
+bool weir_kept_try(struct weir *w, const struct weir_request_spec *spec,
+                   const struct weir_shm_route_row *route, uint32_t index, uint64_t word,
+                   uint64_t now_ns);
+
+/* The answer that `ticket` names, if it is one from the cache and of this handle. */
+struct weir_kept *weir_kept_of(const struct weir *w, weir_ticket ticket);
+
+/* One that was not given yet. */
+bool weir_kept_poll(struct weir *w, struct weir_response *out);
+
+/* It was given by wait, or is released (`state`): no poll gives it any more. */
+void weir_kept_leave(struct weir *w, struct weir_kept *k, enum weir_kept_state state);
 
 #endif

@@ -26,7 +26,7 @@ struct draft {
 
 /* ---------------------------------------------------------------------------------------------- checks */
 
-static int spec_copy(struct weir_request_spec *to, const struct weir_request_spec *from)
+int weir_spec_copy(struct weir_request_spec *to, const struct weir_request_spec *from)
 {
     *to = (struct weir_request_spec){.struct_bytes = sizeof *to};
     if (from == NULL || from->struct_bytes < sizeof from->struct_bytes) {
@@ -262,7 +262,7 @@ static int submit(struct weir *w, const struct weir_request_spec *spec, const ui
     if (w->role == WEIR_ROLE_MONITOR) {
         return WEIR_E_NOT_CALLER;
     }
-    int rc = out != NULL ? spec_copy(&d.spec, spec) : WEIR_E_ARGUMENT;
+    int rc = out != NULL ? weir_spec_copy(&d.spec, spec) : WEIR_E_ARGUMENT;
     d.spec.deadline_ns = deadline_ns != NULL ? *deadline_ns : d.spec.deadline_ns;
     memset(&d.request, 0, sizeof d.request);
     d.now_ns = weir_now_ns(w);
@@ -277,6 +277,12 @@ static int submit(struct weir *w, const struct weir_request_spec *spec, const ui
     uint32_t index = weir_slot_claim(w, &word);
     if (index == UINT32_MAX) {
         return WEIR_E_NO_SLOT;
+    }
+    if (d.spec.route != WEIR_ROUTE_NOP &&
+        (w->view.tables.route[d.spec.route].flags & WEIR_ROUTE_CACHED) != 0 &&
+        weir_kept_try(w, &d.spec, &w->view.tables.route[d.spec.route], index, word, d.now_ns)) {
+        *out = (uint64_t)weir_slot_gen(word) << 32 | index;
+        return WEIR_OK;
     }
     slot_fill(w, index, &d);
     uint64_t submitted = weir_slot_with(word, WEIR_SLOT_SUBMITTED);
@@ -310,6 +316,9 @@ int weir_cancel(struct weir *w, weir_ticket ticket)
     if (!weir_handle_ours(w)) {
         return WEIR_E_FORKED;
     }
+    if (weir_kept_of(w, ticket) != NULL) {
+        return WEIR_E_CANCEL_LATE;
+    }
     struct weir_shm_slot *slot = weir_ticket_slot(w, ticket, &word);
     if (slot == NULL) {
         return WEIR_E_TICKET;
@@ -334,6 +343,12 @@ int weir_release(struct weir *w, weir_ticket ticket)
     uint64_t word;
     if (!weir_handle_ours(w)) {
         return WEIR_E_FORKED;
+    }
+    struct weir_kept *kept = weir_kept_of(w, ticket);
+    if (kept != NULL) {
+        weir_kept_leave(w, kept, WEIR_KEPT_NONE);
+        weir_slot_free(w, (uint32_t)ticket, kept->word);
+        return WEIR_OK;
     }
     if (weir_ticket_slot(w, ticket, &word) == NULL) {
         return WEIR_E_TICKET;

@@ -6,6 +6,7 @@
  */
 #include "handle.h"
 
+#include "shm/weir_cache.h"
 #include "shm/weir_error.h"
 
 #include <errno.h>
@@ -55,6 +56,27 @@ static void *blocks_of(struct finder *f, const struct weir_segment *segment,
     return at;
 }
 
+/* Heads and bytes of kept answers, or neither. */
+static void cache_find(struct weir_board *o, struct finder *f)
+{
+    const struct weir_segment *b = &o->segment;
+    uint32_t head_cnt;
+    uint64_t data_bytes;
+    uint32_t data_cnt;
+    const struct weir_shm_cache *cache =
+        array_of(f, b, WEIR_SECTION_CACHE, sizeof *cache, 0, NULL);
+    const void *head = array_of(f, b, WEIR_SECTION_CACHE_HEAD, sizeof(struct weir_shm_cache_head),
+                                cache != NULL ? WEIR_CACHE_HEADS_MIN : 0, &head_cnt);
+    const void *data = blocks_of(f, b, WEIR_SECTION_CACHE_DATA, 1, 0, &data_bytes, &data_cnt);
+    if (!weir_cache_view_open(&o->cache, cache != NULL ? head : NULL, head_cnt, data,
+                              data_cnt > 0 ? data_bytes : 0) &&
+        f->bad == NULL) {
+        f->bad = weir_section_name(WEIR_SECTION_CACHE_HEAD);
+    }
+    o->cache_answer_max_bytes =
+        cache != NULL ? weir_min_u64(cache->answer_max_bytes, data_bytes) : 0;
+}
+
 static void board_find(const struct weir_attachment *at, struct weir_board *o, struct finder *f)
 {
     const struct weir_segment *b = &o->segment;
@@ -76,6 +98,7 @@ static void board_find(const struct weir_attachment *at, struct weir_board *o, s
                    &o->bounds.endpoint_cnt);
     o->tables_base = blocks_of(f, b, WEIR_SECTION_TABLES, sizeof(struct weir_shm_tables), 1,
                                &o->tables_stride_bytes, &o->tables_cnt);
+    cache_find(o, f);
     o->bounds.cell_cnt = UINT32_MAX; /* who has no permits segment never looks into a cell */
     /* The view caches one clock per provider. */
     o->bounds.provider_cnt = (uint32_t)weir_min_u64(o->bounds.provider_cnt, WEIR_PROVIDERS_MAX);
@@ -133,7 +156,7 @@ static void meters_check(struct weir_attachment *at, struct finder *f)
     m->meter_route_cnt = head->route_cnt;
     m->meter_limit_cnt = head->limit_cnt;
     if (m->meter_route_cnt < bounds->route_cnt || m->meter_limit_cnt < bounds->limit_cnt ||
-        weir_meter_bytes(m->meter_route_cnt, m->meter_limit_cnt) > m->meter_stride_bytes) {
+        weir_meter_all_bytes(m->meter_route_cnt, m->meter_limit_cnt) > m->meter_stride_bytes) {
         f->bad = weir_section_name(WEIR_SECTION_METER);
     }
 }

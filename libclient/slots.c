@@ -91,8 +91,12 @@ bool weir_slots_leave(struct weir *w)
         if (state == WEIR_SLOT_FREE || weir_slot_thread(word) != w->thread) {
             continue;
         }
+        bool kept = state == WEIR_SLOT_FILLING; /* answered from the cache, never handed over */
+        if (kept && w->at->kept != NULL) {
+            w->at->kept[i].state = WEIR_KEPT_NONE; /* the list goes with this handle */
+        }
         WEIR_WEAVE("slot:leave");
-        if (state == WEIR_SLOT_DONE ||
+        if (kept || state == WEIR_SLOT_DONE ||
             (state == WEIR_SLOT_SUBMITTED &&
              weir_cas_u64(&slot->state, &word,
                           weir_slot_with(word, WEIR_SLOT_CANCELLED)))) { /* pair:slot R */

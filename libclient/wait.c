@@ -59,6 +59,8 @@ static int response_take(struct weir *w, uint32_t index, uint64_t word, struct w
     out->first_byte_ns = r.first_byte_ns;
     out->done_ns = r.done_ns;
     out->delivered_ns = r.delivered_ns;
+    out->source = r.source <= WEIR_SOURCE_DISK ? r.source : WEIR_SOURCE_UNSET;
+    out->age_ns = r.age_ns;
     return WEIR_OK;
 }
 
@@ -127,6 +129,9 @@ int weir_poll(struct weir *w, struct weir_response *out)
     }
     if (w->role == WEIR_ROLE_MONITOR) {
         return WEIR_E_NOT_CALLER;
+    }
+    if (w->kept_first != 0 && weir_kept_poll(w, out)) {
+        return WEIR_OK;
     }
     if (w->fd_armed) {
         ended = bell_drain(w); /* before the scan: a byte that comes after it stays */
@@ -238,6 +243,12 @@ int weir_wait(struct weir *w, weir_ticket ticket, uint64_t deadline_ns, struct w
     }
     if (w->role == WEIR_ROLE_MONITOR) {
         return WEIR_E_NOT_CALLER;
+    }
+    struct weir_kept *kept = weir_kept_of(w, ticket);
+    if (kept != NULL) {
+        weir_kept_leave(w, kept, WEIR_KEPT_GIVEN);
+        *out = kept->response;
+        return WEIR_OK;
     }
     int rc = wait_done(w, ticket, deadline_ns, &word);
     if (rc != WEIR_OK) {

@@ -255,12 +255,18 @@ struct weir_response {
     uint32_t sends;    /* times it was written to a connection */
     /* weir time of each stage; 0 where it was not reached */
     uint64_t submitted_ns, taken_ns, permitted_ns, sent_ns, first_byte_ns, done_ns, delivered_ns;
+    uint32_t source; /* enum weir_source: DONE, and where the answer comes from */
+    uint32_t reserved;
+    /* of the answer when it was given: the exchange made it no longer ago than this. 0 where source is LIVE */
+    uint64_t age_ns;
 };
 
 /*
  * Hand one request over and go on. Returns 0 and the ticket, or WEIR_E_NO_SLOT, _RING_FULL, _BODY_TOO_LARGE, _PATH_INVALID, _HEADER_INVALID,
  * _HEADER_FORBIDDEN, _ROUTE_UNKNOWN, _SCOPE_UNKNOWN, _COST, _TRANSPORT, _PRIORITY, _DEADLINE, _NOT_CALLER, _STALE, _LEASE, _BLOCKED, _ARGUMENT, _UNSUPPORTED,
  * _CORRUPT, _FORKED: then nothing was handed over.
+ * Where the route has `cache` and its answer is fresh on the board, the request ends at once with a copy of that (source CACHE): poll gives it before all others, nothing was handed
+ * over. A handle that has asked for weir_fd hands it over all the same, so that the descriptor rings; the answer is the same.
  * Cost: a copy and two CAS; a system call only if the worker sleeps.
  */
 WEIR_API int weir_submit(struct weir *w, const struct weir_request_spec *spec, weir_ticket *out);
@@ -297,6 +303,17 @@ WEIR_API int weir_release(struct weir *w, weir_ticket ticket);
  */
 WEIR_API int weir_call(struct weir *w, const struct weir_request_spec *spec, uint64_t deadline_ns,
                        struct weir_response *out);
+
+/*
+ * Copy the answer to `spec` that the broker keeps for everybody (routes with `cache` and `share: public`) to `to`: without a request, a permit, a ring entry or a
+ * system call. `max_age_ns` 0: only one that is fresh by the route's `cache`; else also a stale one that is no older, as long as the route's `stale` lets it be given. out->headers and
+ * out->body lead into `to`; there is nothing to release; out->source and out->age_ns say what it is. weir_submit and weir_call look there by themselves, for fresh ones.
+ * Any role, monitors too. It does not ask whether the broker lives: an answer is as old as age_ns says.
+ * Returns 0; WEIR_EMPTY: there is none (or it is just being written); WEIR_E_BODY_TOO_LARGE: `bytes` are too few, out->headers_bytes and out->body_bytes say how many are
+ * needed; WEIR_E_ROUTE_UNKNOWN, _ARGUMENT, _UNSUPPORTED, _CORRUPT, _FORKED. Cost: some 100 ns and the copy.
+ */
+WEIR_API int weir_cache_get(struct weir *w, const struct weir_request_spec *spec,
+                            uint64_t max_age_ns, void *to, size_t bytes, struct weir_response *out);
 
 /*
  * A descriptor that becomes readable when a request ends, for epoll, io_uring, asyncio; or WEIR_E_HANDLES, _NOT_CALLER, _FORKED. Poll with weir_poll until

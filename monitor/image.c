@@ -3,6 +3,7 @@
 #include "exit_codes.h"
 #include "print.h"
 #include "weir_audit.h"
+#include "weir_cache.h"
 #include "weir_error.h"
 #include "weir_ring.h"
 
@@ -46,6 +47,11 @@ const struct image_section image_sections[] = {
     {WEIR_SECTION_AUDIT, "weir_shm_audit", sizeof(struct weir_shm_audit), 1, false},
     {WEIR_SECTION_AUDIT_RECORD, "weir_shm_audit_record", sizeof(struct weir_shm_audit_record),
      1U << 20, false},
+    {WEIR_SECTION_CACHE, "weir_shm_cache", sizeof(struct weir_shm_cache), 1, false},
+    {WEIR_SECTION_CACHE_ROUTE, "weir_shm_cache_route", sizeof(struct weir_shm_cache_route),
+     WEIR_ROUTES_MAX + WEIR_PROVIDERS_MAX, false},
+    {WEIR_SECTION_CACHE_HEAD, "weir_shm_cache_head", sizeof(struct weir_shm_cache_head),
+     WEIR_CACHE_HEADS_MAX, false},
 };
 const size_t image_section_cnt = WEIR_ARRAY_CNT(image_sections);
 

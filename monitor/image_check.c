@@ -182,7 +182,8 @@ static void routes_check(const struct image *image, struct findings *f)
 {
     const struct weir_tables *t = &image->tables;
     const uint32_t flags = WEIR_ROUTE_OWN_TRANSPORT | WEIR_ROUTE_IDEMPOTENT | WEIR_ROUTE_SIGNED |
-                           WEIR_ROUTE_NEEDS_CLOCK | WEIR_ROUTE_PATH_REST | WEIR_ROUTE_IN_CELLS;
+                           WEIR_ROUTE_NEEDS_CLOCK | WEIR_ROUTE_PATH_REST | WEIR_ROUTE_IN_CELLS |
+                           WEIR_ROUTE_SHARED | WEIR_ROUTE_CACHED;
     for (uint32_t r = 0; r < t->route_cnt; r++) {
         const struct weir_shm_route_row *row = &t->route[r];
         if (row->method > WEIR_METHOD_PATCH) {

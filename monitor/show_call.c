@@ -55,11 +55,24 @@ static bool reached(const struct stage *s)
     return s->from_ns != 0 && s->to_ns >= s->from_ns;
 }
 
+static const char *source_name(uint32_t source)
+{
+    static const char *const names[] = {"none", "live", "cache", "stale", "disk"};
+    return source < WEIR_ARRAY_CNT(names) ? names[source] : "?";
+}
+
 static void timeline_text(FILE *out, const struct weir_response *r)
 {
     struct stage stage[STAGE_CNT];
     char a[DURATION_BYTES];
     stages_of(stage, r);
+    if (r->source > WEIR_SOURCE_LIVE) {
+        (void)fprintf(out, "weir: source: %s, %s old\n", source_name(r->source),
+                      print_duration(a, r->age_ns));
+    }
+    if (r->taken_ns == 0) { /* no worker has seen it */
+        return;
+    }
     const char *between = "weir: time: ";
     for (unsigned i = 0; i < STAGE_CNT; i++) {
         if (reached(&stage[i])) {
@@ -119,6 +132,8 @@ static json_t *response_json(const char *route, const struct weir_response *r)
     (void)json_object_set_new(o, "error", json_integer(r->error));
     (void)json_object_set_new(o, "denial_reason", json_string(weir_reason_name(r->denial.reason)));
     (void)json_object_set_new(o, "sends", json_u64(r->sends));
+    (void)json_object_set_new(o, "source", json_string(source_name(r->source)));
+    (void)json_object_set_new(o, "age_ns", json_u64(r->age_ns));
     json_t *times = json_object();
     for (unsigned i = 0; i < STAGE_CNT; i++) {
         char key[32];

@@ -16,6 +16,11 @@ void stat_totals_get(const struct image *image, struct stat_totals *totals);
 /* Permits granted on one route, in all classes. */
 uint64_t stat_granted(const struct weir_shm_route_stats *stats);
 
+/* cache_stat.c: kept answers; nothing, and null, where no route keeps any. `before`: the hit rate since then */
+void cache_text(FILE *out, const struct image *image, const struct image *before);
+json_t *cache_json(const struct image *image);
+json_t *cache_route_json(const struct image *image, uint32_t r);
+
 void stat_text(FILE *out, const struct image *image, const struct image *before,
                const struct options *options);
 json_t *stat_json(const struct image *image, const struct image *before,

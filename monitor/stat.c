@@ -381,6 +381,7 @@ void stat_text(FILE *out, const struct image *image, const struct image *before,
         endpoints_text(out, image);
         stages_text(out, image);
         routes_stat_text(out, image, before);
+        cache_text(out, image, before);
     }
     clients_text(out, image);
 }

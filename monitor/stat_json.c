@@ -147,6 +147,7 @@ static json_t *route_json(const struct image *image, const struct image *before,
     (void)json_object_set_new(o, "in_bytes", json_u64(now.bytes_in));
     (void)json_object_set_new(o, "retries", json_u64(now.retries));
     (void)json_object_set_new(o, "retries_unaffordable", json_u64(now.retries_unaffordable));
+    (void)json_object_set_new(o, "cache", cache_route_json(image, r));
     if (before != NULL) {
         (void)image_get(before, WEIR_SECTION_ROUTE, r, &then, sizeof then);
         (void)json_object_set_new(
@@ -264,6 +265,7 @@ json_t *stat_json(const struct image *image, const struct image *before,
         (void)json_array_append_new(routes, route_json(image, before, r));
     }
     (void)json_object_set_new(o, "routes", routes);
+    (void)json_object_set_new(o, "cache", cache_json(image));
     (void)json_object_set_new(o, "clients", clients_json(image));
     return o;
 }

@@ -31,7 +31,9 @@
 #define WEIR_ATOMIC_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #if !defined(WEIR_UNSHARED)
 #include <ck_pr.h>
@@ -235,6 +237,25 @@ static inline void weir_fence_acquire(void)
 }
 
 #endif
+
+/*
+ * Copy `bytes` of memory that somebody may be writing: each byte is one that was there at some instant of the copy, and no more is promised. Whoever calls judges the copy
+ * by a sequence before and behind it (weir_cache.h). A plain copy between two barriers to the compiler, because a loop of single loads costs several times as much; words in the
+ * checking build, so that ThreadSanitizer sees what it is.
+ */
+static inline void weir_copy_relaxed(void *to, const uint64_t *from, size_t bytes)
+{
+#if defined(WEIR_CHECKED)
+    for (size_t at = 0; at < bytes; at += sizeof(uint64_t)) {
+        uint64_t word = __atomic_load_n(&from[at / sizeof word], __ATOMIC_RELAXED);
+        memcpy((char *)to + at, &word, bytes - at < sizeof word ? bytes - at : sizeof word);
+    }
+#else
+    __asm__ volatile("" : : : "memory");
+    memcpy(to, from, bytes);
+    __asm__ volatile("" : : : "memory");
+#endif
+}
 
 /*
  * Compare and change two words that stand side by side, 16-byte aligned: one locked instruction (cmpxchg16b), whole for readers of either. `expected` gets what

@@ -1,6 +1,7 @@
 #include "weir_layout.h"
 
 #include "weir_audit.h"
+#include "weir_cache.h"
 
 #include <assert.h>
 #include <string.h>
@@ -39,6 +40,9 @@ WHOLE_LINES(weir_shm_journal);
 WHOLE_LINES(weir_shm_memory);
 WHOLE_LINES(weir_shm_audit_ring);
 WHOLE_LINES(weir_shm_audit);
+WHOLE_LINES(weir_shm_cache);
+WHOLE_LINES(weir_shm_cache_route);
+WHOLE_LINES(weir_shm_cache_touch);
 static_assert(sizeof(struct weir_shm_request) == WEIR_LINE_BYTES, "a request is one line");
 static_assert(sizeof(struct weir_shm_response) == WEIR_LINE_BYTES, "a response is one line");
 static_assert(offsetof(struct weir_shm_provider, throttled) == WEIR_LINE_BYTES,
@@ -53,6 +57,9 @@ static_assert(offsetof(struct weir_shm_limit_row, name) == 2 * WEIR_LINE_BYTES,
 static_assert(offsetof(struct weir_shm_route_row, name) == WEIR_LINE_BYTES,
               "line 0 is the permit's");
 static_assert(sizeof(struct weir_shm_audit_record) == WEIR_LINE_BYTES, "a record is one line");
+static_assert(sizeof(struct weir_shm_cache_head) == WEIR_CACHE_HEAD_WORDS * 8 &&
+                  WEIR_CACHE_WAYS * sizeof(struct weir_shm_cache_head) % WEIR_LINE_BYTES == 0,
+              "a head is copied as words, and a set fills whole lines");
 static_assert(sizeof(struct weir_shm_audit_entry) == WEIR_LINE_BYTES / 2,
               "an entry is half a line");
 static_assert(offsetof(struct weir_shm_audit_ring, taken) == WEIR_LINE_BYTES,
@@ -338,6 +345,7 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_route_row, priority),
     F(weir_shm_route_row, response_max_bytes),
     F(weir_shm_route_row, timeout_ns),
+    F(weir_shm_route_row, cache_seed),
     F(weir_shm_route_row, reserved),
     F(weir_shm_route_row, name),
     F(weir_shm_route_row, settle_success),
@@ -435,7 +443,9 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_response, delivered_ns),
     F(weir_shm_response, sends),
     F(weir_shm_response, connects),
-    F(weir_shm_response, reserved),
+    F(weir_shm_response, source),
+    F(weir_shm_response, reserved0),
+    F(weir_shm_response, age_ns),
     T(weir_shm_slot),
     F(weir_shm_slot, state),
     F(weir_shm_slot, waiter),
@@ -538,6 +548,41 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_audit_record, place),
     F(weir_shm_audit_record, count),
     F(weir_shm_audit_record, detail),
+    T(weir_shm_cache),
+    F(weir_shm_cache, bytes),
+    F(weir_shm_cache, answer_max_bytes),
+    F(weir_shm_cache, answers),
+    F(weir_shm_cache, answers_bytes),
+    F(weir_shm_cache, evicted),
+    F(weir_shm_cache, expired),
+    F(weir_shm_cache, reserved),
+    T(weir_shm_cache_route),
+    F(weir_shm_cache_route, hits_client),
+    F(weir_shm_cache_route, hits),
+    F(weir_shm_cache_route, stale),
+    F(weir_shm_cache_route, disk),
+    F(weir_shm_cache_route, coalesced),
+    F(weir_shm_cache_route, misses),
+    F(weir_shm_cache_route, stored),
+    F(weir_shm_cache_route, stored_negative),
+    F(weir_shm_cache_route, refreshed),
+    F(weir_shm_cache_route, not_kept),
+    F(weir_shm_cache_route, reserved),
+    T(weir_shm_cache_head),
+    F(weir_shm_cache_head, sequence),
+    F(weir_shm_cache_head, key),
+    F(weir_shm_cache_head, filled_ns),
+    F(weir_shm_cache_head, fresh_until_ns),
+    F(weir_shm_cache_head, stale_until_ns),
+    F(weir_shm_cache_head, data_off_bytes),
+    F(weir_shm_cache_head, body_bytes),
+    F(weir_shm_cache_head, head_bytes),
+    F(weir_shm_cache_head, status),
+    F(weir_shm_cache_head, route),
+    F(weir_shm_cache_head, source),
+    T(weir_shm_cache_touch),
+    F(weir_shm_cache_touch, cnt),
+    F(weir_shm_cache_touch, head),
     T(weir_shm_clock),
     F(weir_shm_clock, seq),
     F(weir_shm_clock, anchor),
@@ -584,7 +629,7 @@ const char *weir_section_name(uint32_t kind)
         "wake",        "meter",    "slot",       "request",    "response", "shadow",
         "limit_view",  "ledger",   "cell",       "backoff",    "pace",     "trial",
         "trial_limit", "journal",  "memory",     "client_use", "audit",    "audit_record",
-        "audit_ring"};
+        "audit_ring",  "cache", "cache_route", "cache_head", "cache_data"};
     static_assert(WEIR_ARRAY_CNT(names) == WEIR_SECTION_CNT, "one text per kind");
     return kind < WEIR_ARRAY_CNT(names) ? names[kind] : "?";
 }

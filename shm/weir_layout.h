@@ -7,7 +7,8 @@
  *   board    writer: worker (one line: supervisor)     readers: everyone, read-only for ever
  *     header | gate | supervisor | worker | clock | need_wakeup | block | provider[] | foreign[limit word] | limit[] | route[] |
  *     endpoint[] | ring_head[domain][5] | client[255] | tables[] | limit_view[limit word] | pace[limit word] |
- *     trial | trial_limit[limit of the shadow configuration] | journal | client_use[] | audit | audit_record[]
+ *     trial | trial_limit[limit of the shadow configuration] | journal | client_use[] | audit | audit_record[] |
+ *     cache | cache_route[] | cache_head[] | cache_data                        (weir_cache.h)
  *   permits  writers: traders, worker                  readers: the same
  *     header | limit_word[] | pause[provider] | cell[]
  *   ring d   writers: clients of domain d, worker      readers: the same
@@ -99,6 +100,10 @@ enum weir_section_kind {
     WEIR_SECTION_AUDIT = 34,
     WEIR_SECTION_AUDIT_RECORD = 35,
     WEIR_SECTION_AUDIT_RING = 36,
+    WEIR_SECTION_CACHE = 37,
+    WEIR_SECTION_CACHE_ROUTE = 38,
+    WEIR_SECTION_CACHE_HEAD = 39,
+    WEIR_SECTION_CACHE_DATA = 40,
     WEIR_SECTION_CNT
 };
 
@@ -537,6 +542,7 @@ enum weir_route_flag {
     WEIR_ROUTE_IN_CELLS =
         1U << 5, /* has a limit that lives in cells: its permits bear an owner and a stamp */
     WEIR_ROUTE_SHARED = 1U << 6, /* has a limit with shares (weir_share.h) */
+    WEIR_ROUTE_CACHED = 1U << 7, /* its answers are kept on the board (weir_cache.h) */
 };
 
 #define WEIR_AGE_BRACKETS_MAX  8
@@ -552,7 +558,8 @@ struct weir_shm_route_row {
     uint32_t priority; /* default class */
     uint32_t response_max_bytes;
     uint64_t timeout_ns;
-    uint64_t reserved[6];
+    uint64_t cache_seed; /* what keys of its answers begin with */
+    uint64_t reserved[5];
     /* line 1 */
     char name[WEIR_NAME_BYTES]; /* without the provider's */
     /* what the exchange counts in the end, by limit: of a call that succeeded, of one that did not; WEIR_SETTLE_AS_CHARGED: no correction */
@@ -720,7 +727,9 @@ struct weir_shm_response {
     uint64_t submitted_ns, taken_ns, permitted_ns, sent_ns, first_byte_ns, done_ns, delivered_ns;
     uint32_t sends;    /* passages of the send gate */
     uint32_t connects; /* 1: the connection was made for this call */
-    uint64_t reserved[2];
+    uint32_t source;   /* enum weir_source, with DONE */
+    uint32_t reserved0;
+    uint64_t age_ns; /* of the answer, when it was given; 0: it came for this call */
 };
 
 /* Line 0: client and worker by CAS; line 1: client; line 2: worker. */

@@ -216,6 +216,15 @@ struct weir_permit {
     uint64_t stamp_ns;
 };
 
+/* Where the answer of a request came from. */
+enum weir_source {
+    WEIR_SOURCE_UNSET = 0, /* there is none */
+    WEIR_SOURCE_LIVE = 1,  /* the exchange, for this request */
+    WEIR_SOURCE_CACHE = 2, /* fresh by the route's `cache`; or of another client's equal call, as it came */
+    WEIR_SOURCE_STALE = 3, /* behind that, within the route's `stale`: nothing better was to be had, or it is being fetched */
+    WEIR_SOURCE_DISK = 4,  /* an earlier broker fetched it */
+};
+
 /* What became of a call that was made with a permit. */
 enum weir_outcome_kind {
     WEIR_OUTCOME_UNSET = 0,

@@ -6,7 +6,7 @@
  * default is filled in, every reference between parts is resolved to an index. Nothing in it changes after the load; it is
  * owned by the caller, shared with nobody, and freed as a whole. Strings are never NULL: "" means "not set".
  *
- * Keys that a later version acts upon (retry, breaker, health, cache, ...) are read and checked all the same, and named in a
+ * Keys that a later version acts upon (retry, breaker, health, ...) are read and checked all the same, and named in a
  * warning that says what this version does instead.
  */
 #ifndef WEIR_CONFIG_H
@@ -144,6 +144,7 @@ struct weir_config_broker {
     uint64_t spin_ns;          /* wake: adaptive, how long before it sleeps */
     uint64_t memory_max_bytes; /* all segments together */
     uint64_t ring_cnt;         /* entries of each priority's ring: a power of two */
+    uint64_t cache_bytes;      /* of answers, where a route keeps any */
     uint64_t audit_cnt;        /* records that are kept of who used what; 0: none */
     uint64_t drain_ns;         /* SIGTERM: how long calls in flight may take to end */
     uint64_t core_max_bytes;   /* of a core of the worker; 0: none */
@@ -388,6 +389,16 @@ struct weir_config_age {
     uint64_t units;
 };
 
+enum weir_config_sharing {
+    WEIR_CONFIG_SHARE_PRIVATE = 1,
+    WEIR_CONFIG_SHARE_PUBLIC = 2,
+};
+
+enum weir_config_cache_control {
+    WEIR_CONFIG_CACHE_CONTROL_IGNORE = 1,
+    WEIR_CONFIG_CACHE_CONTROL_HONOUR = 2,
+};
+
 struct weir_config_route {
     char name[WEIR_NAME_BYTES];
     char full_name[WEIR_CONFIG_ROUTE_NAME_BYTES]; /* "binance.depth", for weir_route_find() */
@@ -405,8 +416,13 @@ struct weir_config_route {
     bool is_idempotent; /* may be sent again after a connection died under it */
     uint64_t response_max_bytes;
     struct weir_config_strings headers; /* request headers that a client may set; lower case */
-    uint64_t cache_ns;
+    enum weir_config_sharing share;
+    uint64_t cache_ns; /* 0: answers are not kept. After that: while `revalidate_ns`, and at most `stale_ns` */
     uint64_t stale_ns;
+    uint64_t revalidate_ns;
+    uint64_t negative_ns;
+    enum weir_config_cache_control cache_control;
+    bool last_good; /* refused */
 };
 
 /* A header that the broker sends with every call to the provider. */
@@ -532,6 +548,9 @@ void weir_config_print(FILE *out, const struct weir_config *config);
 
 /* Print weir.yaml(5), made from the schema, as mdoc. */
 void weir_config_print_schema_man(FILE *out);
+
+/* The bytes for answers: 0 where no route keeps any. `*answer_max_bytes`: the largest one with its head. */
+uint64_t weir_config_cache_bytes(const struct weir_config *config, uint64_t *answer_max_bytes);
 
 /* The most that a call of `route` takes of the provider's limit[limit_idx], at any age. */
 uint64_t weir_config_route_dearest(const struct weir_config_route *route, size_t limit_idx);

@@ -10,9 +10,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct weir_config;
 struct weir_config_place;
 struct weir_config_provider;
 struct weir_config_reader;
+struct weir_config_route;
 
 typedef void weir_config_finish(struct weir_config_reader *reader, void *section,
                                 const struct weir_config_place *place);
@@ -44,6 +46,14 @@ void weir_config_check_feedback(struct weir_config_reader *reader,
 void weir_config_check_auth(struct weir_config_reader *reader,
                             struct weir_config_provider *provider,
                             const struct weir_config_place *place);
+
+/* config_check_cache.c: which answers may be kept. The second one: that each fits */
+void weir_config_check_cache(struct weir_config_reader *reader,
+                             const struct weir_config_route *route,
+                             const struct weir_config_place *place);
+void weir_config_check_cache_room(struct weir_config_reader *reader,
+                                  const struct weir_config *config,
+                                  const struct weir_config_place *providers);
 
 /* config_check_limit.c */
 weir_config_finish weir_config_finish_limit;

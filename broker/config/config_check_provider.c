@@ -211,12 +211,10 @@ void weir_config_finish_route(struct weir_config_reader *reader, void *section,
                      "missing: weir makes the call; or write transport: own");
         }
     }
-    if (route->stale_ns && !route->cache_ns) {
-        complain(reader, place, "stale", "has no use without cache: write both, or remove it");
-    }
     if (!is_written(place, "idempotent")) {
         route->is_idempotent = is_idempotent_method(route->method);
     }
+    weir_config_check_cache(reader, route, place);
     check_headers(reader, route, place);
 }
 

@@ -114,6 +114,9 @@ static const struct weir_config_row broker_row[] = {
     {.key = "audit", TYPE(INTEGER), AT(broker, audit_cnt), RANGE(0, 1 << 20), .def = "0",
      .text = "How many records are kept of who used what (weir audit): 0 for none, else 64 to 1048576 of 128 bytes each. Then a trader's "
              "arena also holds 258 KiB above its domain's cap. All of it counts against memory."},
+    {.key = "cache", TYPE(SIZE), AT(broker, cache_bytes), RANGE(64 * KIB, 64 * MIB), .def = "1MiB",
+     .text = "Memory for the answers of all routes with cache; none where there is no such route. When it is full, answers behind their time go, then those that nobody "
+             "took of late. One answer takes at most a quarter of it. It counts against memory."},
     {.key = "log", TYPE(ENUM), AT(broker, log), .def = "info",
      CHOICES({"debug", WEIR_CONFIG_LOG_DEBUG}, {"info", WEIR_CONFIG_LOG_INFO}, {"warn", WEIR_CONFIG_LOG_WARN},
              {"error", WEIR_CONFIG_LOG_ERROR}),
@@ -641,12 +644,24 @@ static const struct weir_config_row route_row[] = {
     {.key = "headers", OF(HEADER), AT(route, headers), RANGE(1, 63), ENTRIES(0, 32),
      .def = "content-type, x-mbx-apikey, accept",
      .text = "The request headers that a client may set. Those of the connection belong to the broker."},
+    {.key = "share", TYPE(ENUM), AT(route, share), .def = "private",
+     CHOICES({"private", WEIR_CONFIG_SHARE_PRIVATE}, {"public", WEIR_CONFIG_SHARE_PUBLIC}),
+     .text = "Who may be given an answer. public: everybody who can attach to the broker, of every domain; only such answers are kept. private: who asked."},
     {.key = "cache", TYPE(DURATION), AT(route, cache_ns), RANGE(1 * MS, 30 * DAY), .def = "",
-     .text = "How long an answer is fresh.",
-     .later = "accepted, but this version does not cache: every request makes its call"},
+     .text = "How long an answer of status 200 is fresh, counted from when its request was sent: equal calls are given it, without a call and without a "
+             "permit. Calls that are equal and in flight at once become one. Needs share: public, and GET, HEAD, or a POST that is idempotent."},
     {.key = "stale", TYPE(DURATION), AT(route, stale_ns), RANGE(1 * MS, 30 * DAY), .def = "",
-     .text = "How long after that it may still be given where nothing better can be had.",
-     .later = "accepted, but this version does not keep answers: what cannot be fetched fails"},
+     .text = "How long after that it may still be given where nothing better can be had: no permit now, no connection, no answer in time, a status of 5xx, or one that says stop."},
+    {.key = "revalidate", TYPE(DURATION), AT(route, revalidate_ns), RANGE(1 * MS, 30 * DAY), .def = "",
+     .text = "How long after cache it is given at once, while the broker fetches a new one (stale-while-revalidate). At most stale."},
+    {.key = "negative", TYPE(DURATION), AT(route, negative_ns), RANGE(1 * MS, 30 * DAY), .def = "",
+     .text = "How long an answer of status 400, 404, 405, 410 or 422 is fresh. It is never given stale. If unset: such answers are not kept."},
+    {.key = "cache_control", TYPE(ENUM), AT(route, cache_control), .def = "ignore",
+     CHOICES({"ignore", WEIR_CONFIG_CACHE_CONTROL_IGNORE}, {"honour", WEIR_CONFIG_CACHE_CONTROL_HONOUR}),
+     .text = "Whether Cache-Control and Age of an answer shorten what cache and stale say, and forbid to keep it (no-store, no-cache, private). Many exchanges forbid "
+             "everything by habit. Vary: * is always heeded."},
+    {.key = "last_good", TYPE(BOOLEAN), AT(route, last_good), .def = "false",
+     .text = "Whether the last answer is kept on disk too. This version refuses it: it keeps none."},
 };
 
 static const struct weir_config_section route_section = {

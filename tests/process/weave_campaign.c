@@ -80,6 +80,7 @@ static const struct {
      "a broker that died before it told its clients of the next: process_takeover_kill"},
     {"rejoin:marked", "as above"},
     {"board:", "process_weave_lives"},
+    {"cache:", "a worker that keeps an answer: crash/cache_stepkill, torture/cache_torture"},
     {"ring:poison", "no honest client leaves a hole: model/ring_model, crash/ring_stepkill"},
     {"ring:repair-tail", "no honest client moves tail: crash/ring_stepkill, process_hostile"},
     {"ring:help", "of two producers within some ns: model/ring_model, torture/ring_torture"},

@@ -4,12 +4,23 @@
 #include "board.h"
 #include "show_limits.h"
 #include "show_stat.h"
+#include "weir_cache.h"
 #include "weir_ring.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { PROVIDERS = 1, LIMITS = 3, ROUTES = 3, ENDPOINTS = 2, SCOPES = 2, WORDS = 4, RECORDS = 8 };
+enum {
+    PROVIDERS = 1,
+    LIMITS = 3,
+    ROUTES = 3,
+    ENDPOINTS = 2,
+    SCOPES = 2,
+    WORDS = 4,
+    RECORDS = 8,
+    HEADS = 64,
+    CACHE_BYTES = 8192
+};
 
 struct block {
     struct weir_shm_tables head;
@@ -45,6 +56,10 @@ static const struct weir_segment_part parts[] = {
     {WEIR_SECTION_TRIAL_LIMIT, 1, sizeof(struct weir_shm_trial_limit)},
     {WEIR_SECTION_AUDIT, 1, sizeof(struct weir_shm_audit)},
     {WEIR_SECTION_AUDIT_RECORD, RECORDS, sizeof(struct weir_shm_audit_record)},
+    {WEIR_SECTION_CACHE, 1, sizeof(struct weir_shm_cache)},
+    {WEIR_SECTION_CACHE_ROUTE, ROUTES, sizeof(struct weir_shm_cache_route)},
+    {WEIR_SECTION_CACHE_HEAD, HEADS, sizeof(struct weir_shm_cache_head)},
+    {WEIR_SECTION_CACHE_DATA, 1, CACHE_BYTES},
 };
 
 static void *section(struct weir_segment *s, enum weir_section_kind kind)
@@ -119,6 +134,7 @@ static void tables_fill(struct block *b)
     limit_fill(&b->limit[2], "burst", WEIR_LIMIT_TOKEN_BUCKET, 50, WEIR_NS_PER_S, 3, 1,
                WEIR_SCOPE_KEY);
     route_fill(&b->route[0], "depth", WEIR_METHOD_GET, WEIR_PRIORITY_MEDIUM, 5, 0);
+    b->route[0].flags |= WEIR_ROUTE_CACHED;
     route_fill(&b->route[1], "order", WEIR_METHOD_POST, WEIR_PRIORITY_CRITICAL, 1, 1);
     route_fill(&b->route[2], "ticker_own", WEIR_METHOD_UNSET, WEIR_PRIORITY_LOW, 2, 0);
     b->route[2].flags |= WEIR_ROUTE_OWN_TRANSPORT;
@@ -273,6 +289,58 @@ static void counters_fill(struct weir_segment *s)
                                          .name = "maker-btc"};
 }
 
+/* Two answers of "depth"; the fuzzer's look asks for both. */
+static const struct weir_cache_key cache_keys[] = {{{1, 0}}, {{2, 8}}};
+
+static void cache_fill(struct weir_segment *s)
+{
+    struct weir_shm_cache *cache = section(s, WEIR_SECTION_CACHE);
+    struct weir_shm_cache_route *route = section(s, WEIR_SECTION_CACHE_ROUTE);
+    struct weir_shm_cache_head *head = section(s, WEIR_SECTION_CACHE_HEAD);
+    *cache = (struct weir_shm_cache){.bytes = CACHE_BYTES,
+                                     .answer_max_bytes = CACHE_BYTES / 4,
+                                     .answers = 2,
+                                     .answers_bytes = 512};
+    route[0] = (struct weir_shm_cache_route){
+        .hits_client = 70, .hits = 5, .stale = 3, .coalesced = 12, .misses = 10, .stored = 9};
+    for (uint32_t i = 0; i < 2; i++) {
+        const struct weir_shm_cache_head as = {
+            .key = {cache_keys[i].word[0], cache_keys[i].word[1]},
+            .filled_ns = FIXTURE_NOW_NS - WEIR_NS_PER_S,
+            .fresh_until_ns = FIXTURE_NOW_NS + WEIR_NS_PER_S,
+            .stale_until_ns = FIXTURE_NOW_NS + 2 * WEIR_NS_PER_S,
+            .data_off_bytes = i * WEIR_CACHE_GRANULE_BYTES,
+            .head_bytes = 4,
+            .body_bytes = 6,
+            .status = 200,
+            .source = WEIR_SOURCE_LIVE};
+        weir_cache_put(&head[8 * i], section(s, WEIR_SECTION_CACHE_DATA), &as, "head", "a body");
+    }
+}
+
+/* What a client does with such a board. */
+static void cache_look(const struct weir_segment *s)
+{
+    char to[CACHE_BYTES / 4];
+    struct weir_cache_view view;
+    struct weir_cache_answer answer;
+    uint32_t head_cnt = 0;
+    uint32_t data_cnt = 0;
+    uint64_t stride = 0;
+    uint64_t data_bytes = 0;
+    const void *head = weir_segment_section(s, WEIR_SECTION_CACHE_HEAD,
+                                            sizeof(struct weir_shm_cache_head), &head_cnt, &stride);
+    const void *data = weir_segment_section(s, WEIR_SECTION_CACHE_DATA, 1, &data_cnt, &data_bytes);
+    if (stride != sizeof(struct weir_shm_cache_head) ||
+        !weir_cache_view_open(&view, head, head_cnt, data, data_cnt > 0 ? data_bytes : 0)) {
+        return;
+    }
+    for (uint32_t i = 0; i < WEIR_ARRAY_CNT(cache_keys); i++) {
+        (void)weir_cache_find(&view, &cache_keys[i], FIXTURE_NOW_NS, true, to, sizeof to, &answer);
+        (void)weir_cache_find(&view, &cache_keys[i], FIXTURE_NOW_NS, false, to, 7, &answer);
+    }
+}
+
 unsigned char *board_fixture_make(uint64_t *size)
 {
     const struct weir_segment_spec spec = {.kind = WEIR_SEGMENT_BOARD,
@@ -292,6 +360,7 @@ unsigned char *board_fixture_make(uint64_t *size)
     counters_fill(&s);
     trial_fill(&s);
     audit_fill(&s);
+    cache_fill(&s);
     *size = s.bytes;
     unsigned char *bytes = aligned_alloc(WEIR_LINE_BYTES, s.bytes);
     if (bytes != NULL) {
@@ -399,6 +468,7 @@ int board_fixture_look(const unsigned char *bytes, uint64_t size, FILE *out)
     image_check(&image[0], &findings);
     forms_look(&image[0], &image[1], out);
     health_look(&image[0], out);
+    cache_look(&image[0].view);
     inspect_dump(out, &image[0], NULL);
     for (size_t k = 0; k < image_section_cnt; k++) {
         inspect_dump(out, &image[0], &image_sections[k]);

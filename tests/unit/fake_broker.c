@@ -1,6 +1,7 @@
 #include "fake_broker.h"
 
 #include "shm/weir_atomic.h"
+#include "shm/weir_cache.h"
 #include "shm/weir_futex.h"
 #include "shm/weir_tables.h"
 #include "shm/weir_window.h"
@@ -48,7 +49,7 @@ static void *section(struct weir_segment *s, enum weir_section_kind kind)
 
 static void segments_make(struct fake_broker *f)
 {
-    f->meter_stride_bytes = weir_round_up(weir_meter_bytes(FAKE_ROUTES, 2), 128);
+    f->meter_stride_bytes = weir_round_up(weir_meter_all_bytes(FAKE_ROUTES, 2), 128);
     const struct weir_segment_part board[] = {
         {WEIR_SECTION_GATE, 1, sizeof(struct weir_shm_gate)},
         {WEIR_SECTION_CLOCK, 1, sizeof(struct weir_shm_clock)},

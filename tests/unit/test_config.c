@@ -138,7 +138,7 @@ static void test_design_sample(void **state)
     struct weir_config *config =
         weir_config_load(WEIR_SOURCE_DIR "/tests/fuzz/corpus/config/design.yaml", NULL, &diag);
     assert_non_null(config);
-    static const char *const later[] = {"breaker", "health", "cache", "stale"};
+    static const char *const later[] = {"breaker", "health"};
     size_t later_cnt = sizeof(later) / sizeof(later[0]);
     assert_int_equal(diag.warning_cnt, later_cnt + 1);
     assert_string_equal(strstr(diag.warning[0].text, ":5:"),

@@ -61,7 +61,7 @@ static const struct refusal keys_refusal[] = {
      "t:1:10: broker.nme: unknown key: did you mean name?"},
     {DOC("broker: {xyzzy: 1}\n", "", LIMIT, ROUTE),
      "t:1:10: broker.xyzzy: unknown key: the keys here are name, wake, spin, memory, ring, audit, "
-     "log, "
+     "cache, log, "
      "runtime_dir, user, worker_memory, shadow, state_dir, drain, core, operators, domains"},
     {DOC("broker: {name: a, name: b}\n", "", LIMIT, ROUTE),
      "t:1:19: name: written twice: it stands in line 1 already: remove one"},
@@ -345,6 +345,51 @@ static const struct refusal routes_refusal[] = {
     {DOC("", HOST, LIMIT, "{name: r, method: GET, path: /a, cost: {l: 1}, stale: 1s}"),
      "t:5:66: providers[0].routes[0].stale = \"1s\": has no use without cache: write both, or "
      "remove it"},
+    {DOC("", HOST, LIMIT, "{name: r, method: GET, path: /a, cost: {l: 1}, revalidate: 1s}"),
+     "t:5:71: providers[0].routes[0].revalidate = \"1s\": has no use without cache: write both, or "
+     "remove it"},
+    {DOC("", HOST, LIMIT, "{name: r, method: GET, path: /a, cost: {l: 1}, negative: 1s}"),
+     "t:5:69: providers[0].routes[0].negative = \"1s\": has no use without cache: write both, or "
+     "remove it"},
+    {DOC("", HOST, LIMIT, "{name: r, method: GET, path: /a, cost: {l: 1}, cache_control: honour}"),
+     "t:5:74: providers[0].routes[0].cache_control = \"honour\": has no use without cache: write "
+     "both, or remove it"},
+    {DOC("", HOST, LIMIT, "{name: r, method: GET, path: /a, cost: {l: 1}, cache: 1s}"),
+     "t:5:66: providers[0].routes[0].cache = \"1s\": needs share: public: answers are kept where "
+     "every client can read them, and this version keeps no others"},
+    {DOC("", HOST, LIMIT,
+         "{name: r, method: GET, path: /a, cost: {l: 1}, share: public, signed: true, cache: 1s}"),
+     "t:5:95: providers[0].routes[0].cache = \"1s\": the answer to a signed call is nobody else's: "
+     "remove it"},
+    {DOC("", HOST, LIMIT,
+         "{name: r, method: POST, path: /a, cost: {l: 1}, share: public, cache: 1s}"),
+     "t:5:82: providers[0].routes[0].cache = \"1s\": needs a call that only asks: write "
+     "idempotent: "
+     "true where that is so, or remove it"},
+    {DOC("", HOST, LIMIT,
+         "{name: r, method: DELETE, path: /a, cost: {l: 1}, share: public, cache: 1s}"),
+     "t:5:84: providers[0].routes[0].cache = \"1s\": has no use with this method: GET, HEAD, or a "
+     "POST that only asks"},
+    {DOC("", HOST, LIMIT, "{name: r, transport: own, cost: {l: 1}, share: public, cache: 1s}"),
+     "t:5:74: providers[0].routes[0].cache = \"1s\": has no use with transport: own, where weir "
+     "sees "
+     "no answer: remove it"},
+    {DOC("", HOST, LIMIT,
+         "{name: r, method: GET, path: /a, cost: {l: 1}, share: public, cache: 1s, stale: 1s, "
+         "revalidate: 2s}"),
+     "t:5:108: providers[0].routes[0].revalidate = \"2s\": must be at most stale: no answer is "
+     "given "
+     "when it is older than cache and stale together"},
+    {DOC("", HOST, LIMIT, "{name: r, method: GET, path: /a, cost: {l: 1}, last_good: true}"),
+     "t:5:70: providers[0].routes[0].last_good = \"true\": this version keeps no answers on disk: "
+     "remove it, and write stale for what may be given from memory"},
+    {DOC("", HOST, LIMIT, "{name: r, method: GET, path: /a, cost: {l: 1}, share: everybody}"),
+     "t:5:66: providers[0].routes[0].share = \"everybody\": must be one of private, public"},
+    {DOC("", HOST, LIMIT,
+         "{name: r, method: GET, path: /a, cost: {l: 1}, share: public, cache: 1s, max_response: "
+         "300KiB}"),
+     "t:5:81: providers[0].routes[0].cache = \"1s\": max_response and 8KiB for the head must be at "
+     "most a quarter of broker.cache = 1MiB: lower the one, or raise the other"},
     {DOC("", "", LIMIT, "{name: r, transport: own, cost: {l: 1}, signed: yes}"),
      "t:4:60: providers[0].routes[0].signed = \"yes\": must be true or false"},
 };

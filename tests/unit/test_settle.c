@@ -115,21 +115,21 @@ static void test_hear(void **state)
     static char big[3 * REPLY_JSON_MAX_BYTES];
     struct hear h = {0};
     memset(big, 'x', sizeof big);
-    assert_true(hear_reserve(&h, HEAR_NOTHING));
+    assert_true(hear_reserve(&h, HEAR_NOTHING, 256));
     hear_begin(&h);
     hear_head(&h, "abc", 3);
     hear_body(&h, "abc", 3);
     assert_int_equal(h.head_bytes + h.body_bytes, 0);
     assert_string_equal(hear_body_at(&h), "");
     assert_string_equal(hear_head_at(&h), "");
-    assert_true(hear_reserve(&h, HEAR_HEAD));
+    assert_true(hear_reserve(&h, HEAR_HEAD, 256));
     hear_begin(&h);
     hear_head(&h, big, HEAR_HEAD_MAX_BYTES);
     hear_head(&h, "y", 1); /* does not fit: dropped, not written */
     hear_body(&h, "abc", 3);
     assert_int_equal(h.head_bytes, HEAR_HEAD_MAX_BYTES);
     assert_int_equal(h.body_bytes, 0);
-    assert_true(hear_reserve(&h, HEAR_BODY));
+    assert_true(hear_reserve(&h, HEAR_BODY, 256));
     hear_begin(&h);
     hear_head(&h, "head", 4);
     hear_body(&h, "bo", 2);
@@ -140,7 +140,7 @@ static void test_hear(void **state)
     hear_body(&h, big, sizeof big);
     assert_int_equal(h.body_bytes, REPLY_JSON_MAX_BYTES + 1);
     assert_null(reply_json(hear_body_at(&h), h.body_bytes));
-    assert_true(hear_reserve(&h, HEAR_HEAD));
+    assert_true(hear_reserve(&h, HEAR_HEAD, 256));
     hear_begin(&h);
     assert_int_equal(h.head_bytes + h.body_bytes, 0);
     free(h.at);

@@ -1,0 +1,210 @@
+/*
+ * One workload that many share: 16 processes ask for 200 symbols, the popular ones far more often (Zipf). Oracle: weir-sim, which counts the calls that reach it and writes its time
+ * into each answer.
+ *
+ *   - with cache at least 80 % fewer calls reach the exchange than without, for the same number of asked ones;
+ *   - no answer is older than `cache` and `stale` allow, by the exchange's own time in it, and none older than it says itself (age_ns);
+ *   - each request ends exactly once with a named result;
+ *   - the same while the worker and clients are killed (kill -9) again and again, and while the exchange fails for some time.
+ */
+#include "rig.h"
+
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PROCESSES 16
+#define SYMBOLS   200
+#define ASKS      1500U /* of each process */
+#define CACHE_MS  1000
+#define STALE_MS  2000
+
+static const char sim_json[] =
+    "{\"latency_ms\": 2, \"ban_after\": 0, "
+    "\"limits\": [{\"name\": \"weight\", \"kind\": \"token_bucket\", \"quota\": 100000, "
+    "\"refill_per_s\": 100000}]}";
+
+static const char weir_yaml[] =
+    "broker: {name: rig, memory: 64MiB, domains: [{name: default, clients: 60}]}\n"
+    "providers:\n"
+    "  - name: sim\n"
+    "    clock: {source: host, error: 30ms, max_jitter: 100ms}\n"
+    "    limits: [{name: wide, kind: token_bucket, quota: 20000, window: 1s}]\n"
+    "    endpoints: [{name: a, url: \"http://127.0.0.1:$PORT\", connections: 16}]\n"
+    "    routes:\n"
+    "      - {name: live, method: GET, path: /api/v3/time, cost: {wide: 1}, timeout: 5s, "
+    "max_response: 4KiB}\n"
+    "      - {name: kept, method: GET, path: /api/v3/time, cost: {wide: 1}, timeout: 5s, "
+    "max_response: 4KiB,\n"
+    "         share: public, cache: 1s, stale: 2s, revalidate: 500ms}\n";
+
+enum { ASKED = 0, LIVE = 1, CACHED = 2, STALE = 3, NOT_DONE = 4, OLD = 5, LIED = 6, OLDEST_MS = 7 };
+
+static double weight[SYMBOLS]; /* cumulative */
+
+static void zipf_make(void)
+{
+    double sum = 0;
+    for (int i = 0; i < SYMBOLS; i++) {
+        sum += 1.0 / (i + 1);
+        weight[i] = sum;
+    }
+    for (int i = 0; i < SYMBOLS; i++) {
+        weight[i] /= sum;
+    }
+}
+
+static unsigned zipf(struct rig *r)
+{
+    double at = rig_random(r, 1000000) / 1e6;
+    unsigned i = 0;
+    while (i < SYMBOLS - 1 && weight[i] < at) {
+        i++;
+    }
+    return i;
+}
+
+static int64_t utc_ms(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* The exchange made the answer at its time in the body; both clocks are this machine's. */
+static void age_check(struct rig *r, const struct weir_response *a, int64_t before_ms)
+{
+    char body[128];
+    size_t n = a->body_bytes < sizeof body - 1 ? a->body_bytes : sizeof body - 1;
+    memcpy(body, a->body, n);
+    body[n] = '\0';
+    const char *at = strchr(body, ':');
+    if (a->status != 200 || at == NULL) {
+        return;
+    }
+    /* It was given at `before_ms` at the earliest: older than that the answer was not. */
+    int64_t age_ms = before_ms - atoll(at + 1);
+    int64_t most_ms = CACHE_MS + (a->source == WEIR_SOURCE_STALE ? STALE_MS : 0);
+    if (age_ms > most_ms + 2) {
+        (void)printf("FAILED: source %u is %lld ms old\n", a->source, (long long)age_ms);
+        weir_fetch_add_u32(&r->shared->count[OLD], 1);
+    }
+    if (age_ms > (int64_t)(a->age_ns / WEIR_NS_PER_MS) + 3 && a->source != WEIR_SOURCE_LIVE) {
+        (void)printf("FAILED: source %u is %lld ms old and says %llu\n", a->source,
+                     (long long)age_ms, (unsigned long long)(a->age_ns / WEIR_NS_PER_MS));
+        weir_fetch_add_u32(&r->shared->count[LIED], 1);
+    }
+    if (age_ms > 0 && (uint32_t)age_ms > weir_load_relaxed_u32(&r->shared->count[OLDEST_MS])) {
+        weir_store_relaxed_u32(&r->shared->count[OLDEST_MS], (uint32_t)age_ms);
+    }
+}
+
+/* `arg`: 1 = with cache; else without. */
+static int strategy(struct rig *r, int arg)
+{
+    struct weir *w = rig_attach(r, WEIR_ROLE_CALLER);
+    weir_route_id route = rig_route(w, arg != 0 ? "sim.kept" : "sim.live");
+    r->seed += (unsigned)getpid();
+    for (unsigned i = 0; i < ASKS && weir_load_acquire_u32(&r->shared->stop) == 0; i++) {
+        char query[32];
+        struct weir_response a;
+        (void)snprintf(query, sizeof query, "symbol=S%u", zipf(r));
+        const struct weir_request_spec spec = {
+            .struct_bytes = sizeof spec, .route = route, .query = query};
+        int64_t before_ms = utc_ms();
+        int rc = weir_call(w, &spec, weir_now_ns(w) + 5 * WEIR_NS_PER_S, &a);
+        if (rc != 0) {
+            (void)printf("FAILED: call: %s\n", weir_strerror(rc));
+            return 1;
+        }
+        weir_fetch_add_u32(&r->shared->count[ASKED], 1);
+        if (a.result != WEIR_RESULT_DONE) {
+            weir_fetch_add_u32(&r->shared->count[NOT_DONE], 1);
+        } else {
+            weir_fetch_add_u32(&r->shared->count[a.source == WEIR_SOURCE_LIVE    ? LIVE
+                                                 : a.source == WEIR_SOURCE_CACHE ? CACHED
+                                                                                 : STALE],
+                               1);
+            age_check(r, &a, before_ms);
+        }
+        if (weir_release(w, a.ticket) != 0) {
+            return 1;
+        }
+        (void)usleep(500 + rig_random(r, 1000));
+    }
+    weir_close(w);
+    return 0;
+}
+
+static long arrivals(struct rig *r)
+{
+    return (long)rig_report(r, "arrivals");
+}
+
+/* Returns the calls that reached the exchange. */
+static long run(struct rig *r, int kept, bool kills)
+{
+    pid_t pid[PROCESSES];
+    bool killed[PROCESSES] = {false};
+    memset(r->shared->count, 0, sizeof r->shared->count);
+    long before = arrivals(r);
+    for (int i = 0; i < PROCESSES; i++) {
+        pid[i] = rig_fork(r, strategy, kept);
+    }
+    for (unsigned n = 0; kills && n < 8; n++) {
+        rig_sleep_ms(60 + rig_random(r, 80));
+        pid_t worker = rig_process(r, "weird-worker");
+        if (worker > 0) {
+            (void)kill(worker, SIGKILL);
+            CHECK(r, rig_process_next(r, "weird-worker", worker, 10000) > 0);
+        }
+        if (n < 4) {
+            killed[n] = true;
+            (void)kill(pid[n], SIGKILL);
+        }
+        if (n == 5) {
+            rig_fault(r, "{\"kind\": \"status\", \"status\": 503, \"path\": \"/api/v3/time\"}");
+        }
+        if (n == 6) {
+            rig_faults_clear(r);
+        }
+    }
+    for (int i = 0; i < PROCESSES; i++) {
+        int status = rig_wait(pid[i], 60000);
+        CHECK(r, status == 0 || (killed[i] && status == 128 + SIGKILL), "%d", status);
+    }
+    const uint32_t *n = r->shared->count;
+    long calls = arrivals(r) - before;
+    (void)printf(
+        "%s%s: asked %u, live %u, cached %u, stale %u, not done %u; oldest %u ms; calls %ld\n",
+        kept != 0 ? "with cache" : "without", kills ? ", kills" : "", n[ASKED], n[LIVE], n[CACHED],
+        n[STALE], n[NOT_DONE], n[OLDEST_MS], calls);
+    CHECK_INT(r, n[OLD], 0);
+    CHECK_INT(r, n[LIED], 0);
+    return calls;
+}
+
+int main(int argc, char **argv)
+{
+    struct rig r;
+    rig_open(&r, "process_cache_load", argc, argv, 110);
+    zipf_make();
+    rig_sim_start(&r, sim_json);
+    rig_config(&r, weir_yaml, 0);
+    rig_weird_start(&r);
+    long without = run(&r, 0, false);
+    CHECK_INT(&r, without, r.shared->count[ASKED]);
+    long with = run(&r, 1, false);
+    uint32_t asked = r.shared->count[ASKED];
+    CHECK_INT(&r, asked, PROCESSES * ASKS);
+    CHECK(&r, with * 5 <= without, "%ld of %ld calls were left", with, without);
+    CHECK_INT(&r, r.shared->count[NOT_DONE], 0);
+    long kills = run(&r, 1, true);
+    CHECK(&r, kills * 3 <= without, "%ld of %ld", kills,
+          without); /* slower, so more of them per ask */
+    return rig_close(&r);
+}
