@@ -67,7 +67,9 @@ static void say_bench_provider(struct text *text, unsigned port)
         "      - {name: busy, transport: own, cost: {busy: 1}}\n");
     if (port) {
         say(text, "      - {name: file, method: GET, path: /file.json, cost: {bucket: 1}, "
-                  "max_response: 4KiB}\n");
+                  "max_response: 4KiB}\n"
+                  "      - {name: kept, method: GET, path: /file.json, cost: {bucket: 1}, "
+                  "max_response: 4KiB, share: public, cache: 1h}\n");
     }
 }
 

@@ -16,7 +16,7 @@ struct rig_weird_spec {
     const char *wake;   /* spin, sleep, adaptive */
     int core;           /* of supervisor, worker and resolver; -1: any */
     unsigned audit_cnt; /* records of an audit; 0: none */
-    unsigned port;      /* of nginx for the route bench.file; 0: no such route */
+    unsigned port;      /* of nginx, for bench.file and bench.kept; 0: no such routes */
     bool is_crowd;      /* up to 255 clients with up to 4096 slots */
     bool is_large;      /* 16 providers with 20 routes each, instead of the provider bench */
 };
