@@ -7,7 +7,7 @@
  *   board    writer: worker (one line: supervisor)     readers: everyone, read-only for ever
  *     header | gate | supervisor | worker | clock | need_wakeup | block | provider[] | foreign[limit word] | limit[] | route[] |
  *     endpoint[] | ring_head[domain][5] | client[255] | tables[] | limit_view[limit word] | pace[limit word] |
- *     trial | trial_limit[limit of the shadow configuration] | journal | client_use[] | audit | audit_record[]
+ *     trial | trial_limit[limit of the shadow configuration] | journal | client_use[] | audit | audit_record[] | health[endpoint, then group]
  *   permits  writers: traders, worker                  readers: the same
  *     header | limit_word[] | pause[provider] | cell[]
  *   ring d   writers: clients of domain d, worker      readers: the same
@@ -15,7 +15,8 @@
  *   arena i  writers: client i, worker                 readers: the same
  *     header | wake | meter[thread] | audit_ring[thread] | slot[] | request bytes[] | response pool
  *   ledger   writer and reader: worker                 survives it, never leaves the broker
- *     header | counters | limit_word[], cell[] (its own charges) | backoff[provider] | memory[limit word] | audit_ring
+ *     header | counters | limit_word[], cell[] (its own charges) | backoff[provider] | memory[limit word] | audit_ring |
+ *     breaker[endpoint, then group]
  *   shadow i writer and reader: worker                 as the ledger, one per client
  *     header | shadow[slot]
  *
@@ -99,6 +100,8 @@ enum weir_section_kind {
     WEIR_SECTION_AUDIT = 34,
     WEIR_SECTION_AUDIT_RECORD = 35,
     WEIR_SECTION_AUDIT_RING = 36,
+    WEIR_SECTION_HEALTH = 37,
+    WEIR_SECTION_BREAKER = 38,
     WEIR_SECTION_CNT
 };
 
@@ -222,7 +225,7 @@ struct weir_shm_provider {
     uint64_t pause;
     /* of the timeline: goes up after each CLOSED, so that window ids of two never mix (pair:epoch) */
     uint64_t clock_epoch;
-    uint64_t reserved[1];
+    uint64_t balance; /* enum weir_balance that an operator has set; 0: as configured */
     /* line 1: for monitors */
     uint64_t throttled; /* answers that said stop: 429, 418, 403 */
     uint64_t paused_ns; /* sum of all pauses set */
@@ -383,6 +386,46 @@ struct weir_shm_endpoint {
     uint64_t sent;
     uint64_t reserved[1];
     struct weir_shm_histogram stage[WEIR_STAGE_CNT];
+} WEIR_ALIGN_LINE;
+
+enum weir_health_flag {
+    WEIR_HEALTH_EJECTED = 1U << 0,  /* worse than its peers: left out for a while */
+    WEIR_HEALTH_DOWN = 1U << 1,     /* a connection to it failed just now: others first */
+    WEIR_HEALTH_SUSPECT = 1U << 2,  /* it owes an answer for much longer than usual: others first */
+    WEIR_HEALTH_STARTING = 1U << 3, /* back from an ejection or an open breaker: its share grows */
+};
+
+/*
+ * How well one endpoint is, or one group of routes (which has a breaker and counts alone). Elements 0.. are the endpoints in the order of the tables, groups
+ * come behind them. Writer: worker, relaxed: breaker and flags at once, scores every 10 ms. A dead worker leaves an old picture; the next one goes on from
+ * the ledger's breakers, and measures everything else anew.
+ */
+struct weir_shm_health {
+    uint64_t breaker; /* weir_breaker_make: state, class that opened it, until when */
+    uint32_t score;   /* 0..1000, docs/http.md */
+    uint32_t flags;   /* enum weir_health_flag */
+    uint32_t provider;
+    uint32_t is_group;
+    uint64_t latency_ns; /* peak EWMA, sent to first byte; 0: not known */
+    /* the parts of the score, in millionths; all of them 1000000: nothing speaks against it */
+    uint32_t success_ppm;
+    uint32_t latency_ppm;
+    uint32_t throttle_ppm;
+    uint32_t fresh_ppm;
+    uint32_t quota_ppm;
+    uint32_t start_ppm; /* of its weight, while it comes back */
+    uint64_t ejected_until_ns;
+    uint64_t height;     /* as the last check told it; 0: none */
+    uint64_t checked_ns; /* the last active check that was answered well */
+    uint64_t checks;     /* active checks made */
+    uint64_t trips;      /* times that the breaker opened */
+    uint64_t ejections;
+    uint64_t reserved0[3];
+    /* line 1 */
+    uint64_t count[WEIR_CLASS_CNT]; /* ends of attempts, by enum weir_call_class */
+    uint64_t probes;                /* calls that tried it half-open */
+    uint64_t reserved[3];
+    char name[WEIR_NAME_BYTES]; /* of the endpoint or the group; written at the worker's start */
 } WEIR_ALIGN_LINE;
 
 enum weir_client_state {
@@ -810,6 +853,26 @@ struct weir_shm_backoff {
     uint32_t generation;         /* goes up at each step and each resume */
     uint32_t traders_generation; /* of the pause word in permits, as last looked at */
     uint64_t reserved[9];
+} WEIR_ALIGN_LINE;
+
+#define WEIR_BREAKER_SLICES 8U
+
+/*
+ * One breaker (broker/breaker.h). Writer: worker, plain stores. A worker that dies in the middle leaves fields of two instants; its successor takes nothing
+ * from here that it cannot check (breaker_restart).
+ */
+struct weir_shm_breaker {
+    uint32_t state;      /* enum weir_breaker_state */
+    uint32_t generation; /* goes up at each change of state: what was started before says nothing */
+    uint32_t leased;     /* half-open: probes that have not been answered */
+    uint32_t passed;     /* half-open: probes that were answered well */
+    uint64_t until_ns;   /* open: nothing before; half-open: leases given out end */
+    uint64_t slice;      /* the newest slice of the window: weir time / slice length */
+    uint32_t failed[WEIR_BREAKER_SLICES]; /* [slice % SLICES] */
+    uint32_t ended[WEIR_BREAKER_SLICES];  /* failed ones too */
+    uint32_t trips;
+    uint32_t cause; /* enum weir_call_class that opened it last */
+    uint64_t reserved[3];
 } WEIR_ALIGN_LINE;
 
 /* ------------------------------------------------------------------------------------------------ table of the layout */
