@@ -53,6 +53,8 @@ struct weir_board {
     const struct weir_shm_foreign *foreign;
     const struct weir_shm_pace *pace; /* [limit word], for forecasts */
     uint32_t pace_cnt;
+    const struct weir_shm_health *health; /* [endpoint, then group] */
+    uint32_t health_cnt;
     uint32_t tables_cnt;
     const void *tables_base;
     uint64_t tables_stride_bytes;

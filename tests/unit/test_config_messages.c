@@ -517,7 +517,7 @@ static const struct refusal providers_refusal[] = {
      "t:5:9: providers[1].name = \"p\": providers[0] has this name already: give each its own"},
     {DOC("", "  balance: random\n", LIMIT, ROUTE),
      "t:3:12: providers[0].balance = \"random\": must be one of failover, round_robin, "
-     "weighted_round_robin, least_latency, least_connections"},
+     "weighted_round_robin, least_latency, least_connections, two_choices"},
 };
 
 #define SIGNED     "{name: r, method: POST, path: /o, cost: {l: 1}, signed: true}"
