@@ -5,6 +5,8 @@
  *   - half-open, at most probe_cnt probes are out whose leases have not ended;
  *   - it opens only on a failure, half-open by a probe of this life, or closed where failure_cnt failures lie within the window and they are failed_ppm of the
  *     ends there; throttles, bans and business answers open nothing;
+ *   - it closes by the probe_cnt-th answer to probes of the same half-open life, no earlier;
+ *   - a probe that fails opens it;
  *   - a call that began before the last change of state, or before a restart, changes nothing;
  *   - liveness: whatever happened, if from then on all is answered well, it is closed after open_ns, one lease, and probe_cnt calls.
  *
@@ -38,6 +40,7 @@ static struct {
     bool failed;
 } end[FAILURES]; /* since it closed */
 static unsigned end_cnt;
+static unsigned passed; /* probes answered well since it is half-open */
 static bool
     tainted; /* a dead writer left counts that the oracle does not know, until the next change of state */
 
@@ -138,8 +141,12 @@ static void finish(unsigned i, enum weir_call_class class)
         end[end_cnt].at_ns = now_ns;
         end[end_cnt++].failed = is_failure(class);
     }
+    passed += mine && c.ticket.probe && is_answer(class);
     bool changed = breaker_told(&b, &rule, now_ns, &c.ticket, class);
     must(changed == (before != b.state), "it says whether its state changed");
+    must(!mine || before != WEIR_BREAKER_HALF_OPEN || !c.ticket.probe || !is_failure(class) ||
+             b.state == WEIR_BREAKER_OPEN,
+         "a probe that fails opens it again");
     if (!changed) {
         return;
     }
@@ -152,9 +159,11 @@ static void finish(unsigned i, enum weir_call_class class)
     } else {
         must(b.state == WEIR_BREAKER_CLOSED && before == WEIR_BREAKER_HALF_OPEN && is_answer(class),
              "it closes by a probe's answer");
+        must(tainted || passed >= rule.probe_cnt, "it closes by probe_cnt answers");
         seen_closed++;
     }
     end_cnt = 0;
+    passed = 0;
     tainted = false;
     life++;
 }
@@ -196,7 +205,7 @@ static void revive(void)
 static void schedule(void)
 {
     memset(&b, 0, sizeof b);
-    call_cnt = end_cnt = 0;
+    call_cnt = end_cnt = passed = 0;
     tainted = false;
     now_ns = 1000 * S + draw(1000 * S);
     rule = (struct breaker_rule){.failure_cnt = 1 + (uint32_t)draw(8),
