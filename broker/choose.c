@@ -333,6 +333,30 @@ void endpoint_back(struct worker *w, struct endpoint *e)
     }
 }
 
+/* Relaxed, all of them: for monitors and clients that look. */
+static void show(struct endpoint *e, enum doubt doubt, uint64_t now_ns)
+{
+    struct weir_shm_health *b = e->board;
+    const struct health_parts *parts = &e->parts;
+    bool shut = e->breaker->state == WEIR_BREAKER_OPEN;
+    uint32_t start_ppm = health_start_ppm(&e->health, now_ns);
+    uint32_t flags = (doubt == DOUBT_EJECTED ? WEIR_HEALTH_EJECTED : 0U) |
+                     (now_ns < e->down_until_ns ? WEIR_HEALTH_DOWN : 0U) |
+                     (is_suspect(e, now_ns) ? WEIR_HEALTH_SUSPECT : 0U) |
+                     (start_ppm < 1000000U ? WEIR_HEALTH_STARTING : 0U);
+    weir_store_relaxed_u32(&b->score, shut ? 0 : parts->score);
+    weir_store_relaxed_u32(&b->flags, flags);
+    weir_store_relaxed_u64(&b->latency_ns, (uint64_t)e->health.latency_ns);
+    weir_store_relaxed_u32(&b->success_ppm, parts->success_ppm);
+    weir_store_relaxed_u32(&b->latency_ppm, parts->latency_ppm);
+    weir_store_relaxed_u32(&b->throttle_ppm, parts->throttle_ppm);
+    weir_store_relaxed_u32(&b->fresh_ppm, parts->fresh_ppm);
+    weir_store_relaxed_u32(&b->quota_ppm, parts->quota_ppm);
+    weir_store_relaxed_u32(&b->start_ppm, start_ppm);
+    weir_store_relaxed_u64(&b->ejected_until_ns, e->health.ejected_until_ns);
+    weir_store_relaxed_u64(&b->height, e->health.height);
+}
+
 /* Is it so much worse than the others of its provider that it is left out? */
 static void eject_if_worse(struct worker *w, struct endpoint *e)
 {
@@ -353,6 +377,7 @@ static void eject_if_worse(struct worker *w, struct endpoint *e)
     if (health_outlier(h, usable, p->endpoint_cnt, (uint32_t)(e - p->endpoint), w->now_ns)) {
         health_eject(&e->health, w->now_ns);
         board_add(&e->board->ejections, 1);
+        show(e, DOUBT_EJECTED, w->now_ns);
         log_warn("endpoint_ejected", "s:s, s:s, s:I", "provider", p->config->name, "endpoint",
                  e->config->name, "for_ms",
                  (long long)((e->health.ejected_until_ns - w->now_ns) / WEIR_NS_PER_MS));
@@ -411,30 +436,6 @@ static struct health_peers peers_of(const struct provider *p)
         peers.best_height = weir_max_u64(peers.best_height, h->height);
     }
     return peers;
-}
-
-/* Relaxed, all of them: for monitors and clients that look. */
-static void show(struct endpoint *e, enum doubt doubt, uint64_t now_ns)
-{
-    struct weir_shm_health *b = e->board;
-    const struct health_parts *parts = &e->parts;
-    bool shut = e->breaker->state == WEIR_BREAKER_OPEN;
-    uint32_t start_ppm = health_start_ppm(&e->health, now_ns);
-    uint32_t flags = (doubt == DOUBT_EJECTED ? WEIR_HEALTH_EJECTED : 0U) |
-                     (now_ns < e->down_until_ns ? WEIR_HEALTH_DOWN : 0U) |
-                     (is_suspect(e, now_ns) ? WEIR_HEALTH_SUSPECT : 0U) |
-                     (start_ppm < 1000000U ? WEIR_HEALTH_STARTING : 0U);
-    weir_store_relaxed_u32(&b->score, shut ? 0 : parts->score);
-    weir_store_relaxed_u32(&b->flags, flags);
-    weir_store_relaxed_u64(&b->latency_ns, (uint64_t)e->health.latency_ns);
-    weir_store_relaxed_u32(&b->success_ppm, parts->success_ppm);
-    weir_store_relaxed_u32(&b->latency_ppm, parts->latency_ppm);
-    weir_store_relaxed_u32(&b->throttle_ppm, parts->throttle_ppm);
-    weir_store_relaxed_u32(&b->fresh_ppm, parts->fresh_ppm);
-    weir_store_relaxed_u32(&b->quota_ppm, parts->quota_ppm);
-    weir_store_relaxed_u32(&b->start_ppm, start_ppm);
-    weir_store_relaxed_u64(&b->ejected_until_ns, e->health.ejected_until_ns);
-    weir_store_relaxed_u64(&b->height, e->health.height);
 }
 
 void choose_turn(struct worker *w)

@@ -231,6 +231,113 @@ static void killed(struct rig *r)
     CHECK_INT(r, rig_weird_stop(r, 5000), 0);
 }
 
+/* ---------------------------------------------------------------------------------------------- a server stands still */
+
+static int patient(struct rig *r, int arg)
+{
+    (void)arg;
+    struct weir *w = rig_attach(r, WEIR_ROLE_CALLER);
+    (void)weir_fetch_add_u32(&r->shared->count[RUNNING], 1);
+    for (unsigned i = 0; i < ROUNDS / 2; i++) {
+        struct weir_response a = call(w, "sim.ping", 1500);
+        (void)weir_fetch_add_u32(&r->shared->count[a.result == WEIR_RESULT_DONE ? GOOD : BAD], 1);
+        rig_sleep_ms(1);
+    }
+    weir_close(w);
+    return 0;
+}
+
+/* It takes connections and answers nothing: only the calls that it holds are lost, the next ones go elsewhere long before those end. */
+static void stopped(struct rig *r)
+{
+    pid_t child[CALLERS];
+    memset(r->shared->count, 0, sizeof r->shared->count);
+    config(r, 2, "", "", "");
+    rig_weird_start(r);
+    for (int i = 0; i < CALLERS; i++) {
+        child[i] = rig_fork(r, patient, i);
+    }
+    const uint32_t *count = r->shared->count;
+    for (unsigned i = 0; i < 5000 && weir_load_acquire_u32(&count[GOOD]) < 100; i++) {
+        rig_sleep_ms(1);
+    }
+    (void)kill(server[0].pid, SIGSTOP);
+    for (int i = 0; i < CALLERS; i++) {
+        CHECK_INT(r, rig_wait(child[i], 60000), 0);
+    }
+    (void)kill(server[0].pid, SIGCONT);
+    CHECK_INT(r, count[GOOD] + count[BAD], CALLERS * ROUNDS / 2);
+    rig_check(r, count[BAD] <= 3 * CALLERS, __FILE__, __LINE__, "%u calls lost of %u", count[BAD],
+              count[GOOD]);
+    (void)printf("stopped: %u calls, %u lost\n", count[GOOD] + count[BAD], count[BAD]);
+    CHECK_INT(r, rig_weird_stop(r, 5000), 0);
+}
+
+/* The backup serves while no primary works, and no longer. */
+static void roles(struct rig *r)
+{
+    static char text[1024];
+    (void)snprintf(text, sizeof text,
+                   "broker: {name: rig, log: info}\n"
+                   "providers:\n"
+                   "  - name: sim\n"
+                   "    clock: {source: host}\n"
+                   "    limits: [{name: l, kind: token_bucket, quota: 100000, window: 1s}]\n"
+                   "    endpoints:\n"
+                   "      - {name: spare, url: \"http://127.0.0.1:%u\", role: backup}\n"
+                   "      - {name: main, url: \"http://127.0.0.1:%u\"}\n"
+                   "    routes: [{name: ping, method: GET, path: /api/v3/ping, cost: {l: 1}}]\n",
+                   server[0].port, server[1].port);
+    rig_config(r, text, 0);
+    rig_weird_start(r);
+    struct weir *w = rig_attach(r, WEIR_ROLE_CALLER);
+    for (unsigned i = 0; i < 20; i++) {
+        CHECK_INT(r, call(w, "sim.ping", 3000).endpoint, 1);
+    }
+    server_kill(r, 1);
+    for (unsigned i = 0; i < 20; i++) {
+        struct weir_response a = call(w, "sim.ping", 3000);
+        CHECK_INT(r, a.result, WEIR_RESULT_DONE);
+        CHECK_INT(r, a.endpoint, 0);
+    }
+    server_start(r, 1);
+    unsigned back = 0;
+    for (unsigned i = 0; i < 2000 && back == 0; i++) {
+        back = call(w, "sim.ping", 3000).endpoint == 1;
+        rig_sleep_ms(5);
+    }
+    CHECK_INT(r, back, 1);
+    weir_close(w);
+    CHECK_INT(r, rig_weird_stop(r, 5000), 0);
+}
+
+/* A name whose address the configuration does not name is not connected to. */
+static void address(struct rig *r)
+{
+    static char text[1024];
+    (void)snprintf(text, sizeof text,
+                   "broker: {name: rig, log: info}\n"
+                   "providers:\n"
+                   "  - name: sim\n"
+                   "    clock: {source: host}\n"
+                   "    limits: [{name: l, kind: token_bucket, quota: 100000, window: 1s}]\n"
+                   "    endpoints:\n"
+                   "      - {name: a, url: \"http://localhost:%u\", addresses: [203.0.113.0/24]}\n"
+                   "    routes: [{name: ping, method: GET, path: /api/v3/ping, cost: {l: 1}}]\n",
+                   server[0].port);
+    rig_config(r, text, 0);
+    rig_weird_start(r);
+    struct weir *w = rig_attach(r, WEIR_ROLE_CALLER);
+    double before = seen(r, 0, "arrivals");
+    struct weir_response a = call(w, "sim.ping", 400);
+    CHECK_INT(r, a.sends, 0);
+    CHECK_INT(r, a.result, WEIR_RESULT_EXPIRED);
+    CHECK_INT(r, seen(r, 0, "arrivals"), before);
+    CHECK(r, rig_log_has(r, "\"endpoint_address_refused\""));
+    weir_close(w);
+    CHECK_INT(r, rig_weird_stop(r, 5000), 0);
+}
+
 /* ---------------------------------------------------------------------------------------------- breaker */
 
 #define BREAKER "    breaker: {failures: 3, window: 10s, open: 1s, probes: 1}\n"
@@ -513,6 +620,9 @@ int main(int argc, char **argv)
     ejected(&r);
     checks(&r);
     killed(&r);
+    stopped(&r);
+    roles(&r);
+    address(&r);
     for (unsigned i = 0; i < SERVERS; i++) {
         server_kill(&r, i);
     }
