@@ -56,7 +56,8 @@ static void say_bench_provider(struct text *text, unsigned port, unsigned port2)
     if (port2) {
         say(text,
             "      - {name: second, url: \"http://127.0.0.1:%u\", connections: 64}\n"
-            "    balance: failover\n",
+            "    balance: failover\n"
+            "    health: {path: /file.json, interval: 1s}\n",
             port2);
     }
     say(text,
