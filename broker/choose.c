@@ -247,7 +247,10 @@ struct endpoint *endpoint_choose(struct worker *w, const struct call *c, struct 
 {
     uint32_t provider = w->route[c->route].provider;
     struct provider *p = &w->provider[provider];
-    struct found f = {.good_cnt = 0};
+    struct found f; /* large: only what is counted is ever read */
+    f.good_cnt = 0;
+    f.least = NULL;
+    f.doubt = DOUBT_NONE;
     *why = (struct choice){.earliest_ns = UINT64_MAX};
     if (group_shut(w, c, why)) {
         return NULL;

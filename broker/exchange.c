@@ -464,7 +464,9 @@ static bool on_gate(struct http_transfer *t)
 static bool on_head(struct http_transfer *t, const char *line, size_t bytes)
 {
     struct call *c = call_of(t);
-    endpoint_heard(c, worker_now(the_worker));
+    if (c->owed) { /* its first line */
+        endpoint_heard(c, worker_now(the_worker));
+    }
     return answer_head(the_worker, c, line, bytes) || stop(c, CALL_STOP_LARGE);
 }
 
