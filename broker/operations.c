@@ -55,8 +55,8 @@ static void check_operate(struct worker *w, uint32_t p, const struct weir_operat
             asked->target);
         return;
     }
-    say(answer, WEIR_OK, "%u endpoint%s of %s asked: see weir stat", answer->cnt,
-        answer->cnt == 1 ? " is" : "s are", asked->target);
+    say(answer, WEIR_OK, "%u endpoint%s of %s: asked; see weir stat", answer->cnt,
+        answer->cnt == 1 ? "" : "s", asked->target);
 }
 
 static void provider_operate(struct worker *w, const struct weir_operate *asked,

@@ -178,6 +178,51 @@ static void test_never_all(void **state)
     assert_false(health_outlier(all, shut, 2, 1, START)); /* the other one cannot take them */
 }
 
+static uint64_t seed = UINT64_C(20261122);
+
+static unsigned draw(unsigned below)
+{
+    uint64_t z = (seed += UINT64_C(0x9e3779b97f4a7c15));
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    return (unsigned)((z ^ (z >> 31)) % below);
+}
+
+/* Whatever happens to whom: at most half are out, one at most of two or three, somebody usable is in, and scores are scores. */
+static void test_any_weather(void **state)
+{
+    (void)state;
+    unsigned ejections = 0;
+    for (unsigned run = 0; run < 400; run++) {
+        uint32_t cnt = 1 + draw(4);
+        unsigned ill[4] = {draw(100), draw(100), draw(100), draw(100)};
+        uint64_t at_ns = START;
+        fresh();
+        for (unsigned step = 0; step < 300; step++) {
+            uint32_t i = draw(cnt);
+            at_ns += draw(20) * (step % 50 == 0 ? 200 : 10) * MS;
+            told(i, draw(100) < ill[i] ? WEIR_CLASS_TRANSPORT + draw(5) : draw(3), 1, at_ns);
+            health_latency(&h[i], (1 + draw(500)) * MS, at_ns);
+            uint32_t out = 0;
+            for (uint32_t k = 0; k < cnt; k++) {
+                (void)health_is_out(&h[k], at_ns);
+            }
+            if (h[i].ejected_until_ns == 0 && health_outlier(all, usable, cnt, i, at_ns)) {
+                health_eject(&h[i], at_ns);
+                ejections++;
+            }
+            for (uint32_t k = 0; k < cnt; k++) {
+                const struct health_peers peers = {.best_latency_ns = h[0].latency_ns,
+                                                   .quota_ppm = draw(1000001)};
+                out += h[k].ejected_until_ns != 0 ? 1 : 0;
+                assert_in_range(health_score(&h[k], &peers, at_ns).score, 0, 1000);
+                assert_in_range(health_start_ppm(&h[k], at_ns), START_PPM, 1000000);
+            }
+            assert_in_range(out, 0, cnt == 1 ? 0 : cnt < 4 ? 1 : 2);
+        }
+    }
+    assert_true(ejections > 100);
+}
+
 static void test_way_back(void **state)
 {
     (void)state;
@@ -223,8 +268,8 @@ int main(void)
         cmocka_unit_test(test_throttle),       cmocka_unit_test(test_latency),
         cmocka_unit_test(test_peak),           cmocka_unit_test(test_fresh_and_quota),
         cmocka_unit_test(test_outlier_of_two), cmocka_unit_test(test_outlier_by_part),
-        cmocka_unit_test(test_never_all),      cmocka_unit_test(test_way_back),
-        cmocka_unit_test(test_late),
+        cmocka_unit_test(test_any_weather),    cmocka_unit_test(test_never_all),
+        cmocka_unit_test(test_way_back),       cmocka_unit_test(test_late),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
