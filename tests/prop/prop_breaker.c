@@ -6,7 +6,7 @@
  *   - it opens only on a failure, half-open by a probe of this life, or closed where failure_cnt failures lie within the window and they are failed_ppm of the
  *     ends there; throttles, bans and business answers open nothing;
  *   - it closes by the probe_cnt-th answer to probes of the same half-open life, no earlier;
- *   - a probe that fails opens it;
+ *   - a probe that fails before its lease ends opens it;
  *   - a call that began before the last change of state, or before a restart, changes nothing;
  *   - liveness: whatever happened, if from then on all is answered well, it is closed after open_ns, one lease, and probe_cnt calls.
  *
@@ -142,10 +142,11 @@ static void finish(unsigned i, enum weir_call_class class)
         end[end_cnt++].failed = is_failure(class);
     }
     passed += mine && c.ticket.probe && is_answer(class);
+    bool probe = c.ticket.probe; /* told clears it */
     bool changed = breaker_told(&b, &rule, now_ns, &c.ticket, class);
     must(changed == (before != b.state), "it says whether its state changed");
-    must(!mine || before != WEIR_BREAKER_HALF_OPEN || !c.ticket.probe || !is_failure(class) ||
-             b.state == WEIR_BREAKER_OPEN,
+    must(!mine || before != WEIR_BREAKER_HALF_OPEN || !probe || now_ns >= c.lease_until_ns ||
+             !is_failure(class) || b.state == WEIR_BREAKER_OPEN,
          "a probe that fails opens it again");
     if (!changed) {
         return;
