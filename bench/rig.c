@@ -233,9 +233,13 @@ int rig_nginx_start(struct rig_nginx *nginx, const struct rig_dir *dir, int core
 {
     char conf[128];
     char prefix[80];
-    nginx->port = free_port();
-    if (nginx_files(dir, nginx->port, conf, sizeof(conf), result) != 0) {
-        return -1;
+    if (nginx->port != 0) { /* once more: its files are there */
+        snprintf(conf, sizeof(conf), "%s/nginx.conf", dir->path);
+    } else {
+        nginx->port = free_port();
+        if (nginx_files(dir, nginx->port, conf, sizeof(conf), result) != 0) {
+            return -1;
+        }
     }
     snprintf(prefix, sizeof(prefix), "%s/", dir->path);
     const char *argv[] = {"nginx", "-p", prefix, "-c", conf, "-e", "nginx-start.log", NULL};
@@ -283,6 +287,24 @@ int rig_haproxy_start(struct rig_haproxy *haproxy, const struct rig_dir *dir, in
     };
     return await_listener(&haproxy->child, "haproxy", (struct sockaddr *)&address, sizeof(address),
                           result);
+}
+
+void rig_nginx_crash(struct rig_nginx *nginx)
+{
+    char path[64];
+    long worker = 0;
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)nginx->child.pid,
+             (int)nginx->child.pid);
+    FILE *file = fopen(path, "r");
+    if (file) {
+        worker = fscanf(file, "%ld", &worker) == 1 ? worker : 0;
+        fclose(file);
+    }
+    (void)kill(nginx->child.pid, SIGKILL);
+    if (worker > 0) {
+        (void)kill((pid_t)worker, SIGKILL);
+    }
+    rig_stop(&nginx->child); /* collects it */
 }
 
 int rig_redis_start(struct rig_redis *redis, const struct rig_dir *dir, int core,

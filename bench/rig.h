@@ -37,7 +37,7 @@ void rig_stop(struct rig_child *child);
 /* Is it still there? If not, the last line of its log goes to the result, and -1 comes back. */
 int rig_alive(struct rig_child *child, const char *name, struct bench_result *result);
 
-/* nginx with one worker on `core`, serving `body_bytes` at /file.json on 127.0.0.1:`port`. */
+/* nginx with one worker on `core`, serving `body_bytes` at /file.json on 127.0.0.1:`port`; where `port` is 0 a free one is taken. */
 struct rig_nginx {
     struct rig_child child;
     unsigned port;
@@ -45,6 +45,9 @@ struct rig_nginx {
 #define RIG_BODY_BYTES 1024U
 int rig_nginx_start(struct rig_nginx *nginx, const struct rig_dir *dir, int core,
                     struct bench_result *result);
+
+/* As if the machine had lost it: master and worker by SIGKILL, the master first, so that nobody keeps the listening socket. */
+void rig_nginx_crash(struct rig_nginx *nginx);
 
 /* HAProxy with one thread on `core`, on 127.0.0.1:`port`, before the server on 127.0.0.1:`server_port`; connections are kept on both sides. */
 struct rig_haproxy {

@@ -31,7 +31,7 @@ static void WEIR_PRINTF(2, 3) say(struct text *text, const char *format, ...)
  * The limits must not fill while they are measured. A bucket of INT32_MAX units lasts 60 s at 30 million permits a second; windows of
  * INT32_MAX units last as long each.
  */
-static void say_bench_provider(struct text *text, unsigned port)
+static void say_bench_provider(struct text *text, unsigned port, unsigned port2)
 {
     say(text, "  - name: bench\n"
               "    clock: {source: host, error: 1ms, max_jitter: 5ms}\n"
@@ -52,6 +52,13 @@ static void say_bench_provider(struct text *text, unsigned port)
             "    endpoints:\n"
             "      - {name: nginx, url: \"http://127.0.0.1:%u\", connections: 64}\n",
             port);
+    }
+    if (port2) {
+        say(text,
+            "      - {name: second, url: \"http://127.0.0.1:%u\", connections: 64}\n"
+            "    balance: failover\n"
+            "    health: {path: /file.json, interval: 1s}\n",
+            port2);
     }
     say(text,
         "    routes:\n"
@@ -113,7 +120,7 @@ static int write_config(const struct rig_weird *weird, const struct rig_weird_sp
     if (spec->is_large) {
         say_large_providers(&text);
     } else {
-        say_bench_provider(&text, spec->port);
+        say_bench_provider(&text, spec->port, spec->port2);
     }
     int rc = rig_file(&weird->dir, "weir.yaml", text.at, path, bytes, result);
     free(text.at);

@@ -240,7 +240,7 @@ static bool hopeless(const struct call *c, const struct weir_denial *d)
 {
     return d->earliest_ns > c->deadline_ns &&
            (d->reason == WEIR_REASON_LIMIT_FULL || d->reason == WEIR_REASON_SHARE ||
-            d->reason == WEIR_REASON_PAUSED);
+            d->reason == WEIR_REASON_PAUSED || d->reason == WEIR_REASON_BREAKER);
 }
 
 enum start {
@@ -271,24 +271,37 @@ static enum start start_denied(struct worker *w, struct queue *q, struct call *c
     return DENIED;
 }
 
+/* No endpoint for it now. */
+static enum start start_nowhere(struct worker *w, struct queue *q, struct call *c,
+                                const struct choice *why)
+{
+    if (c->pin != NULL || (!why->busy && c->tried != 0)) {
+        if (!retry_later(w, c, RETRY_UNSENT)) {
+            call_end(w, c, WEIR_RESULT_NOT_SENT, (int)c->transfer.code);
+        }
+        return ENDED;
+    }
+    if (why->shut &&
+        !why->busy) { /* as with a pause: it waits while that can help, else it learns so now */
+        c->denial = (struct weir_denial){
+            .reason = WEIR_REASON_BREAKER, .limit = UINT32_MAX, .earliest_ns = why->earliest_ns};
+        return start_denied(w, q, c, WEIR_DENIED);
+    }
+    /* a transfer's end, or an address, will free it */
+    q->not_before_ns = why->busy ? 0 : w->now_ns + WEIR_NS_PER_MS;
+    return WAITS;
+}
+
 /* Try to start a call that has been taken out of its queue. WAITS and DENIED: it goes back. */
 static enum start start(struct worker *w, struct queue *q, struct call *c)
 {
-    bool busy = false;
+    struct choice why;
     if (cache_again(w, c)) {
         return ENDED;
     }
-    struct endpoint *e = endpoint_choose(w, w->route[c->route].provider, c->tried, &busy);
+    struct endpoint *e = endpoint_choose(w, c, &why);
     if (e == NULL) {
-        if (!busy && c->tried != 0) {
-            if (!retry_later(w, c, RETRY_UNSENT)) {
-                call_end(w, c, WEIR_RESULT_NOT_SENT, (int)c->transfer.code);
-            }
-            return ENDED;
-        }
-        /* a transfer's end, or an address, will free it */
-        q->not_before_ns = busy ? 0 : w->now_ns + WEIR_NS_PER_MS;
-        return WAITS;
+        return start_nowhere(w, q, c, &why);
     }
     int rc = dispatch_permit(w, c);
     if (rc != WEIR_OK) {

@@ -1,3 +1,4 @@
+#include "broker/config/config_address.h"
 #include "broker/identity.h"
 #include "broker/log.h"
 #include "broker/resolver.h"
@@ -12,10 +13,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define ADDRESS_TTL_NS (60 * WEIR_NS_PER_S)
-#define ASK_AGAIN_NS   (2 * WEIR_NS_PER_S)
-#define DOWN_NS \
-    (1 * WEIR_NS_PER_S) /* after a connection that failed; others are tried first meanwhile */
+#define ASK_AGAIN_NS    (2 * WEIR_NS_PER_S)
+#define ADDRESS_REFUSED INT32_MAX /* where getaddrinfo's errors stand */
 
 /* A transfer under way still reads the old list: it is freed once none is. */
 static void retire(struct endpoint *e)
@@ -56,6 +55,17 @@ static void address_set(struct worker *w, struct endpoint *e, const char *addres
     log_info("endpoint_resolved", "s:s, s:s", "endpoint", e->config->name, "address", address);
 }
 
+/* Is it one of those that the configuration names? A socket goes to target.address alone, so what is refused here is never connected to. */
+static bool address_allowed(const struct endpoint *e, const char *address)
+{
+    const struct weir_config_strings *rules = &e->config->addresses;
+    bool allowed = rules->cnt == 0;
+    for (size_t i = 0; i < rules->cnt && !allowed; i++) {
+        allowed = weir_config_address_in(address, rules->text[i]);
+    }
+    return allowed;
+}
+
 static void ask(struct worker *w, struct endpoint *e)
 {
     struct resolver_question q = {.id = e->index};
@@ -81,7 +91,13 @@ bool endpoint_answer(struct worker *w)
         if (e == NULL || strcmp(a.host, e->config->url.host) != 0) {
             continue;
         }
-        if (a.error == 0 && resolver_is_numeric(a.address)) {
+        if (a.error == 0 && !address_allowed(e, a.address)) {
+            if (e->resolver_error != ADDRESS_REFUSED) {
+                log_warn("endpoint_address_refused", "s:s, s:s, s:b", "endpoint", e->config->name,
+                         "address", a.address, "kept_last", (int)(e->target.address[0] != '\0'));
+            }
+            e->resolver_error = ADDRESS_REFUSED;
+        } else if (a.error == 0 && resolver_is_numeric(a.address)) {
             e->resolver_error = 0;
             address_set(w, e, a.address);
         } else if (a.error != e->resolver_error) { /* once for each change, not every two seconds */
@@ -104,7 +120,8 @@ void endpoint_turn(struct worker *w)
             curl_slist_free_all(e->retired);
             e->retired = NULL;
         }
-        bool old = e->target.address[0] == '\0' || w->now_ns - e->resolved_at_ns > ADDRESS_TTL_NS;
+        bool old =
+            e->target.address[0] == '\0' || w->now_ns - e->resolved_at_ns > e->config->address_ns;
         if (old && (e->asked_at_ns == 0 || w->now_ns - e->asked_at_ns > ASK_AGAIN_NS)) {
             ask(w, e);
         }
@@ -158,6 +175,8 @@ bool endpoint_open(struct worker *w)
             const char *address_of = proxied ? e->config->proxy.host : u->host;
             e->numeric = resolver_is_numeric(address_of);
             e->target.headers = pr->headers;
+            e->target.idle_max_s = (long)(e->config->idle_ns / WEIR_NS_PER_S);
+            e->target.age_max_s = (long)(e->config->age_ns / WEIR_NS_PER_S);
             e->target.trust = u->tls ? trust_find(e->config->ca_file) : NULL;
             e->target.identity =
                 e->config->client_cert[0] != '\0' ? identity_find(e->config) : NULL;
@@ -175,30 +194,4 @@ bool endpoint_open(struct worker *w)
         }
     }
     return true;
-}
-
-struct endpoint *endpoint_choose(struct worker *w, uint32_t provider, uint32_t tried, bool *busy)
-{
-    struct provider *p = &w->provider[provider];
-    struct endpoint *down = NULL;
-    *busy = false;
-    for (uint32_t i = 0; i < p->endpoint_cnt; i++) {
-        struct endpoint *e = &p->endpoint[i];
-        if (e->target.address[0] == '\0' || (tried >> e->bit & 1U) != 0) {
-            continue;
-        }
-        if (e->in_flight >= e->config->connection_max) {
-            *busy = true;
-        } else if (w->now_ns < e->down_until_ns) {
-            down = down == NULL ? e : down;
-        } else {
-            return e;
-        }
-    }
-    return *busy ? NULL : down; /* all failed lately: the first of them is as good as any */
-}
-
-void endpoint_failed(struct worker *w, struct endpoint *e)
-{
-    e->down_until_ns = w->now_ns + DOWN_NS;
 }

@@ -1,6 +1,7 @@
 #include "broker/late.h"
 #include "broker/log.h"
 #include "broker/pair.h"
+#include "broker/pause.h"
 #include "broker/settle.h"
 #include "broker/signer.h"
 #include "broker/worker.h"
@@ -443,6 +444,7 @@ static bool on_gate(struct http_transfer *t)
     c->sends++;
     c->sent_ns = now_ns;
     c->kept.status = 0; /* its room is the next answer's from here on */
+    endpoint_sent(c, now_ns);
     c->throttled = false;
     c->head = CALL_HEAD_NONE;
     c->head_bytes = 0;
@@ -468,6 +470,9 @@ static bool on_gate(struct http_transfer *t)
 static bool on_head(struct http_transfer *t, const char *line, size_t bytes)
 {
     struct call *c = call_of(t);
+    if (c->owed) { /* its first line */
+        endpoint_heard(c, worker_now(the_worker));
+    }
     return answer_head(the_worker, c, line, bytes) || stop(c, CALL_STOP_LARGE);
 }
 
@@ -483,24 +488,43 @@ static size_t on_data(struct http_transfer *t, const char *bytes, size_t cnt)
 
 /* ---------------------------------------------------------------------------------------------- start and end of a transfer */
 
-static void transfer_left(struct call *c)
+/* What the end of this attempt says about the endpoint. */
+static enum weir_call_class class_of(const struct worker *w, const struct call *c,
+                                     const struct http_transfer *t)
 {
-    if (c->endpoint != NULL && c->endpoint->in_flight > 0) {
-        c->endpoint->in_flight--;
+    if (t->code == CURLE_OK || c->stop == CALL_STOP_LARGE) {
+        uint32_t status = t->status;
+        return c->throttled    ? (pause_cause_of(status) == WEIR_PAUSE_BANNED ? WEIR_CLASS_BAN
+                                                                              : WEIR_CLASS_THROTTLE)
+               : status >= 500 ? WEIR_CLASS_SERVER
+               : status >= 400 ? WEIR_CLASS_BUSINESS
+                               : WEIR_CLASS_OK;
     }
+    if (c->stop == CALL_STOP_RESEND) {
+        return WEIR_CLASS_TRANSPORT; /* the connection died under it */
+    }
+    if (c->stop != CALL_STOP_NONE) {
+        return WEIR_CLASS_NONE; /* we stopped it */
+    }
+    /* A caller's short deadline is no fault of the endpoint's: only an answer that is late by its own standards is. */
+    bool late = t->code == CURLE_OPERATION_TIMEDOUT || w->now_ns >= c->deadline_ns;
+    uint64_t since_ns = c->sent_ns > 0 ? c->sent_ns : c->permitted_ns;
+    bool by_far =
+        w->now_ns > since_ns && health_is_late(&c->endpoint->health, w->now_ns - since_ns);
+    if (c->sent_ns == 0) {
+        return late && !by_far ? WEIR_CLASS_NONE : WEIR_CLASS_TRANSPORT;
+    }
+    return !late ? WEIR_CLASS_TRANSPORT : by_far ? WEIR_CLASS_TIMEOUT : WEIR_CLASS_NONE;
 }
 
 /* Nothing reached the exchange: try another endpoint, or say so. */
 static void not_sent(struct worker *w, struct call *c)
 {
     struct endpoint *e = c->endpoint;
-    bool busy;
     give_back(w, c);
-    endpoint_failed(w, e);
     board_add(&w->region->endpoint[e->index].failures, 1);
     c->tried |= 1U << e->bit;
-    if (w->now_ns < c->deadline_ns &&
-        (endpoint_choose(w, e->provider, c->tried, &busy) != NULL || busy)) {
+    if (w->now_ns < c->deadline_ns && endpoint_other(w, c)) {
         dispatch_again(w, c);
     } else if (!retry_later(w, c, RETRY_UNSENT)) {
         call_end(w, c, w->now_ns >= c->deadline_ns ? WEIR_RESULT_EXPIRED : WEIR_RESULT_NOT_SENT,
@@ -548,15 +572,28 @@ static void tell_hold(struct worker *w, struct call *c, bool answered)
     }
 }
 
+/* It was sent, and its connection died without a whole answer: an idempotent call goes to another endpoint, with a permit of its own. */
+static bool goes_elsewhere(struct worker *w, struct call *c)
+{
+    c->tried |= 1U << c->endpoint->bit;
+    if (!c->idempotent || w->now_ns >= c->deadline_ns || !endpoint_other(w, c)) {
+        return false;
+    }
+    call_attempt_over(w, c, WEIR_RESULT_FAILED);
+    c->sent_ns = 0;
+    dispatch_again(w, c);
+    return true;
+}
+
 static void on_done(struct http_transfer *t)
 {
     struct worker *w = the_worker;
     struct call *c = call_of(t);
     w->now_ns = worker_now(w);
-    transfer_left(c);
     if (t->code == CURLE_OK) {
         reply_answered(w, c); /* first: its body may say stop */
     }
+    endpoint_told(w, c, class_of(w, c, t));
     if (c->sent_ns > 0) {
         tell_hold(w, c, t->code == CURLE_OK || c->stop == CALL_STOP_LARGE);
     }
@@ -575,9 +612,10 @@ static void on_done(struct http_transfer *t)
         /* curl rounds to milliseconds: its own word for "late" counts too. */
         bool is_late = w->now_ns >= c->deadline_ns || t->code == CURLE_OPERATION_TIMEDOUT;
         enum weir_result late = is_late ? WEIR_RESULT_TIMEOUT : WEIR_RESULT_FAILED;
-        if (is_late || !retry_later(w, c, RETRY_BROKEN)) {
-            call_end(w, c, c->idempotent ? late : WEIR_RESULT_OUTCOME_UNKNOWN, (int)t->code);
+        if (!is_late && (goes_elsewhere(w, c) || retry_later(w, c, RETRY_BROKEN))) {
+            return;
         }
+        call_end(w, c, c->idempotent ? late : WEIR_RESULT_OUTCOME_UNKNOWN, (int)t->code);
     }
 }
 
@@ -640,9 +678,7 @@ static struct curl_slist *headers_all(struct worker *w, struct call *c)
 /* The route's path, with the client's rest and query. Checked text only. */
 static char *path_make(const struct worker *w, const struct call *c)
 {
-    const struct weir_config_route *route = w->route[c->route].config;
-    const char *path =
-        route != NULL ? route->path : w->provider[w->route[c->route].provider].config->clock.path;
+    const char *path = w->route[c->route].path;
     size_t fixed = strlen(path);
     if ((w->shared.tables.route[c->route].flags & WEIR_ROUTE_PATH_REST) != 0) {
         fixed--; /* the star */
@@ -700,8 +736,7 @@ bool exchange_start(struct worker *w, struct call *c, struct endpoint *e)
         c->stage = CALL_RUNNING;
         c->due_ns = weir_min_u64(c->deadline_ns, w->now_ns + CONNECT_MAX_NS);
         w->running_due_ns = weir_min_u64(w->running_due_ns, c->due_ns);
-        e->in_flight++;
-        board_add(&w->region->endpoint[e->index].requests, 1);
+        endpoint_took(w, c);
     }
     return ok;
 }
@@ -735,6 +770,6 @@ void exchange_due(struct worker *w)
 void exchange_stop(struct worker *w, struct call *c)
 {
     http_stop(w->http, &c->transfer);
-    transfer_left(c);
+    endpoint_told(w, c, WEIR_CLASS_NONE);
     give_back(w, c);
 }

@@ -229,6 +229,8 @@ static void easy_options(struct http *http, struct http_target *t, CURL *e)
     (void)curl_easy_setopt(e, CURLOPT_BUFFERSIZE, 65536L);
     (void)curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
     (void)curl_easy_setopt(e, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    (void)curl_easy_setopt(e, CURLOPT_MAXAGE_CONN, t->idle_max_s);
+    (void)curl_easy_setopt(e, CURLOPT_MAXLIFETIME_CONN, t->age_max_s);
     (void)curl_easy_setopt(e, CURLOPT_USERAGENT, "weir/" WEIR_VERSION);
     (void)curl_easy_setopt(e, CURLOPT_SHARE, http->share);
     (void)curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, on_open);

@@ -39,6 +39,8 @@ struct http_target {
     char base[320];                  /* "https://host:port/base" */
     struct curl_slist *connect_to;   /* "host:port:address:port"; NULL where the host is numeric */
     struct curl_slist *headers;      /* of every request that has none of its own; NULL: none */
+    long idle_max_s;                 /* a connection that was idle for longer is not used again */
+    long age_max_s;                  /* nor one that is older; 0: any */
     const struct trust *trust;       /* whose certificates are believed; NULL: http:// */
     const struct identity *identity; /* who we are; NULL: the server is told nothing */
     const char *proxy;               /* "http://address:port"; NULL: none */

@@ -104,6 +104,8 @@ static void tick(struct worker *w)
     clients_look(w);
     endpoint_turn(w);
     endpoints_show(w);
+    choose_turn(w);
+    check_turn(w);
     uint64_t repaired = 0;
     for (uint32_t d = 0; d < w->region->domain_cnt; d++) {
         for (unsigned p = 0; p < WEIR_PRIORITY_CNT; p++) {
@@ -121,6 +123,7 @@ void keeper_turn(struct worker *w)
     if (w->now_ns >= w->second_at_ns) {
         weir_clock_anchor_publish(&w->clock_source, w->region->clock);
         keeper_lease(w, w->now_ns + LEASE_NS);
+        choose_second(w);
         /* The first anchor has no rate yet; the second follows at once, the others every second. */
         w->second_at_ns =
             w->now_ns + (w->clock_source.last.mult_q32 == 0 && w->clock_source.tsc_usable

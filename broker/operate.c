@@ -32,7 +32,8 @@ static void make_printable(char *text, size_t bytes)
 
 static const char *operation_name(uint32_t operation)
 {
-    static const char *const names[] = {"?", "pause", "resume", "block", "unblock"};
+    static const char *const names[] = {"?",       "pause",   "resume", "block",
+                                        "unblock", "balance", "check"};
     return operation < WEIR_ARRAY_CNT(names) ? names[operation] : "?";
 }
 
@@ -46,7 +47,7 @@ static int judge(const struct admission *a, const struct ucred *cred,
                        WEIR_OPERATE_VERSION);
         return WEIR_E_ABI;
     }
-    if (asked->operation < WEIR_OPERATION_PAUSE || asked->operation > WEIR_OPERATION_UNBLOCK) {
+    if (asked->operation < WEIR_OPERATION_PAUSE || asked->operation > WEIR_OPERATION_CHECK) {
         (void)snprintf(answer->text, sizeof answer->text, "this broker knows no operation %u",
                        asked->operation);
         return WEIR_E_UNSUPPORTED;

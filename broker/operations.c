@@ -30,6 +30,35 @@ static uint32_t provider_find(const struct worker *w, const char *name)
     return UINT32_MAX;
 }
 
+static void balance_operate(struct worker *w, uint32_t p, const struct weir_operate *asked,
+                            struct weir_operated *answer)
+{
+    if (asked->balance >= WEIR_BALANCE_CNT) {
+        say(answer, WEIR_E_UNSUPPORTED, "this broker knows no balance %u", asked->balance);
+        return;
+    }
+    /* relaxed: our own; kept across the worker's death, and handed over */
+    weir_store_relaxed_u64(&w->region->provider[p].balance, asked->balance);
+    unsigned kind = asked->balance != WEIR_BALANCE_UNSET ? asked->balance
+                                                         : (unsigned)w->provider[p].config->balance;
+    say(answer, WEIR_OK, "%s balances by %s%s", asked->target, weir_balance_name(kind),
+        asked->balance != WEIR_BALANCE_UNSET ? "" : ", as configured");
+}
+
+static void check_operate(struct worker *w, uint32_t p, const struct weir_operate *asked,
+                          struct weir_operated *answer)
+{
+    answer->cnt = check_now(w, p);
+    if (answer->cnt == 0) {
+        say(answer, WEIR_E_UNSUPPORTED,
+            "%s has no health in the configuration: nothing says what to ask its endpoints for",
+            asked->target);
+        return;
+    }
+    say(answer, WEIR_OK, "%u endpoint%s of %s: asked; see weir stat", answer->cnt,
+        answer->cnt == 1 ? "" : "s", asked->target);
+}
+
 static void provider_operate(struct worker *w, const struct weir_operate *asked,
                              struct weir_operated *answer)
 {
@@ -39,6 +68,14 @@ static void provider_operate(struct worker *w, const struct weir_operate *asked,
         return;
     }
     answer->cnt = 1;
+    if (asked->operation == WEIR_OPERATION_BALANCE) {
+        balance_operate(w, p, asked, answer);
+        return;
+    }
+    if (asked->operation == WEIR_OPERATION_CHECK) {
+        check_operate(w, p, asked, answer);
+        return;
+    }
     if (asked->operation == WEIR_OPERATION_RESUME) {
         pause_resume(w, p);
         say(answer, WEIR_OK, "%s goes on", asked->target);
@@ -96,7 +133,8 @@ static void client_operate(struct worker *w, const struct weir_operate *asked,
 
 void operations_event(struct worker *w, const struct control_operation *operation)
 {
-    static const char *const names[] = {"?", "pause", "resume", "block", "unblock"};
+    static const char *const names[] = {"?",       "pause",   "resume", "block",
+                                        "unblock", "balance", "check"};
     const struct weir_operate *asked = &operation->asked;
     struct control_message m = {.kind = CONTROL_OPERATED,
                                 .operation = {.ticket = operation->ticket}};
@@ -104,10 +142,12 @@ void operations_event(struct worker *w, const struct control_operation *operatio
     *answer = (struct weir_operated){
         .magic = WEIR_OPERATE_MAGIC, .version = WEIR_OPERATE_VERSION, .bytes = sizeof *answer};
     w->now_ns = worker_now(w);
-    if (asked->operation <= WEIR_OPERATION_RESUME) {
-        provider_operate(w, asked, answer);
-    } else {
+    bool of_client =
+        asked->operation == WEIR_OPERATION_BLOCK || asked->operation == WEIR_OPERATION_UNBLOCK;
+    if (of_client) {
         client_operate(w, asked, answer);
+    } else {
+        provider_operate(w, asked, answer);
     }
     log_warn("operated", "s:s, s:s, s:i, s:i, s:I, s:s, s:s", "operation", names[asked->operation],
              "target", asked->target, "uid", (int)operation->uid, "client_pid", (int)operation->pid,

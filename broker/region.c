@@ -55,6 +55,7 @@ static int board_create(struct region *r, const struct weir_segment_spec *base,
          sizeof(struct weir_shm_cache_route)},
         {WEIR_SECTION_CACHE_HEAD, r->cache_head_cnt, sizeof(struct weir_shm_cache_head)},
         {WEIR_SECTION_CACHE_DATA, r->cache_bytes > 0 ? 1 : 0, r->cache_bytes},
+        {WEIR_SECTION_HEALTH, r->endpoint_cnt + r->group_cnt, sizeof(struct weir_shm_health)},
     };
     struct weir_segment_spec spec = *base;
     spec.kind = WEIR_SEGMENT_BOARD;
@@ -87,6 +88,7 @@ static int board_create(struct region *r, const struct weir_segment_spec *base,
     r->route_stats =
         weir_segment_section(b, WEIR_SECTION_ROUTE, sizeof *r->route_stats, NULL, NULL);
     r->endpoint = weir_segment_section(b, WEIR_SECTION_ENDPOINT, sizeof *r->endpoint, NULL, NULL);
+    r->health = weir_segment_section(b, WEIR_SECTION_HEALTH, sizeof *r->health, NULL, NULL);
     r->ring_head =
         weir_segment_section(b, WEIR_SECTION_RING_HEAD, sizeof *r->ring_head, NULL, NULL);
     r->client = weir_segment_section(b, WEIR_SECTION_CLIENT, sizeof *r->client, NULL, NULL);
@@ -152,6 +154,7 @@ static int ledger_open(struct region *r, const struct weir_segment_spec *base, i
         {WEIR_SECTION_MEMORY, r->word_cnt, sizeof(struct weir_shm_memory)},
         {WEIR_SECTION_AUDIT_RING, r->audit_cnt > 0 ? 1 : 0,
          weir_audit_ring_bytes(WEIR_AUDIT_OWN_CNT)},
+        {WEIR_SECTION_BREAKER, r->endpoint_cnt + r->group_cnt, sizeof(struct weir_shm_breaker)},
     };
     struct weir_segment_spec spec = *base;
     spec.kind = WEIR_SEGMENT_LEDGER;
@@ -166,6 +169,8 @@ static int ledger_open(struct region *r, const struct weir_segment_spec *base, i
                                            NULL, NULL);
         r->backoff =
             weir_segment_section(&r->ledger, WEIR_SECTION_BACKOFF, sizeof *r->backoff, NULL, NULL);
+        r->breaker =
+            weir_segment_section(&r->ledger, WEIR_SECTION_BREAKER, sizeof *r->breaker, NULL, NULL);
         r->memory =
             weir_segment_section(&r->ledger, WEIR_SECTION_MEMORY, sizeof *r->memory, NULL, NULL);
         r->audit_ring = weir_segment_section(&r->ledger, WEIR_SECTION_AUDIT_RING,
@@ -280,6 +285,7 @@ static int region_open(struct region *region, const struct weir_config *config,
         .limit_cnt = size.limit_cnt,
         .route_cnt = size.route_cnt,
         .endpoint_cnt = size.endpoint_cnt,
+        .group_cnt = size.group_cnt,
         .word_cnt = size.word_cnt,
         .cell_cnt = size.cell_cnt,
         .ring_order = order_of(config->broker.ring_cnt),
@@ -294,7 +300,7 @@ static int region_open(struct region *region, const struct weir_config *config,
         region->trial_limit_cnt = shadow.limit_cnt;
     }
     if (region->domain_cnt > WEIR_DOMAINS_MAX ||
-        size.route_cnt > WEIR_ROUTES_MAX + WEIR_PROVIDERS_MAX) {
+        size.route_cnt > WEIR_ROUTES_MAX + 2 * WEIR_PROVIDERS_MAX) {
         (void)snprintf(text, text_bytes, "broker.domains: %u: at most %u: split the broker",
                        region->domain_cnt, WEIR_DOMAINS_MAX);
         return WEIR_E_ARGUMENT;

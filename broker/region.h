@@ -9,6 +9,7 @@
 
 #include "broker/config/config.h"
 #include "shm/weir_cache.h"
+#include "shm/weir_health.h"
 #include "shm/weir_permit.h"
 #include "shm/weir_ring.h"
 #include "shm/weir_segment.h"
@@ -25,6 +26,7 @@ struct region {
     uint64_t broker_id;
     uint32_t ring_order;
     uint32_t domain_cnt, provider_cnt, limit_cnt, route_cnt, endpoint_cnt, word_cnt, cell_cnt;
+    uint32_t group_cnt; /* of routes, over all providers */
     uint32_t audit_cnt; /* records that are kept; 0: no audit */
     uint32_t cache_head_cnt;
     uint64_t cache_bytes; /* of answers; 0: no cache */
@@ -47,6 +49,7 @@ struct region {
     uint32_t trial_limit_cnt;
     struct weir_shm_route_stats *route_stats;
     struct weir_shm_endpoint *endpoint;
+    struct weir_shm_health *health;       /* [endpoint], then [endpoint_cnt + group] */
     struct weir_shm_ring_head *ring_head; /* [domain * 5 + priority] */
     struct weir_shm_client *client;
     struct weir_shm_journal *journal_board;
@@ -72,6 +75,7 @@ struct region {
     uint64_t *cell;
     uint64_t *own_cell;
     struct weir_shm_backoff *backoff;
+    struct weir_shm_breaker *breaker; /* as health */
     struct dry_run
         *shadow; /* the shadow configuration's limits; NULL: none. Owned by the supervisor */
     struct weir_shm_memory *memory;         /* [word] */

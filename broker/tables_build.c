@@ -19,6 +19,17 @@ static bool has_clock_route(const struct weir_config_provider *p)
            p->clock.path[0] != '\0';
 }
 
+static bool has_check_route(const struct weir_config_provider *p)
+{
+    return p->health.path[0] != '\0' && p->endpoint_cnt > 0;
+}
+
+/* Routes of the worker's own. */
+static uint32_t own_routes(const struct weir_config_provider *p)
+{
+    return (has_clock_route(p) ? 1U : 0U) + (has_check_route(p) ? 1U : 0U);
+}
+
 static uint32_t words_of(const struct weir_config_provider *p, const struct weir_config_limit *l)
 {
     return (uint32_t)p->scope[l->scope].cnt;
@@ -92,8 +103,9 @@ void tables_measure(const struct weir_config *config, struct tables_size *size)
     for (size_t i = 0; i < config->provider_cnt; i++) {
         const struct weir_config_provider *p = &config->provider[i];
         size->limit_cnt += (uint32_t)p->limit_cnt;
-        size->route_cnt += (uint32_t)p->route_cnt + (has_clock_route(p) ? 1U : 0U);
+        size->route_cnt += (uint32_t)p->route_cnt + own_routes(p);
         size->endpoint_cnt += (uint32_t)p->endpoint_cnt;
+        size->group_cnt += (uint32_t)p->group_cnt;
         for (unsigned k = 0; k < WEIR_SCOPE_KIND_CNT; k++) {
             size->scope_cnt += (uint32_t)p->scope[k].cnt;
         }
@@ -435,22 +447,18 @@ static void route_row(struct weir_shm_route_row *row, const char *provider_name,
     row->age_cnt = (uint32_t)r->age_cnt;
 }
 
-/* The worker's question for the time. */
-static void clock_route_row(struct weir_shm_route_row *row, const struct weir_config_provider *p,
-                            uint32_t provider, uint32_t limit_first,
-                            const struct weir_shm_limit_row *limit)
+/* A question of the worker's own: what a GET route of the same path costs, else 1 of each limit of scope ip. */
+static void own_route_row(struct weir_shm_route_row *row, const struct weir_config_provider *p,
+                          const char *path, uint32_t provider, uint32_t limit_first,
+                          const struct weir_shm_limit_row *limit)
 {
     row->provider = provider;
     row->method = WEIR_METHOD_GET;
-    row->priority = WEIR_PRIORITY_CRITICAL;
-    row->response_max_bytes = 4096;
-    row->timeout_ns = 2 * WEIR_NS_PER_S;
     row->flags = WEIR_ROUTE_IDEMPOTENT;
-    memcpy(row->name, TABLES_CLOCK_ROUTE, sizeof TABLES_CLOCK_ROUTE);
     memset(row->settle_success, 0xff, sizeof row->settle_success); /* WEIR_SETTLE_AS_CHARGED */
     memset(row->settle_failure, 0xff, sizeof row->settle_failure);
     for (size_t r = 0; r < p->route_cnt; r++) {
-        if (p->route[r].method == WEIR_METHOD_GET && strcmp(p->route[r].path, p->clock.path) == 0) {
+        if (p->route[r].method == WEIR_METHOD_GET && strcmp(p->route[r].path, path) == 0) {
             route_costs(row, &p->route[r], limit_first, limit);
             return;
         }
@@ -462,6 +470,30 @@ static void clock_route_row(struct weir_shm_route_row *row, const struct weir_co
             row->flags |= route_flag(&limit[limit_first + l]);
         }
     }
+}
+
+/* The worker's question for the time. */
+static void clock_route_row(struct weir_shm_route_row *row, const struct weir_config_provider *p,
+                            uint32_t provider, uint32_t limit_first,
+                            const struct weir_shm_limit_row *limit)
+{
+    row->priority = WEIR_PRIORITY_CRITICAL;
+    row->response_max_bytes = 4096;
+    row->timeout_ns = 2 * WEIR_NS_PER_S;
+    memcpy(row->name, TABLES_CLOCK_ROUTE, sizeof TABLES_CLOCK_ROUTE);
+    own_route_row(row, p, p->clock.path, provider, limit_first, limit);
+}
+
+/* ... and for an endpoint's health. */
+static void check_route_row(struct weir_shm_route_row *row, const struct weir_config_provider *p,
+                            uint32_t provider, uint32_t limit_first,
+                            const struct weir_shm_limit_row *limit)
+{
+    row->priority = WEIR_PRIORITY_BACKGROUND;
+    row->response_max_bytes = 65536;
+    row->timeout_ns = p->health.timeout_ns;
+    memcpy(row->name, TABLES_CHECK_ROUTE, sizeof TABLES_CHECK_ROUTE);
+    own_route_row(row, p, p->health.path, provider, limit_first, limit);
 }
 
 /* Where the rows of a block lie, and how many are filled. */
@@ -535,7 +567,7 @@ static int provider_rows(struct build *b, uint32_t index)
     row->limit_first = b->limit_cnt;
     row->limit_cnt = (uint32_t)p->limit_cnt;
     row->route_first = b->route_cnt;
-    row->route_cnt = (uint32_t)p->route_cnt + (has_clock_route(p) ? 1U : 0U);
+    row->route_cnt = (uint32_t)p->route_cnt + own_routes(p);
     row->endpoint_first = b->endpoint_cnt;
     row->endpoint_cnt = (uint32_t)p->endpoint_cnt;
     for (unsigned k = 0; k < WEIR_SCOPE_KIND_CNT; k++) {
@@ -564,6 +596,9 @@ static int provider_rows(struct build *b, uint32_t index)
         if (rc != WEIR_OK) {
             return rc;
         }
+    }
+    if (has_check_route(p)) {
+        check_route_row(&b->route[b->route_cnt++], p, index, row->limit_first, b->limit);
     }
     for (size_t e = 0; e < p->endpoint_cnt; e++) {
         endpoint_row(&b->endpoint[b->endpoint_cnt++], &p->endpoint[e], index);

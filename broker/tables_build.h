@@ -13,6 +13,7 @@
 /* How much the rows of a configuration take. */
 struct tables_size {
     uint32_t provider_cnt, limit_cnt, route_cnt, endpoint_cnt, scope_cnt, word_cnt, cell_cnt;
+    uint32_t group_cnt; /* of routes, for breakers */
     uint32_t edge_cnt;  /* of calendars */
     uint32_t share_cnt; /* shares and floors of all limits */
     uint32_t bytes;     /* of one block */
@@ -28,8 +29,9 @@ int tables_build(const struct weir_config *config, const struct tables_size *siz
 
 /*
  * Every provider with `clock: {path}` has one route that the configuration does not name: the worker's own question for the time, at index
- * (provider's last route). It costs what a configured GET route of the same path costs, else 1 unit of each limit that counts by ip.
+ * (provider's last route of its own); every one with `health` one more behind it, for the checks of its endpoints. They cost what a configured GET route of the same path costs, else 1 unit of each limit that counts by ip.
  */
 #define TABLES_CLOCK_ROUTE "weir-clock"
+#define TABLES_CHECK_ROUTE "weir-check"
 
 #endif

@@ -101,15 +101,21 @@ static bool providers_open(struct worker *w)
         pr->headers = provider_headers(p);
         retry_budget_open(&pr->retries);
         pr->clock_route = UINT32_MAX;
+        pr->check_route = UINT32_MAX;
         for (uint32_t r = 0; r < row->route_cnt; r++) {
             struct route *route = &w->route[row->route_first + r];
             route->provider = p;
             route->config = r < pr->config->route_cnt ? &pr->config->route[r] : NULL;
             route->hears = hear_wanted(pr->config, route->config);
-            if (route->config != NULL && route->config->cache_ns != 0) {
-                route->hears = HEAR_WHOLE;
+            route->path = route->config != NULL ? route->config->path : pr->config->clock.path;
+            if (route->config != NULL) {
+                route->hears = route->config->cache_ns != 0 ? HEAR_WHOLE : route->hears;
+                continue;
             }
-            if (route->config == NULL) {
+            if (strcmp(t->route[row->route_first + r].name, TABLES_CHECK_ROUTE) == 0) {
+                pr->check_route = row->route_first + r;
+                route->path = pr->config->health.path;
+            } else {
                 pr->clock_route = row->route_first + r;
             }
         }
@@ -183,8 +189,8 @@ static bool open_all(struct worker *w)
         return false;
     }
     if (!ceiling_open(w) || !providers_open(w) || !queues_open(w) || !calls_open(w) ||
-        !endpoint_open(w) || !rings_open(w) || !reply_open(w) || !late_open(w) || !pace_open(w) ||
-        !trial_open(w) || !usage_open(w) || !audit_open(w) || !cache_open(w)) {
+        !endpoint_open(w) || !choose_open(w) || !rings_open(w) || !reply_open(w) || !late_open(w) ||
+        !pace_open(w) || !trial_open(w) || !usage_open(w) || !audit_open(w) || !cache_open(w)) {
         return not_started("no memory");
     }
     return true;

@@ -22,7 +22,9 @@
  *   ceiling.c   the journal ahead of the grants of long windows
  *   usage.c     who took how much of which limit
  *   audit.c     ... record by record
- *   endpoint.c  addresses and which endpoint serves
+ *   endpoint.c  addresses of endpoints
+ *   choose.c    which endpoint makes a call, and what the call's end says about it: breaker, health, balance
+ *   check.c     the worker's own calls: are the endpoints well?
  *   provider_headers.c  what each provider's calls bear by the configuration
  *   signer.c    keys, and the signed form of a call (signer.h)
  *
@@ -32,9 +34,12 @@
 #ifndef WEIR_BROKER_WORKER_H
 #define WEIR_BROKER_WORKER_H
 
+#include "broker/balance.h"
+#include "broker/breaker.h"
 #include "broker/ceiling.h"
 #include "broker/clock_spread.h"
 #include "broker/control.h"
+#include "broker/health.h"
 #include "broker/hear.h"
 #include "broker/http.h"
 #include "broker/loop.h"
@@ -46,6 +51,7 @@
 #include "broker/server_clock.h"
 #include "broker/throttle.h"
 #include "shm/weir_cache.h"
+#include "shm/weir_health.h"
 #include "shm/weir_request.h"
 #include "shm/weir_slot.h"
 
@@ -154,6 +160,12 @@ struct call {
     uint64_t
         due_ns; /* running: the deadline, or the end of patience with its connection; later: when to try again */
     struct endpoint *endpoint;
+    struct endpoint *pin; /* the only one that it may go to; NULL: any */
+    struct breaker_ticket
+        ticket; /* of the endpoint's breaker, from the start of an attempt to its end */
+    struct breaker_ticket group_ticket;
+    bool trying;                /* under way at `endpoint`, which has not been told its end */
+    bool owed;                  /* written, and no byte of an answer seen */
     struct curl_slist *headers; /* its own; behind the last one stand the provider's */
     struct curl_slist *headers_last;
     struct call_sign *sign; /* signer.c's; NULL: not signed */
@@ -222,6 +234,15 @@ struct endpoint {
     uint64_t
         answer_ns; /* how long the first byte takes of late, sent to seen: half of what it would be on average */
     uint64_t down_until_ns; /* could not connect: others first */
+    struct weir_shm_breaker *breaker;
+    struct weir_shm_health *board;
+    struct health health;
+    struct health_parts parts; /* of the last look */
+    int64_t current;           /* weighted_round_robin's */
+    uint32_t owed_cnt;         /* calls that wait for the first byte of their answer */
+    uint64_t owed_since_ns;    /* nothing was heard of it since, though something was owed */
+    uint64_t check_at_ns;
+    uint32_t checking; /* checks under way */
 };
 
 struct provider {
@@ -236,11 +257,18 @@ struct provider {
     uint64_t probe_at_ns;
     bool probing;
     uint32_t clock_route; /* UINT32_MAX: none */
+    uint32_t check_route; /* the same */
+    struct breaker_rule breaker;
+    struct balance_state balance;
+    struct endpoint *picked; /* by a turn that has not begun yet: it stays whose turn it is */
+    uint32_t quota_ppm;      /* the least headroom of its limits */
     struct retry_budget retries;
 };
 
 struct route {
     const struct weir_config_route *config; /* NULL: the worker's own */
+    const char *path;
+    uint32_t group; /* index of its breaker; UINT32_MAX: none */
     enum hear_what hears;
     uint32_t provider;
 };
@@ -508,10 +536,34 @@ bool provider_headers_has(const struct provider *p, const char *name, size_t byt
 
 /* endpoint.c */
 bool endpoint_open(struct worker *w);
-/* The endpoint to use now, by role, leaving out those in `tried`; NULL when none is usable; `*busy` says that one is, but full. */
-struct endpoint *endpoint_choose(struct worker *w, uint32_t provider, uint32_t tried, bool *busy);
 void endpoint_turn(struct worker *w);
 bool endpoint_answer(struct worker *w); /* false: the resolver's socket has ended */
-void endpoint_failed(struct worker *w, struct endpoint *e);
+
+/* choose.c. Order: endpoint_choose, then the permits, then exchange_start, which says endpoint_took. */
+bool choose_open(struct worker *w); /* behind endpoint_open */
+/* Why there is no endpoint for a call. */
+struct choice {
+    bool busy;            /* one would do, but has as many calls as it may */
+    bool shut;            /* a breaker keeps it from going */
+    uint64_t earliest_ns; /* shut: when to ask again, at the latest */
+};
+/* The endpoint that is to make the call now; NULL, with the reason. Takes nothing. */
+struct endpoint *endpoint_choose(struct worker *w, const struct call *c, struct choice *why);
+/* Is there another one that it has not tried, now or once a call has ended? */
+bool endpoint_other(struct worker *w, const struct call *c);
+/* An attempt begins; its request is written; a byte of its answer came; it ended so. */
+void endpoint_took(struct worker *w, struct call *c);
+void endpoint_sent(struct call *c, uint64_t now_ns);
+void endpoint_heard(struct call *c, uint64_t now_ns);
+void endpoint_told(struct worker *w, struct call *c, enum weir_call_class class);
+/* A check was answered: whatever kept it out is over. */
+void endpoint_back(struct worker *w, struct endpoint *e);
+void choose_turn(struct worker *w);   /* each tick: scores and flags on the board */
+void choose_second(struct worker *w); /* each second: headroom of the limits */
+
+/* check.c */
+void check_turn(struct worker *w); /* each tick */
+/* An operator wants to know now. Returns how many endpoints are asked. */
+uint32_t check_now(struct worker *w, uint32_t provider);
 
 #endif

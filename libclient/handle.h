@@ -17,6 +17,7 @@
 
 #include "shm/weir_atomic.h"
 #include "shm/weir_cache.h"
+#include "shm/weir_health.h"
 #include "shm/weir_permit.h"
 #include "shm/weir_ring.h"
 #include "shm/weir_segment.h"
@@ -54,6 +55,8 @@ struct weir_board {
     const struct weir_shm_foreign *foreign;
     const struct weir_shm_pace *pace; /* [limit word], for forecasts */
     uint32_t pace_cnt;
+    const struct weir_shm_health *health; /* [endpoint, then group] */
+    uint32_t health_cnt;
     uint32_t tables_cnt;
     const void *tables_base;
     uint64_t tables_stride_bytes;
@@ -129,7 +132,7 @@ struct weir {
     uint32_t slot_hint;             /* the slot that was freed last is the warmest */
     /* the NEED_WAKEUP word for which the doorbell was rung: once per sleep of the worker */
     uint32_t last_rung;
-    uint32_t kept_first; /* answers from the cache that nobody has polled: index + 1 */
+    uint32_t kept_first;  /* answers from the cache that nobody has polled: index + 1 */
     uint32_t *cache_hits; /* [route] in our meter, and what was hit; NULL for a monitor */
     struct weir_shm_cache_touch *cache_touch;
     uint32_t poll_from; /* where the next poll starts, so that low slots do not starve high ones */

@@ -90,6 +90,7 @@ static void board_find(const struct weir_attachment *at, struct weir_board *o, s
         array_of(f, b, WEIR_SECTION_PROVIDER, sizeof *o->provider, 0, &o->bounds.provider_cnt);
     o->foreign = array_of(f, b, WEIR_SECTION_FOREIGN, sizeof *o->foreign, 0, &o->bounds.word_cnt);
     o->pace = array_of(f, b, WEIR_SECTION_PACE, sizeof *o->pace, 0, &o->pace_cnt);
+    o->health = array_of(f, b, WEIR_SECTION_HEALTH, sizeof *o->health, 0, &o->health_cnt);
     (void)array_of(f, b, WEIR_SECTION_LIMIT, sizeof(struct weir_shm_limit_stats), 0,
                    &o->bounds.limit_cnt);
     (void)array_of(f, b, WEIR_SECTION_ROUTE, sizeof(struct weir_shm_route_stats), 0,

@@ -155,6 +155,27 @@ struct weir_forecast_ask {
 WEIR_API int weir_limit_forecast(struct weir *w, uint32_t limit, weir_scope_id scope,
                                  const struct weir_forecast_ask *ask, struct weir_forecast *out);
 
+/* "provider.endpoint", or the name of a group of routes as "provider.group" → index, for weir_health_get. 0, WEIR_E_SCOPE_UNKNOWN, _ARGUMENT (NULL), _CORRUPT, _FORKED. */
+WEIR_API int weir_endpoint_find(struct weir *w, const char *name, uint32_t *out);
+
+/* How well an endpoint is, or whether a group of routes works: what the broker has learnt from its calls. docs/http.md has the formulas. */
+struct weir_endpoint_health {
+    uint32_t score; /* 0 (nothing is sent to it) .. 1000 */
+    enum weir_breaker_state breaker;
+    enum weir_call_class cause; /* what opened the breaker last */
+    int ejected;                /* 1: worse than its peers, left out for a while */
+    uint64_t breaker_until_ns; /* open: nothing is sent before; a call after it is a probe */
+    uint64_t latency_ns;       /* peak EWMA, sent to first byte; 0: not known */
+    uint64_t height;           /* health.height, as the last check told it; 0: none */
+    uint64_t checked_ns;       /* the last check that was answered well; 0: none */
+};
+
+/*
+ * The state of endpoint or group `index` now, for any role: some loads from the board, no system call, tens of ns. What is a word there is whole (breaker, cause and
+ * instant are one); the rest may be of two instants. A broker whose worker is dead shows its last picture. 0, WEIR_E_SCOPE_UNKNOWN, _ARGUMENT, _FORKED.
+ */
+WEIR_API int weir_health_get(struct weir *w, uint32_t index, struct weir_endpoint_health *out);
+
 /* ------------------------------------------------------------------------------------------- time */
 
 /* Now, on weir's timeline: the broker's CLOCK_MONOTONIC in ns. The only source of deadlines. Works in a forked child too. Cost: about 10 ns. */

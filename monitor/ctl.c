@@ -20,12 +20,17 @@ static const char help[] =
     "       weir ctl resume PROVIDER [options]\n"
     "       weir ctl block CLIENT|all [options]\n"
     "       weir ctl unblock CLIENT|all [options]\n"
+    "       weir ctl balance PROVIDER KIND [options]\n"
+    "       weir ctl check PROVIDER [options]\n"
     "\n"
     "pause: nobody calls this provider for so long (30s, 10m, 2h, 1d), or until it is resumed, "
     "which "
     "is\nthe default. resume: ends whatever pause there is, one that the exchange asked for too. "
     "block: this\n"
     "client, by its index or name in weir stat, or every client, gets no permit and no call.\n"
+    "balance: calls are spread over the provider's endpoints by KIND from now on: failover, "
+    "round_robin,\nweighted_round_robin, least_latency, least_connections, two_choices, or "
+    "configured. check: its\nendpoints are asked how they are, now.\n"
     "\n"
     "  --reason TEXT        for the broker's log, at most 95 characters\n"
     "  --json               what was done, as one JSON object\n"
@@ -69,10 +74,29 @@ static int usage(const char *what, const char *value, const char *next)
     return EXIT_USAGE;
 }
 
+/* The kind behind "balance PROVIDER". */
+static int balance_take(struct order *o, const char *kind)
+{
+    if (strcmp(kind, "configured") == 0) {
+        o->operate.balance = WEIR_BALANCE_UNSET;
+        return EXIT_OK;
+    }
+    for (uint32_t i = 1; i < WEIR_BALANCE_CNT; i++) {
+        if (strcmp(kind, weir_balance_name(i)) == 0) {
+            o->operate.balance = i;
+            return EXIT_OK;
+        }
+    }
+    return usage("no such balance", kind,
+                 "it is one of failover, round_robin, weighted_round_robin, least_latency, "
+                 "least_connections, two_choices, configured");
+}
+
 /* The words behind "ctl". */
 static int words_take(struct order *o, int argc, char *const argv[])
 {
-    static const char *const verbs[] = {"?", "pause", "resume", "block", "unblock"};
+    static const char *const verbs[] = {"?",       "pause",   "resume", "block",
+                                        "unblock", "balance", "check"};
     const char *verb = argc > 0 ? argv[0] : "";
     for (uint32_t i = 1; i < WEIR_ARRAY_CNT(verbs); i++) {
         if (strcmp(verb, verbs[i]) == 0) {
@@ -81,18 +105,26 @@ static int words_take(struct order *o, int argc, char *const argv[])
     }
     o->verb = verb;
     if (o->operate.operation == 0) {
-        return usage("no such order", verb, "it is one of pause, resume, block, unblock");
+        return usage("no such order", verb,
+                     "it is one of pause, resume, block, unblock, balance, check");
     }
-    bool of_provider = o->operate.operation <= WEIR_OPERATION_RESUME;
+    bool of_provider = o->operate.operation != WEIR_OPERATION_BLOCK &&
+                       o->operate.operation != WEIR_OPERATION_UNBLOCK;
     const char *target = argc > 1 ? argv[1] : "";
     if (!board_name_ok(target)) {
         return usage(target[0] == '\0' ? verb : "no name", target,
                      of_provider ? "name a provider" : "name a client, or all");
     }
     (void)snprintf(o->operate.target, sizeof o->operate.target, "%s", target);
-    int most = o->operate.operation == WEIR_OPERATION_PAUSE ? 3 : 2;
+    int most = o->operate.operation == WEIR_OPERATION_PAUSE ||
+                       o->operate.operation == WEIR_OPERATION_BALANCE
+                   ? 3
+                   : 2;
     if (argc > most) {
         return usage("one word too many", argv[most], "remove it");
+    }
+    if (o->operate.operation == WEIR_OPERATION_BALANCE) {
+        return balance_take(o, argc > 2 ? argv[2] : "");
     }
     if (argc == 3 && strcmp(argv[2], "until-resume") != 0 &&
         !span_parse(argv[2], &o->operate.duration_ns)) {

@@ -5,6 +5,7 @@
 #include "weir_audit.h"
 #include "weir_cache.h"
 #include "weir_error.h"
+#include "weir_health.h"
 #include "weir_ring.h"
 
 #include <errno.h>
@@ -33,6 +34,8 @@ const struct image_section image_sections[] = {
      WEIR_ROUTES_MAX, false},
     {WEIR_SECTION_ENDPOINT, "weir_shm_endpoint", sizeof(struct weir_shm_endpoint),
      WEIR_ENDPOINTS_MAX, false},
+    {WEIR_SECTION_HEALTH, "weir_shm_health", sizeof(struct weir_shm_health),
+     WEIR_ENDPOINTS_MAX + WEIR_ROUTES_MAX, false},
     {WEIR_SECTION_RING_HEAD, "weir_shm_ring_head", sizeof(struct weir_shm_ring_head),
      WEIR_DOMAINS_MAX *WEIR_PRIORITY_CNT, false},
     {WEIR_SECTION_CLIENT, "weir_shm_client", sizeof(struct weir_shm_client), 256, false},

@@ -4,6 +4,7 @@
 #include "audit.h"
 #include "print.h"
 #include "weir_error.h"
+#include "weir_health.h"
 #include "weir_pause.h"
 
 #include <inttypes.h>
@@ -214,6 +215,13 @@ static void endpoints_check(const struct image *image, struct findings *f)
         }
         if (!ended(endpoint.address, sizeof endpoint.address)) {
             finding_add(f, "endpoint[%u].address is not ended", e);
+        }
+        struct weir_shm_health h = {0};
+        (void)image_get(image, WEIR_SECTION_HEALTH, e, &h, sizeof h);
+        if (h.score > 1000 || weir_breaker_state_of(h.breaker) > WEIR_BREAKER_HALF_OPEN ||
+            !ended(h.name, sizeof h.name)) {
+            finding_add(f, "health[%u]: score %u, breaker %u (allowed 0..1000, 0..3)", e, h.score,
+                        weir_breaker_state_of(h.breaker));
         }
         if (endpoint.last_status > 999) {
             finding_add(f, "endpoint[%u].last_status = %" PRIu64 " (allowed 0..999)", e,

@@ -4,6 +4,7 @@
 
 #include "print.h"
 #include "weir_error.h"
+#include "weir_health.h"
 #include "weir_journal.h"
 
 #include <inttypes.h>
@@ -207,6 +208,59 @@ static void endpoints_text(FILE *out, const struct image *image)
     table_print(&table, out, "  ");
 }
 
+static const struct column health_columns[] = {
+    {"HEALTH", -16}, {"SCORE", 5}, {"BREAKER", -16}, {"LATENCY ms", 10}, {"FAILED", 6},
+    {"LATE", 5},     {"STOPS", 5}, {"OUT", 4},       {"CHECKED", 8},     {"STATE", -20},
+};
+
+/* "open 12.3 s (timeout)", "half_open", "closed", "-" where there is none. */
+static const char *breaker_text(char text[TEXT_BYTES], uint64_t word, uint64_t now_ns)
+{
+    unsigned state = weir_breaker_state_of(word);
+    uint64_t until_ns = weir_breaker_until_ns(word);
+    if (state == WEIR_BREAKER_OPEN) {
+        (void)snprintf(text, TEXT_BYTES, "open %.1f s (%s)",
+                       until_ns > now_ns ? (double)(until_ns - now_ns) / 1e9 : 0.0,
+                       weir_class_name(weir_breaker_cause_of(word)));
+        return text;
+    }
+    return state == WEIR_BREAKER_NONE ? "-" : weir_breaker_name(state);
+}
+
+/* Breakers and scores: of endpoints, then of groups of routes, which have a breaker alone. */
+static void health_text(FILE *out, const struct image *image)
+{
+    struct table table;
+    char provider[TEXT_BYTES], name[TEXT_BYTES], text[TEXT_BYTES];
+    uint32_t cnt = image_cnt(image, WEIR_SECTION_HEALTH, sizeof(struct weir_shm_health));
+    table_init(&table, health_columns, WEIR_ARRAY_CNT(health_columns));
+    for (uint32_t i = 0; i < cnt; i++) {
+        struct weir_shm_health h;
+        (void)image_get(image, WEIR_SECTION_HEALTH, i, &h, sizeof h);
+        if (h.provider >= image->tables.provider_cnt || h.name[0] == '\0') {
+            continue; /* no worker has been here yet */
+        }
+        table_cell(&table, "%s.%s", PRINT_TEXT(provider, image->tables.provider[h.provider].name),
+                   PRINT_TEXT(name, h.name));
+        table_cell(&table, h.is_group != 0 ? "-" : "%u", h.score);
+        table_cell(&table, "%s", breaker_text(text, h.breaker, image->now_ns));
+        table_cell(&table, h.latency_ns == 0 ? "-" : "%.2f", (double)h.latency_ns / 1e6);
+        table_cell(&table, "%" PRIu64, h.count[WEIR_CLASS_TRANSPORT] + h.count[WEIR_CLASS_SERVER]);
+        table_cell(&table, "%" PRIu64, h.count[WEIR_CLASS_TIMEOUT]);
+        table_cell(&table, "%" PRIu64, h.count[WEIR_CLASS_THROTTLE] + h.count[WEIR_CLASS_BAN]);
+        table_cell(&table, "%" PRIu64, h.ejections);
+        table_cell(&table, h.checked_ns == 0 ? "-" : "%.1f s",
+                   (double)(image->now_ns - h.checked_ns) / 1e9);
+        table_cell(&table, "%s%s%s%s%s", (h.flags & WEIR_HEALTH_EJECTED) != 0 ? "out " : "",
+                   (h.flags & WEIR_HEALTH_DOWN) != 0 ? "down " : "",
+                   (h.flags & WEIR_HEALTH_SUSPECT) != 0 ? "suspect " : "",
+                   (h.flags & WEIR_HEALTH_STARTING) != 0 ? "starting" : "",
+                   h.flags == 0 ? "-" : "");
+    }
+    (void)fprintf(out, "\nhealth\n");
+    table_print(&table, out, "  ");
+}
+
 static const struct column stage_columns[] = {
     {"STAGE", -18}, {"SAMPLES", 9}, {"P50", 8}, {"P99", 8}, {"P99.9", 8},
 };
@@ -379,6 +433,7 @@ void stat_text(FILE *out, const struct image *image, const struct image *before,
     holds_text(out, image);
     if (image->tables.word != 0) {
         endpoints_text(out, image);
+        health_text(out, image);
         stages_text(out, image);
         routes_stat_text(out, image, before);
         cache_text(out, image, before);

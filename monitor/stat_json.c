@@ -4,6 +4,7 @@
 
 #include "print.h"
 #include "weir_error.h"
+#include "weir_health.h"
 #include "weir_journal.h"
 
 static uint64_t since(const struct image *image, uint64_t then_ns)
@@ -113,6 +114,51 @@ static json_t *endpoint_json(const struct image *image, uint32_t e)
         (void)json_object_set_new(latency, stages[s], histogram_json(&endpoint.stage[s]));
     }
     (void)json_object_set_new(o, "latency", latency);
+    return o;
+}
+
+static json_t *health_json(const struct image *image, uint32_t i)
+{
+    struct weir_shm_health h;
+    (void)image_get(image, WEIR_SECTION_HEALTH, i, &h, sizeof h);
+    json_t *o = json_object();
+    json_t *ends = json_object();
+    uint64_t until_ns = weir_breaker_until_ns(h.breaker);
+    if (h.provider < image->tables.provider_cnt) {
+        (void)json_object_set_new(o, "provider",
+                                  JSON_FIELD(image->tables.provider[h.provider].name));
+    }
+    (void)json_object_set_new(o, h.is_group != 0 ? "group" : "endpoint", JSON_FIELD(h.name));
+    (void)json_object_set_new(o, "breaker",
+                              json_string(weir_breaker_name(weir_breaker_state_of(h.breaker))));
+    (void)json_object_set_new(o, "breaker_cause",
+                              json_string(weir_class_name(weir_breaker_cause_of(h.breaker))));
+    (void)json_object_set_new(o, "breaker_left_ns",
+                              json_u64(until_ns > image->now_ns ? until_ns - image->now_ns : 0));
+    (void)json_object_set_new(o, "trips", json_u64(h.trips));
+    (void)json_object_set_new(o, "probes", json_u64(h.probes));
+    for (unsigned c = 0; c < WEIR_CLASS_CNT; c++) {
+        (void)json_object_set_new(ends, weir_class_name(c), json_u64(h.count[c]));
+    }
+    (void)json_object_set_new(o, "ends", ends);
+    if (h.is_group != 0) {
+        return o;
+    }
+    (void)json_object_set_new(o, "score", json_u64(h.score));
+    (void)json_object_set_new(o, "success_ppm", json_u64(h.success_ppm));
+    (void)json_object_set_new(o, "latency_ppm", json_u64(h.latency_ppm));
+    (void)json_object_set_new(o, "throttle_ppm", json_u64(h.throttle_ppm));
+    (void)json_object_set_new(o, "fresh_ppm", json_u64(h.fresh_ppm));
+    (void)json_object_set_new(o, "quota_ppm", json_u64(h.quota_ppm));
+    (void)json_object_set_new(o, "start_ppm", json_u64(h.start_ppm));
+    (void)json_object_set_new(o, "latency_ns", json_u64(h.latency_ns));
+    (void)json_object_set_new(o, "height", json_u64(h.height));
+    (void)json_object_set_new(o, "checks", json_u64(h.checks));
+    (void)json_object_set_new(o, "checked_age_ns", json_u64(since(image, h.checked_ns)));
+    (void)json_object_set_new(o, "ejections", json_u64(h.ejections));
+    (void)json_object_set_new(o, "ejected", json_boolean((h.flags & WEIR_HEALTH_EJECTED) != 0));
+    (void)json_object_set_new(o, "down", json_boolean((h.flags & WEIR_HEALTH_DOWN) != 0));
+    (void)json_object_set_new(o, "suspect", json_boolean((h.flags & WEIR_HEALTH_SUSPECT) != 0));
     return o;
 }
 
@@ -260,6 +306,12 @@ json_t *stat_json(const struct image *image, const struct image *before,
         (void)json_array_append_new(endpoints, endpoint_json(image, e));
     }
     (void)json_object_set_new(o, "endpoints", endpoints);
+    json_t *well = json_array();
+    uint32_t health_cnt = image_cnt(image, WEIR_SECTION_HEALTH, sizeof(struct weir_shm_health));
+    for (uint32_t i = 0; i < health_cnt; i++) {
+        (void)json_array_append_new(well, health_json(image, i));
+    }
+    (void)json_object_set_new(o, "health", well);
     json_t *routes = json_array();
     for (uint32_t r = 0; r < image->tables.route_cnt; r++) {
         (void)json_array_append_new(routes, route_json(image, before, r));

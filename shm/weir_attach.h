@@ -65,7 +65,7 @@ struct weir_attach_welcome {
 };
 
 #define WEIR_OPERATE_MAGIC   UINT32_C(0x706f6557) /* "Weop" */
-#define WEIR_OPERATE_VERSION 1U
+#define WEIR_OPERATE_VERSION 2U                   /* 2: balance, check */
 #define WEIR_REASON_BYTES    96
 
 enum weir_operation {
@@ -73,6 +73,9 @@ enum weir_operation {
     WEIR_OPERATION_RESUME = 2,
     WEIR_OPERATION_BLOCK = 3,
     WEIR_OPERATION_UNBLOCK = 4,
+    WEIR_OPERATION_BALANCE =
+        5, /* how calls are spread over the provider's endpoints, until another order or the broker's end */
+    WEIR_OPERATION_CHECK = 6, /* ask the provider's endpoints how they are, now */
 };
 
 struct weir_operate {
@@ -81,9 +84,11 @@ struct weir_operate {
     uint32_t bytes;
     uint32_t operation;   /* enum weir_operation */
     uint64_t duration_ns; /* pause: so long; 0 = until a resume */
-    /* pause, resume: a provider. block, unblock: a client by its index or name (all of that name), or "all" */
+    /* pause, resume, balance, check: a provider. block, unblock: a client by its index or name (all of that name), or "all" */
     char target[WEIR_NAME_BYTES];
     char reason[WEIR_REASON_BYTES]; /* for the log; "" = none */
+    uint32_t balance;               /* enum weir_balance; 0 = as configured */
+    uint32_t reserved;
 };
 
 struct weir_operated {

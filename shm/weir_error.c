@@ -59,13 +59,29 @@ const char *weir_error_name(int error)
 const char *weir_reason_name(unsigned reason)
 {
     NAME_OF(reason, "none", "limit_full", "paused", "lease_ended", "blocked", "limit_damaged",
-            "clock_moving", "reopening", "journal", "share");
+            "clock_moving", "reopening", "journal", "share", "breaker");
 }
 
 const char *weir_result_name(unsigned result)
 {
     NAME_OF(result, "unset", "done", "refused", "expired", "cancelled", "rejected", "not_sent",
             "failed", "outcome_unknown", "too_large", "no_room", "timeout");
+}
+
+const char *weir_breaker_name(unsigned state)
+{
+    NAME_OF(state, "none", "closed", "open", "half_open");
+}
+
+const char *weir_class_name(unsigned class)
+{
+    NAME_OF(class, "none", "ok", "business", "transport", "server", "timeout", "throttle", "ban");
+}
+
+const char *weir_balance_name(unsigned balance)
+{
+    NAME_OF(balance, "unset", "failover", "round_robin", "weighted_round_robin", "least_latency",
+            "least_connections", "two_choices");
 }
 
 const char *weir_priority_name(unsigned priority)

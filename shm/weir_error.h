@@ -16,6 +16,9 @@ const char *weir_error_name(int error);
 /* Texts of the other public enums; "?" for unknown values. */
 const char *weir_reason_name(unsigned reason);
 const char *weir_result_name(unsigned result);
+const char *weir_breaker_name(unsigned state);
+const char *weir_class_name(unsigned class);
+const char *weir_balance_name(unsigned balance);
 const char *weir_priority_name(unsigned priority);
 const char *weir_role_name(unsigned role);
 const char *weir_limit_kind_name(unsigned kind);

@@ -2,6 +2,7 @@
 
 #include "weir_audit.h"
 #include "weir_cache.h"
+#include "weir_health.h"
 
 #include <assert.h>
 #include <string.h>
@@ -38,6 +39,8 @@ WHOLE_LINES(weir_shm_trial);
 WHOLE_LINES(weir_shm_trial_limit);
 WHOLE_LINES(weir_shm_journal);
 WHOLE_LINES(weir_shm_memory);
+WHOLE_LINES(weir_shm_health);
+WHOLE_LINES(weir_shm_breaker);
 WHOLE_LINES(weir_shm_audit_ring);
 WHOLE_LINES(weir_shm_audit);
 WHOLE_LINES(weir_shm_cache);
@@ -47,6 +50,7 @@ static_assert(sizeof(struct weir_shm_request) == WEIR_LINE_BYTES, "a request is 
 static_assert(sizeof(struct weir_shm_response) == WEIR_LINE_BYTES, "a response is one line");
 static_assert(offsetof(struct weir_shm_provider, throttled) == WEIR_LINE_BYTES,
               "line 0 is the permit's");
+static_assert(offsetof(struct weir_shm_health, count) == WEIR_LINE_BYTES, "line 0 is the client's");
 static_assert(offsetof(struct weir_shm_wake, submitted) % WEIR_LINE_BYTES == 0,
               "a line of its own");
 static_assert(offsetof(struct weir_shm_slot, request) == WEIR_LINE_BYTES, "line 1 is the client's");
@@ -142,7 +146,7 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_provider, clock),
     F(weir_shm_provider, pause),
     F(weir_shm_provider, clock_epoch),
-    F(weir_shm_provider, reserved),
+    F(weir_shm_provider, balance),
     F(weir_shm_provider, throttled),
     F(weir_shm_provider, paused_ns),
     F(weir_shm_provider, clock_samples),
@@ -237,6 +241,30 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_endpoint, sent),
     F(weir_shm_endpoint, reserved),
     F(weir_shm_endpoint, stage),
+    T(weir_shm_health),
+    F(weir_shm_health, breaker),
+    F(weir_shm_health, score),
+    F(weir_shm_health, flags),
+    F(weir_shm_health, provider),
+    F(weir_shm_health, is_group),
+    F(weir_shm_health, latency_ns),
+    F(weir_shm_health, success_ppm),
+    F(weir_shm_health, latency_ppm),
+    F(weir_shm_health, throttle_ppm),
+    F(weir_shm_health, fresh_ppm),
+    F(weir_shm_health, quota_ppm),
+    F(weir_shm_health, start_ppm),
+    F(weir_shm_health, ejected_until_ns),
+    F(weir_shm_health, height),
+    F(weir_shm_health, checked_ns),
+    F(weir_shm_health, checks),
+    F(weir_shm_health, trips),
+    F(weir_shm_health, ejections),
+    F(weir_shm_health, reserved0),
+    F(weir_shm_health, count),
+    F(weir_shm_health, probes),
+    F(weir_shm_health, reserved),
+    F(weir_shm_health, name),
     T(weir_shm_client),
     F(weir_shm_client, state),
     F(weir_shm_client, pid),
@@ -488,6 +516,18 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_backoff, generation),
     F(weir_shm_backoff, traders_generation),
     F(weir_shm_backoff, reserved),
+    T(weir_shm_breaker),
+    F(weir_shm_breaker, state),
+    F(weir_shm_breaker, generation),
+    F(weir_shm_breaker, leased),
+    F(weir_shm_breaker, passed),
+    F(weir_shm_breaker, until_ns),
+    F(weir_shm_breaker, slice),
+    F(weir_shm_breaker, failed),
+    F(weir_shm_breaker, ended),
+    F(weir_shm_breaker, trips),
+    F(weir_shm_breaker, cause),
+    F(weir_shm_breaker, reserved),
     T(weir_shm_memory),
     F(weir_shm_memory, window),
     F(weir_shm_memory, units),
@@ -623,13 +663,14 @@ const char *weir_segment_name(uint32_t kind)
 const char *weir_section_name(uint32_t kind)
 {
     static const char *const names[] = {
-        "-",           "gate",     "supervisor", "worker",     "clock",    "need_wakeup",
-        "block",       "provider", "foreign",    "limit",      "route",    "endpoint",
-        "ring_head",   "client",   "tables",     "limit_word", "pause",    "ring",
-        "wake",        "meter",    "slot",       "request",    "response", "shadow",
-        "limit_view",  "ledger",   "cell",       "backoff",    "pace",     "trial",
-        "trial_limit", "journal",  "memory",     "client_use", "audit",    "audit_record",
-        "audit_ring",  "cache", "cache_route", "cache_head", "cache_data"};
+        "-",           "gate",     "supervisor",  "worker",     "clock",      "need_wakeup",
+        "block",       "provider", "foreign",     "limit",      "route",      "endpoint",
+        "ring_head",   "client",   "tables",      "limit_word", "pause",      "ring",
+        "wake",        "meter",    "slot",        "request",    "response",   "shadow",
+        "limit_view",  "ledger",   "cell",        "backoff",    "pace",       "trial",
+        "trial_limit", "journal",  "memory",      "client_use", "audit",      "audit_record",
+        "audit_ring",  "cache",    "cache_route", "cache_head", "cache_data", "health",
+        "breaker"};
     static_assert(WEIR_ARRAY_CNT(names) == WEIR_SECTION_CNT, "one text per kind");
     return kind < WEIR_ARRAY_CNT(names) ? names[kind] : "?";
 }

@@ -8,7 +8,7 @@
  *     header | gate | supervisor | worker | clock | need_wakeup | block | provider[] | foreign[limit word] | limit[] | route[] |
  *     endpoint[] | ring_head[domain][5] | client[255] | tables[] | limit_view[limit word] | pace[limit word] |
  *     trial | trial_limit[limit of the shadow configuration] | journal | client_use[] | audit | audit_record[] |
- *     cache | cache_route[] | cache_head[] | cache_data                        (weir_cache.h)
+ *     cache | cache_route[] | cache_head[] | cache_data (weir_cache.h) | health[endpoint, then group]
  *   permits  writers: traders, worker                  readers: the same
  *     header | limit_word[] | pause[provider] | cell[]
  *   ring d   writers: clients of domain d, worker      readers: the same
@@ -16,7 +16,8 @@
  *   arena i  writers: client i, worker                 readers: the same
  *     header | wake | meter[thread] | audit_ring[thread] | slot[] | request bytes[] | response pool
  *   ledger   writer and reader: worker                 survives it, never leaves the broker
- *     header | counters | limit_word[], cell[] (its own charges) | backoff[provider] | memory[limit word] | audit_ring
+ *     header | counters | limit_word[], cell[] (its own charges) | backoff[provider] | memory[limit word] | audit_ring |
+ *     breaker[endpoint, then group]
  *   shadow i writer and reader: worker                 as the ledger, one per client
  *     header | shadow[slot]
  *
@@ -104,6 +105,8 @@ enum weir_section_kind {
     WEIR_SECTION_CACHE_ROUTE = 38,
     WEIR_SECTION_CACHE_HEAD = 39,
     WEIR_SECTION_CACHE_DATA = 40,
+    WEIR_SECTION_HEALTH = 41,
+    WEIR_SECTION_BREAKER = 42,
     WEIR_SECTION_CNT
 };
 
@@ -227,7 +230,7 @@ struct weir_shm_provider {
     uint64_t pause;
     /* of the timeline: goes up after each CLOSED, so that window ids of two never mix (pair:epoch) */
     uint64_t clock_epoch;
-    uint64_t reserved[1];
+    uint64_t balance; /* enum weir_balance that an operator has set; 0: as configured */
     /* line 1: for monitors */
     uint64_t throttled; /* answers that said stop: 429, 418, 403 */
     uint64_t paused_ns; /* sum of all pauses set */
@@ -766,7 +769,8 @@ struct weir_shm_ledger {
     uint64_t correlation_next;
     uint64_t journal_sequence; /* of the last write that reached the disk */
     uint64_t journal_slot;     /* where it lies: the next write goes to the other slot */
-    uint64_t nonce_ns; /* of the last signed call that bore one, whatever the key: the next is larger (broker/signer.h) */
+    uint64_t
+        nonce_ns; /* of the last signed call that bore one, whatever the key: the next is larger (broker/signer.h) */
     uint64_t reserved[12];
     /*
      * What the private account said before the charge that is being made on both accounts (broker/pair.h): a worker that dies between the two

@@ -111,7 +111,42 @@ enum weir_reason {
     WEIR_REASON_JOURNAL = 8,
     /* the limit has room, but it is kept for the shares of other clients or the floor of another class */
     WEIR_REASON_SHARE = 9,
+    /* every endpoint that may be tried has an open breaker, or the breaker of the route's group is open; only calls that the broker makes */
+    WEIR_REASON_BREAKER = 10,
 };
+
+/* How far an endpoint, or a group of routes, is believed to work (broker/breaker.h). */
+enum weir_breaker_state {
+    WEIR_BREAKER_NONE = 0,      /* none is configured */
+    WEIR_BREAKER_CLOSED = 1,    /* calls pass */
+    WEIR_BREAKER_OPEN = 2,      /* nothing is sent until an instant */
+    WEIR_BREAKER_HALF_OPEN = 3, /* some calls try it, the others wait or go elsewhere */
+};
+
+/* What the end of one attempt says about the endpoint that it was made at. */
+enum weir_call_class {
+    WEIR_CLASS_NONE = 0,      /* nothing: not sent, cancelled, cut off by its own short deadline */
+    WEIR_CLASS_OK = 1,        /* answered */
+    WEIR_CLASS_BUSINESS = 2,  /* answered 4xx: the endpoint works, the call was wrong */
+    WEIR_CLASS_TRANSPORT = 3, /* no connection, or it died */
+    WEIR_CLASS_SERVER = 4,    /* answered 5xx */
+    WEIR_CLASS_TIMEOUT = 5,   /* no answer for much longer than usual */
+    WEIR_CLASS_THROTTLE = 6,  /* told to stop: the pause's business */
+    WEIR_CLASS_BAN = 7,       /* ... for long */
+};
+#define WEIR_CLASS_CNT 8
+
+/* How calls are spread over the endpoints of one role (broker/balance.h). */
+enum weir_balance {
+    WEIR_BALANCE_UNSET = 0,
+    WEIR_BALANCE_FAILOVER = 1,
+    WEIR_BALANCE_ROUND_ROBIN = 2,
+    WEIR_BALANCE_WEIGHTED_ROUND_ROBIN = 3,
+    WEIR_BALANCE_LEAST_LATENCY = 4,
+    WEIR_BALANCE_LEAST_CONNECTIONS = 5,
+    WEIR_BALANCE_TWO_CHOICES = 6,
+};
+#define WEIR_BALANCE_CNT 7
 
 /* A refusal: which limit, and the earliest instant at which the same call could pass if nobody else came first. */
 struct weir_denial {

@@ -6,7 +6,7 @@
  * default is filled in, every reference between parts is resolved to an index. Nothing in it changes after the load; it is
  * owned by the caller, shared with nobody, and freed as a whole. Strings are never NULL: "" means "not set".
  *
- * Keys that a later version acts upon (retry, breaker, health, ...) are read and checked all the same, and named in a
+ * Keys that a later version acts upon are read and checked all the same, and named in a
  * warning that says what this version does instead.
  */
 #ifndef WEIR_CONFIG_H
@@ -94,15 +94,6 @@ enum weir_config_expect {
     WEIR_CONFIG_EXPECT_OFF = 1,
     WEIR_CONFIG_EXPECT_ADAPTIVE =
         2, /* what others used in the last windows is kept free in the next */
-};
-
-/* The remaining enum is read for a later version. */
-enum weir_config_balance {
-    WEIR_CONFIG_BALANCE_FAILOVER = 1, /* the only one that this version acts upon */
-    WEIR_CONFIG_BALANCE_ROUND_ROBIN = 2,
-    WEIR_CONFIG_BALANCE_WEIGHTED_ROUND_ROBIN = 3,
-    WEIR_CONFIG_BALANCE_LEAST_LATENCY = 4,
-    WEIR_CONFIG_BALANCE_LEAST_CONNECTIONS = 5,
 };
 
 struct weir_config_strings {
@@ -321,7 +312,12 @@ struct weir_config_endpoint {
     const char *client_key;
     struct weir_config_url proxy; /* `text` NULL: none; else http://, a numeric host, no path */
     enum weir_config_http http;
-    bool is_compressed; /* answers may come compressed, and are delivered unpacked */
+    bool is_compressed;  /* answers may come compressed, and are delivered unpacked */
+    uint64_t idle_ns;    /* a connection that was idle for longer is not used again */
+    uint64_t age_ns;     /* nor one that is older; 0: any age */
+    uint64_t warm_cnt;   /* connections that checks keep warm */
+    uint64_t address_ns; /* how long an address that was resolved counts */
+    struct weir_config_strings addresses; /* the only ones that may be connected to; none: any */
 };
 
 struct weir_config_retry {
@@ -334,14 +330,17 @@ struct weir_config_retry {
 };
 
 struct weir_config_breaker {
-    uint64_t failure_cnt;
+    uint64_t failure_cnt; /* 0: no breaker */
+    uint64_t failed_ppm;
     uint64_t window_ns;
     uint64_t open_ns;
     uint64_t probe_cnt;
 };
 
 struct weir_config_health {
-    const char *path;
+    const char *path;   /* "": no checks */
+    const char *height; /* member of the answer; "": none */
+    uint64_t behind_max;
     uint64_t interval_ns;
     uint64_t timeout_ns;
 };
@@ -398,6 +397,7 @@ enum weir_config_cache_control {
     WEIR_CONFIG_CACHE_CONTROL_IGNORE = 1,
     WEIR_CONFIG_CACHE_CONTROL_HONOUR = 2,
 };
+#define WEIR_CONFIG_GROUP_NONE SIZE_MAX
 
 struct weir_config_route {
     char name[WEIR_NAME_BYTES];
@@ -416,8 +416,11 @@ struct weir_config_route {
     bool is_idempotent; /* may be sent again after a connection died under it */
     uint64_t response_max_bytes;
     struct weir_config_strings headers; /* request headers that a client may set; lower case */
+    const char *group;                  /* "": none */
+    size_t group_idx;                   /* among the provider's; WEIR_CONFIG_GROUP_NONE */
     enum weir_config_sharing share;
-    uint64_t cache_ns; /* 0: answers are not kept. After that: while `revalidate_ns`, and at most `stale_ns` */
+    uint64_t
+        cache_ns; /* 0: answers are not kept. After that: while `revalidate_ns`, and at most `stale_ns` */
     uint64_t stale_ns;
     uint64_t revalidate_ns;
     uint64_t negative_ns;
@@ -445,7 +448,8 @@ struct weir_config_provider {
     size_t header_cnt;
     struct weir_config_endpoint *endpoint; /* none only where every route has transport: own */
     size_t endpoint_cnt;
-    enum weir_config_balance balance;
+    enum weir_balance balance;
+    size_t group_cnt; /* names of groups that its routes bear */
     struct weir_config_retry retry;
     struct weir_config_breaker breaker;
     struct weir_config_health health;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "broker/config/config_address.h"
 #include "broker/config/config_check.h"
 #include "broker/config/config_reader.h"
 #include "broker/config/config_value.h"
@@ -81,6 +82,44 @@ static void check_proxy(struct weir_config_reader *reader,
     }
 }
 
+/* Whole seconds where curl knows no others; addresses that are some, and hold the one that url names. */
+static void check_connections(struct weir_config_reader *reader,
+                              const struct weir_config_endpoint *endpoint,
+                              const struct weir_config_place *place)
+{
+    const struct {
+        const char *key;
+        uint64_t ns;
+    } whole[] = {{"idle", endpoint->idle_ns}, {"age", endpoint->age_ns}};
+    for (size_t i = 0; i < WEIR_ARRAY_CNT(whole); i++) {
+        if (whole[i].ns % WEIR_NS_PER_S != 0) {
+            complain(reader, place, whole[i].key, "must be whole seconds");
+        }
+    }
+    struct weir_config_place list = weir_config_place_key(place, "addresses");
+    if (endpoint->addresses.cnt > 0 && endpoint->proxy.text != NULL) {
+        weir_config_error(reader, &list,
+                          "has no use with proxy, which resolves the name itself: remove it");
+        return;
+    }
+    bool allowed = endpoint->addresses.cnt == 0;
+    for (size_t i = 0; i < endpoint->addresses.cnt; i++) {
+        if (!weir_config_address_ok(endpoint->addresses.text[i])) {
+            struct weir_config_place item = weir_config_place_item(&list, i);
+            weir_config_error(reader, &item,
+                              "must be an address, or a network as 203.0.113.0/24 with no bit set "
+                              "behind its length");
+            return;
+        }
+        allowed =
+            allowed || weir_config_address_in(endpoint->url.host, endpoint->addresses.text[i]);
+    }
+    if (!allowed && weir_config_address_ok(endpoint->url.host)) {
+        weir_config_error(reader, &list, "does not hold the address that url names: %s",
+                          endpoint->url.host);
+    }
+}
+
 void weir_config_finish_endpoint(struct weir_config_reader *reader, void *section,
                                  const struct weir_config_place *place)
 {
@@ -95,6 +134,7 @@ void weir_config_finish_endpoint(struct weir_config_reader *reader, void *sectio
         complain(reader, place, "http",
                  "2 is agreed upon by TLS: write https:// in the url, or http: 1.1");
     }
+    check_connections(reader, endpoint, place);
 }
 
 void weir_config_finish_retry(struct weir_config_reader *reader, void *section,
@@ -306,6 +346,53 @@ static void name_routes(struct weir_config_reader *reader, struct weir_config_pr
     }
 }
 
+/* Number the groups in the order in which routes name them. */
+static void number_groups(struct weir_config_provider *provider)
+{
+    for (size_t i = 0; i < provider->route_cnt; i++) {
+        struct weir_config_route *route = &provider->route[i];
+        size_t j = 0;
+        while (j < i && strcmp(provider->route[j].group, route->group) != 0) {
+            j++;
+        }
+        route->group_idx = !route->group[0] ? WEIR_CONFIG_GROUP_NONE
+                           : j < i          ? provider->route[j].group_idx
+                                            : provider->group_cnt++;
+    }
+}
+
+/* Keys of an endpoint or a route that have no use without a section of the provider. */
+static void check_needs(struct weir_config_reader *reader,
+                        const struct weir_config_provider *provider,
+                        const struct weir_config_place *place)
+{
+    struct weir_config_place endpoints = weir_config_place_key(place, "endpoints");
+    struct weir_config_place routes = weir_config_place_key(place, "routes");
+    for (size_t i = 0; i < provider->endpoint_cnt && !provider->health.path[0]; i++) {
+        if (provider->endpoint[i].warm_cnt > 0) {
+            struct weir_config_place item = weir_config_place_item(&endpoints, i);
+            complain(reader, &item, "warm",
+                     "has no use without health, whose checks keep connections warm: write it, or "
+                     "remove this");
+        }
+    }
+    for (size_t i = 0; i < provider->route_cnt; i++) {
+        const struct weir_config_route *route = &provider->route[i];
+        struct weir_config_place item = weir_config_place_item(&routes, i);
+        if (route->group[0] && provider->breaker.failure_cnt == 0) {
+            complain(reader, &item, "group",
+                     "has no use without breaker: write breaker: {} for its defaults, or remove "
+                     "this");
+        } else if (route->group[0] && route->transport == WEIR_CONFIG_TRANSPORT_OWN) {
+            complain(reader, &item, "group",
+                     "has no use with transport: own, where weir makes no call: remove it");
+        }
+    }
+    if (provider->health.path[0] && !provider->endpoint_cnt) {
+        complain(reader, place, "health", "has no use without endpoints: remove it");
+    }
+}
+
 static void check_all_names(struct weir_config_reader *reader,
                             const struct weir_config_provider *provider,
                             const struct weir_config_place *place)
@@ -331,6 +418,8 @@ void weir_config_finish_provider(struct weir_config_reader *reader, void *sectio
     check_endpoints(reader, provider, place);
     check_fixed_headers(reader, provider, place);
     weir_config_check_auth(reader, provider, place);
+    number_groups(provider);
+    check_needs(reader, provider, place);
     warn_of_blind_windows(reader, provider, place);
     weir_config_check_budget(reader, provider, place);
     weir_config_check_feedback(reader, provider, place);

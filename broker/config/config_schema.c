@@ -475,10 +475,20 @@ static const struct weir_config_row endpoint_row[] = {
              {"backup", WEIR_CONFIG_ENDPOINT_BACKUP}),
      .text = "Calls go to the primaries while one works, then to the secondaries, then to the backups."},
     {.key = "weight", TYPE(INTEGER), AT(endpoint, weight), RANGE(1, 1000), .def = "1",
-     .text = "The share of this endpoint among those of its role.",
-     .later = "accepted, but this version does not weigh: the first endpoint that works takes every call"},
+     .text = "The share of this endpoint among those of its role."},
     {.key = "connections", TYPE(INTEGER), AT(endpoint, connection_max), RANGE(1, 1024), .def = "8",
      .text = "The most connections open at once."},
+    {.key = "idle", TYPE(DURATION), AT(endpoint, idle_ns), RANGE(1 * SEC, 1 * DAY), .def = "118s",
+     .text = "A connection that nobody used for so long is closed instead of used again. Whole seconds."},
+    {.key = "age", TYPE(DURATION), AT(endpoint, age_ns), RANGE(1 * SEC, 30 * DAY), .def = "",
+     .text = "A connection that is older is closed instead of used again, so that changes behind the name are seen. If unset: any age."},
+    {.key = "warm", TYPE(INTEGER), AT(endpoint, warm_cnt), RANGE(0, 64), .def = "0",
+     .text = "So many connections are kept warm: each check asks so many times at once. Needs health. Each costs a permit of class background."},
+    {.key = "address_ttl", TYPE(DURATION), AT(endpoint, address_ns), RANGE(1 * SEC, 1 * DAY), .def = "60s",
+     .text = "How long the address of a host name counts before it is asked for again. Where that fails the last one stays."},
+    {.key = "addresses", OF(STRING), AT(endpoint, addresses), RANGE(1, 63), ENTRIES(0, 32), .def = "",
+     .text = "The only addresses that may be connected to: 203.0.113.7, 203.0.113.0/24, 2001:db8::/32. What a name server says beside them is "
+             "not believed. If unset: any that the name has."},
     {.key = "ca_file", TYPE(FILE), AT(endpoint, ca_file), TEXT_RANGE, .def = "",
      .text = "Certificates (PEM) that may vouch for this host, instead of the system's."},
     {.key = "client_cert", TYPE(FILE), AT(endpoint, client_cert), TEXT_RANGE, .def = "",
@@ -526,23 +536,32 @@ static const struct weir_config_row breaker_row[] = {
      .text = "So many failures within window open the breaker."},
     {.key = "window", TYPE(DURATION), AT(breaker, window_ns), RANGE(100 * MS, 1 * HOUR), .def = "10s",
      .text = "See failures."},
+    {.key = "part", TYPE(PERCENT), AT(breaker, failed_ppm), RANGE(0, WHOLE), .def = "50%",
+     .text = "... if they are at least so great a part of what ended within window."},
     {.key = "open", TYPE(DURATION), AT(breaker, open_ns), RANGE(100 * MS, 1 * HOUR), .def = "30s",
      .text = "How long nothing is sent."},
     {.key = "probes", TYPE(INTEGER), AT(breaker, probe_cnt), RANGE(1, 100), .def = "1",
-     .text = "How many calls try it afterwards."},
+     .text = "How many calls try it afterwards. All of them must be answered well to close it; one that fails opens it again."},
 };
 
 static const struct weir_config_section breaker_section = {
     .title = "providers[].breaker", .bytes = sizeof(struct weir_config_breaker), ROWS(breaker_row),
-    .text = "Leaving an endpoint alone that fails.",
+    .text = "Leaving an endpoint alone that fails: each endpoint has a breaker of its own, and so has each group that routes name. Failures are connections "
+            "that fail or die, answers of 5xx, and answers that stay away for much longer than usual. An answer of 4xx is an answer. Being told to stop "
+            "is no failure: see throttle.",
 };
 
 static const struct weir_config_row health_row[] = {
-    {.key = "path", TYPE(PATH), AT(health, path), TEXT_RANGE, .def = NULL, .text = "What to ask for."},
+    {.key = "path", TYPE(PATH), AT(health, path), TEXT_RANGE, .def = NULL,
+     .text = "What to ask for. A GET; it takes what the route of this path costs, or else 1 of each limit of scope ip, as class background."},
     {.key = "interval", TYPE(DURATION), AT(health, interval_ns), RANGE(1 * SEC, 1 * DAY), .def = "30s",
-     .text = "How often."},
+     .text = "How often each endpoint is asked."},
     {.key = "timeout", TYPE(DURATION), AT(health, timeout_ns), RANGE(10 * MS, 1 * MINUTE), .def = "5s",
      .text = "How long an answer may take."},
+    {.key = "height", TYPE(STRING), AT(health, height), TEXT_RANGE, .def = "",
+     .text = "The member of the JSON answer that says how far the endpoint has come: a slot, a block, a sequence. Who is behind the others scores less."},
+    {.key = "max_behind", TYPE(INTEGER), AT(health, behind_max), RANGE(1, 1000000000), .def = "50",
+     .text = "So far behind the highest one the score is halved."},
 };
 
 static const struct weir_config_section health_section = {
@@ -647,6 +666,8 @@ static const struct weir_config_row route_row[] = {
     {.key = "share", TYPE(ENUM), AT(route, share), .def = "private",
      CHOICES({"private", WEIR_CONFIG_SHARE_PRIVATE}, {"public", WEIR_CONFIG_SHARE_PUBLIC}),
      .text = "Who may be given an answer. public: everybody who can attach to the broker, of every domain; only such answers are kept. private: who asked."},
+    {.key = "group", TYPE(STRING), AT(route, group), NAME_RANGE, .def = "",
+     .text = "Routes of one group share a breaker beside those of the endpoints: what part of the API they use may fail while the rest works. Needs breaker."},
     {.key = "cache", TYPE(DURATION), AT(route, cache_ns), RANGE(1 * MS, 30 * DAY), .def = "",
      .text = "How long an answer of status 200 is fresh, counted from when its request was sent: equal calls are given it, without a call and without a "
              "permit. Calls that are equal and in flight at once become one. Needs share: public, and GET, HEAD, or a POST that is idempotent."},
@@ -703,22 +724,18 @@ static const struct weir_config_row provider_row[] = {
      .section = &header_section, .text = "What every call bears."},
     {.key = "endpoints", TYPE(SECTIONS), ITEMS(provider, endpoint), ENTRIES(1, WEIR_CONFIG_ENDPOINT_MAX), .def = "",
      .section = &endpoint_section, .text = "The hosts that answer."},
-    {.key = "balance", TYPE(ENUM), AT(provider, balance), .def = "failover",
-#define FAILOVER_ONLY "accepted, but this version only does failover: the first endpoint that works takes every call"
-     CHOICES({"failover", WEIR_CONFIG_BALANCE_FAILOVER},
-             {"round_robin", WEIR_CONFIG_BALANCE_ROUND_ROBIN, .later = FAILOVER_ONLY},
-             {"weighted_round_robin", WEIR_CONFIG_BALANCE_WEIGHTED_ROUND_ROBIN, .later = FAILOVER_ONLY},
-             {"least_latency", WEIR_CONFIG_BALANCE_LEAST_LATENCY, .later = FAILOVER_ONLY},
-             {"least_connections", WEIR_CONFIG_BALANCE_LEAST_CONNECTIONS, .later = FAILOVER_ONLY}),
-     .text = "How calls are spread over endpoints of one role."},
+    {.key = "balance", TYPE(ENUM), AT(provider, balance), .def = "two_choices",
+     CHOICES({"failover", WEIR_BALANCE_FAILOVER}, {"round_robin", WEIR_BALANCE_ROUND_ROBIN},
+             {"weighted_round_robin", WEIR_BALANCE_WEIGHTED_ROUND_ROBIN}, {"least_latency", WEIR_BALANCE_LEAST_LATENCY},
+             {"least_connections", WEIR_BALANCE_LEAST_CONNECTIONS}, {"two_choices", WEIR_BALANCE_TWO_CHOICES}),
+     .text = "How calls are spread over endpoints of one role. failover: the first that works takes all. two_choices: of two at random the one that is healthier "
+             "for what it has to do. weir ctl balance changes it while weird runs."},
     {.key = "retry", TYPE(SECTION), AT(provider, retry), .def = "", .section = &retry_section,
      .text = "Trying again what is safe to try again. Without it every call is made once."},
     {.key = "breaker", TYPE(SECTION), AT(provider, breaker), .def = "", .section = &breaker_section,
-     .text = "Leaving an endpoint alone that fails.",
-     .later = "accepted, but this version has no breaker: an endpoint that fails is tried again for each call"},
+     .text = "Leaving an endpoint alone that fails. If unset there is none."},
     {.key = "health", TYPE(SECTION), AT(provider, health), .def = "", .section = &health_section,
-     .text = "Asking endpoints whether they are well.",
-     .later = "accepted, but this version does not probe: health comes from the calls themselves"},
+     .text = "Asking endpoints whether they are well. If unset their health comes from the calls alone."},
     {.key = "routes", TYPE(SECTIONS), ITEMS(provider, route), ENTRIES(1, WEIR_CONFIG_ROUTE_MAX), .def = NULL,
      .section = &route_section, .text = "The calls that clients may make."},
 };

@@ -243,14 +243,22 @@ void dst_check_quiet(void)
     nothing("clients attached", dst_broker_attached());
     uint64_t live = 0;
     uint64_t flying = 0;
+    uint64_t owed = 0;
+    uint64_t leased = 0;
     for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
         live += w->client[i].live || r->client[i].state != WEIR_CLIENT_FREE;
     }
     for (uint32_t i = 0; i < r->endpoint_cnt; i++) {
         flying += w->endpoint[i].in_flight;
+        owed += w->endpoint[i].owed_cnt;
+    }
+    for (uint32_t i = 0; i < r->endpoint_cnt + r->group_cnt; i++) {
+        leased += r->breaker[i].leased;
     }
     nothing("clients on the board", live);
     nothing("calls at endpoints", flying - (w->call_cnt > 0 && flying > 0 ? flying : 0));
+    nothing("answers owed by endpoints", w->call_cnt > 0 ? 0 : owed);
+    nothing("probes of breakers", w->call_cnt > 0 ? 0 : leased);
     nothing("units in flight, shared account", dst_world.liars ? 0 : units_held(r, w, r->cell));
     nothing("units in flight, private account", units_held(r, w, r->own_cell));
 }

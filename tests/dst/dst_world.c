@@ -2,6 +2,7 @@
 #include "dst.h"
 
 #include "broker/config/config.h"
+#include "shm/weir_base.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -180,11 +181,21 @@ static void provider_put(unsigned index, const struct dst_provider *p)
         put("      - {header: x-t%u, limit: %s, reports: remaining%s}\n", i, p->limit[i].name,
             p->limit[i].kind == DST_SLIDING && dst_chance(0.5) ? ", rolls: true" : "");
     }
+    static const char *const balances[] = {"failover",      "round_robin",
+                                           "least_latency", "weighted_round_robin",
+                                           "two_choices",   "least_connections"};
+    put("    balance: %s\n", balances[dst_below(WEIR_ARRAY_CNT(balances))]);
+    if (dst_chance(0.5)) {
+        put("    breaker: {failures: %llu, window: %llus, open: %llums, probes: %llu}\n",
+            (unsigned long long)between(1, 8), (unsigned long long)between(1, 10),
+            (unsigned long long)between(100, 3000), (unsigned long long)between(1, 3));
+    }
     put("    throttle: {status: [429, 418], retry_after: seconds, default: 500ms}\n    "
         "endpoints:\n");
+    bool peers = dst_chance(0.5);
     for (unsigned e = 0; e < 2; e++) {
         put("      - {name: e%u, url: \"http://127.0.0.1:%u\", role: %s, connections: %llu}\n", e,
-            8000 + index * 10 + e, e == 0 ? "primary" : "backup",
+            8000 + index * 10 + e, e == 0 || peers ? "primary" : "backup",
             (unsigned long long)between(2, 8));
     }
     put("    routes:\n");

@@ -56,7 +56,7 @@ test_words() {
     run ctl --help
     is 'help' "$rc $out" '0 usage: weir ctl pause PROVIDER*'
     run ctl
-    is 'no order' "$rc $err" '1 weir: ctl: no such order: it is one of pause, resume, block, unblock: see weir ctl --help'
+    is 'no order' "$rc $err" '1 weir: ctl: no such order: it is one of pause, resume, block, unblock, balance, check: see weir ctl --help'
     run ctl zork
     is 'unknown order' "$err" "weir: ctl: no such order zork: it is one of *"
     run ctl pause
@@ -69,6 +69,12 @@ test_words() {
     done
     run ctl resume exchange 10s
     is 'one too many' "$err" 'weir: ctl: one word too many 10s: remove it: *'
+    run ctl balance exchange
+    is 'no kind' "$rc $err" '1 weir: ctl: no such balance: it is one of failover, round_robin, weighted_round_robin, least_latency, least_connections, two_choices, configured: *'
+    run ctl balance exchange random
+    is 'unknown kind' "$rc $err" '1 weir: ctl: no such balance random: it is one of *'
+    run ctl check exchange now
+    is 'one too many for check' "$err" 'weir: ctl: one word too many now: remove it: *'
     run ctl pause exchange --reason "$(printf '%0200d' 0)"
     is 'long reason' "$rc $err" '1 weir: ctl: --reason is too long: at most 95 characters: *'
     run ctl pause exchange
@@ -116,6 +122,21 @@ test_block() {
     is 'a call goes through' $rc 0
     run ctl block zork
     is 'unknown client' "$rc $err" "1 weir: cannot block: target=zork *: no client 'zork' is attached: list the clients: weir stat"
+}
+
+test_endpoints() {
+    run ctl balance exchange round_robin --reason 'one more host'
+    is 'balance' "$rc $out" '0 exchange balances by round_robin'
+    run ctl balance exchange configured --json
+    is 'balance as configured' "$rc $out" '0 {*"order": "balance"*"text": "exchange balances by two_choices, as configured"*'
+    run ctl balance zork failover
+    is 'balance of nobody' "$rc $err" "1 weir: cannot balance: target=zork *: there is no provider 'zork': *"
+    run ctl check exchange
+    is 'nothing to check' "$rc $err" '* weir: cannot check: target=exchange *: exchange has no health in the configuration: *'
+    run stat
+    is 'stat shows health' "$out" '*HEALTH *SCORE *BREAKER*exchange.*1000*'
+    run stat --json
+    is 'stat --json shows health' "$out" '*"health": *"breaker": "none"*"score": *'
 }
 
 test_log() {
@@ -167,6 +188,7 @@ test_words
 broker_start
 test_pause
 test_block
+test_endpoints
 test_log
 test_stranger
 echo "$passed passed, $failed failed$skipped"

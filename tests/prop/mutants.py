@@ -200,6 +200,22 @@ LATE_UNIT_MUTANTS = [
     ("late: held is shown as others", "weir_limit.c", "s->foreign = others - s->late;", "s->foreign = others;"),
 ]
 
+# An endpoint's breaker: prop_breaker.
+BREAKER_MUTANTS = [
+    ("breaker: late answers count", "broker/breaker.c", " || t.generation != b->generation) {", ") {"),
+    ("breaker: any number of probes", "broker/breaker.c", "b->leased + b->passed < rule->probe_cnt", "rule->probe_cnt > 0"),
+    ("breaker: a lost probe says something", "broker/breaker.c", "        b->generation++;\n        b->leased = 0;\n    }\n    uint64_t lease_ns", "        b->leased = 0;\n    }\n    uint64_t lease_ns"),
+    ("breaker: a lease may last for ever", "broker/breaker.c", "now_ns + BREAKER_LEASE_MAX_NS);", "UINT64_MAX);"),
+    ("breaker: a dead prober holds for ever", "broker/breaker.c", " || leases_over(b, now_ns);", ";"),
+    ("breaker: throttling opens it", "broker/breaker.c", "class == WEIR_CLASS_TIMEOUT;", "class == WEIR_CLASS_TIMEOUT || class == WEIR_CLASS_THROTTLE;"),
+    ("breaker: one failure too few", "broker/breaker.c", "failed < rule->failure_cnt", "failed + 1 < rule->failure_cnt"),
+    ("breaker: whatever part failed", "broker/breaker.c", "failed * 1000000U < ended * rule->failed_ppm", "failed * 1000000U < rule->failed_ppm"),
+    ("breaker: one probe's word is enough", "broker/breaker.c", "++b->passed >= rule->probe_cnt", "++b->passed >= 1"),
+    ("breaker: a failed probe is overlooked", "broker/breaker.c", "        trip(b, rule, now_ns, class);\n        return true;\n    }\n    if (breaker_is_answer", "        return false;\n    }\n    if (breaker_is_answer"),
+    ("breaker: old slices count on", "broker/breaker.c", "        b->failed[b->slice % WEIR_BREAKER_SLICES] = 0;\n", ""),
+    ("breaker: a restart believes any instant", "broker/breaker.c", "open ? weir_min_u64(b->until_ns, now_ns + rule->open_ns) : 0;", "open ? b->until_ns : 0;"),
+]
+
 SHM = ["tests/support/fixture.c", "shm/*.c"]
 # The programs: their mutants, their sources, their libraries.
 PROGRAMS = {
@@ -211,6 +227,7 @@ PROGRAMS = {
     "prop_rolling": (ROLLING_MUTANTS, ["tests/prop/prop_rolling.c", "broker/memory.c", "broker/memory_rolling.c", "broker/server_clock.c", *SHM], "-lxxhash"),
     "test_express": (EXPRESS_MUTANTS, ["tests/unit/test_express.c", "no_weave.c", *SHM], "-lxxhash", "-lcmocka"),
     "test_late": (LATE_UNIT_MUTANTS, ["tests/unit/test_late.c", "no_weave.c", *SHM], "-lxxhash", "-lcmocka"),
+    "prop_breaker": (BREAKER_MUTANTS, ["tests/prop/prop_breaker.c", "broker/breaker.c"]),
     "test_backoff": (BACKOFF_MUTANTS, ["tests/unit/test_backoff.c", "broker/backoff.c"], "-lcmocka"),
 }
 FLAGS = ["-std=gnu11", "-O1", "-w", "-D_GNU_SOURCE", "-DWEIR_WEAVE_HOOKS", "-fno-strict-aliasing", "-I.", "-Ishm", "-Itests/support"]

@@ -562,7 +562,32 @@ static const struct refusal providers_refusal[] = {
      "t:5:9: providers[1].name = \"p\": providers[0] has this name already: give each its own"},
     {DOC("", "  balance: random\n", LIMIT, ROUTE),
      "t:3:12: providers[0].balance = \"random\": must be one of failover, round_robin, "
-     "weighted_round_robin, least_latency, least_connections"},
+     "weighted_round_robin, least_latency, least_connections, two_choices"},
+    {DOC("", "  endpoints: [{name: e, url: 'http://h', warm: 2}]\n", LIMIT, ROUTE),
+     "t:3:48: providers[0].endpoints[0].warm = \"2\": has no use without health, whose checks keep "
+     "connections warm: write it, or remove this"},
+    {DOC("", "  endpoints: [{name: e, url: 'http://h', idle: 1500ms}]\n", LIMIT, ROUTE),
+     "t:3:48: providers[0].endpoints[0].idle = \"1500ms\": must be whole seconds"},
+    {DOC("", "  endpoints: [{name: e, url: 'http://h', age: 1001ms}]\n", LIMIT, ROUTE),
+     "t:3:47: providers[0].endpoints[0].age = \"1001ms\": must be whole seconds"},
+    {DOC("", "  endpoints: [{name: e, url: 'http://h', addresses: [10.0.0.0/8, 10.0.0.1/8]}]\n",
+         LIMIT, ROUTE),
+     "t:3:66: providers[0].endpoints[0].addresses[1] = \"10.0.0.1/8\": must be an address, or a "
+     "network as 203.0.113.0/24 with no bit set behind its length"},
+    {DOC("", "  endpoints: [{name: e, url: 'http://10.0.0.1', addresses: [10.0.1.0/24]}]\n", LIMIT,
+         ROUTE),
+     "t:3:60: providers[0].endpoints[0].addresses: does not hold the address that url names: "
+     "10.0.0.1"},
+    {DOC("", HOST, LIMIT, "{name: r, method: GET, path: /, cost: {l: 1}, group: g}"),
+     "t:5:65: providers[0].routes[0].group = \"g\": has no use without breaker: write breaker: {} "
+     "for its defaults, or remove this"},
+    {DOC("", HOST "  breaker: {}\n", LIMIT, "{name: r, transport: own, cost: {l: 1}, group: g}"),
+     "t:6:59: providers[0].routes[0].group = \"g\": has no use with transport: own, where weir "
+     "makes no call: remove it"},
+    {DOC("", "  health: {path: /}\n", LIMIT, ROUTE),
+     "t:3:11: providers[0].health: has no use without endpoints: remove it"},
+    {DOC("", HOST "  breaker: {failures: 0}\n", LIMIT, ROUTE),
+     "t:4:23: providers[0].breaker.failures = \"0\": must be 1..1000"},
 };
 
 #define SIGNED     "{name: r, method: POST, path: /o, cost: {l: 1}, signed: true}"
