@@ -64,6 +64,16 @@ uint64_t clock_spread_quantile_ns(const struct clock_spread *s)
     return 0;
 }
 
+void clock_spread_go_on(struct clock_spread *s, uint64_t jitter_ns, uint64_t max_jitter_ns,
+                        uint64_t now_ns)
+{
+    if (jitter_ns > max_jitter_ns) {
+        uint64_t round_ns = jitter_ns - max_jitter_ns / 2 - 1; /* below the edge that it was */
+        clock_spread_add(s, round_ns, now_ns);
+        clock_spread_add(s, round_ns, now_ns);
+    }
+}
+
 uint64_t clock_spread_jitter_ns(const struct clock_spread *s, uint64_t max_jitter_ns)
 {
     uint64_t seen_ns = max_jitter_ns / 2 + clock_spread_quantile_ns(s);

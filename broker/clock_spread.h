@@ -30,6 +30,13 @@ void clock_spread_add(struct clock_spread *s, uint64_t round_ns, uint64_t now_ns
 /* The quantile; 0 while fewer than two calls were answered. */
 uint64_t clock_spread_quantile_ns(const struct clock_spread *s);
 
+/*
+ * What a worker before us had published as J: as if two calls had just taken so long, so that a death does not make a slow network a fast one. It is forgotten like
+ * others. Nothing where J was the floor.
+ */
+void clock_spread_go_on(struct clock_spread *s, uint64_t jitter_ns, uint64_t max_jitter_ns,
+                        uint64_t now_ns);
+
 /* J, from the configured floor. */
 uint64_t clock_spread_jitter_ns(const struct clock_spread *s, uint64_t max_jitter_ns);
 

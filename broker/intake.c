@@ -1,3 +1,4 @@
+#include "broker/late.h"
 #include "broker/log.h"
 #include "broker/signer.h"
 #include "broker/worker.h"
@@ -388,6 +389,10 @@ void intake_recover(struct worker *w, struct client *c, uint32_t slot)
     k->route = sh->route;
     log_warn("call_recovered", "s:I, s:i, s:b, s:b", "correlation", (long long)sh->correlation,
              "client", (int)c->info.index, "sent", (int)sent, "repeated", (int)(again && !refused));
+    if (sent && sh->route < w->shared.tables.route_cnt) {
+        bool own = k->request.unit_cnt == w->shared.tables.route[sh->route].limit_cnt;
+        late_orphan(w, sh->route, k->request.scope, own ? k->request.units : NULL);
+    }
     if (refused) {
         call_end(w, k, sent ? WEIR_RESULT_OUTCOME_UNKNOWN : WEIR_RESULT_NOT_SENT, WEIR_E_MEMORY);
     } else if (!again || sh->route >= w->shared.tables.route_cnt || k->request.route != sh->route) {

@@ -16,8 +16,15 @@ struct bucket {
         slow_units; /* that J as it is measured now asks for; a word has more until it has fallen */
 };
 
+/* Of `open_units` in a word: what was on its way when a worker died, and until when it may be counted. */
+struct orphans {
+    uint32_t units;
+    uint64_t until_ns;
+};
+
 struct late {
     struct bucket *bucket;
+    struct orphans *orphans; /* [limit word] */
     uint32_t bucket_cnt;
     struct weir_late *word; /* [limit word] */
     struct bucket **of;     /* [limit word]; NULL: of another kind */
@@ -64,7 +71,8 @@ static bool limits_open(struct worker *w, struct late *late)
     late->bucket = calloc((size_t)t->limit_cnt + 1, sizeof *late->bucket);
     late->word = calloc((size_t)late->word_cnt + 1, sizeof *late->word);
     late->of = calloc((size_t)late->word_cnt + 1, sizeof(struct bucket *));
-    if (late->bucket == NULL || late->word == NULL || late->of == NULL) {
+    late->orphans = calloc((size_t)late->word_cnt + 1, sizeof *late->orphans);
+    if (late->bucket == NULL || late->word == NULL || late->of == NULL || late->orphans == NULL) {
         return false;
     }
     for (uint32_t i = 0; i < t->limit_cnt; i++) {
@@ -97,8 +105,24 @@ bool late_open(struct worker *w)
     return limits_open(w, w->late);
 }
 
-/* All that is held in each word is charged as of now. */
-static uint32_t let_go(struct worker *w)
+/* Is the way longer than the bucket's floor allows for? Then for how long after a death something may still be counted; else 0. */
+static uint64_t orphans_for_ns(const struct worker *w, const struct weir_shm_limit_row *row)
+{
+    uint64_t jitter_ns = clock_jitter_ns(&w->provider[row->provider]);
+    return jitter_ns > floor_ns(w, row) ? jitter_ns : 0;
+}
+
+/* `units` of a word's open ones are orphans. */
+static void orphans_add(struct worker *w, uint32_t k, uint32_t units, uint64_t for_ns)
+{
+    struct orphans *o = &w->late->orphans[k];
+    o->units += units;
+    o->until_ns = worker_now(w) + for_ns;
+    w->late->word[k].open_until_ns = weir_max_u64(w->late->word[k].open_until_ns, o->until_ns);
+}
+
+/* All that is held in each word is charged as of now; `wait`: what may still be counted is held on. */
+static uint32_t let_go(struct worker *w, bool wait)
 {
     uint32_t cnt = 0;
     for (uint32_t k = 0; k < w->late->word_cnt; k++) {
@@ -106,10 +130,17 @@ static uint32_t let_go(struct worker *w)
         if (w->late->of[k] == NULL || weir_late_held(late) == 0) {
             continue;
         }
+        uint64_t for_ns = wait ? orphans_for_ns(w, row_of(w, w->late->of[k])) : 0;
+        if (for_ns > 0) {
+            orphans_add(w, k, late->open_units, for_ns);
+            cnt++;
+            continue;
+        }
         const struct weir_shm_limit_row *row = row_of(w, w->late->of[k]);
         spend(w, row, k, weir_late_held(late));
         late->slow_units = 0;
         late->open_units = 0;
+        w->late->orphans[k].units = 0;
         late->open_until_ns = 0;
         publish(w, row, k);
         cnt++;
@@ -119,7 +150,7 @@ static uint32_t let_go(struct worker *w)
 
 void late_start(struct worker *w)
 {
-    uint32_t cnt = let_go(w);
+    uint32_t cnt = let_go(w, true);
     if (cnt > 0) {
         log_info("late_charged", "s:i", "limits", (int)cnt);
     }
@@ -127,7 +158,25 @@ void late_start(struct worker *w)
 
 void late_leave(struct worker *w)
 {
-    (void)let_go(w);
+    (void)let_go(w, false);
+}
+
+void late_orphan(struct worker *w, uint32_t route, uint64_t scope, const uint32_t *units)
+{
+    const struct weir_shm_route_row *row = &w->shared.tables.route[route];
+    for (uint32_t i = 0; i < row->limit_cnt; i++) {
+        const struct weir_shm_limit_row *limit = &w->shared.tables.limit[row->limit[i]];
+        uint32_t k;
+        uint64_t for_ns = limit->kind == WEIR_LIMIT_TOKEN_BUCKET ? orphans_for_ns(w, limit) : 0;
+        if (for_ns == 0 || weir_permit_word(&w->shared, row->limit[i], scope, &k) == NULL) {
+            continue;
+        }
+        uint32_t cnt =
+            units != NULL ? (uint32_t)weir_max_u64(units[i], row->cost[i]) : row->cost[i];
+        w->late->word[k].open_units += cnt;
+        orphans_add(w, k, cnt, for_ns);
+        publish(w, limit, k);
+    }
 }
 
 /* ---------------------------------------------------------------------------------------------- each tick */
@@ -182,6 +231,13 @@ void late_fall(struct worker *w)
             continue;
         }
         const struct weir_shm_limit_row *row = row_of(w, b);
+        struct orphans *o = &w->late->orphans[k];
+        if (o->units > 0 && w->now_ns >= o->until_ns) {
+            spend(w, row, k, o->units);
+            late->open_units -= o->units;
+            late->open_until_ns = late->open_units > 0 ? late->open_until_ns : 0;
+            o->units = 0;
+        }
         if (late->slow_units > b->slow_units) {
             spend(w, row, k, late->slow_units - b->slow_units);
             late->slow_units = b->slow_units;

@@ -12,8 +12,13 @@
 
 /* Room for it, and what a worker before us had published. Before any call. */
 bool late_open(struct worker *w);
-/* ... is charged anew: its calls ended with it. Once, behind pair_undo. */
+/*
+ * ... is held on for J as it was measured, and charged anew then: its connections ended with it, and what was on its way may still be counted. Where J is the floor it
+ * is charged at once. Once, behind pair_undo.
+ */
 void late_start(struct worker *w);
+/* A call that was sent is found in a client's shadow, and its connection is gone: held as above. `units`: of the route's limits; NULL: what the route says. */
+void late_orphan(struct worker *w, uint32_t route, uint64_t scope, const uint32_t *units);
 /* Nothing is held any more: no calls are left, and the next broker measures anew. */
 void late_leave(struct worker *w);
 

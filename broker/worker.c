@@ -68,6 +68,7 @@ static void clock_take_over(struct worker *w, uint32_t provider, uint64_t now_ns
     const struct weir_server_clock *last = weir_permit_server_clock(&w->shared, provider, &seq);
     if (last != NULL && seq != 0 && last->state != WEIR_CLOCK_CLOSED) {
         p->published = *last; /* its error has grown with its age */
+        clock_spread_go_on(&p->spread, last->jitter_ns, p->config->clock.max_jitter_ns, now_ns);
         if (last->state == WEIR_CLOCK_KNOWN &&
             p->config->clock.source == WEIR_CONFIG_CLOCK_SERVER) {
             server_clock_restore(&p->clock, last);

@@ -29,9 +29,10 @@
  * A floor: slow leaves every class the dearest call of any route, so a slow network never closes a bucket. What J in force does not cover then is held while it is
  * open, which may close it for so long: nothing else is safe. slow is 0 while J is above J0 by 1/64 of T at most: there to move the charges costs less than a unit of the burst.
  *
- *   writer   the worker. Dies: word[1] of the board says how much it held. Its connections died with it, so its calls have ended: the next worker charges all of it anew (weir_late_spend)
- *            on both accounts, and lets it go. Until then it stands on the board, at least until the calls' deadlines and 60 s from its last look. A death between charging and letting
- *            go charges twice. Between the two words word[1] is the smaller: what is let go is charged by then, what begins to be held was not relied on yet, and others'
+ *   writer   the worker. Dies: word[1] of the board says how much it held. Its connections died with it, but what was on its way may still be counted, and nobody sees it any more: within
+ *            J as it was measured of its sending, as calls are. So the next worker, where that is longer than J0, holds on what was held and what clients' shadows say was sent, for so long,
+ *            then charges all of it anew (weir_late_spend) on both accounts and lets it go; else at once. Until then it stands on the board, at least until the
+ *            calls' deadlines and 60 s from its last look. A death between charging and letting go charges twice. Between the two words word[1] is the smaller: what is let go is charged by then, what begins to be held was not relied on yet, and others'
  *            usage (word[0] less word[1]) is at worst taken for more.
  *   taken over   the board is copied, so the next broker's worker finds it as after a death.
  *   a trader     with a transport of its own tells nobody when its call ends, if ever: J in force is what it has, from its permit on. Its use-by (J0 / 2) only bounds when it is sent.

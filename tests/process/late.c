@@ -11,9 +11,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#define CALLERS 6
-#define FLIGHT  8
-#define RUN_MS  9000U
+#define CALLERS     6
+#define FLIGHT      8
+#define RUN_MS      9000U
+#define KILLS_MS    14000U
+#define MEASURED_MS 6000U
 
 static const char sim_json[] =
     "{\"latency_ms\": 1, \"count_jitter_ms\": 2500, \"ban_after\": 0, "
@@ -60,8 +62,10 @@ static int caller(struct rig *r, int arg)
 /* Kill the worker from time to time until the run is over. */
 static void run_on(struct rig *r, bool kills)
 {
-    uint64_t until_ns = weir_clock_monotonic_ns() + RUN_MS * WEIR_NS_PER_MS;
+    uint64_t until_ns = weir_clock_monotonic_ns() + (kills ? KILLS_MS : RUN_MS) * WEIR_NS_PER_MS;
     pid_t worker = 0;
+    rig_sleep_ms(kills ? MEASURED_MS
+                       : 0); /* what a dead worker had sent is held for J as it was measured */
     while (kills && weir_clock_monotonic_ns() + WEIR_NS_PER_S < until_ns) {
         rig_sleep_ms(500 + rig_random(r, 1000));
         worker = rig_process_next(r, "weird-worker", worker, 10000);

@@ -218,6 +218,31 @@ static void test_jitter_shrinks_slowly(void **state)
     assert_in_range(clock_spread_jitter_ns(&s, 0), MS, 2 * MS);
 }
 
+/* Worker after worker: J stays what it was, neither the floor nor a bucket more with each death; and it is forgotten. */
+static void test_jitter_survives(void **state)
+{
+    (void)state;
+    const uint64_t floor = 50 * MS;
+    struct clock_spread s = {0};
+    clock_spread_add(&s, 2 * SEC, SEC);
+    clock_spread_add(&s, 2 * SEC, SEC);
+    const uint64_t jitter = clock_spread_jitter_ns(&s, floor);
+    assert_true(jitter >= 2 * SEC);
+    for (uint64_t i = 0; i < 100; i++) {
+        uint64_t last = clock_spread_jitter_ns(&s, floor);
+        s = (struct clock_spread){0};
+        clock_spread_go_on(&s, last, floor, SEC + i);
+        assert_int_equal(clock_spread_jitter_ns(&s, floor), jitter);
+    }
+    for (uint64_t i = 0; i < 10; i++) {
+        clock_spread_add(&s, MS, (70 + 60 * i) * SEC);
+    }
+    assert_int_equal(clock_spread_jitter_ns(&s, floor), floor);
+    s = (struct clock_spread){0};
+    clock_spread_go_on(&s, floor, floor, SEC);
+    assert_int_equal(s.total, 0);
+}
+
 static void test_jitter_extremes(void **state)
 {
     (void)state;
@@ -258,6 +283,7 @@ int main(void)
         cmocka_unit_test(test_it_narrows),
         cmocka_unit_test(test_jitter_floor_and_growth),
         cmocka_unit_test(test_jitter_shrinks_slowly),
+        cmocka_unit_test(test_jitter_survives),
         cmocka_unit_test(test_jitter_extremes),
         cmocka_unit_test(test_quantile_bounds_from_above),
     };
