@@ -84,8 +84,12 @@ static void loop(struct rig *r)
         CHECK_TEXT(r, text, "0");
         (void)kill(worker, n == 1 ? SIGILL : SIGABRT);
         uint64_t at_ns = rig_now_ns();
-        rig_sleep_ms(150);
         const struct weir_shm_supervisor *s = supervisor_of(w);
+        for (int i = 0; i < 400 && s->worker_crashes < n;
+             i++) { /* a large process takes a while to end */
+            rig_sleep_ms(2);
+        }
+        rig_sleep_ms(150);
         CHECK_INT(r, s->worker_crashes, n);
         CHECK_INT(r, s->worker_signal, n == 1 ? SIGILL : SIGABRT);
         CHECK(r, s->worker_starts_at_ns > s->worker_died_ns + (wait_ms - 1) * WEIR_NS_PER_MS,

@@ -354,7 +354,7 @@ static bool kraken_signed(const char *head, const char *body, const char *nonce)
     char text[512];
     unsigned char inner[512] = "/0/private/AddOrder";
     unsigned char mac[64];
-    unsigned char base64[96] = "API-Sign: ";
+    unsigned char base64[128] = "API-Sign: ";
     size_t path = strlen((char *)inner);
     size_t bytes = 0;
     unsigned hash = 0;

@@ -248,7 +248,8 @@ int work_by_permit(struct rig *r, int arg)
     while (going(r)) {
         struct weir_permit p;
         const struct weir_outcome unused = {.kind = WEIR_OUTCOME_NOT_SENT};
-        /* While the worker re-aligns windows nobody is let into them: then by what knows no windows. */
+        /* While the worker re-aligns windows nobody is let into them; and while it stands, its open calls are held in buckets, and J grows by them: then by what knows no
+         * windows, with a burst that no J fills. */
         if (weir_permit_try(w, mix, 0, NULL, WEIR_PRIORITY_HIGH, &p) == WEIR_OK ||
             weir_permit_try(w, still, 0, NULL, WEIR_PRIORITY_HIGH, &p) == WEIR_OK) {
             work_add(r, WORK_PERMITS);
@@ -394,6 +395,8 @@ static const char yaml[] =
     "      - {name: cells, kind: sliding_window, quota: 1000, window: 1s, scope: account}\n"
     "      - {name: parts, kind: sliding_window, quota: 50000, window: 1s, scope: account}\n"
     "      - {name: flight, kind: concurrency, quota: 32, scope: account}\n"
+    "      - {name: wide, kind: token_bucket, quota: 1000, window: 1s, burst: 500000, scope: "
+    "account}\n"
     "    endpoints:\n"
     "      - {name: a, url: \"http://127.0.0.1:$PORT\", connections: 16}\n"
     "    routes:\n"
@@ -401,7 +404,7 @@ static const char yaml[] =
     "timeout: 3s}\n"
     "      - {name: mix, method: GET, path: /k/mix, timeout: 3s, max_response: 4KiB, "
     "cost: {weight: 1, bucket: 1, cells: 2, parts: 50, flight: 1}}\n"
-    "      - {name: still, transport: own, cost: {bucket: 1, flight: 1}}\n"
+    "      - {name: still, transport: own, cost: {wide: 1, flight: 1}}\n"
     "      - {name: slow, method: GET, path: /k/slow, timeout: 5s, max_response: 4KiB, idempotent: "
     "true, cost: {cells: 1}}\n"
     "  - name: odd\n"

@@ -80,6 +80,11 @@ static inline bool prop_instant(const char *name)
         "units:taken",
         "worker:awake",
         "worker:sleepy",
+        "late:half_said",
+        "late:judged",
+        "late:moved",
+        "late:said",
+        "late:spent",
     };
     for (size_t i = 0; i < WEIR_ARRAY_CNT(woven); i++) {
         if (strcmp(woven[i], name) == 0) {

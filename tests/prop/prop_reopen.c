@@ -129,10 +129,10 @@ static void op(void);
 
 void weir_weave_hook(const char *name)
 {
-    struct frame *me = &frame[depth];
     if (calm || !prop_instant(name)) {
         return;
     }
+    struct frame *me = &frame[depth];
     if (strcmp(name, "reopen:judged") == 0) {
         me->told_at_judge = model.told;
     } else if (strcmp(name, "reopen:claimed") == 0) {
