@@ -336,9 +336,11 @@ static int limit_row(struct weir_shm_limit_row *row, const struct weir_config *c
     row->cell_stride = cell_stride(row->cell_cnt);
     row->scope_kind = l->scope;
     row->scope_shift = 16U * (uint32_t)l->scope;
-    row->window_ns = l->window_ns;
-    row->window_inverse = weir_window_inverse(l->window_ns);
-    row->rate_window_ns = l->window_ns;
+    /* units in flight have no window: one for what divides by it */
+    uint64_t window_ns = l->kind == WEIR_LIMIT_CONCURRENCY ? WEIR_NS_PER_S : l->window_ns;
+    row->window_ns = window_ns;
+    row->window_inverse = weir_window_inverse(window_ns);
+    row->rate_window_ns = window_ns;
     row->shape = shape(l);
     row->rate_quota = (uint32_t)l->quota_units;
     row->ceiling_step = ceiling_step(config, p, index);

@@ -86,7 +86,8 @@ static void check_bucket(struct weir_config_reader *reader, const struct weir_co
     }
 }
 
-static void check_concurrency(struct weir_config_reader *reader, struct weir_config_limit *limit,
+static void check_concurrency(struct weir_config_reader *reader,
+                              const struct weir_config_limit *limit,
                               const struct weir_config_place *place)
 {
     struct weir_config_place quota = weir_config_place_key(place, "quota");
@@ -96,7 +97,6 @@ static void check_concurrency(struct weir_config_reader *reader, struct weir_con
                           "its own",
                           WEIR_CONCURRENCY_UNITS_MAX);
     }
-    limit->window_ns = WEIR_NS_PER_S; /* for what divides by it; it means nothing here */
 }
 
 void weir_config_finish_share(struct weir_config_reader *reader, void *section,

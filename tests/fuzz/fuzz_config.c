@@ -2,7 +2,7 @@
  * fuzz_config.c: any bytes are a configuration or are refused with a reason.
  *
  * Oracle: no sanitizer report; a refusal has at least one message; what is accepted, printed and read again is accepted and
- * prints the same.
+ * prints the same, unless it hides a key.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +38,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t cnt)
     }
     size_t first_bytes = 0;
     char *first_text = print(first, &first_bytes);
+    if (strstr(first_text, "\"***\"") != NULL) { /* a key that is not shown cannot be read again */
+        free(first_text);
+        weir_config_free(first);
+        return 0;
+    }
     struct weir_config *second = weir_config_parse(first_text, first_bytes, "again", &diag);
     require(second != NULL);
 

@@ -146,6 +146,17 @@ static void test_design_sample(void **state)
     weir_config_free(config);
 }
 
+static void test_round_trip_of_units(void **state)
+{
+    (void)state;
+    struct weir_config *config =
+        weir_config_load(WEIR_SOURCE_DIR "/tests/fuzz/corpus/config/units.yaml", NULL, &diag);
+    assert_non_null(config);
+    assert_int_equal(config->provider[0].limit[0].window_ns, 0);
+    check_round_trip(config); /* a window that nobody wrote would be refused */
+    weir_config_free(config);
+}
+
 static void test_round_trip_of_everything(void **state)
 {
     (void)state;
@@ -361,6 +372,7 @@ int main(void)
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_example),
         cmocka_unit_test(test_design_sample),
+        cmocka_unit_test(test_round_trip_of_units),
         cmocka_unit_test(test_round_trip_of_everything),
         cmocka_unit_test(test_what_answers_tell),
         cmocka_unit_test(test_secrets_are_masked),
