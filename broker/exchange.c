@@ -293,9 +293,9 @@ static void permit_settle(struct worker *w, struct call *c, enum weir_result res
     dispatch_as(w, c);
     pair_open_permit(w, &c->own_permit);
     if (answer_is_dark(w, c, result)) {
-        const struct weir_cost *as_charged = NULL;
-        (void)weir_permit_end(&w->own, &c->own_permit, as_charged);
-        (void)weir_permit_end(&w->shared, &c->permit, as_charged);
+        counted = NULL; /* as it was charged, and moved on so if it was late */
+        (void)weir_permit_end(&w->own, &c->own_permit, counted);
+        (void)weir_permit_end(&w->shared, &c->permit, counted);
     } else {
         (void)weir_permit_answered(&w->own, &c->own_permit, success, counted);
         (void)weir_permit_answered(&w->shared, &c->permit, success, counted);

@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #define ATTACH_MS 9000U /* a broker that cannot know how the last one ended waits a lease */
+#define WORK_NS   (6 * WEIR_NS_PER_S)
 #define END_MS    12000U
 #define TIMES_MAX 200U
 #define CI_TIMES  2U /* of each call and error */
@@ -166,8 +167,8 @@ static int work(struct rig *r, struct weir *w)
     struct weir_response a;
     const struct weir_outcome unused = {.kind = WEIR_OUTCOME_NOT_SENT};
     weir_route_id own = rig_route(w, "sim.own");
-    int rc = weir_permit_wait(w, own, 0, NULL, WEIR_PRIORITY_HIGH,
-                              weir_now_ns(w) + 2 * WEIR_NS_PER_S, &p);
+    int rc = weir_permit_wait(w, own, 0, NULL, WEIR_PRIORITY_HIGH, weir_now_ns(w) + WORK_NS,
+                              &p); /* the clock may be asked anew first */
     if (rc == 0) {
         rc = weir_permit_settle(w, &p, &unused);
     }
