@@ -341,11 +341,11 @@ static bool recover_words(struct worker *w, struct client *c, uint32_t slot, uin
     bool held = state == WEIR_SLOT_CLAIMED || state == WEIR_SLOT_SENDING;
     bool same = sh->generation == weir_slot_gen(word);
     if (held && same && sh->state == WEIR_SLOT_DONE) {
-        exchange_deliver(w, c, slot, word); /* the answer lies there, only the word was missing */
+        deliver_done(w, c, slot, word); /* the answer lies there, only the word was missing */
         return true;
     }
     if (state == WEIR_SLOT_DONE && same) {
-        exchange_ring(w, c, slot); /* it may have died between the word and the bells */
+        deliver_ring(w, c, slot); /* it may have died between the word and the bells */
         return true;
     }
     if (held && (!same || sh->state == WEIR_SLOT_FREE)) {

@@ -59,7 +59,7 @@ bool quiesce_is_wire_free(const struct worker *w)
 
 static void meters_fold(struct worker *w)
 {
-    exchange_bells(w);
+    deliver_bells(w);
     for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
         if (w->client[i].live) {
             client_fold_meters(w, &w->client[i]);

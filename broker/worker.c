@@ -389,7 +389,7 @@ static bool turn(struct worker *w)
         drain(w);
     }
     busy += w->quiescing ? 0 : intake_rings(w, TAKE_MAX);
-    exchange_bells(w); /* what ended at once should not wait for the rest of the turn */
+    deliver_bells(w); /* what ended at once should not wait for the rest of the turn */
     keeper_turn(w);
     if (!w->quiescing) {
         probe_turn(w);
@@ -402,7 +402,7 @@ static bool turn(struct worker *w)
     http_turn(w->http, w->now_ns);
     exchange_due(w);
     cache_turn(w);
-    exchange_bells(w);
+    deliver_bells(w);
     measure(w, started_ns);
     return busy > 0 || w->call_cnt < calls; /* an end may have made room for another start */
 }
@@ -446,7 +446,7 @@ static void leave(struct worker *w)
     }
     abandon(w);
     late_leave(w);
-    exchange_bells(w);
+    deliver_bells(w);
     keeper_lease(w, 0); /* nobody owns the limits any more: permits stop now, not in five seconds */
     for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
         if (w->client[i].live) {

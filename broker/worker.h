@@ -5,7 +5,10 @@
  *   clients.c   attached clients: mapping, reaping, room for answers
  *   intake.c    ring entry or sweep -> a private, checked call
  *   dispatch.c  a checked call -> permit, endpoint, transfer
- *   exchange.c  the transfer's callbacks and the send gate; how a call ends
+ *   exchange.c  the transfer's callbacks and the send gate: an attempt at one endpoint
+ *   outcome.c   how a call ends: its permit is settled, its answer handed over, and it is counted
+ *   deliver.c   DONE, and the bells of whoever sleeps on it
+ *   request.c   path and headers, as curl wants them
  *   cache.c     answers that lie on the board for everybody (cache.h)
  *   coalesce.c  what calls have of them: given at once, given stale, made once for many
  *   answer.c    the head and body of an answer; what a status says to everybody
@@ -398,17 +401,28 @@ uint64_t worker_draw(struct worker *w);
 /* exchange.c */
 bool exchange_start(struct worker *w, struct call *c, struct endpoint *e);
 void exchange_stop(struct worker *w, struct call *c); /* end a running transfer at once */
+void exchange_due(struct worker *w);                  /* end running calls whose time is over */
+
+/* request.c. Lists live until call_free; the path is the caller's to free. NULL or false: there is no memory */
+bool request_headers_make(struct call *c);
+struct curl_slist *request_headers_all(struct worker *w, struct call *c);
+char *request_path_make(const struct worker *w, const struct call *c);
+
+/* outcome.c */
+/* The permit was used, or is too old to be: its charges stay. Nothing where there is none. */
+void call_permit_over(struct worker *w, struct call *c);
 /* Settle the permit of an attempt that ended as `result`; the call goes on without one. */
 void call_attempt_over(struct worker *w, struct call *c, enum weir_result result);
 /* End a call: deliver, count, free. The only way out. */
 void call_end(struct worker *w, struct call *c, enum weir_result result, int error);
+
+/* deliver.c */
 /* Say DONE to the client and wake it; the response line must be whole. */
-void exchange_deliver(struct worker *w, struct client *c, uint32_t slot, uint64_t word);
+void deliver_done(struct worker *w, struct client *c, uint32_t slot, uint64_t word);
 /* The bells alone: for an answer whose worker died between DONE and them. */
-void exchange_ring(struct worker *w, struct client *c, uint32_t slot);
+void deliver_ring(struct worker *w, struct client *c, uint32_t slot);
 /* Wake whoever sleeps on what was delivered since the last call. */
-void exchange_bells(struct worker *w);
-void exchange_due(struct worker *w); /* end running calls whose time is over */
+void deliver_bells(struct worker *w);
 
 /* cache.c. `cache_open` before any client */
 bool cache_open(struct worker *w);

@@ -33,13 +33,13 @@ MUTANTS = [
     ("the gate does not consume", "broker/exchange.c", "    c->permit.state = WEIR_PERMIT_SENT; /* consumed", "    if (c->sends > 99)\n        c->permit.state = WEIR_PERMIT_SENT; /* consumed"),
     ("the ledger does not know what is on the wire", "broker/exchange.c", "weir_store_release_u32(&sh->state, WEIR_SLOT_SENDING); /* pair:shadow R */", ""),
     ("every interrupted call is repeated", "broker/intake.c", "bool again = !sent || sh->idempotent != 0;", "bool again = true;"),
-    ("outcomes are not made truthful", "broker/exchange.c", "    result = truthful(c, result);\n", "    (void)truthful;\n"),
+    ("outcomes are not made truthful", "broker/outcome.c", "    result = truthful(c, result);\n", "    (void)truthful;\n"),
     ("an order that got no answer is said to have failed", "broker/exchange.c", "call_end(w, c, c->idempotent ? late : WEIR_RESULT_OUTCOME_UNKNOWN, (int)t->code);", "call_end(w, c, late, (int)t->code);"),
     # settle
-    ("a call without an answer is given back", "broker/exchange.c", "        (void)weir_permit_end(&w->own, &c->own_permit, NULL);\n        (void)weir_permit_end(&w->shared, &c->permit, NULL);",
+    ("a call without an answer is given back", "broker/outcome.c", "        (void)weir_permit_end(&w->own, &c->own_permit, NULL);\n        (void)weir_permit_end(&w->shared, &c->permit, NULL);",
      "        (void)weir_permit_give(&w->own, &c->own_permit);\n        (void)weir_permit_give(&w->shared, &c->permit);"),
     ("what was sent and stopped is given back", "broker/exchange.c", "    if (c->permit.state == WEIR_PERMIT_GRANTED) {\n        reply_charged", "    if (c->permit.state != WEIR_PERMIT_NONE) {\n        c->permit.state = c->own_permit.state = WEIR_PERMIT_GRANTED;\n        reply_charged"),
-    ("what got no answer is given back in windows and buckets", "broker/exchange.c", "    if (c->permit.state == WEIR_PERMIT_GRANTED || c->permit.state == WEIR_PERMIT_SENT) {\n        dispatch_as(w, c);\n", "    if (c->permit.state == WEIR_PERMIT_GRANTED || c->permit.state == WEIR_PERMIT_SENT) {\n        c->permit.state = c->own_permit.state = WEIR_PERMIT_GRANTED;\n        (void)weir_permit_give(&w->own, &c->own_permit);\n        (void)weir_permit_give(&w->shared, &c->permit);\n        return;\n        dispatch_as(w, c);\n"),
+    ("what got no answer is given back in windows and buckets", "broker/outcome.c", "    if (c->permit.state == WEIR_PERMIT_GRANTED || c->permit.state == WEIR_PERMIT_SENT) {\n        dispatch_as(w, c);\n", "    if (c->permit.state == WEIR_PERMIT_GRANTED || c->permit.state == WEIR_PERMIT_SENT) {\n        c->permit.state = c->own_permit.state = WEIR_PERMIT_GRANTED;\n        (void)weir_permit_give(&w->own, &c->own_permit);\n        (void)weir_permit_give(&w->shared, &c->permit);\n        return;\n        dispatch_as(w, c);\n"),
     ("brokered calls leave the shared account alone", "broker/dispatch.c", "    rc = weir_permit_take(&w->shared, c->route, c->request.scope, units, c->priority, &c->permit);\n", "    c->permit = c->own_permit;\n"),
     ("straddles are given back at random", "shm/weir_straddle.c", "other.window = counted == c->window ?", "other.window = counted != c->window ?"),
     # two accounts
@@ -55,7 +55,7 @@ MUTANTS = [
     ("units of the dead are kept", "broker/units.c", "    return !c->live || (!c->gone && weir_owner_life(cell) == c->unit_life);", "    return c != NULL;"),
     ("units of a dead worker are kept", "broker/units.c", "return owner == weir_owner_of(w->shared.owner);", "return owner != 0;"),
     ("units do not rest", "shm/weir_concurrency.h", "now_ns >= cell && now_ns - cell >= rest_ns)", "rest_ns + now_ns > 0)"),
-    ("the dead are not reaped while something is in flight, nor after", "broker/exchange.c", "    if (cl->gone) {\n        client_reap_if_idle(w, cl);\n", "    if (cl->gone) {\n"),
+    ("the dead are not reaped while something is in flight, nor after", "broker/outcome.c", "    if (cl->gone) {\n        client_reap_if_idle(w, cl);\n", "    if (cl->gone) {\n"),
     ("who closes without a supervisor is not seen", "broker/keeper.c", "            clients_closed(w);\n", "            (void)w;\n"),
     # time
     ("nobody ends a call whose time is over", "broker/exchange.c", "if (w->now_ns >= c->due_ns && (c->sent_ns == 0 || w->now_ns >= c->deadline_ns)) {", "if (w->now_ns >= c->due_ns && c->sent_ns == 0) {"),
@@ -83,7 +83,7 @@ MUTANTS = [
     ("success is told by the status alone", "broker/settle.c", "    if (*config->ok.field == '\\0') {", "    if (*config->ok.field != '?') {"),
     ("surcharges are not charged", "shm/weir_settle.c", "        if (clock || !windows) {", "        if (clock && !clock) {"),
     ("a refund gives the whole call back", "shm/weir_settle.c", "    part.units = charge->units - units;", "    part.units = charge->units;"),
-    ("the private account is not settled by the answer", "broker/exchange.c", "        (void)weir_permit_answered(&w->shared, &c->permit, success, counted);", "        (void)weir_permit_end(&w->shared, &c->permit, NULL);\n        (void)weir_permit_answered(&w->shared, &c->permit, success, counted);"),
+    ("the private account is not settled by the answer", "broker/outcome.c", "        (void)weir_permit_answered(&w->shared, &c->permit, success, counted);", "        (void)weir_permit_end(&w->shared, &c->permit, NULL);\n        (void)weir_permit_answered(&w->shared, &c->permit, success, counted);"),
     # others
     ("others are never proven in fixed windows", "broker/feedback.c", "    if (r->used > ours) {", "    if (r->used > ours && r->used < 1) {"),
     ("a sliding window's count is over at once", "broker/rolling.c", "        p.until_ns = q->seen_ns + r->rule.window_ns;", "        p.until_ns = q->seen_ns + r->rule.window_ns / 8;"),
