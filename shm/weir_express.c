@@ -10,6 +10,14 @@
 /* How often one limit is judged anew because somebody was faster, before the permit starts over. */
 #define TAKE_TRIES 16
 
+/*
+ * Two losses of a thread so close to one another: others do nothing but take from these words, and their line goes to and fro with each permit. Who lost stands
+ * back for so many pauses, so that the others take several in a row of a line that they have (T. E. Anderson, "The performance of spin lock
+ * alternatives for shared-memory multiprocessors", 1990: backoff). It waits for nobody: after the pauses it goes on, whatever they do.
+ */
+#define CROWD_NS        2000
+#define CROWD_PAUSE_CNT 6
+
 /* One permit's private state. */
 struct trip {
     uint64_t now_ns;
@@ -356,11 +364,24 @@ static bool take_again(const struct weir_permit_view *view, const struct weir_ex
     return false;
 }
 
-/* Pass 2 from limit `at` on, where somebody was faster. */
-static __attribute__((noinline)) int lost(struct weir_permit_view *view,
-                                          const struct weir_express *e, struct trip *t, uint32_t at,
-                                          struct weir_permit *permit)
+/* Stand back where the last loss was a moment ago. */
+static void give_way(struct weir_express *e, struct trip *t, uint32_t at)
 {
+    uint64_t last_ns = e->lost_ns;
+    e->lost_ns = t->now_ns;
+    if (t->now_ns - last_ns < CROWD_NS) {
+        for (int n = 0; n < CROWD_PAUSE_CNT; n++) {
+            weir_cpu_relax();
+        }
+        t->seen[at] = weir_load_relaxed_u64(e->limit[at].at); /* relaxed: as in look() */
+    }
+}
+
+/* Pass 2 from limit `at` on, where somebody was faster. */
+static __attribute__((noinline)) int lost(struct weir_permit_view *view, struct weir_express *e,
+                                          struct trip *t, uint32_t at, struct weir_permit *permit)
+{
+    give_way(e, t, at);
     for (uint32_t i = at; i < e->limit_cnt; i++) {
         WEIR_WEAVE("express:lost");
         bool taken =

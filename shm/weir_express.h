@@ -77,6 +77,7 @@ struct weir_express {
     uint64_t length_ns;
     uint64_t seq;
     uint64_t epoch;
+    uint64_t lost_ns; /* when somebody was faster last */
     struct weir_express_limit limit[WEIR_EXPRESS_LIMITS];
 };
 
