@@ -2,7 +2,8 @@
  * http.c: what a call through the broker costs more than the same call made by hand.
  *
  * A real nginx answers on a core of its own. http_cpu_64 and http_throughput_64 come from the same slices: 64 calls in flight, first by the bare
- * loop of http_floor.c on the worker's core, then by a client through weir. http_added looks at one call at a time and takes nginx out of the sum.
+ * loop of http_floor.c on the worker's core, then by a client through weir. http_cage lets two workers take turns, one of them without its
+ * cage. http_added looks at one call at a time and takes nginx out of the sum.
  */
 #include <stdio.h>
 #include <string.h>
@@ -61,7 +62,7 @@ static int both_make(const struct bench *bench, struct bench_result *result)
         return both.rc;
     }
     both.made = true;
-    both.rc = http_stand_make(bench, &stand, "sleep", 1, &both.failure);
+    both.rc = http_stand_make(bench, &stand, "sleep", 1, true, &both.failure);
     if (both.rc == 0) {
         snprintf(url, sizeof(url), "http://127.0.0.1:%u/file.json", stand.nginx.port);
         struct http_floor *loop =
@@ -112,6 +113,52 @@ int bench_http_throughput_64(const struct bench *bench, struct bench_result *res
     return 0;
 }
 
+/* stand[0] is the one without a cage. */
+static int cage_rounds(struct http_stand stand[2], struct stats_pairs *pairs,
+                       struct bench_result *result)
+{
+    const struct bench *bench = stand[0].bench;
+    for (unsigned i = 0; i <= bench->opts.round_cnt; i++) {
+        struct http_count count[2];
+        if (duel_pin(stand[0].client_core) != 0) {
+            return bench_fail(result, "cannot pin the client");
+        }
+        for (unsigned k = 0; k < 2; k++) {
+            if (http_weir_run(&stand[k], HTTP_IN_FLIGHT, bench_slice_s(bench), &count[k], result) !=
+                0) {
+                return -1;
+            }
+        }
+        if (i > 0) { /* connections are made in the first */
+            stats_pairs_add(pairs, count[0].cpu_ns / (double)count[0].request_cnt,
+                            count[1].cpu_ns / (double)count[1].request_cnt);
+        }
+    }
+    return 0;
+}
+
+int bench_http_cage(const struct bench *bench, struct bench_result *result)
+{
+    struct http_stand stand[2];
+    struct stats_pairs pairs = {0};
+    if (http_stand_make(bench, &stand[0], "sleep", 1, false, result) != 0) {
+        return -1;
+    }
+    int rc = http_stand_make(bench, &stand[1], "sleep", 1, true, result);
+    if (rc == 0) {
+        rc = cage_rounds(stand, &pairs, result);
+        http_stand_end(&stand[1]);
+    }
+    http_stand_end(&stand[0]);
+    if (rc != 0) {
+        return -1;
+    }
+    both_conclude(&pairs, result);
+    snprintf(result->note, sizeof(result->note),
+             "what the filter of system calls costs; the ring is restricted in both");
+    return 0;
+}
+
 static int added_run(struct http_stand *stand, struct stats_hist *hist, struct bench_result *result)
 {
     struct weir_request_spec spec = {.struct_bytes = sizeof(spec), .route = stand->route};
@@ -140,7 +187,7 @@ int bench_http_added(const struct bench *bench, struct bench_result *result)
     static struct stats_hist hist;
     struct http_stand stand;
     memset(&hist, 0, sizeof(hist));
-    if (http_stand_make(bench, &stand, "spin", 1, result) != 0) {
+    if (http_stand_make(bench, &stand, "spin", 1, true, result) != 0) {
         return -1;
     }
     int rc = duel_pin(stand.client_core) == 0 ? added_run(&stand, &hist, result)

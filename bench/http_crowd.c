@@ -147,7 +147,7 @@ int bench_http_inflight_10k(const struct bench *bench, struct bench_result *resu
     struct http_stand stand;
     struct flood flood = {0};
     memset(&hist, 0, sizeof(hist));
-    if (http_stand_make(bench, &stand, "adaptive", 0, result) != 0) {
+    if (http_stand_make(bench, &stand, "adaptive", 0, true, result) != 0) {
         return -1;
     }
     int rc = duel_pin(stand.client_core) == 0 ? flood_run(&flood, &stand, &hist, result)
@@ -264,7 +264,7 @@ int bench_http_clients(const struct bench *bench, struct bench_result *result)
     unsigned cnt = bench->opts.client_cnt;
     size_t bytes = cnt * sizeof(struct crowd_member);
     struct http_stand stand;
-    if (http_stand_make(bench, &stand, "adaptive", 0, result) != 0) {
+    if (http_stand_make(bench, &stand, "adaptive", 0, true, result) != 0) {
         return -1;
     }
     struct crowd_member *members = duel_share(bytes);

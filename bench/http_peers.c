@@ -45,7 +45,7 @@ static int sidecar(const struct bench *bench, unsigned in_flight, struct bench_r
     struct rig_haproxy haproxy = {0};
     char url[64];
     memset(&pairs, 0, sizeof(pairs));
-    if (http_stand_make(bench, &stand, "adaptive", 0, result) != 0) {
+    if (http_stand_make(bench, &stand, "adaptive", 0, true, result) != 0) {
         return -1;
     }
     int rc =
@@ -169,7 +169,7 @@ static int weir_side(void *self, uint32_t cnt, struct stats_hist *hist, struct d
 int bench_client_curl(const struct bench *bench, struct bench_result *result)
 {
     struct http_stand stand;
-    if (http_stand_make(bench, &stand, "adaptive", 0, result) != 0) {
+    if (http_stand_make(bench, &stand, "adaptive", 0, true, result) != 0) {
         return -1;
     }
     struct duel_spec duel = {

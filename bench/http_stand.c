@@ -43,7 +43,7 @@ static int stand_attach(struct http_stand *stand, uint64_t spin_ns, struct bench
 }
 
 int http_stand_make(const struct bench *bench, struct http_stand *stand, const char *wake,
-                    uint64_t spin_ns, struct bench_result *result)
+                    uint64_t spin_ns, bool is_caged, struct bench_result *result)
 {
     memset(stand, 0, sizeof(*stand));
     stand->bench = bench;
@@ -53,7 +53,8 @@ int http_stand_make(const struct bench *bench, struct http_stand *stand, const c
     if (bench->machine.core_cnt < 2) {
         return bench_fail(result, "needs two cores");
     }
-    struct rig_weird_spec spec = {.wake = wake, .core = bench_core(bench, 0), .is_crowd = true};
+    struct rig_weird_spec spec = {
+        .wake = wake, .core = bench_core(bench, 0), .is_crowd = true, .is_uncaged = !is_caged};
     if (rig_dir_make(&stand->dir, result) != 0 ||
         rig_nginx_start(&stand->nginx, &stand->dir, bench_core(bench, 1), result) != 0) {
         http_stand_end(stand);

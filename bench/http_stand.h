@@ -25,7 +25,7 @@ struct http_stand {
 
 /* `wake` is the worker's, `spin_ns` the client's. Returns 0 or -1; on -1 nothing is left running. */
 int http_stand_make(const struct bench *bench, struct http_stand *stand, const char *wake,
-                    uint64_t spin_ns, struct bench_result *result);
+                    uint64_t spin_ns, bool is_caged, struct bench_result *result);
 void http_stand_end(struct http_stand *stand);
 
 /* The same as http_floor_run, through weir, by a client with an event loop; at most HTTP_IN_FLIGHT. */

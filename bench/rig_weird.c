@@ -186,7 +186,8 @@ int rig_weird_start(const struct bench *bench, struct rig_weird *weird,
     char config[128];
     memset(weird, 0, sizeof(*weird));
     find_weird(bench, program, sizeof(program));
-    const char *const argv[] = {program, "--config", config, NULL};
+    const char *const argv[] = {
+        program, "--config", config, "--cage", spec->is_uncaged ? "off" : "enforce", NULL};
     if (rig_dir_make(&weird->dir, result) != 0) {
         return -1;
     }

@@ -19,6 +19,7 @@ struct rig_weird_spec {
     unsigned port;      /* of nginx, for bench.file and bench.kept; 0: no such routes */
     bool is_crowd;      /* up to 255 clients with up to 4096 slots */
     unsigned port2;     /* of a second one, which takes over when the first fails; 0: none */
+    bool is_uncaged;    /* --cage off: no filter of system calls */
     bool is_large;      /* 16 providers with 20 routes each, instead of the provider bench */
 };
 
