@@ -4,6 +4,7 @@
 #include "broker/lock.h"
 #include "broker/memory.h"
 #include "shm/weir_atomic.h"
+#include "shm/weir_hold.h"
 #include "shm/weir_limit_repair.h"
 
 #include <errno.h>
@@ -141,6 +142,11 @@ static void facts_each(const struct region *region, const struct weir_tables *t,
             memcpy(r.provider, t->provider[p].name, sizeof r.provider);
             each(region, &r, p, arg);
         }
+        for (uint32_t v = 1; v < weir_hold_cnt(&t->provider[p]); v++) {
+            struct state_record r = {.kind = RECORD_PAUSE, .scope_value = v};
+            memcpy(r.provider, t->provider[p].name, sizeof r.provider);
+            each(region, &r, weir_hold_line(&t->provider[p], p, v), arg);
+        }
     }
 }
 
@@ -166,7 +172,18 @@ static const struct weir_shm_limit_row *limit_of(const struct weir_tables *t, ui
 static uint64_t limit_shape(const struct weir_tables *t, uint32_t word)
 {
     const struct weir_shm_limit_row *l = limit_of(t, word);
-    return l != NULL ? l->shape : 0;
+    if (l == NULL || l->word_cnt == 1) {
+        return l != NULL ? l->shape : 0;
+    }
+    /* Of several scope values: whose it is, too. A word that is another's by now says nothing of it. */
+    for (uint32_t i = 0; i < t->scope_cnt; i++) {
+        const struct weir_shm_scope_row *s = &t->scope[i];
+        if (s->provider == l->provider && s->kind == l->scope_kind &&
+            s->value == word - l->word_first) {
+            return XXH3_64bits_withSeed(s->name, strnlen(s->name, sizeof s->name), l->shape);
+        }
+    }
+    return l->shape;
 }
 
 /* What the cells of a limit mean: how many, of what form, in which span. Of another shape they say nothing. */
@@ -268,45 +285,106 @@ static void fact_save(const struct region *region, struct state_record *r, uint3
     list->record[list->cnt++] = *r;
 }
 
+/*
+ * What one record says of a line of pauses, which may be another's by now: the configuration may hold other values apart, in another order. So a pause of any of a
+ * provider's lines holds on all of them, as long as the longest; only the level of the backoff is each one's own.
+ */
+static void pause_restore(const struct region *region, uint32_t line, const struct state_record *s,
+                          bool same)
+{
+    struct weir_shm_backoff *b = &region->backoff[line];
+    uint64_t latest_ns = weir_clock_monotonic_ns() + WEIR_PAUSE_TRADER_MAX_NS;
+    uint64_t until_ns = weir_min_u64(weir_pause_until_ns(s->value[0]), latest_ns);
+    if (same || until_ns > weir_pause_until_ns(region->pause[line].word)) {
+        /* nobody else has this memory yet */
+        region->pause[line].word =
+            weir_pause_make(weir_max_u64(until_ns, weir_pause_until_ns(region->pause[line].word)),
+                            weir_pause_cause(s->value[0]), weir_pause_generation(s->value[0]));
+        b->traders_generation = weir_pause_generation(s->value[0]);
+    }
+    if (weir_pause_until_ns(s->value[1]) >= weir_pause_until_ns(region->provider[line].pause)) {
+        region->provider[line].pause = s->value[1];
+    }
+    if (s->value[2] >= b->until_ns) {
+        b->until_ns = s->value[2];
+        b->cause = (uint32_t)(s->value[5] >> 32);
+    }
+    b->operator_until_ns = weir_max_u64(b->operator_until_ns, s->value[4]);
+    if (same) {
+        b->last_ns = s->value[3];
+        b->level = (uint32_t)s->value[5];
+    }
+}
+
+static bool same_name(const struct state_record *a, const struct state_record *b)
+{
+    return a->kind == b->kind && memcmp(a->provider, b->provider, sizeof a->provider) == 0 &&
+           memcmp(a->limit, b->limit, sizeof a->limit) == 0;
+}
+
+/*
+ * What was used of a limit word: the record of the same window, and of the same scope value by its name, wherever it stood in the list. NULL: there is none. `*known`: the
+ * limit was there, and what was used of it may have been this value's under another name, or under none: an address that is in a pool now was everybody's before.
+ */
+static const struct state_record *limit_record(const struct record_list *list,
+                                               const struct state_record *r, uint32_t index,
+                                               bool *known)
+{
+    const struct weir_shm_limit_row *l = limit_of(list->tables, index);
+    const uint64_t shape = limit_shape(list->tables, index);
+    *known = false;
+    for (uint32_t i = 0; l != NULL && i < list->cnt; i++) {
+        const struct state_record *s = &list->record[i];
+        if (!same_name(s, r)) {
+            continue;
+        }
+        bool place = s->scope_value == r->scope_value;
+        /* the one value of before, when it had no name */
+        bool first = place && r->scope_value == 0 && l->value_first == 0 && s->value[4] == l->shape;
+        bool same = first || (s->value[4] == shape && (place || l->word_cnt > 1));
+        if (same && (!cells_kept(l) || s->value[5] == cells_shape(l))) {
+            return s;
+        }
+        *known = *known || place || l->value_first != 0;
+    }
+    return NULL;
+}
+
+static void limit_restore(const struct region *region, const struct state_record *r, uint32_t index,
+                          const struct record_list *list)
+{
+    bool known;
+    const struct state_record *s = limit_record(list, r, index, &known);
+    const struct weir_shm_limit_row *l = limit_of(list->tables, index);
+    /* A trader may have had units in flight; the configuration gave the limit another window, or another value. */
+    if (l == NULL || (s != NULL && l->kind == WEIR_LIMIT_CONCURRENCY) || (s == NULL && known)) {
+        limit_spend(region, list->tables, index);
+    } else if (s != NULL) {
+        region->word[index].word[0] = s->value[0]; /* nobody else has this memory yet */
+        region->word[index].word[1] = s->value[1];
+        region->own_word[index].word[0] = s->value[2];
+        region->own_word[index].word[1] = s->value[3];
+        if (cells_kept(l)) {
+            cells_restore(region, l, index, s, list);
+        }
+    }
+}
+
 static void fact_restore(const struct region *region, struct state_record *r, uint32_t index,
                          void *arg)
 {
     const struct record_list *list = arg;
+    if (r->kind == RECORD_LIMIT) {
+        limit_restore(region, r, index, list);
+        return;
+    }
     for (uint32_t i = 0; i < list->cnt; i++) {
         const struct state_record *s = &list->record[i];
-        if (s->kind != r->kind || s->scope_value != r->scope_value ||
-            memcmp(s->provider, r->provider, sizeof r->provider) != 0 ||
-            memcmp(s->limit, r->limit, sizeof r->limit) != 0) {
+        if (!same_name(s, r)) {
             continue;
         }
-        const struct weir_shm_limit_row *l =
-            r->kind == RECORD_LIMIT ? limit_of(list->tables, index) : NULL;
-        if (l != NULL && l->kind == WEIR_LIMIT_CONCURRENCY) {
-            limit_spend(region, list->tables, index); /* a trader may have had some in flight */
-        } else if (r->kind == RECORD_LIMIT &&
-                   (s->value[4] != limit_shape(list->tables, index) || l == NULL ||
-                    (cells_kept(l) && s->value[5] != cells_shape(l)))) {
-            limit_spend(region, list->tables, index); /* the configuration gave it another window */
-        } else if (r->kind == RECORD_LIMIT) {
-            region->word[index].word[0] = s->value[0]; /* nobody else has this memory yet */
-            region->word[index].word[1] = s->value[1];
-            region->own_word[index].word[0] = s->value[2];
-            region->own_word[index].word[1] = s->value[3];
-            if (cells_kept(l)) {
-                cells_restore(region, l, index, s, list);
-            }
-        } else if (r->kind == RECORD_PAUSE) {
-            uint64_t latest_ns = weir_clock_monotonic_ns() + WEIR_PAUSE_TRADER_MAX_NS;
-            uint64_t until_ns = weir_min_u64(weir_pause_until_ns(s->value[0]), latest_ns);
-            region->pause[index].word = weir_pause_make(until_ns, weir_pause_cause(s->value[0]),
-                                                        weir_pause_generation(s->value[0]));
-            region->provider[index].pause = s->value[1];
-            region->backoff[index].until_ns = s->value[2];
-            region->backoff[index].last_ns = s->value[3];
-            region->backoff[index].operator_until_ns = s->value[4];
-            region->backoff[index].cause = (uint32_t)(s->value[5] >> 32);
-            region->backoff[index].level = (uint32_t)s->value[5];
-            region->backoff[index].traders_generation = weir_pause_generation(s->value[0]);
+        if (r->kind == RECORD_PAUSE) {
+            pause_restore(region, index, s, s->scope_value == r->scope_value);
         } else {
             weir_latch_write(&region->provider[index].clock_seq, region->provider[index].clock,
                              s->value, WEIR_SERVER_CLOCK_WORDS);
@@ -586,11 +664,11 @@ int aftermath_leave(const char *dir, struct region *region)
     if (view_open(region, &view) != WEIR_OK) {
         return -1;
     }
-    struct record_list list = {.tables = &view.tables,
-                               .record = calloc(2UL * region->word_cnt +
-                                                    region->cell_cnt / CELLS_PER_RECORD +
-                                                    2UL * region->provider_cnt + 1,
-                                                sizeof *list.record)};
+    struct record_list list = {
+        .tables = &view.tables,
+        .record = calloc(2UL * region->word_cnt + region->cell_cnt / CELLS_PER_RECORD +
+                             (unsigned long)region->provider_cnt + region->hold_cnt + 1,
+                         sizeof *list.record)};
     if (list.record == NULL) {
         return -1;
     }

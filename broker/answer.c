@@ -62,7 +62,7 @@ void answer_throttled(struct worker *w, struct call *c, enum throttle_by by)
                                          .left_ns = c->permit.granted_at_ns,
                                          .for_ns = c->retry_after_ns,
                                          .status = by == THROTTLE_BY_STATUS ? c->head_status : 0};
-    pause_throttled(w, p, &heard);
+    pause_throttled(w, c, &heard);
 }
 
 void answer_banned_until(struct worker *w, struct call *c, uint64_t until_utc_ns)
@@ -75,7 +75,7 @@ void answer_banned_until(struct worker *w, struct call *c, uint64_t until_utc_ns
                                              .until_ns = worker_now(w) + until_utc_ns - now_utc_ns,
                                              .status = c->head_status,
                                              .again = true};
-        pause_throttled(w, p, &heard);
+        pause_throttled(w, c, &heard);
     }
 }
 

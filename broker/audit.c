@@ -373,7 +373,7 @@ void audit_ended(struct worker *w, const struct call *c, enum weir_result result
     take_own(w); /* what was granted and corrected comes before its end */
     struct weir_shm_audit_record r = {.at_ns = worker_now(w),
                                       .granted_at_ns = c->permitted_ns,
-                                      .scope = c->request.scope,
+                                      .scope = c->scope,
                                       .route = (uint16_t)c->route,
                                       .generation = (uint16_t)(w->shared.tables.word >> 32),
                                       .kind = WEIR_AUDIT_ENDED,

@@ -20,8 +20,8 @@ struct ceilings {
     struct memory_raise *raise; /* one per long word, in the order of memory_each */
     uint32_t cnt;
     struct journal *journal;
-    uint64_t *
-        pause; /* [provider]: the board's word as last written; anything else where a write failed */
+    uint64_t
+        *pause; /* [hold]: the board's word as last written; anything else where a write failed */
     unsigned char *image;
     uint32_t image_bytes;
     uint64_t look_at_ns;
@@ -55,7 +55,7 @@ bool ceiling_open(struct worker *w)
     c->journal = j;
     c->raise = calloc(memory_cnt(&w->shared.tables) + 1U, sizeof *c->raise);
     c->image = aligned_alloc(WEIR_LINE_BYTES, j->slot_bytes);
-    c->pause = calloc(w->region->provider_cnt + 1U, sizeof *c->pause);
+    c->pause = calloc(w->region->hold_cnt + 1U, sizeof *c->pause);
     if (c->raise == NULL || c->image == NULL || c->pause == NULL) {
         return false;
     }
@@ -248,7 +248,7 @@ static void parts_composed(const struct region *r, struct memory_raise *raise)
 static bool pauses_changed(struct worker *w, struct ceilings *c)
 {
     bool any = false;
-    for (uint32_t p = 0; p < w->region->provider_cnt; p++) {
+    for (uint32_t p = 0; p < w->region->hold_cnt; p++) {
         uint64_t word = weir_load_acquire_u64(&w->region->provider[p].pause); /* pair:pause A */
         any |= word != c->pause[p];
         c->pause[p] = word;
@@ -366,7 +366,7 @@ static void failed(struct worker *w, struct ceilings *c, int error)
     weir_store_relaxed_u32((uint32_t *)&b->error, (uint32_t)error);
     board_add(&b->failures, 1);
     c->look_at_ns = w->now_ns + RETRY_NS;
-    memset(c->pause, 0xff, w->region->provider_cnt * sizeof *c->pause); /* write them again */
+    memset(c->pause, 0xff, w->region->hold_cnt * sizeof *c->pause); /* write them again */
     if (c->failures++ == 0 || w->now_ns - c->said_at_ns >= SAY_NS) {
         c->said_at_ns = w->now_ns;
         log_error("journal_not_written", "s:s, s:s, s:s, s:s, s:I", "path", c->journal->dir,

@@ -7,6 +7,7 @@
  *
  * A breaker's word is on the board before the call goes on. Scores are worked out every tick (choose_turn).
  */
+#include "broker/egress.h"
 #include "broker/log.h"
 #include "broker/worker.h"
 #include "shm/weir_atomic.h"
@@ -226,7 +227,8 @@ static bool look(struct worker *w, const struct call *c, struct endpoint *e, str
         why->earliest_ns = weir_min_u64(why->earliest_ns, earliest_ns);
         return false;
     }
-    if (e->in_flight >= e->config->connection_max) {
+    uint32_t under_way = c->from != NULL ? e->in_flight_from[c->from->index] : e->in_flight;
+    if (under_way >= e->config->connection_max) {
         why->busy = true;
         return false;
     }
@@ -295,6 +297,9 @@ void endpoint_took(struct worker *w, struct call *c)
     struct provider *p = &w->provider[e->provider];
     uint32_t group = w->route[c->route].group;
     e->in_flight++;
+    if (c->from != NULL) {
+        e->in_flight_from[c->from->index]++;
+    }
     board_add(&w->region->endpoint[e->index].requests, 1);
     c->trying = true;
     c->owed = false;
@@ -398,6 +403,9 @@ void endpoint_told(struct worker *w, struct call *c, enum weir_call_class class)
     c->trying = false;
     owes_no_more(c);
     e->in_flight -= e->in_flight > 0 ? 1U : 0U;
+    if (c->from != NULL && e->in_flight_from[c->from->index] > 0) {
+        e->in_flight_from[c->from->index]--;
+    }
     board_add(&e->board->count[class], 1);
     bool was_closed = e->breaker->state == WEIR_BREAKER_CLOSED;
     told(w, &p->breaker, e->index, &c->ticket, class);
@@ -460,7 +468,7 @@ void choose_turn(struct worker *w)
     }
 }
 
-/* The least part of any limit that is left, of its fullest scope value. */
+/* The least part of any limit that is left, of its fullest scope value; where a pool chooses between them, of its emptiest. */
 static uint32_t headroom_ppm(const struct worker *w, uint32_t provider, uint64_t now_ns)
 {
     const struct weir_shm_provider_row *row = &w->shared.tables.provider[provider];
@@ -469,15 +477,18 @@ static uint32_t headroom_ppm(const struct worker *w, uint32_t provider, uint64_t
     time.error_ns = weir_server_clock_error_ns(time.server, now_ns);
     for (uint32_t i = 0; i < row->limit_cnt; i++) {
         const struct weir_shm_limit_row *l = &w->shared.tables.limit[row->limit_first + i];
-        for (uint32_t k = l->word_first; k < l->word_first + l->word_cnt; k++) {
+        uint64_t best_ppm = 0;
+        for (uint32_t k = l->word_first + l->value_first; k < l->word_first + l->word_cnt; k++) {
             const struct weir_limit_place at = {l, &w->region->word[k],
                                                 weir_limit_cells(w->region->cell, l, k)};
             struct weir_limit_state state;
             weir_limit_state_get(&state, &at, &w->region->foreign[k], &time);
             uint32_t left = state.quota > state.used ? state.quota - state.used : 0;
             uint64_t ppm = state.quota > 0 ? UINT64_C(1000000) * left / state.quota : 0;
-            least_ppm = (uint32_t)weir_min_u64(least_ppm, ppm);
+            best_ppm = weir_max_u64(best_ppm, ppm);
+            least_ppm = l->value_first == 0 ? (uint32_t)weir_min_u64(least_ppm, ppm) : least_ppm;
         }
+        least_ppm = l->value_first != 0 ? (uint32_t)weir_min_u64(least_ppm, best_ppm) : least_ppm;
     }
     return least_ppm;
 }

@@ -1,3 +1,4 @@
+#include "broker/egress.h"
 #include "broker/log.h"
 #include "broker/pair.h"
 #include "broker/worker.h"
@@ -195,17 +196,16 @@ int dispatch_permit(struct worker *w, struct call *c)
 {
     dispatch_as(w, c);
     const struct weir_cost *units = c->units.cnt > 0 ? &c->units : NULL;
-    pair_open_route(w, c->route, c->request.scope);
+    pair_open_route(w, c->route, c->scope);
     /* The private account first: brokered calls alone never pass a limit, whatever traders write into the shared words. */
-    int rc =
-        weir_permit_take(&w->own, c->route, c->request.scope, units, c->priority, &c->own_permit);
+    int rc = weir_permit_take(&w->own, c->route, c->scope, units, c->priority, &c->own_permit);
     if (rc != WEIR_OK) {
         pair_close(w);
         c->denial = c->own_permit.denial;
         return rc;
     }
     audit_hold(w);
-    rc = weir_permit_take(&w->shared, c->route, c->request.scope, units, c->priority, &c->permit);
+    rc = weir_permit_take(&w->shared, c->route, c->scope, units, c->priority, &c->permit);
     if (rc != WEIR_OK) {
         audit_granted(w, c, false);
         c->denial = c->permit.denial;
@@ -299,11 +299,23 @@ static enum start start(struct worker *w, struct queue *q, struct call *c)
     if (cache_again(w, c)) {
         return ENDED;
     }
-    struct endpoint *e = endpoint_choose(w, c, &why);
-    if (e == NULL) {
+    struct egress_turn turn;
+    struct endpoint *e;
+    int rc = WEIR_OK;
+    egress_begin(w, c, &turn);
+    do { /* each turn rules one member of the pool out */
+        e = endpoint_choose(w, c, &why);
+        rc = e != NULL ? dispatch_permit(w, c) : WEIR_OK;
+    } while (e == NULL ? why.busy && egress_busy(w, c, &turn)
+                       : rc == WEIR_DENIED && egress_denied(w, c, &turn));
+    if (e == NULL && !turn.is_denied) {
         return start_nowhere(w, q, c, &why);
     }
-    int rc = dispatch_permit(w, c);
+    if (e == NULL) { /* some are full, and some have no connection free: that may end first */
+        c->denial = turn.denial;
+        c->denial.earliest_ns = weir_min_u64(c->denial.earliest_ns, w->now_ns + WEIR_NS_PER_MS);
+        rc = WEIR_DENIED;
+    }
     if (rc != WEIR_OK) {
         return start_denied(w, q, c, rc);
     }

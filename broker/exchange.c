@@ -1,3 +1,4 @@
+#include "broker/egress.h"
 #include "broker/pause.h"
 #include "broker/signer.h"
 #include "broker/worker.h"
@@ -93,6 +94,7 @@ static bool on_gate(struct http_transfer *t)
         struct weir_shm_shadow *sh = &c->client->shadow[c->slot];
         sh->sends = c->sends;
         sh->sent_ns = now_ns;
+        sh->member = c->member;
         WEIR_WEAVE("gate:sending");
         weir_store_release_u32(&sh->state, WEIR_SLOT_SENDING); /* pair:shadow R */
         WEIR_WEAVE("gate:shadow_sending");
@@ -275,6 +277,7 @@ bool exchange_start(struct worker *w, struct call *c, struct endpoint *e)
     c->body_bytes = 0;
     c->transfer = (struct http_transfer){
         .target = &e->target,
+        .source = c->from != NULL ? c->from->text : NULL,
         .method = (enum weir_method)w->shared.tables.route[c->route].method,
         .path_query = path,
         .headers = request_headers_all(w, c),

@@ -40,6 +40,7 @@ struct http_easy {
     struct http_transfer *transfer;
     enum weir_method method; /* as set with no body and no headers; UNSET: something else was set */
     struct curl_slist *connect_to;
+    const char *source;
     bool has_request_target;
     char path_query[256]; /* as set; "" where it was longer */
 };
@@ -124,6 +125,11 @@ static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockad
         return CURL_SOCKET_BAD;
     }
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    if (fd >= 0 && t->has_source) {
+        /* The port is found when it connects, so that one address has all ports for each peer, not for all together. Where it cannot be set nothing is lost. */
+        int one = 1;
+        (void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
+    }
     if (fd >= 0) {
         t->connections++;
         t->connects++;
@@ -169,11 +175,13 @@ static size_t on_data(char *at, size_t one, size_t bytes, void *arg)
 static int on_gate(void *arg, char *ip, char *local_ip, int port, int local_port)
 {
     (void)ip;
-    (void)local_ip;
     (void)port;
     (void)local_port;
     struct http_easy *e = arg;
     struct http_transfer *t = e->transfer;
+    if (t->source != NULL && strcmp(local_ip, t->source + sizeof HTTP_SOURCE_PREFIX - 1) != 0) {
+        return CURL_PREREQFUNC_ABORT; /* another member's connection: its count is not ours to use */
+    }
     if (!t->gate(t)) {
         return CURL_PREREQFUNC_ABORT;
     }
@@ -355,6 +363,10 @@ static void options_set(struct http_easy *e, const struct http_transfer *t)
     if (e->connect_to != t->target->connect_to) {
         (void)curl_easy_setopt(e->curl, CURLOPT_CONNECT_TO, t->target->connect_to);
         e->connect_to = t->target->connect_to;
+    }
+    if (e->source != t->source) {
+        (void)curl_easy_setopt(e->curl, CURLOPT_INTERFACE, t->source);
+        e->source = t->source;
     }
 }
 

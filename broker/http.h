@@ -19,6 +19,9 @@
  *
  * Compressed answers come unpacked to `data`; the head is the server's, so its Content-Length and Content-Encoding are those of what was on the wire.
  *
+ * A transfer may name the address of this host that it leaves from. curl binds the socket, and uses a connection again only for transfers of the same one; before the gate is
+ * asked, the address that the socket has is compared with it, and a transfer on any other connection ends as CURLE_ABORTED_BY_CALLBACK without a byte written.
+ *
  * curl's handles stay behind this header; callers see only its lists (curl_slist) and codes (CURLcode).
  */
 #ifndef WEIR_BROKER_HTTP_H
@@ -28,6 +31,8 @@
 #include "shm/weir_types.h"
 
 #include <curl/curl.h>
+
+#define HTTP_SOURCE_PREFIX "host!" /* curl: an address, not the name of an interface */
 
 struct http;
 struct http_easy;
@@ -46,6 +51,7 @@ struct http_target {
     const char *proxy;               /* "http://address:port"; NULL: none */
     bool http2;                      /* wanted; the server may not want it */
     bool compressed;                 /* answers are asked for in gzip, br or zstd */
+    bool has_source;                 /* its transfers name the address that they leave from */
     char address
         [48]; /* the only one that a socket for this target may go to, the proxy's where there is one; "" = not known yet */
     uint32_t connections;   /* open sockets */
@@ -58,6 +64,8 @@ struct http_transfer {
     /* filled by the caller before http_start */
     struct http_target *target;
     enum weir_method method;
+    const char *
+        source; /* "host!192.0.2.7": the address that it leaves from, outlives the engine; NULL: the kernel's choice */
     const char *path_query;     /* "/api/v3/depth?symbol=X"; copied */
     struct curl_slist *headers; /* must live until done; NULL: the target's */
     const void *body;           /* must live until done */

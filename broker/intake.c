@@ -1,3 +1,4 @@
+#include "broker/egress.h"
 #include "broker/late.h"
 #include "broker/log.h"
 #include "broker/signer.h"
@@ -61,13 +62,7 @@ static int route_check(struct worker *w, struct call *c)
     if (c->request.unit_cnt != 0 && c->request.unit_cnt != row->limit_cnt) {
         return WEIR_E_COST;
     }
-    uint32_t word;
-    for (uint32_t i = 0; i < row->limit_cnt; i++) {
-        if (weir_permit_word(&w->shared, row->limit[i], c->request.scope, &word) == NULL) {
-            return WEIR_E_SCOPE_UNKNOWN;
-        }
-    }
-    return signer_admit(w, c->request.route, c->request.scope);
+    return egress_admit(w, c->request.route, c->request.scope);
 }
 
 /* Take the payload out of shared memory and check it. */
@@ -145,6 +140,7 @@ static void admit(struct worker *w, struct call *c)
     if (rc == WEIR_OK) {
         c->route = c->request.route;
         c->priority = c->request.priority;
+        c->scope = c->request.scope;
         rc = payload_check(w, c);
     }
     if (rc != WEIR_OK) {
@@ -195,6 +191,7 @@ static void claim(struct worker *w, struct client *cl, uint32_t slot, uint64_t w
     sh->sent_ns = 0;
     sh->correlation = c->request.correlation;
     sh->idempotent = 0;
+    sh->member = 0;
     WEIR_WEAVE("intake:shadow_filled");
     weir_store_release_u32(&sh->state, WEIR_SLOT_CLAIMED); /* pair:shadow R */
     WEIR_WEAVE("intake:shadow_claimed");
@@ -391,7 +388,10 @@ void intake_recover(struct worker *w, struct client *c, uint32_t slot)
              "client", (int)c->info.index, "sent", (int)sent, "repeated", (int)(again && !refused));
     if (sent && sh->route < w->shared.tables.route_cnt) {
         bool own = k->request.unit_cnt == w->shared.tables.route[sh->route].limit_cnt;
-        late_orphan(w, sh->route, k->request.scope, own ? k->request.units : NULL);
+        uint64_t scope =
+            weir_member_scope(&w->shared.tables, w->shared.tables.route[sh->route].provider,
+                              k->request.scope, sh->member);
+        late_orphan(w, sh->route, scope, own ? k->request.units : NULL);
     }
     if (refused) {
         call_end(w, k, sent ? WEIR_RESULT_OUTCOME_UNKNOWN : WEIR_RESULT_NOT_SENT, WEIR_E_MEMORY);

@@ -4,6 +4,7 @@
 #include "broker/memory_rolling.h"
 #include "broker/server_clock.h"
 #include "shm/weir_atomic.h"
+#include "shm/weir_hold.h"
 #include "shm/weir_latch.h"
 #include "shm/weir_limit_repair.h"
 #include "shm/weir_weave.h"
@@ -231,8 +232,15 @@ static void provider_compose(struct compose *c, uint32_t provider)
     (void)snprintf(p->provider, sizeof p->provider, "%s", c->t->provider[provider].name);
     p->clock = memory_clock(c->region, provider);
     p->utc_offset_ns = p->clock.offset_ns - (int64_t)(c->utc_ns - c->now_ns);
-    p->pause = weir_load_acquire_u64(&c->region->provider[provider].pause); /* pair:pause A */
-    uint64_t until_ns = weir_pause_until_ns(p->pause);
+    const struct weir_shm_provider_row *row = &c->t->provider[provider];
+    uint64_t until_ns = 0;
+    for (uint32_t v = 0; v < weir_hold_cnt(row);
+         v++) { /* of several lines the longest: it is restored on all */
+        uint64_t word = weir_load_acquire_u64(
+            &c->region->provider[weir_hold_line(row, provider, v)].pause); /* pair:pause A */
+        p->pause = v == 0 || weir_pause_until_ns(word) > until_ns ? word : p->pause;
+        until_ns = weir_pause_until_ns(p->pause);
+    }
     if (until_ns > c->now_ns) {
         p->pause_until_utc_ns = c->utc_ns + (until_ns - c->now_ns);
     }
@@ -246,7 +254,12 @@ static uint64_t as_utc(const struct compose *c, uint64_t at_ns)
 
 static void backoff_compose(struct compose *c, uint32_t provider)
 {
+    const struct weir_shm_provider_row *row = &c->t->provider[provider];
     const struct weir_shm_backoff *s = &c->region->backoff[provider];
+    for (uint32_t v = 1; v < weir_hold_cnt(row); v++) {
+        const struct weir_shm_backoff *o = &c->region->backoff[weir_hold_line(row, provider, v)];
+        s = o->until_ns > s->until_ns || o->operator_until_ns > s->operator_until_ns ? o : s;
+    }
     struct weir_journal_backoff *b = weir_journal_add(&c->writer, WEIR_JOURNAL_BACKOFF, sizeof *b);
     if (b == NULL) {
         c->full = true;
@@ -460,8 +473,14 @@ static void restore_one(const struct weir_shm_limit_row *row, uint32_t limit, ui
     const struct weir_journal_named *n =
         limit_find(x->view, memory_record_kind(row), names.identity);
     bool clean = (x->view->header->flags & WEIR_JOURNAL_CLEAN) != 0;
-    if (n == NULL && clean) {
-        return; /* new in the configuration */
+    if (n == NULL && clean) { /* new in the configuration */
+        uint64_t before = weir_journal_identity(names.provider, names.limit, row->scope_kind, "");
+        if (row->value_first != 0 && limit_find(x->view, memory_record_kind(row), before) != NULL) {
+            word_spend(
+                x, row,
+                word); /* ... but the limit is not: a member may be who used it under no name */
+        }
+        return;
     }
     if (n == NULL || n->shape != row->shape) {
         word_spend(x, row, word);
@@ -491,11 +510,16 @@ static void provider_restore(const struct restore *x, uint32_t provider,
         memcpy(value, &p->clock, sizeof value); /* its error has grown with its age */
         weir_latch_write(&to->clock_seq, to->clock, value, WEIR_SERVER_CLOCK_WORDS);
     }
-    if (same_boot) {
-        to->pause = p->pause; /* nobody else has this memory yet */
-    } else if (p->pause_until_utc_ns > x->utc_ns) {
-        to->pause = weir_pause_make(x->now_ns + (p->pause_until_utc_ns - x->utc_ns),
-                                    weir_pause_cause(p->pause), weir_pause_generation(p->pause));
+    const struct weir_shm_provider_row *row = &x->t->provider[provider];
+    for (uint32_t v = 0; v < weir_hold_cnt(row); v++) {
+        /* nobody else has this memory yet */
+        uint64_t *pause = &x->region->provider[weir_hold_line(row, provider, v)].pause;
+        if (same_boot) {
+            *pause = p->pause;
+        } else if (p->pause_until_utc_ns > x->utc_ns) {
+            *pause = weir_pause_make(x->now_ns + (p->pause_until_utc_ns - x->utc_ns),
+                                     weir_pause_cause(p->pause), weir_pause_generation(p->pause));
+        }
     }
 }
 
@@ -516,13 +540,17 @@ static uint64_t as_weir(const struct restore *x, uint64_t utc_ns, bool same_boot
 static void backoff_restore(const struct restore *x, uint32_t provider,
                             const struct weir_journal_backoff *b, bool same_boot)
 {
-    struct weir_shm_backoff *s = &x->region->backoff[provider]; /* nobody else has it yet */
-    s->until_ns = as_weir(x, b->until_utc_ns, same_boot);
-    s->last_ns = as_weir(x, b->last_utc_ns, same_boot);
-    s->operator_until_ns = as_weir(x, b->operator_until_utc_ns, same_boot);
-    s->steps = b->steps;
-    s->level = b->level;
-    s->cause = b->cause;
+    const struct weir_shm_provider_row *row = &x->t->provider[provider];
+    for (uint32_t v = 0; v < weir_hold_cnt(row); v++) {
+        /* nobody else has it yet */
+        struct weir_shm_backoff *s = &x->region->backoff[weir_hold_line(row, provider, v)];
+        s->until_ns = as_weir(x, b->until_utc_ns, same_boot);
+        s->last_ns = as_weir(x, b->last_utc_ns, same_boot);
+        s->operator_until_ns = as_weir(x, b->operator_until_utc_ns, same_boot);
+        s->steps = b->steps;
+        s->level = b->level;
+        s->cause = b->cause;
+    }
 }
 
 static void providers_restore(const struct restore *x, bool same_boot)

@@ -36,6 +36,7 @@ static void response_fill(struct worker *w, const struct call *c, enum weir_resu
         .sends = c->sends,
         .connects = c->transfer.connected,
         .source = whole ? (uint32_t)c->source : 0,
+        .member = c->sends > 0 && c->source <= WEIR_SOURCE_LIVE ? c->member : 0,
         .age_ns = whole ? c->age_ns : 0,
     };
     c->client->slot[c->slot].response = r;
@@ -242,6 +243,7 @@ static bool answer_restore(struct call *c)
     c->head_bytes = c->kept.head_bytes;
     c->body_bytes = c->kept.body_bytes;
     c->endpoint = c->kept.endpoint;
+    c->member = c->kept.member;
     c->sent_ns = c->kept.sent_ns;
     c->first_byte_ns = c->kept.first_byte_ns;
     return true;

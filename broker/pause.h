@@ -6,6 +6,7 @@
  * worker knows; pause_turn finds it within 10 ms, counts it as one step, and puts it on the board, at most 60 s long: from then on no trader can
  * take it away.
  *
+ *   line      a provider's, or that of a scope value that is held apart (weir_hold.h): each is paused by itself, operators pause and resume all of a provider
  *   state     struct weir_shm_backoff in the ledger; survives the worker; pause_open puts the board right from it
  *   clearing  pause_turn, once a pause is over and its ramp too. Until then permits look at both words and at the ramp; without a worker they go
  *             on doing so, and nothing is held up
@@ -17,6 +18,7 @@
 #include "shm/weir_hold.h"
 
 struct worker;
+struct call;
 
 /* "Stop", as heard from an exchange. Times are weir time. */
 struct throttle_heard {
@@ -28,8 +30,11 @@ struct throttle_heard {
     bool again;        /* the body of an answer that was heard already: not counted anew */
 };
 
-/* The exchange told a call of the worker's to stop. Everybody pauses before the next permit of anyone. */
-void pause_throttled(struct worker *w, uint32_t provider, const struct throttle_heard *heard);
+/*
+ * The exchange told this call of the worker's to stop. Everybody pauses before the next permit of anyone; where throttle.scope holds scope values apart, of anyone with
+ * the value of this call.
+ */
+void pause_throttled(struct worker *w, const struct call *c, const struct throttle_heard *heard);
 
 /* 418 and 403 are bans, all else that is configured means "too many". */
 enum weir_pause_cause pause_cause_of(uint32_t status);

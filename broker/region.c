@@ -32,7 +32,7 @@ static int board_create(struct region *r, const struct weir_segment_spec *base,
         {WEIR_SECTION_CLOCK, 1, sizeof(struct weir_shm_clock)},
         {WEIR_SECTION_NEED_WAKEUP, 1, sizeof(struct weir_shm_need_wakeup)},
         {WEIR_SECTION_BLOCK, 1, sizeof(struct weir_shm_block)},
-        {WEIR_SECTION_PROVIDER, r->provider_cnt, sizeof(struct weir_shm_provider)},
+        {WEIR_SECTION_PROVIDER, r->hold_cnt, sizeof(struct weir_shm_provider)},
         {WEIR_SECTION_FOREIGN, r->word_cnt, sizeof(struct weir_shm_foreign)},
         {WEIR_SECTION_LIMIT, r->limit_cnt, sizeof(struct weir_shm_limit_stats)},
         {WEIR_SECTION_ROUTE, r->route_cnt, sizeof(struct weir_shm_route_stats)},
@@ -127,7 +127,7 @@ static int permits_open(struct region *r, const struct weir_segment_spec *base, 
     const struct weir_segment_part parts[] = {
         {WEIR_SECTION_LIMIT_WORD, r->word_cnt, sizeof(struct weir_shm_limit_word)},
         {WEIR_SECTION_CELL, r->cell_cnt, sizeof(uint64_t)},
-        {WEIR_SECTION_PAUSE, r->provider_cnt, sizeof(struct weir_shm_pause)},
+        {WEIR_SECTION_PAUSE, r->hold_cnt, sizeof(struct weir_shm_pause)},
     };
     struct weir_segment_spec spec = *base;
     spec.kind = WEIR_SEGMENT_PERMITS;
@@ -150,7 +150,7 @@ static int ledger_open(struct region *r, const struct weir_segment_spec *base, i
         {WEIR_SECTION_LEDGER, 1, sizeof(struct weir_shm_ledger)},
         {WEIR_SECTION_LIMIT_WORD, r->word_cnt, sizeof(struct weir_shm_limit_word)},
         {WEIR_SECTION_CELL, r->cell_cnt, sizeof(uint64_t)},
-        {WEIR_SECTION_BACKOFF, r->provider_cnt, sizeof(struct weir_shm_backoff)},
+        {WEIR_SECTION_BACKOFF, r->hold_cnt, sizeof(struct weir_shm_backoff)},
         {WEIR_SECTION_MEMORY, r->word_cnt, sizeof(struct weir_shm_memory)},
         {WEIR_SECTION_AUDIT_RING, r->audit_cnt > 0 ? 1 : 0,
          weir_audit_ring_bytes(WEIR_AUDIT_OWN_CNT)},
@@ -282,6 +282,7 @@ static int region_open(struct region *region, const struct weir_config *config,
     *region = (struct region){
         .domain_cnt = (uint32_t)config->broker.domain_cnt,
         .provider_cnt = size.provider_cnt,
+        .hold_cnt = size.hold_cnt,
         .limit_cnt = size.limit_cnt,
         .route_cnt = size.route_cnt,
         .endpoint_cnt = size.endpoint_cnt,
@@ -370,6 +371,7 @@ void region_permit_view(const struct region *region, struct weir_permit_view *vi
     view->tables_cnt = region->tables_cnt;
     view->tables_stride_bytes = region->tables_stride_bytes;
     view->bounds = (struct weir_tables_bounds){.provider_cnt = region->provider_cnt,
+                                               .hold_cnt = region->hold_cnt,
                                                .limit_cnt = region->limit_cnt,
                                                .route_cnt = region->route_cnt,
                                                .endpoint_cnt = region->endpoint_cnt,

@@ -26,6 +26,8 @@ struct region {
     uint64_t broker_id;
     uint32_t ring_order;
     uint32_t domain_cnt, provider_cnt, limit_cnt, route_cnt, endpoint_cnt, word_cnt, cell_cnt;
+    uint32_t
+        hold_cnt; /* lines of pauses: the providers', then those of scope values that are held apart */
     uint32_t group_cnt; /* of routes, over all providers */
     uint32_t audit_cnt; /* records that are kept; 0: no audit */
     uint32_t cache_head_cnt;

@@ -95,7 +95,7 @@ static const struct weir_shm_limit_row *entry_limit(struct worker *w, const stru
     const struct weir_tables *t = &w->shared.tables;
     uint32_t limit = t->provider[a->provider].limit_first + (uint32_t)f->limit_idx;
     if (!takes_from(&t->route[a->call->route], limit) ||
-        weir_permit_word(&w->shared, limit, a->call->request.scope, index) == NULL) {
+        weir_permit_word(&w->shared, limit, a->call->scope, index) == NULL) {
         return NULL;
     }
     return &t->limit[limit];

@@ -1,5 +1,6 @@
 #include "broker/retry.h"
 
+#include "broker/egress.h"
 #include "broker/pause.h"
 #include "broker/worker.h"
 
@@ -25,6 +26,7 @@ static void answer_keep(struct call *c)
                                    .head_bytes = c->head_bytes,
                                    .body_bytes = c->body_bytes,
                                    .endpoint = c->endpoint,
+                                   .member = c->member,
                                    .sent_ns = c->sent_ns,
                                    .first_byte_ns = c->first_byte_ns};
 }
@@ -37,7 +39,9 @@ bool retry_later(struct worker *w, struct call *c, enum retry_why why)
         c->attempts + 1 >= config->attempt_max) { /* 0: the provider is to be asked once */
         return false;
     }
-    uint64_t told_ns = why == RETRY_ANSWERED ? c->retry_after_ns : 0;
+    /* Retry-After is about whom it was told to: another member need not wait for it, and if there is none that may go, a pause holds this one back */
+    bool elsewhere = c->throttled && egress_other(w, c);
+    uint64_t told_ns = why == RETRY_ANSWERED && !elsewhere ? c->retry_after_ns : 0;
     uint64_t wait_ns = retry_wait_ns(config, c->attempts + 1, told_ns, worker_draw(w));
     uint64_t answer_ns = c->endpoint != NULL ? c->endpoint->answer_ns : 0;
     if (w->now_ns + answer_ns >= c->deadline_ns ||

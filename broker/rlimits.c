@@ -21,7 +21,8 @@ uint64_t rlimits_files_needed(const struct weir_config *config)
     }
     for (size_t p = 0; p < config->provider_cnt; p++) {
         for (size_t e = 0; e < config->provider[p].endpoint_cnt; e++) {
-            connections += config->provider[p].endpoint[e].connection_max;
+            connections += config->provider[p].endpoint[e].connection_max *
+                           weir_max_u64(1, config->provider[p].egress_cnt);
         }
     }
     uint64_t supervisor = clients * CLIENT_FILES + others;

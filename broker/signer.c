@@ -254,7 +254,7 @@ bool signer_start(struct worker *w, struct call *c)
     if (c->client == NULL || !is_signed(w, c->route)) {
         return true;
     }
-    const struct signer_key *key = key_of(w, c->route, c->request.scope);
+    const struct signer_key *key = key_of(w, c->route, c->scope);
     struct sign_slice path;
     char *text = path_whole(w, c, &path.bytes);
     path.at = text;

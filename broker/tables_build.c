@@ -97,15 +97,37 @@ static uint32_t cell_stride(uint32_t cells)
     return (uint32_t)weir_round_up(cells, WEIR_LINE_BYTES / sizeof(uint64_t));
 }
 
+/* Lines of pauses that a provider has beside its own. */
+static uint32_t holds_of(const struct weir_config_provider *p)
+{
+    uint32_t kind = p->throttle.hold_kind;
+    return kind != 0 ? (uint32_t)p->scope[kind - 1].cnt - 1U : 0;
+}
+
+static uint32_t members_of(const struct weir_config_provider *p)
+{
+    uint32_t cnt = 0;
+    for (size_t i = 0; i < p->egress_cnt; i++) {
+        cnt += p->egress[i].is_pooled;
+    }
+    for (size_t i = 0; i < p->auth.account_key_cnt; i++) {
+        cnt += p->auth.account_key[i].is_pooled;
+    }
+    return cnt;
+}
+
 void tables_measure(const struct weir_config *config, struct tables_size *size)
 {
-    *size = (struct tables_size){.provider_cnt = (uint32_t)config->provider_cnt};
+    *size = (struct tables_size){.provider_cnt = (uint32_t)config->provider_cnt,
+                                 .hold_cnt = (uint32_t)config->provider_cnt};
     for (size_t i = 0; i < config->provider_cnt; i++) {
         const struct weir_config_provider *p = &config->provider[i];
         size->limit_cnt += (uint32_t)p->limit_cnt;
         size->route_cnt += (uint32_t)p->route_cnt + own_routes(p);
         size->endpoint_cnt += (uint32_t)p->endpoint_cnt;
         size->group_cnt += (uint32_t)p->group_cnt;
+        size->member_cnt += members_of(p);
+        size->hold_cnt += holds_of(p);
         for (unsigned k = 0; k < WEIR_SCOPE_KIND_CNT; k++) {
             size->scope_cnt += (uint32_t)p->scope[k].cnt;
         }
@@ -124,7 +146,8 @@ void tables_measure(const struct weir_config *config, struct tables_size *size)
         size->limit_cnt * sizeof(struct weir_shm_limit_row) +
         size->route_cnt * sizeof(struct weir_shm_route_row) +
         size->endpoint_cnt * sizeof(struct weir_shm_endpoint_row) +
-        size->scope_cnt * sizeof(struct weir_shm_scope_row) + size->edge_cnt * sizeof(uint64_t) +
+        size->scope_cnt * sizeof(struct weir_shm_scope_row) +
+        size->member_cnt * sizeof(struct weir_shm_member_row) + size->edge_cnt * sizeof(uint64_t) +
         size->share_cnt * sizeof(struct weir_shm_share_row);
     size->bytes = (uint32_t)weir_round_up(bytes, WEIR_LINE_BYTES);
 }
@@ -335,6 +358,7 @@ static int limit_row(struct weir_shm_limit_row *row, const struct weir_config *c
     row->cell_first = at->cell;
     row->cell_stride = cell_stride(row->cell_cnt);
     row->scope_kind = l->scope;
+    row->value_first = p->is_pooled[l->scope] ? 1 : 0;
     row->scope_shift = 16U * (uint32_t)l->scope;
     /* units in flight have no window: one for what divides by it */
     uint64_t window_ns = l->kind == WEIR_LIMIT_CONCURRENCY ? WEIR_NS_PER_S : l->window_ns;
@@ -385,6 +409,17 @@ static uint32_t route_flag(const struct weir_shm_limit_row *limit)
     return shared;
 }
 
+/* ... and to the pool, and to whom a stop may be about. Once its costs are there. */
+static void route_apart(struct weir_shm_route_row *row, const struct weir_config_provider *p,
+                        const struct weir_shm_limit_row *limit)
+{
+    uint32_t hold = p->throttle.hold_kind;
+    row->flags |= members_of(p) > 0 ? WEIR_ROUTE_POOLED : 0U;
+    for (uint32_t i = 0; i < row->limit_cnt && hold != 0; i++) {
+        row->flags |= limit[row->limit[i]].scope_kind == hold - 1 ? WEIR_ROUTE_HELD_APART : 0U;
+    }
+}
+
 static void route_costs(struct weir_shm_route_row *row, const struct weir_config_route *r,
                         uint32_t limit_first, const struct weir_shm_limit_row *limit)
 {
@@ -417,7 +452,7 @@ static void settle_rule(uint32_t rule[WEIR_PERMIT_LIMITS_MAX], const struct weir
     }
 }
 
-static void route_row(struct weir_shm_route_row *row, const char *provider_name,
+static void route_row(struct weir_shm_route_row *row, const struct weir_config_provider *p,
                       const struct weir_config_route *r, uint32_t provider, uint32_t limit_first,
                       const struct weir_shm_limit_row *limit)
 {
@@ -429,16 +464,17 @@ static void route_row(struct weir_shm_route_row *row, const char *provider_name,
     memcpy(row->name, r->name, sizeof row->name);
     row->flags = (r->transport == WEIR_CONFIG_TRANSPORT_OWN ? WEIR_ROUTE_OWN_TRANSPORT : 0U) |
                  (r->is_idempotent ? WEIR_ROUTE_IDEMPOTENT : 0U) |
-                 (r->is_signed ? WEIR_ROUTE_SIGNED : 0U);
+                 (r->is_signed ? WEIR_ROUTE_SIGNED : 0U) | (r->any_key ? WEIR_ROUTE_ANY_KEY : 0U);
     size_t n = strlen(r->path);
     if (n >= 2 && strcmp(r->path + n - 2, "/*") == 0) {
         row->flags |= WEIR_ROUTE_PATH_REST;
     }
     if (r->cache_ns != 0) {
         row->flags |= WEIR_ROUTE_CACHED;
-        row->cache_seed = weir_cache_seed(provider_name, r->name, r->method, r->path);
+        row->cache_seed = weir_cache_seed(p->name, r->name, r->method, r->path);
     }
     route_costs(row, r, limit_first, limit);
+    route_apart(row, p, limit);
     settle_rule(row->settle_success, r, r->settle.success, r->settle.success_cnt);
     settle_rule(row->settle_failure, r, r->settle.failure, r->settle.failure_cnt);
     for (size_t i = 0; i < r->age_cnt; i++) {
@@ -484,6 +520,7 @@ static void clock_route_row(struct weir_shm_route_row *row, const struct weir_co
     row->timeout_ns = 2 * WEIR_NS_PER_S;
     memcpy(row->name, TABLES_CLOCK_ROUTE, sizeof TABLES_CLOCK_ROUTE);
     own_route_row(row, p, p->clock.path, provider, limit_first, limit);
+    route_apart(row, p, limit);
 }
 
 /* ... and for an endpoint's health. */
@@ -496,6 +533,7 @@ static void check_route_row(struct weir_shm_route_row *row, const struct weir_co
     row->timeout_ns = p->health.timeout_ns;
     memcpy(row->name, TABLES_CHECK_ROUTE, sizeof TABLES_CHECK_ROUTE);
     own_route_row(row, p, p->health.path, provider, limit_first, limit);
+    route_apart(row, p, limit);
 }
 
 /* Where the rows of a block lie, and how many are filled. */
@@ -506,7 +544,9 @@ struct build {
     struct weir_shm_route_row *route;
     struct weir_shm_endpoint_row *endpoint;
     struct weir_shm_scope_row *scope;
-    uint32_t limit_cnt, route_cnt, endpoint_cnt, scope_cnt;
+    struct weir_shm_member_row *member;
+    uint32_t limit_cnt, route_cnt, endpoint_cnt, scope_cnt, member_cnt;
+    uint32_t hold_next; /* the next line of pauses */
     struct limit_at at;
     char *text;
     size_t text_bytes;
@@ -534,6 +574,35 @@ static void scope_rows(struct build *b, const struct weir_config_provider *p, ui
             row->kind = k;
             row->value = v;
             (void)snprintf(row->name, sizeof row->name, "%.31s", p->scope[k].text[v]);
+        }
+    }
+}
+
+static void member_row(struct build *b, uint32_t provider, unsigned kind, size_t value)
+{
+    struct weir_shm_member_row *row = &b->member[b->member_cnt];
+    row->provider = provider;
+    if (value != WEIR_CONFIG_SCOPE_ANY) {
+        row->scope |= (uint64_t)value << (16 * kind);
+        row->kinds |= 1U << kind;
+    }
+}
+
+/* Addresses first: weir_member.h. */
+static void member_rows(struct build *b, const struct weir_config_provider *p, uint32_t provider)
+{
+    for (size_t i = 0; i < p->egress_cnt; i++) {
+        if (p->egress[i].is_pooled) {
+            member_row(b, provider, WEIR_SCOPE_IP, p->egress[i].ip_idx);
+            b->member_cnt++;
+        }
+    }
+    for (size_t i = 0; i < p->auth.account_key_cnt; i++) {
+        const struct weir_config_key *key = &p->auth.account_key[i];
+        if (key->is_pooled) {
+            member_row(b, provider, WEIR_SCOPE_KEY, key->name_idx);
+            member_row(b, provider, WEIR_SCOPE_ACCOUNT, key->account_idx);
+            b->member_cnt++;
         }
     }
 }
@@ -576,6 +645,12 @@ static int provider_rows(struct build *b, uint32_t index)
         row->scope_cnt[k] = (uint32_t)p->scope[k].cnt;
     }
     scope_rows(b, p, index);
+    row->hold_kind = p->throttle.hold_kind;
+    row->hold_first = b->hold_next;
+    b->hold_next += holds_of(p);
+    row->member_first = b->member_cnt;
+    row->member_cnt = members_of(p);
+    member_rows(b, p, index);
     for (size_t l = 0; l < p->limit_cnt; l++) {
         struct weir_shm_limit_row *lr = &b->limit[b->limit_cnt++];
         int rc = limit_row(lr, b->config, p, l, index, &b->at, b->text, b->text_bytes);
@@ -588,8 +663,7 @@ static int provider_rows(struct build *b, uint32_t index)
         b->at.share += lr->share_cnt;
     }
     for (size_t r = 0; r < p->route_cnt; r++) {
-        route_row(&b->route[b->route_cnt++], p->name, &p->route[r], index, row->limit_first,
-                  b->limit);
+        route_row(&b->route[b->route_cnt++], p, &p->route[r], index, row->limit_first, b->limit);
     }
     if (has_clock_route(p)) {
         const struct weir_shm_route_row *clock = &b->route[b->route_cnt];
@@ -629,6 +703,9 @@ int tables_build(const struct weir_config *config, const struct tables_size *siz
     block->scope_cnt = size->scope_cnt;
     block->scope_off_bytes = off;
     off += size->scope_cnt * (uint32_t)sizeof(struct weir_shm_scope_row);
+    block->member_cnt = size->member_cnt;
+    block->member_off_bytes = off;
+    off += size->member_cnt * (uint32_t)sizeof(struct weir_shm_member_row);
     char *at = (char *)block;
     struct build b = {
         .config = config,
@@ -637,6 +714,8 @@ int tables_build(const struct weir_config *config, const struct tables_size *siz
         .route = (void *)(at + block->route_off_bytes),
         .endpoint = (void *)(at + block->endpoint_off_bytes),
         .scope = (void *)(at + block->scope_off_bytes),
+        .member = (void *)(at + block->member_off_bytes),
+        .hold_next = size->provider_cnt,
         .at = {.edge = (void *)(at + off),
                .share = (void *)(at + off + size->edge_cnt * sizeof(uint64_t))},
         .text = text,

@@ -13,6 +13,9 @@
 /* How much the rows of a configuration take. */
 struct tables_size {
     uint32_t provider_cnt, limit_cnt, route_cnt, endpoint_cnt, scope_cnt, word_cnt, cell_cnt;
+    uint32_t member_cnt; /* of all pools */
+    uint32_t
+        hold_cnt; /* lines of pauses: the providers', then those of values that are held apart */
     uint32_t group_cnt; /* of routes, for breakers */
     uint32_t edge_cnt;  /* of calendars */
     uint32_t share_cnt; /* shares and floors of all limits */

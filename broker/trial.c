@@ -252,7 +252,7 @@ static void judge(struct worker *w, uint32_t route, weir_scope_id scope,
 void trial_call(struct worker *w, struct call *c)
 {
     if (w->trial != NULL) {
-        judge(w, c->route, c->request.scope, c->units.cnt > 0 ? &c->units : NULL, c->priority, true,
+        judge(w, c->route, c->scope, c->units.cnt > 0 ? &c->units : NULL, c->priority, true,
               &c->trial_permit);
     }
 }

@@ -303,6 +303,17 @@ static bool tables_check(const struct weir_config *config)
     return ok;
 }
 
+/* Has this host the addresses that calls are to leave from? */
+static bool egress_check(const struct weir_config *config, const char *name)
+{
+    char text[512];
+    bool ok = weir_config_egress_try(config, name, text, sizeof text);
+    if (!ok) {
+        (void)fprintf(stderr, "%s\n", text);
+    }
+    return ok;
+}
+
 /* Is there such a user? */
 static bool user_check(const struct weir_config *config)
 {
@@ -362,7 +373,8 @@ int main(int argc, char **argv)
     }
     if (!shadow_load(config, o.shadow, o.cage)) {
         rc = EXIT_CONFIG;
-    } else if (o.check && (!tables_check(config) || !user_check(config))) {
+    } else if (o.check &&
+               (!tables_check(config) || !egress_check(config, o.config) || !user_check(config))) {
         rc = EXIT_CONFIG;
     } else if (o.check) {
         (void)printf("%s: ok (%zu warnings)\n", o.config, diag.warning_cnt);
@@ -375,7 +387,7 @@ int main(int argc, char **argv)
         weir_config_print(stdout, config);
         rc = EXIT_OK;
     } else {
-        rc = run(&o, config);
+        rc = egress_check(config, o.config) ? run(&o, config) : EXIT_CONFIG;
     }
     weir_config_free(config->shadow);
     weir_config_free(config);

@@ -1,6 +1,7 @@
 #include "broker/worker.h"
 
 #include "broker/cage.h"
+#include "broker/egress.h"
 #include "broker/identity.h"
 #include "broker/late.h"
 #include "broker/log.h"
@@ -190,8 +191,9 @@ static bool open_all(struct worker *w)
         return false;
     }
     if (!ceiling_open(w) || !providers_open(w) || !queues_open(w) || !calls_open(w) ||
-        !endpoint_open(w) || !choose_open(w) || !rings_open(w) || !reply_open(w) || !late_open(w) ||
-        !pace_open(w) || !trial_open(w) || !usage_open(w) || !audit_open(w) || !cache_open(w)) {
+        !endpoint_open(w) || !egress_open(w) || !choose_open(w) || !rings_open(w) ||
+        !reply_open(w) || !late_open(w) || !pace_open(w) || !trial_open(w) || !usage_open(w) ||
+        !audit_open(w) || !cache_open(w)) {
         return not_started("no memory");
     }
     return true;

@@ -26,6 +26,7 @@
  *   usage.c     who took how much of which limit
  *   audit.c     ... record by record
  *   endpoint.c  addresses of endpoints
+ *   egress.c    source addresses and keys: which member of the pool makes a call (egress.h)
  *   choose.c    which endpoint makes a call, and what the call's end says about it: breaker, health, balance
  *   check.c     the worker's own calls: are the endpoints well?
  *   provider_headers.c  what each provider's calls bear by the configuration
@@ -62,6 +63,7 @@ struct worker;
 struct reply;
 struct late;
 struct cache;
+struct egress_source;
 
 #define CALL_HEAD_MAX_BYTES HEAR_HEAD_MAX_BYTES /* of an answer's head; more is TOO_LARGE */
 
@@ -136,6 +138,7 @@ struct kept_answer {
     uint32_t status; /* 0: none */
     uint32_t head_bytes, body_bytes;
     struct endpoint *endpoint;
+    uint32_t member;
     uint64_t sent_ns, first_byte_ns;
 };
 
@@ -155,6 +158,10 @@ struct call {
     char *payload; /* copied once */
     uint32_t route;
     uint32_t priority;
+    /* of this attempt (egress.h) */
+    uint64_t scope;
+    uint32_t member;
+    const struct egress_source *from;
     bool idempotent;
     bool refused;   /* counted as refused, once */
     bool throttled; /* its answer said stop: it opens no way back */
@@ -230,6 +237,7 @@ struct endpoint {
     uint32_t provider;
     uint32_t bit; /* index within the provider */
     uint32_t in_flight;
+    uint32_t *in_flight_from; /* [source address]; NULL: there are none */
     bool numeric;
     uint64_t asked_at_ns; /* when the resolver was last asked; 0: never */
     int resolver_error;   /* what it answered last; 0: an address */
@@ -263,6 +271,8 @@ struct provider {
     uint32_t check_route; /* the same */
     struct breaker_rule breaker;
     struct balance_state balance;
+    struct egress_source *source; /* [value of scopes.ip]; NULL: no egress */
+    uint32_t source_cnt;
     struct endpoint *picked; /* by a turn that has not begun yet: it stays whose turn it is */
     uint32_t quota_ppm;      /* the least headroom of its limits */
     struct retry_budget retries;
@@ -311,6 +321,7 @@ struct worker {
     uint32_t sleep_epoch;
     uint32_t take_domain[WEIR_PRIORITY_CNT]; /* whose turn it is */
     uint32_t sweep_domains; /* bit per domain: its ring was damaged, look at the slots */
+    uint32_t member_turn;   /* decides between members with equal headroom */
     uint32_t taken_high;    /* ring entries taken since a lower class had its turn */
     bool draining;
     bool quiescing; /* for a successor: nothing new is taken or started */

@@ -63,8 +63,7 @@ static void cache_find(struct weir_board *o, struct finder *f)
     uint32_t head_cnt;
     uint64_t data_bytes;
     uint32_t data_cnt;
-    const struct weir_shm_cache *cache =
-        array_of(f, b, WEIR_SECTION_CACHE, sizeof *cache, 0, NULL);
+    const struct weir_shm_cache *cache = array_of(f, b, WEIR_SECTION_CACHE, sizeof *cache, 0, NULL);
     const void *head = array_of(f, b, WEIR_SECTION_CACHE_HEAD, sizeof(struct weir_shm_cache_head),
                                 cache != NULL ? WEIR_CACHE_HEADS_MIN : 0, &head_cnt);
     const void *data = blocks_of(f, b, WEIR_SECTION_CACHE_DATA, 1, 0, &data_bytes, &data_cnt);
@@ -87,7 +86,7 @@ static void board_find(const struct weir_attachment *at, struct weir_board *o, s
         array_of(f, b, WEIR_SECTION_BLOCK, sizeof(struct weir_shm_block), 1, NULL);
     o->block = block != NULL ? &block->client[at->client % 256U] : NULL;
     o->provider =
-        array_of(f, b, WEIR_SECTION_PROVIDER, sizeof *o->provider, 0, &o->bounds.provider_cnt);
+        array_of(f, b, WEIR_SECTION_PROVIDER, sizeof *o->provider, 0, &o->bounds.hold_cnt);
     o->foreign = array_of(f, b, WEIR_SECTION_FOREIGN, sizeof *o->foreign, 0, &o->bounds.word_cnt);
     o->pace = array_of(f, b, WEIR_SECTION_PACE, sizeof *o->pace, 0, &o->pace_cnt);
     o->health = array_of(f, b, WEIR_SECTION_HEALTH, sizeof *o->health, 0, &o->health_cnt);
@@ -101,14 +100,14 @@ static void board_find(const struct weir_attachment *at, struct weir_board *o, s
                                &o->tables_stride_bytes, &o->tables_cnt);
     cache_find(o, f);
     o->bounds.cell_cnt = UINT32_MAX; /* who has no permits segment never looks into a cell */
-    /* The view caches one clock per provider. */
-    o->bounds.provider_cnt = (uint32_t)weir_min_u64(o->bounds.provider_cnt, WEIR_PROVIDERS_MAX);
     if (at->role == WEIR_ROLE_TRADER) {
         /* The tables may name an index only where both segments have it. */
         o->bounds.cell_cnt = at->cell_cnt;
         o->bounds.word_cnt = (uint32_t)weir_min_u64(o->bounds.word_cnt, at->word_cnt);
-        o->bounds.provider_cnt = (uint32_t)weir_min_u64(o->bounds.provider_cnt, at->pause_cnt);
+        o->bounds.hold_cnt = (uint32_t)weir_min_u64(o->bounds.hold_cnt, at->pause_cnt);
     }
+    /* The view caches one clock per provider. */
+    o->bounds.provider_cnt = (uint32_t)weir_min_u64(o->bounds.hold_cnt, WEIR_PROVIDERS_MAX);
 }
 
 static void permits_find(struct weir_attachment *at, struct finder *f)

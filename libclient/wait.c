@@ -60,6 +60,7 @@ static int response_take(struct weir *w, uint32_t index, uint64_t word, struct w
     out->done_ns = r.done_ns;
     out->delivered_ns = r.delivered_ns;
     out->source = r.source <= WEIR_SOURCE_DISK ? r.source : WEIR_SOURCE_UNSET;
+    out->member = r.member;
     out->age_ns = r.age_ns;
     return WEIR_OK;
 }

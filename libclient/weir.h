@@ -89,7 +89,8 @@ WEIR_API int weir_check(struct weir *w);
  * It costs nothing, so it has no permit: weir_submit and weir_call take it, weir_permit_try does not. */
 WEIR_API int weir_route_find(struct weir *w, const char *name, weir_route_id *out);
 
-/* "account=a,instrument=BTC-USDT" → id; kinds left out take their first value. 0, WEIR_E_SCOPE_UNKNOWN (no such value, or no such provider),
+/* "account=a,instrument=BTC-USDT" → id; kinds left out take their first value; where the provider has a pool of addresses or keys they stand for any of its members:
+ * a request is then made by the one with the most headroom, a permit wants weir_scope_best. 0, WEIR_E_SCOPE_UNKNOWN (no such value, or no such provider),
  * WEIR_E_ARGUMENT (not of the form kind=value,...; NULL). */
 WEIR_API int weir_scope_find(struct weir *w, const char *provider, const char *scope,
                              weir_scope_id *out);
@@ -164,10 +165,10 @@ struct weir_endpoint_health {
     enum weir_breaker_state breaker;
     enum weir_call_class cause; /* what opened the breaker last */
     int ejected;                /* 1: worse than its peers, left out for a while */
-    uint64_t breaker_until_ns; /* open: nothing is sent before; a call after it is a probe */
-    uint64_t latency_ns;       /* peak EWMA, sent to first byte; 0: not known */
-    uint64_t height;           /* health.height, as the last check told it; 0: none */
-    uint64_t checked_ns;       /* the last check that was answered well; 0: none */
+    uint64_t breaker_until_ns;  /* open: nothing is sent before; a call after it is a probe */
+    uint64_t latency_ns;        /* peak EWMA, sent to first byte; 0: not known */
+    uint64_t height;            /* health.height, as the last check told it; 0: none */
+    uint64_t checked_ns;        /* the last check that was answered well; 0: none */
 };
 
 /*
@@ -209,6 +210,21 @@ WEIR_API int weir_permit_try(struct weir *w, weir_route_id route, weir_scope_id 
 WEIR_API int weir_permit_wait(struct weir *w, weir_route_id route, weir_scope_id scope,
                               const struct weir_cost *units, enum weir_priority priority,
                               uint64_t deadline_ns, struct weir_permit *permit);
+
+/*
+ * Which member of the provider's pool would make this call: `*out` is `scope` with the address that it leaves open, and with the key where the route has any_key or
+ * transport: own. What `scope` names stays as it is, so a call that is one account's is not moved. Takes nothing, so another may be faster: ask again when the permit is
+ * denied. The most headroom: (left - cost) / quota of the limit where that is least. 0: it would be granted now. WEIR_DENIED: nobody would; `*out` is who
+ * could pass first, for weir_permit_wait. WEIR_CONTENDED, and errors, as weir_permit_try. Send the call from that address, with that key: weir_scope_text says their names.
+ * Cost: some hundred ns for each member.
+ */
+WEIR_API int weir_scope_best(struct weir *w, weir_route_id route, weir_scope_id scope,
+                             const struct weir_cost *units, enum weir_priority priority,
+                             weir_scope_id *out);
+
+/* The names of a scope's values for the provider of `route`, "ip=a,key=b"; "" where none has a name. 0, WEIR_E_ROUTE_UNKNOWN, _ARGUMENT, _CORRUPT, _FORKED. Any role. */
+WEIR_API int weir_scope_text(struct weir *w, weir_route_id route, weir_scope_id scope, char *text,
+                             size_t bytes);
 
 /* May I, and if not why and when? Takes nothing. Answers as weir_permit_try; on 0 the permit itself is not valid. */
 WEIR_API int weir_permit_peek(struct weir *w, weir_route_id route, weir_scope_id scope,
@@ -277,7 +293,8 @@ struct weir_response {
     /* weir time of each stage; 0 where it was not reached */
     uint64_t submitted_ns, taken_ns, permitted_ns, sent_ns, first_byte_ns, done_ns, delivered_ns;
     uint32_t source; /* enum weir_source: DONE, and where the answer comes from */
-    uint32_t reserved;
+    uint32_t
+        member; /* of the provider's pool: who sent it last (weir_member_name); 0: nobody of one */
     /* of the answer when it was given: the exchange made it no longer ago than this. 0 where source is LIVE */
     uint64_t age_ns;
 };
@@ -335,6 +352,10 @@ WEIR_API int weir_call(struct weir *w, const struct weir_request_spec *spec, uin
  */
 WEIR_API int weir_cache_get(struct weir *w, const struct weir_request_spec *spec,
                             uint64_t max_age_ns, void *to, size_t bytes, struct weir_response *out);
+
+/* Who weir_response.member is: "ip=a,key=b", "" for 0. 0, WEIR_E_ROUTE_UNKNOWN, _ARGUMENT, _CORRUPT, _FORKED. Any role. */
+WEIR_API int weir_member_name(struct weir *w, weir_route_id route, uint32_t member, char *text,
+                              size_t bytes);
 
 /*
  * A descriptor that becomes readable when a request ends, for epoll, io_uring, asyncio; or WEIR_E_HANDLES, _NOT_CALLER, _FORKED. Poll with weir_poll until

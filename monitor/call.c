@@ -227,7 +227,9 @@ static int call_make(const struct call *call, struct weir *w)
             call->route);
         return EXIT_OUTCOME_UNKNOWN;
     }
-    int code = call_show(call->route, &response, call->options.json);
+    char member[2 * WEIR_NAME_BYTES + 32];
+    (void)weir_member_name(w, spec.route, response.member, member, sizeof member);
+    int code = call_show(call->route, &response, member, call->options.json);
     (void)weir_release(w, response.ticket);
     return code;
 }

@@ -130,7 +130,7 @@ static void rows_fill(struct fill *fill, uint32_t provider, bool budgets,
     for (uint32_t i = 0; i < p->limit_cnt; i++) {
         const uint32_t limit = p->limit_first + i;
         const struct weir_shm_limit_row *l = &fill->image->tables.limit[limit];
-        for (uint32_t v = 0; v < l->word_cnt; v++) {
+        for (uint32_t v = l->value_first; v < l->word_cnt; v++) {
             struct weir_forecast f;
             struct limit_dearest dearest;
             uint64_t window_micro;

@@ -108,7 +108,7 @@ static json_t *limit_json(const struct image *image, uint32_t limit)
     (void)json_object_set_new(o, "window_ns", json_u64(row->rate_window_ns));
     (void)json_object_set_new(o, "dearest", dearest_json(image, limit));
     json_t *scopes = json_array();
-    for (uint32_t v = 0; v < row->word_cnt; v++) {
+    for (uint32_t v = row->value_first; v < row->word_cnt; v++) {
         (void)json_array_append_new(scopes, scope_json(image, limit, v));
     }
     (void)json_object_set_new(o, "scopes", scopes);

@@ -1,6 +1,7 @@
 /* hold_state.c: what the board says of a provider's pauses and of the way back from them. */
 #include "show_limits.h"
 
+#include "image.h"
 #include "print.h"
 #include "weir_hold.h"
 
@@ -50,4 +51,20 @@ bool hold_text(char text[HOLD_BYTES], const struct weir_shm_provider *provider, 
                        print_duration(a, now_ns - s.until_ns), s.step, WEIR_REOPEN_STEPS);
     }
     return s.paused || s.reopening;
+}
+
+const char *hold_name(const struct image *image, uint32_t p, uint32_t value, char name[TEXT_BYTES])
+{
+    const struct weir_tables *t = &image->tables;
+    const uint32_t kind = t->provider[p].hold_kind - 1;
+    char text[TEXT_BYTES];
+    (void)snprintf(name, TEXT_BYTES, "no %s", weir_scope_kind_name(kind));
+    for (uint32_t i = 0; i < t->scope_cnt; i++) {
+        if (t->scope[i].provider == p && t->scope[i].kind == kind && t->scope[i].value == value &&
+            t->scope[i].name[0] != '\0') {
+            (void)snprintf(name, TEXT_BYTES, "%s=%.60s", weir_scope_kind_name(kind),
+                           PRINT_TEXT(text, t->scope[i].name));
+        }
+    }
+    return name;
 }

@@ -235,6 +235,7 @@ static int tables_open(struct image *image, struct findings *findings)
     }
     const struct weir_tables_bounds bounds = {
         .provider_cnt = image_cnt(image, WEIR_SECTION_PROVIDER, sizeof(struct weir_shm_provider)),
+        .hold_cnt = image_cnt(image, WEIR_SECTION_PROVIDER, sizeof(struct weir_shm_provider)),
         .limit_cnt = image_cnt(image, WEIR_SECTION_LIMIT, sizeof(struct weir_shm_limit_stats)),
         .route_cnt = image_cnt(image, WEIR_SECTION_ROUTE, sizeof(struct weir_shm_route_stats)),
         .endpoint_cnt = image_cnt(image, WEIR_SECTION_ENDPOINT, sizeof(struct weir_shm_endpoint)),

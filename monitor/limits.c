@@ -3,6 +3,7 @@
 
 #include "print.h"
 #include "weir_error.h"
+#include "weir_hold.h"
 
 #include <inttypes.h>
 
@@ -56,16 +57,17 @@ static void reports_line(FILE *out, const struct weir_shm_provider *provider)
     (void)fputc('\n', out);
 }
 
+/* `who`: "" for a provider, else the scope value whose line it is. */
 static void pause_line(FILE *out, const struct image *image,
-                       const struct weir_shm_provider *provider)
+                       const struct weir_shm_provider *provider, const char *who)
 {
     char a[DURATION_BYTES];
     char text[HOLD_BYTES];
     const uint64_t now_ns = image->now_ns;
     if (hold_text(text, provider, now_ns)) {
-        (void)fprintf(out, "  pause  %s\n", text);
+        (void)fprintf(out, "  pause  %s%s%s\n", who, *who != '\0' ? ": " : "", text);
     } else {
-        (void)fprintf(out, "  pause  none");
+        (void)fprintf(out, "  pause  %s%snone", who, *who != '\0' ? ": " : "");
         if (provider->throttled > 0) {
             (void)fprintf(out, " now; %" PRIu64 " answers said stop so far, %s paused in all",
                           provider->throttled, print_duration(a, provider->paused_ns));
@@ -77,6 +79,28 @@ static void pause_line(FILE *out, const struct image *image,
             now_ns > provider->backoff_last_ns ? now_ns - provider->backoff_last_ns : 0;
         (void)fprintf(out, "  backoff level %u, told to stop %s ago, %" PRIu64 " times in all\n",
                       provider->backoff_level, print_duration(a, age_ns), provider->backoff_steps);
+    }
+}
+
+/* Of a provider; where its scope values are held apart, of each. */
+static void pauses(FILE *out, const struct image *image, uint32_t p,
+                   const struct weir_shm_provider *provider)
+{
+    const struct weir_shm_provider_row *row = &image->tables.provider[p];
+    if (row->hold_kind == 0) {
+        pause_line(out, image, provider, "");
+        return;
+    }
+    for (uint32_t v = 0; v < weir_hold_cnt(row); v++) {
+        struct weir_shm_provider line;
+        char name[TEXT_BYTES];
+        (void)image_get(image, WEIR_SECTION_PROVIDER, weir_hold_line(row, p, v), &line,
+                        sizeof line);
+        /* nobody calls as value 0 of a pool, unless a route counts by none of that kind */
+        bool nobody = v == 0 && row->member_cnt > 0 && line.throttled == 0 && line.pause == 0;
+        if (!nobody) {
+            pause_line(out, image, &line, hold_name(image, p, v, name));
+        }
     }
 }
 
@@ -205,7 +229,7 @@ static void provider_text(FILE *out, const struct image *image, uint32_t p,
     (void)fprintf(out, "%s\n", PRINT_TEXT(text, row->name));
     clock_line(out, image, &provider);
     reports_line(out, &provider);
-    pause_line(out, image, &provider);
+    pauses(out, image, p, &provider);
     if (options->priorities) {
         table_init(&table, priority_columns, WEIR_ARRAY_CNT(priority_columns));
     } else {
@@ -213,7 +237,8 @@ static void provider_text(FILE *out, const struct image *image, uint32_t p,
     }
     for (uint32_t i = 0; i < row->limit_cnt; i++) {
         uint32_t limit = row->limit_first + i;
-        for (uint32_t v = 0; v < image->tables.limit[limit].word_cnt; v++) {
+        for (uint32_t v = image->tables.limit[limit].value_first;
+             v < image->tables.limit[limit].word_cnt; v++) {
             if (value_shown(image, limit, v, options)) {
                 limit_row(&table, image, limit, v, options);
             } else {

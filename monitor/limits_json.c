@@ -3,7 +3,7 @@
 
 #include "print.h"
 #include "weir_error.h"
-#include "weir_pause.h"
+#include "weir_hold.h"
 
 static json_t *by_priority_u32(const uint32_t v[WEIR_PRIORITY_CNT])
 {
@@ -126,11 +126,36 @@ static json_t *limit_json(const struct image *image, uint32_t limit)
     (void)json_object_set_new(o, "refused", by_priority_u64(stats.refused));
     (void)json_object_set_new(o, "damaged_cnt", json_u64(stats.damaged));
     json_t *scopes = json_array();
-    for (uint32_t v = 0; v < row->word_cnt; v++) {
+    for (uint32_t v = row->value_first; v < row->word_cnt; v++) {
         (void)json_array_append_new(scopes, state_json(image, limit, v));
     }
     (void)json_object_set_new(o, "scopes", scopes);
     return o;
+}
+
+/* Scope values that stops are told apart by, each with its pause. */
+static json_t *held_json(const struct image *image, uint32_t p)
+{
+    const struct weir_shm_provider_row *row = &image->tables.provider[p];
+    json_t *list = json_array();
+    for (uint32_t v = 0; row->hold_kind != 0 && v < weir_hold_cnt(row); v++) {
+        struct weir_shm_provider line;
+        char name[TEXT_BYTES];
+        (void)image_get(image, WEIR_SECTION_PROVIDER, weir_hold_line(row, p, v), &line,
+                        sizeof line);
+        json_t *o = json_object();
+        (void)json_object_set_new(o, "scope", json_string(hold_name(image, p, v, name)));
+        json_t *pause = json_object();
+        (void)json_object_set_new(pause, "broker", pause_json(image, line.pause));
+        (void)json_object_set_new(pause, "traders", pause_json(image, line.traders_pause));
+        (void)json_object_set_new(o, "pause", pause);
+        (void)json_object_set_new(o, "reopening", reopening_json(image, &line));
+        (void)json_object_set_new(o, "backoff", backoff_json(image, &line));
+        (void)json_object_set_new(o, "throttled", json_u64(line.throttled));
+        (void)json_object_set_new(o, "paused_ns", json_u64(line.paused_ns));
+        (void)json_array_append_new(list, o);
+    }
+    return list;
 }
 
 static json_t *provider_json(const struct image *image, uint32_t p)
@@ -155,6 +180,7 @@ static json_t *provider_json(const struct image *image, uint32_t p)
     (void)json_object_set_new(o, "told", told);
     (void)json_object_set_new(o, "throttled", json_u64(provider.throttled));
     (void)json_object_set_new(o, "paused_ns", json_u64(provider.paused_ns));
+    (void)json_object_set_new(o, "held_apart", held_json(image, p));
     json_t *limits = json_array();
     for (uint32_t i = 0; i < row->limit_cnt; i++) {
         (void)json_array_append_new(limits, limit_json(image, row->limit_first + i));

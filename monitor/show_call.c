@@ -121,7 +121,7 @@ static void outcome_text(FILE *out, const char *route, const struct weir_respons
     (void)fputc('\n', out);
 }
 
-static json_t *response_json(const char *route, const struct weir_response *r)
+static json_t *response_json(const char *route, const struct weir_response *r, const char *member)
 {
     struct stage stage[STAGE_CNT];
     stages_of(stage, r);
@@ -132,6 +132,7 @@ static json_t *response_json(const char *route, const struct weir_response *r)
     (void)json_object_set_new(o, "error", json_integer(r->error));
     (void)json_object_set_new(o, "denial_reason", json_string(weir_reason_name(r->denial.reason)));
     (void)json_object_set_new(o, "sends", json_u64(r->sends));
+    (void)json_object_set_new(o, "member", *member != '\0' ? json_string(member) : json_null());
     (void)json_object_set_new(o, "source", json_string(source_name(r->source)));
     (void)json_object_set_new(o, "age_ns", json_u64(r->age_ns));
     json_t *times = json_object();
@@ -150,11 +151,11 @@ static json_t *response_json(const char *route, const struct weir_response *r)
     return o;
 }
 
-int call_show(const char *route, const struct weir_response *response, int json)
+int call_show(const char *route, const struct weir_response *response, const char *member, int json)
 {
     int code = call_exit_code(response);
     if (json) {
-        int rc = json_out(response_json(route, response), true);
+        int rc = json_out(response_json(route, response, member), true);
         return rc != EXIT_OK ? rc : code;
     }
     size_t bytes = response->body != NULL ? response->body_bytes : 0;
@@ -164,6 +165,9 @@ int call_show(const char *route, const struct weir_response *response, int json)
         code = EXIT_USAGE;
     }
     outcome_text(stderr, route, response);
+    if (*member != '\0') {
+        (void)fprintf(stderr, "weir: made by: %s\n", member);
+    }
     timeline_text(stderr, response);
     return code;
 }

@@ -8,7 +8,8 @@
 int call_exit_code(const struct weir_response *response);
 
 /* Print body and outcome; returns call_exit_code, or EXIT_USAGE where stdout cannot be written. */
-int call_show(const char *route, const struct weir_response *response, int json);
+int call_show(const char *route, const struct weir_response *response, const char *member,
+              int json);
 
 /* Percent-encode `bytes` bytes of `text` into `out`, which has room for 3 times as many. Returns the bytes written. Not NUL-terminated. */
 size_t query_encode(char *out, const char *text, size_t bytes);

@@ -82,6 +82,9 @@ void hold_state_get(struct hold_state *state, const struct weir_shm_provider *pr
 
 /* The same in words. Returns false where nothing holds the provider back. */
 #define HOLD_BYTES 160
+/* "ip=a": the scope value `value` that provider `p` is held apart by; "no ip" for calls that count by none. Only where it is (hold_kind). */
+const char *hold_name(const struct image *image, uint32_t p, uint32_t value, char name[TEXT_BYTES]);
+
 bool hold_text(char text[HOLD_BYTES], const struct weir_shm_provider *provider, uint64_t now_ns);
 
 #endif

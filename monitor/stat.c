@@ -3,6 +3,7 @@
 #include "show_stat.h"
 
 #include "print.h"
+#include "weir_hold.h"
 #include "weir_error.h"
 #include "weir_health.h"
 #include "weir_journal.h"
@@ -148,11 +149,17 @@ static void holds_text(FILE *out, const struct image *image)
     char name[TEXT_BYTES];
     char text[HOLD_BYTES];
     for (uint32_t p = 0; image->tables.word != 0 && p < image->tables.provider_cnt; p++) {
-        struct weir_shm_provider provider;
-        (void)image_get(image, WEIR_SECTION_PROVIDER, p, &provider, sizeof provider);
-        if (hold_text(text, &provider, image->now_ns)) {
-            (void)fprintf(out, "  paused      %s: %s\n",
-                          PRINT_TEXT(name, image->tables.provider[p].name), text);
+        const struct weir_shm_provider_row *row = &image->tables.provider[p];
+        for (uint32_t v = 0; v < weir_hold_cnt(row); v++) {
+            struct weir_shm_provider line;
+            char value[TEXT_BYTES] = "";
+            (void)image_get(image, WEIR_SECTION_PROVIDER, weir_hold_line(row, p, v), &line,
+                            sizeof line);
+            if (hold_text(text, &line, image->now_ns)) {
+                (void)fprintf(out, "  paused      %s%s%s: %s\n", PRINT_TEXT(name, row->name),
+                              row->hold_kind != 0 ? " " : "",
+                              row->hold_kind != 0 ? hold_name(image, p, v, value) : "", text);
+            }
         }
     }
 }

@@ -96,7 +96,9 @@ static bool entry_learn(struct weir_permit_view *view, uint32_t route, uint64_t 
     e->granted = route * WEIR_PRIORITY_CNT + priority;
     e->needs_clock = (row->flags & WEIR_ROUTE_NEEDS_CLOCK) != 0;
     e->board = &view->provider[row->provider];
-    e->pause = &view->pause[row->provider];
+    uint32_t place = weir_hold_place(&view->tables, row, scope);
+    e->pause = &view->pause[place];
+    e->board_pause = &view->provider[place].pause;
     e->slack_ns = view->tables.provider[row->provider].slack_ns;
     e->state =
         weir_permit_state_word(view->tables.word, row->limit_cnt, priority, WEIR_PERMIT_GRANTED);
@@ -188,7 +190,7 @@ WEIR_INLINE bool depart(struct weir_permit_view *view, const struct weir_express
         return false;
     }
     t->pause_word = weir_load_relaxed_u64(&e->pause->word);
-    return WEIR_LIKELY(weir_hold_open(t->pause_word, weir_load_relaxed_u64(&board->pause)));
+    return WEIR_LIKELY(weir_hold_open(t->pause_word, weir_load_relaxed_u64(e->board_pause)));
 }
 
 /* What stays free of a window for the classes above. */

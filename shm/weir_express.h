@@ -69,7 +69,8 @@ struct weir_express {
     uint32_t granted; /* its counter */
     bool needs_clock;
     const struct weir_shm_provider *board;
-    const struct weir_shm_pause *pause;
+    const struct weir_shm_pause *pause; /* both words of its pause */
+    const uint64_t *board_pause;
     uint64_t slack_ns;
     uint64_t state; /* the permit's, but for the epoch */
     /* all windows are what their limits say from then on, for so long, under this publication of the clock */

@@ -10,13 +10,13 @@
  *     trial | trial_limit[limit of the shadow configuration] | journal | client_use[] | audit | audit_record[] |
  *     cache | cache_route[] | cache_head[] | cache_data (weir_cache.h) | health[endpoint, then group]
  *   permits  writers: traders, worker                  readers: the same
- *     header | limit_word[] | pause[provider] | cell[]
+ *     header | limit_word[] | pause[hold] | cell[]
  *   ring d   writers: clients of domain d, worker      readers: the same
  *     header | ring[5] = { tail line, cells }           (weir_ring.h)
  *   arena i  writers: client i, worker                 readers: the same
  *     header | wake | meter[thread] | audit_ring[thread] | slot[] | request bytes[] | response pool
  *   ledger   writer and reader: worker                 survives it, never leaves the broker
- *     header | counters | limit_word[], cell[] (its own charges) | backoff[provider] | memory[limit word] | audit_ring |
+ *     header | counters | limit_word[], cell[] (its own charges) | backoff[hold] | memory[limit word] | audit_ring |
  *     breaker[endpoint, then group]
  *   shadow i writer and reader: worker                 as the ledger, one per client
  *     header | shadow[slot]
@@ -222,7 +222,10 @@ struct weir_server_clock {
 };
 #define WEIR_SERVER_CLOCK_WORDS 6
 
-/* Writer: worker. Line 0 is read by every permit on this provider. */
+/*
+ * Writer: worker. Line 0 is read by every permit on this provider. Behind those of all providers stand more lines, for scope values that are held apart
+ * (hold_kind of a provider row): of these only what is about pauses is used.
+ */
 struct weir_shm_provider {
     uint64_t clock_seq;
     uint64_t clock[2 * WEIR_SERVER_CLOCK_WORDS];
@@ -448,7 +451,8 @@ struct weir_shm_tables {
     uint32_t route_cnt, route_off_bytes;       /* struct weir_shm_route_row */
     uint32_t endpoint_cnt, endpoint_off_bytes; /* struct weir_shm_endpoint_row */
     uint32_t scope_cnt, scope_off_bytes;       /* struct weir_shm_scope_row */
-    uint64_t reserved[9];
+    uint32_t member_cnt, member_off_bytes;     /* struct weir_shm_member_row */
+    uint64_t reserved[8];
 } WEIR_ALIGN_LINE;
 
 struct weir_shm_provider_row {
@@ -461,7 +465,11 @@ struct weir_shm_provider_row {
     uint32_t scope_cnt[WEIR_SCOPE_KIND_CNT]; /* values of each kind; at least 1 */
     uint64_t reopen_lease_ns; /* so long a probe may go without an answer (weir_reopen.h) */
     uint64_t reopen_step_ns;  /* length of one step of the ramp behind it */
-    uint64_t reserved[2];
+    /* what a stop is about (weir_hold.h): 1 + enum weir_scope_kind; 0: the whole provider */
+    uint32_t hold_kind;
+    uint32_t
+        hold_first; /* value v > 0 of that kind is held by pause, backoff and board line hold_first + v - 1; value 0 by the provider's own */
+    uint32_t member_first, member_cnt; /* its pool (weir_member.h) */
 } WEIR_ALIGN_LINE;
 
 /* Line 0 and 1 are what a permit reads; line 2 is for people. */
@@ -505,7 +513,8 @@ struct weir_shm_limit_row {
     uint32_t share_off_bytes;
     uint32_t share_cnt;
     uint32_t share_min; /* bucket: units that a claim never falls below; the dearest cost */
-    uint32_t reserved0;
+    uint32_t
+        value_first; /* 1: scope value 0 stands for any member of the pool, and is never charged */
     uint64_t reserved[2];
     /* line 2 */
     char name[WEIR_NAME_BYTES];
@@ -544,8 +553,11 @@ enum weir_route_flag {
     WEIR_ROUTE_PATH_REST = 1U << 4,
     WEIR_ROUTE_IN_CELLS =
         1U << 5, /* has a limit that lives in cells: its permits bear an owner and a stamp */
-    WEIR_ROUTE_SHARED = 1U << 6, /* has a limit with shares (weir_share.h) */
-    WEIR_ROUTE_CACHED = 1U << 7, /* its answers are kept on the board (weir_cache.h) */
+    WEIR_ROUTE_SHARED = 1U << 6,      /* has a limit with shares (weir_share.h) */
+    WEIR_ROUTE_CACHED = 1U << 7,      /* its answers are kept on the board (weir_cache.h) */
+    WEIR_ROUTE_POOLED = 1U << 8,      /* its provider has a pool (weir_member.h) */
+    WEIR_ROUTE_ANY_KEY = 1U << 9,     /* signed, and by whichever key of the pool */
+    WEIR_ROUTE_HELD_APART = 1U << 10, /* a stop is about one scope value (hold_kind) */
 };
 
 #define WEIR_AGE_BRACKETS_MAX  8
@@ -598,6 +610,13 @@ struct weir_shm_scope_row {
     uint32_t reserved;
 };
 
+/* A member of a provider's pool: one source address, or one key (weir_member.h). Those of a provider lie side by side, addresses first. */
+struct weir_shm_member_row {
+    uint64_t scope; /* the values that it stands for, each in its place of a weir_scope_id */
+    uint32_t provider;
+    uint32_t kinds; /* bit per enum weir_scope_kind that it names */
+};
+
 /* ------------------------------------------------------------------------------------------------ permits */
 
 /*
@@ -619,7 +638,10 @@ struct weir_shm_limit_word {
     uint64_t reserved[12];
 } WEIR_ALIGN_LINE;
 
-/* Per provider: what traders report, and the bell of those who wait. Writers: traders, worker, by CAS. */
+/*
+ * Per provider: what traders report, and the bell of those who wait. Writers: traders, worker, by CAS. Behind those of all providers stand more, for scope
+ * values that are held apart; the bell is always the provider's.
+ */
 struct weir_shm_pause {
     uint64_t word;    /* weir_pause.h */
     uint32_t changed; /* futex: goes up at refunds, resumes and reloads while somebody waits */
@@ -731,8 +753,8 @@ struct weir_shm_response {
     uint32_t sends;    /* passages of the send gate */
     uint32_t connects; /* 1: the connection was made for this call */
     uint32_t source;   /* enum weir_source, with DONE */
-    uint32_t reserved0;
-    uint64_t age_ns; /* of the answer, when it was given; 0: it came for this call */
+    uint32_t member;   /* of the pool: who made it (weir_member.h); 0: none */
+    uint64_t age_ns;   /* of the answer, when it was given; 0: it came for this call */
 };
 
 /* Line 0: client and worker by CAS; line 1: client; line 2: worker. */
@@ -761,7 +783,7 @@ struct weir_shm_shadow {
     uint64_t sent_ns;
     uint64_t correlation;
     uint32_t idempotent;
-    uint32_t reserved;
+    uint32_t member; /* of the pool: who makes it, as of the last sending (weir_member.h) */
 };
 
 /* Worker counters that outlive it. */

@@ -122,7 +122,7 @@ struct weir_shm_limit_word *weir_permit_word(const struct weir_permit_view *view
 {
     const struct weir_shm_limit_row *row = &view->tables.limit[limit];
     uint32_t value = (uint32_t)(scope >> row->scope_shift) & 0xffffU;
-    if (WEIR_UNLIKELY(value >= row->word_cnt)) {
+    if (WEIR_UNLIKELY(value >= row->word_cnt || value < row->value_first)) {
         return NULL;
     }
     *index = row->word_first + value;
@@ -146,11 +146,11 @@ static int deny_held(enum weir_hold hold, uint64_t earliest_ns, struct weir_perm
 }
 
 /* A pause holds, or has held and the provider is being reopened. Only a look: what the limits refuse must not cost a place. */
-static int gate_held(struct weir_permit_view *view, uint32_t provider, struct attempt *a,
-                     struct weir_permit *permit)
+static int gate_held(struct weir_permit_view *view, uint32_t provider, uint32_t place,
+                     struct attempt *a, struct weir_permit *permit)
 {
     uint64_t earliest_ns = 0;
-    enum weir_hold hold = weir_hold_look(view, provider, &earliest_ns);
+    enum weir_hold hold = weir_hold_look(view, provider, place, &earliest_ns);
     a->held = hold == WEIR_HOLD_CLAIM;
     return hold == WEIR_HOLD_NONE || hold == WEIR_HOLD_CLAIM ? WEIR_OK
                                                              : deny_held(hold, earliest_ns, permit);
@@ -158,7 +158,7 @@ static int gate_held(struct weir_permit_view *view, uint32_t provider, struct at
 
 /* What stands before any limit: lease, block, pauses. */
 WEIR_INLINE int gate_check(struct weir_permit_view *view, const struct weir_shm_route_row *route,
-                           struct attempt *a, struct weir_permit *permit)
+                           weir_scope_id scope, struct attempt *a, struct weir_permit *permit)
 {
     uint64_t now_ns = a->time.now_ns;
     /* relaxed: an older lease ends earlier, so staleness is on the safe side */
@@ -171,12 +171,13 @@ WEIR_INLINE int gate_check(struct weir_permit_view *view, const struct weir_shm_
         return weir_permit_deny(permit, WEIR_REASON_BLOCKED, UINT32_MAX, UINT64_MAX);
     }
     /* relaxed, both: nothing is read behind a pause but the pause; whatever is not 0 is read again */
-    a->pause_word = weir_load_relaxed_u64(&view->pause[route->provider].word);
-    uint64_t board = weir_load_relaxed_u64(&view->provider[route->provider].pause);
+    uint32_t place = weir_hold_place(&view->tables, route, scope);
+    a->pause_word = weir_load_relaxed_u64(&view->pause[place].word);
+    uint64_t board = weir_load_relaxed_u64(&view->provider[place].pause);
     a->held = 0;
     return WEIR_LIKELY(weir_hold_open(a->pause_word, board))
                ? WEIR_OK
-               : gate_held(view, route->provider, a, permit);
+               : gate_held(view, route->provider, place, a, permit);
 }
 
 /* Read the clock of this attempt. */
@@ -214,8 +215,9 @@ WEIR_INLINE int call_check(const struct weir_permit_view *view,
     if (WEIR_UNLIKELY(units != NULL && units->cnt != route->limit_cnt)) {
         return WEIR_E_ARGUMENT;
     }
-    if (WEIR_UNLIKELY(scope !=
-                      WEIR_SCOPE_DEFAULT)) { /* the first value of each kind always exists */
+    if (WEIR_UNLIKELY(
+            scope != WEIR_SCOPE_DEFAULT || /* the first value of each kind always exists ... */
+            (route->flags & WEIR_ROUTE_POOLED) != 0)) { /* ... but in a pool it is nobody */
         for (uint32_t i = 0; i < route->limit_cnt; i++) {
             uint32_t index;
             if (weir_permit_word(view, route->limit[i], scope, &index) == NULL) {
@@ -503,12 +505,15 @@ WEIR_INLINE void permit_fill(struct weir_permit_view *view, weir_route_id id,
  * All is charged; the provider is being reopened: take the place that the gate saw, or give everything back. WEIR_CONTENDED: start over. Last, so that
  * whoever has claimed the probe does hold a permit.
  */
-static int place_claim(struct weir_permit_view *view, const struct weir_shm_route_row *route,
-                       struct attempt *a, struct weir_permit *permit)
+static int place_claim(struct weir_permit_view *view, const struct ask *ask, struct attempt *a,
+                       struct weir_permit *permit)
 {
+    const struct weir_shm_route_row *route = ask->route;
     uint32_t generation = 0;
     uint64_t earliest_ns = 0;
-    enum weir_hold hold = weir_hold_claim(view, route->provider, &generation, &earliest_ns);
+    enum weir_hold hold =
+        weir_hold_claim(view, route->provider, weir_hold_place(&view->tables, route, ask->scope),
+                        &generation, &earliest_ns);
     if (hold == WEIR_HOLD_CLAIM || hold == WEIR_HOLD_NONE) {
         a->held = generation;
         return WEIR_OK;
@@ -542,7 +547,7 @@ WEIR_INLINE int attempts(struct weir_permit_view *view, weir_route_id id, const 
     for (int n = 0; n < WEIR_PERMIT_ATTEMPTS; n++) {
         uint32_t scarcest;
         int rc = time_read(view, ask->route, &a, permit);
-        rc = rc != WEIR_OK ? rc : gate_check(view, ask->route, &a, permit);
+        rc = rc != WEIR_OK ? rc : gate_check(view, ask->route, ask->scope, &a, permit);
         if (WEIR_UNLIKELY(rc != WEIR_OK)) {
             return rc;
         }
@@ -558,7 +563,7 @@ WEIR_INLINE int attempts(struct weir_permit_view *view, weir_route_id id, const 
         }
         if (WEIR_LIKELY(verdict == WEIR_LIMIT_YES && pass_two(view, ask, &a, scarcest, shared))) {
             bool held = a.held != 0;
-            rc = WEIR_UNLIKELY(held) ? place_claim(view, ask->route, &a, permit) : WEIR_OK;
+            rc = WEIR_UNLIKELY(held) ? place_claim(view, ask, &a, permit) : WEIR_OK;
             if (WEIR_LIKELY(rc == WEIR_OK)) {
                 permit_fill(view, id, ask->route, &a, ask->priority, permit);
                 if (ask->units == NULL) {

@@ -1,6 +1,7 @@
 #include "weir_tables.h"
 
 #include "weir_concurrency.h"
+#include "weir_member.h"
 #include "weir_share.h"
 #include "weir_sliding.h"
 #include "weir_window.h"
@@ -146,7 +147,8 @@ static bool limit_ok(const struct weir_shm_limit_row *l, const struct weir_table
     return l->provider < t->provider_cnt && l->word_cnt > 0 && l->word_first < bounds->word_cnt &&
            l->word_cnt <= bounds->word_cnt - l->word_first && l->quota > 0 && l->window_ns > 1 &&
            kind_ok(l, bounds, block, used) && shares_ok(l, bounds, block, used) &&
-           l->scope_shift <= 48 && l->scope_shift % 16 == 0 && name_ok(l->name);
+           l->scope_shift <= 48 && l->scope_shift % 16 == 0 && name_ok(l->name) &&
+           l->value_first < l->word_cnt;
 }
 
 static bool route_ok(const struct weir_shm_route_row *r, const struct weir_tables *t)
@@ -178,6 +180,19 @@ static bool route_ok(const struct weir_shm_route_row *r, const struct weir_table
     return r->priority < WEIR_PRIORITY_CNT;
 }
 
+/* Its pool, and the lines of those whom a stop may be about. */
+static bool apart_ok(const struct weir_tables *t, const struct weir_shm_provider_row *p,
+                     const struct weir_tables_bounds *bounds)
+{
+    if (p->member_first > t->member_cnt || p->member_cnt > t->member_cnt - p->member_first ||
+        p->member_cnt > WEIR_MEMBERS_MAX || p->hold_kind > WEIR_SCOPE_KIND_CNT) {
+        return false;
+    }
+    uint32_t values = p->hold_kind != 0 ? p->scope_cnt[p->hold_kind - 1] : 1;
+    return values <= 1 || (p->hold_first >= t->provider_cnt && p->hold_first <= bounds->hold_cnt &&
+                           values - 1 <= bounds->hold_cnt - p->hold_first);
+}
+
 static bool rows_ok(const struct weir_tables *t, const struct weir_tables_bounds *bounds,
                     const char *block, uint32_t used)
 {
@@ -186,7 +201,7 @@ static bool rows_ok(const struct weir_tables *t, const struct weir_tables_bounds
         if (!name_ok(p->name) || p->limit_first > t->limit_cnt ||
             p->limit_cnt > t->limit_cnt - p->limit_first || p->route_first > t->route_cnt ||
             p->route_cnt > t->route_cnt - p->route_first || p->endpoint_first > t->endpoint_cnt ||
-            p->endpoint_cnt > t->endpoint_cnt - p->endpoint_first) {
+            p->endpoint_cnt > t->endpoint_cnt - p->endpoint_first || !apart_ok(t, p, bounds)) {
             return false;
         }
     }
@@ -234,6 +249,7 @@ int weir_tables_resolve(struct weir_tables *tables, uint64_t gate_word, const vo
         !ROWS_FIT(used, b->route_off_bytes, b->route_cnt, weir_shm_route_row) ||
         !ROWS_FIT(used, b->endpoint_off_bytes, b->endpoint_cnt, weir_shm_endpoint_row) ||
         !ROWS_FIT(used, b->scope_off_bytes, b->scope_cnt, weir_shm_scope_row) ||
+        !ROWS_FIT(used, b->member_off_bytes, b->member_cnt, weir_shm_member_row) ||
         weir_tables_checksum(b) != b->checksum) {
         return WEIR_E_CORRUPT;
     }
@@ -244,11 +260,13 @@ int weir_tables_resolve(struct weir_tables *tables, uint64_t gate_word, const vo
         .route_cnt = b->route_cnt,
         .endpoint_cnt = b->endpoint_cnt,
         .scope_cnt = b->scope_cnt,
+        .member_cnt = b->member_cnt,
         .provider = (const void *)(at + b->provider_off_bytes),
         .limit = (const void *)(at + b->limit_off_bytes),
         .route = (const void *)(at + b->route_off_bytes),
         .endpoint = (const void *)(at + b->endpoint_off_bytes),
         .scope = (const void *)(at + b->scope_off_bytes),
+        .member = (const void *)(at + b->member_off_bytes),
     };
     if (!rows_ok(&t, bounds, at, used)) {
         return WEIR_E_CORRUPT;

@@ -12,17 +12,20 @@
 
 struct weir_tables {
     uint64_t word; /* the gate's word that was resolved; 0 = none yet */
-    uint32_t provider_cnt, limit_cnt, route_cnt, endpoint_cnt, scope_cnt;
+    uint32_t provider_cnt, limit_cnt, route_cnt, endpoint_cnt, scope_cnt, member_cnt;
     const struct weir_shm_provider_row *provider;
     const struct weir_shm_limit_row *limit;
     const struct weir_shm_route_row *route;
     const struct weir_shm_endpoint_row *endpoint;
     const struct weir_shm_scope_row *scope;
+    const struct weir_shm_member_row *member;
 };
 
 /* Bounds that rows are checked against: what the segments hold. */
 struct weir_tables_bounds {
     uint32_t provider_cnt, limit_cnt, route_cnt, endpoint_cnt, word_cnt, cell_cnt;
+    uint32_t
+        hold_cnt; /* lines of pauses: the providers', then those of scope values that are held apart */
 };
 
 /*

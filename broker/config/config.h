@@ -172,10 +172,21 @@ struct weir_config_key {
     const char *key;
     const char *secret;
     const char *passphrase;
+    bool is_pooled; /* one of those that may make a call which names none */
 };
 
-#define WEIR_CONFIG_SCOPE_ANY SIZE_MAX
-#define WEIR_CONFIG_KEY_MAX   64 /* of one provider */
+#define WEIR_CONFIG_SCOPE_ANY  SIZE_MAX
+#define WEIR_CONFIG_KEY_MAX    64 /* of one provider */
+#define WEIR_CONFIG_EGRESS_MAX 32 /* likewise */
+
+/* A source address of this host, by the name that limits of scope ip count by. */
+struct weir_config_egress {
+    const char *ip;
+    size_t ip_idx;       /* in the provider's scopes */
+    const char *address; /* in digits, as inet_ntop writes it */
+    bool is_pooled;
+    uint32_t line, column; /* of `address`, for whoever looks whether this host has it */
+};
 
 /* How calls to routes with `signed: true` are signed. */
 struct weir_config_auth {
@@ -281,6 +292,7 @@ struct weir_config_throttle {
     struct weir_config_strings text; /* anywhere in the first 8 KiB of the body */
     const char *until_text;          /* text with {time} in it; "": none */
     enum weir_config_retry_after retry_after;
+    uint32_t hold_kind;  /* what a stop is about: 1 + enum weir_scope_kind; 0: the provider */
     uint64_t default_ns; /* the pause where the answer names none: the first */
     struct weir_config_backoff backoff;
     struct weir_config_reopen reopen;
@@ -413,6 +425,7 @@ struct weir_config_route {
     uint64_t timeout_ns; /* of one call, where the request's own deadline is not earlier */
     enum weir_priority priority;
     bool is_signed;     /* by the provider's auth */
+    bool any_key;       /* ... with whichever key of the pool */
     bool is_idempotent; /* may be sent again after a connection died under it */
     uint64_t response_max_bytes;
     struct weir_config_strings headers; /* request headers that a client may set; lower case */
@@ -439,6 +452,10 @@ struct weir_config_provider {
     struct weir_config_clock clock;
     struct weir_config_auth auth;
     struct weir_config_strings scope[WEIR_SCOPE_KIND_CNT]; /* never empty; "" is the unnamed */
+    bool
+        is_pooled[WEIR_SCOPE_KIND_CNT]; /* its first value, "", stands for any member of the pool */
+    struct weir_config_egress *egress;
+    size_t egress_cnt;
     struct weir_config_limit *limit;
     size_t limit_cnt;
     struct weir_config_feedback *feedback;
@@ -531,6 +548,10 @@ struct sign_parts weir_config_key_parts(const struct weir_config_auth *auth, siz
 /* The key of calls of these scope values; SIZE_MAX: none. */
 size_t weir_config_key_find(const struct weir_config_auth *auth, size_t account_idx,
                             size_t name_idx);
+
+/* Has this host all addresses of `egress`? One socket is bound to each. False with a whole line of text, `name` being the file's. Caller: weird, at its start and check. */
+bool weir_config_egress_try(const struct weir_config *config, const char *name, char *text,
+                            size_t text_bytes);
 
 /* The bytes of all secrets, with their NULs. */
 size_t weir_config_secret_bytes(struct weir_config *config);

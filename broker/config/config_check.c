@@ -199,5 +199,6 @@ void weir_config_finish_root(struct weir_config_reader *reader, void *section,
                             sizeof(*config->provider), &providers);
     check_responses(reader, config, &providers);
     check_connections(reader, config, &providers);
+    weir_config_check_egress_shared(reader, config, &providers);
     weir_config_check_cache_room(reader, config, &providers);
 }

@@ -47,6 +47,17 @@ void weir_config_check_auth(struct weir_config_reader *reader,
                             struct weir_config_provider *provider,
                             const struct weir_config_place *place);
 
+/* config_check_egress.c: source addresses and the pool. The first one, once scopes are read: kinds with a pool get a value that stands for any member */
+void weir_config_pool_values(struct weir_config_reader *reader,
+                             struct weir_config_provider *provider);
+void weir_config_check_egress(struct weir_config_reader *reader,
+                              struct weir_config_provider *provider,
+                              const struct weir_config_place *place);
+/* Providers that share connections leave from the same addresses. */
+void weir_config_check_egress_shared(struct weir_config_reader *reader,
+                                     const struct weir_config *config,
+                                     const struct weir_config_place *providers);
+
 /* config_check_cache.c: which answers may be kept. The second one: that each fits */
 void weir_config_check_cache(struct weir_config_reader *reader,
                              const struct weir_config_route *route,

@@ -290,6 +290,7 @@ static void finish_scopes(struct weir_config_reader *reader, struct weir_config_
             }
         }
     }
+    weir_config_pool_values(reader, provider);
 }
 
 static void check_endpoints(struct weir_config_reader *reader,
@@ -422,5 +423,6 @@ void weir_config_finish_provider(struct weir_config_reader *reader, void *sectio
     check_needs(reader, provider, place);
     warn_of_blind_windows(reader, provider, place);
     weir_config_check_budget(reader, provider, place);
+    weir_config_check_egress(reader, provider, place);
     weir_config_check_feedback(reader, provider, place);
 }

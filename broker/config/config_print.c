@@ -50,8 +50,10 @@ static void print_list(FILE *out, const struct weir_config_row *row, const void 
     const struct weir_config_strings *strings = field;
     size_t cnt = is_number ? numbers->cnt : strings->cnt;
     putc('[', out);
-    for (size_t i = 0; i < cnt; i++) {
-        fputs(i ? ", " : "", out);
+    /* A scope's value without a name, before others, stands for its pool: nobody wrote it. */
+    size_t first = !is_number && cnt > 1 && strings->text[0][0] == '\0' ? 1 : 0;
+    for (size_t i = first; i < cnt; i++) {
+        fputs(i > first ? ", " : "", out);
         if (is_number) {
             print_number(out, row->item, numbers->number[i]);
         } else {

@@ -196,6 +196,8 @@ static const struct weir_config_row account_key_row[] = {
      .text = "Whose key it is: a value of scopes.account. If unset: calls of any account."},
     {.key = "name", TYPE(SCOPE), AT(key, name), NAME_RANGE, .def = "",
      .text = "Which of its keys: a value of scopes.key. If unset: calls of any key."},
+    {.key = "pool", TYPE(BOOLEAN), AT(key, is_pooled), .def = "false",
+     .text = "Whether it is one of a pool: calls to routes with any_key that name neither account nor key are signed by the one whose limits have most room."},
     {.key = "key", TYPE(SECRET), AT(key, key), RANGE(0, 4096), .def = "", .text = "As auth.key."},
     {.key = "secret", TYPE(SECRET), AT(key, secret), RANGE(0, 4096), .def = "", .text = "As auth.secret."},
     {.key = "passphrase", TYPE(SECRET), AT(key, passphrase), RANGE(0, 4096), .def = "", .text = "As auth.passphrase."},
@@ -239,6 +241,22 @@ static const struct weir_config_row auth_row[] = {
 static const struct weir_config_section auth_section = {
     .title = "providers[].auth", .bytes = sizeof(struct weir_config_auth), ROWS(auth_row),
     .text = "How calls to routes with signed: true are signed. Only the worker knows the keys; they are never printed and never logged.",
+};
+
+static const struct weir_config_row egress_row[] = {
+    {.key = "ip", TYPE(SCOPE), AT(egress, ip), NAME_RANGE, .def = NULL,
+     .text = "Its name: a value of scopes.ip. Limits of scope ip have a count for each."},
+    {.key = "address", TYPE(STRING), AT(egress, address), RANGE(2, 45), .def = NULL,
+     .text = "In digits, of this host: 203.0.113.7 or 2001:db8::7. Looked for when weird starts."},
+    {.key = "pool", TYPE(BOOLEAN), AT(egress, is_pooled), .def = "true",
+     .text = "Whether calls that name no address may leave from it. false: only those that name it."},
+};
+
+static const struct weir_config_section egress_section = {
+    .title = "providers[].egress[]", .bytes = sizeof(struct weir_config_egress), ROWS(egress_row),
+    .text = "Addresses of this host from which calls leave, all IPv4 or all IPv6, one for each value of scopes.ip. A call that names none "
+            "(weir_scope_find) leaves from the one of the pool whose limits have most room, and is charged to its counts. The connections of an endpoint are "
+            "counted for each address.",
 };
 
 #define SCOPE_ROW(name, idx, meaning)                                                              \
@@ -451,6 +469,10 @@ static const struct weir_config_row throttle_row[] = {
      CHOICES({"seconds", WEIR_CONFIG_RETRY_AFTER_SECONDS}, {"ms", WEIR_CONFIG_RETRY_AFTER_MS},
              {"none", WEIR_CONFIG_RETRY_AFTER_NONE}),
      .text = "What the Retry-After header holds; none: do not look at it."},
+    {.key = "scope", TYPE(ENUM), AT(throttle, hold_kind), .def = "provider",
+     CHOICES({"provider", 0}, {"ip", 1 + WEIR_SCOPE_IP}, {"key", 1 + WEIR_SCOPE_KEY}, {"account", 1 + WEIR_SCOPE_ACCOUNT}),
+     .text = "Whom a stop is about. provider: all calls pause. ip, key, account: those of the address, key or account whose call was told; others go on. Only "
+             "where the exchange documents that it counts and bans so."},
     {.key = "default", TYPE(DURATION), AT(throttle, default_ns), RANGE(1 * MS, 1 * DAY), .def = "1s",
      .text = "The pause where the answer names none, or a shorter one: give or take backoff.jitter, and longer where the "
              "provider says stop again."},
@@ -655,6 +677,8 @@ static const struct weir_config_row route_row[] = {
      .text = "Where the request names none."},
     {.key = "signed", TYPE(BOOLEAN), AT(route, is_signed), .def = "false",
      .text = "Whether auth signs the call, at the instant at which it is sent. For transport: weir."},
+    {.key = "any_key", TYPE(BOOLEAN), AT(route, any_key), .def = "false",
+     .text = "Whether any key of the pool may make it: its answer must not depend on whose key it is. Without it a call names its account or key."},
     {.key = "idempotent", TYPE(BOOLEAN), AT(route, is_idempotent), .def = "",
      .text = "Whether the call may be sent again after its connection died. Default: true for GET, HEAD, PUT and DELETE, "
              "false for POST and PATCH and for transport: own."},
@@ -722,6 +746,8 @@ static const struct weir_config_row provider_row[] = {
      .text = "What to do when the provider says stop."},
     {.key = "headers", TYPE(SECTIONS), ITEMS(provider, header), ENTRIES(1, 16), .def = "",
      .section = &header_section, .text = "What every call bears."},
+    {.key = "egress", TYPE(SECTIONS), ITEMS(provider, egress), ENTRIES(1, WEIR_CONFIG_EGRESS_MAX), .def = "",
+     .section = &egress_section, .text = "Source addresses. If unset the kernel chooses."},
     {.key = "endpoints", TYPE(SECTIONS), ITEMS(provider, endpoint), ENTRIES(1, WEIR_CONFIG_ENDPOINT_MAX), .def = "",
      .section = &endpoint_section, .text = "The hosts that answer."},
     {.key = "balance", TYPE(ENUM), AT(provider, balance), .def = "two_choices",

@@ -447,6 +447,7 @@ static void schedule(void)
     }
     struct fixture_memory *m = s.f.memory;
     s.region = (struct region){.provider_cnt = 1,
+                               .hold_cnt = 1,
                                .limit_cnt = 1,
                                .word_cnt = 1,
                                .gate = &m->gate,

@@ -562,6 +562,7 @@ static void open_memory(void)
     fixture_view(&s.f, &s.other, 1);
     struct fixture_memory *m = s.f.memory;
     s.region = (struct region){.provider_cnt = 1,
+                               .hold_cnt = 1,
                                .limit_cnt = 1,
                                .word_cnt = 1,
                                .gate = &m->gate,

@@ -157,6 +157,7 @@ void fixture_tables_publish(struct fixture *f, uint32_t generation)
     }
     block->endpoint_off_bytes = off;
     block->scope_off_bytes = off;
+    block->member_off_bytes = off;
     block->scope_cnt = 1;
     struct weir_shm_scope_row *scope = (void *)(at + off);
     *scope = (struct weir_shm_scope_row){.name = "BTC-USDT", .kind = WEIR_SCOPE_INSTRUMENT};
@@ -209,6 +210,7 @@ void fixture_view(const struct fixture *f, struct weir_permit_view *view, uint64
     view->tables_cnt = 1;
     view->tables_stride_bytes = sizeof m->tables;
     view->bounds = (struct weir_tables_bounds){.provider_cnt = 1,
+                                               .hold_cnt = 1,
                                                .limit_cnt = FIXTURE_LIMITS,
                                                .route_cnt = FIXTURE_ROUTES,
                                                .endpoint_cnt = 1,

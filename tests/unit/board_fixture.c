@@ -121,6 +121,7 @@ static void tables_fill(struct block *b)
         .endpoint_off_bytes = offsetof(struct block, endpoint),
         .scope_cnt = SCOPES,
         .scope_off_bytes = offsetof(struct block, scope),
+        .member_off_bytes = offsetof(struct block, scope),
     };
     b->provider[0] = (struct weir_shm_provider_row){.name = "binance",
                                                     .limit_cnt = LIMITS,

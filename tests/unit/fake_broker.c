@@ -193,6 +193,7 @@ static void tables_fill(struct fake_broker *f)
         .endpoint_off_bytes = (uint32_t)((char *)t->route - base),
         .scope_cnt = 2,
         .scope_off_bytes = (uint32_t)((char *)t->scope - base),
+        .member_off_bytes = (uint32_t)((char *)t->scope - base),
     };
     t->provider = (struct weir_shm_provider_row){.name = "sim",
                                                  .limit_cnt = 2,

@@ -124,6 +124,11 @@ static void test_refuses_each_lie(void **state)
     LIE(block()->limit_cnt, FIXTURE_LIMITS + 1);
     LIE(block()->scope_cnt, UINT32_MAX);
     LIE(block()->scope_off_bytes, 0);
+    LIE(block()->member_off_bytes, 0);
+    LIE(block()->member_cnt, UINT32_MAX);
+    LIE(provider->member_cnt, 1); /* one that is not there */
+    LIE(provider->hold_kind, WEIR_SCOPE_KIND_CNT + 1);
+    LIE(limit[0].value_first, limit[0].word_cnt);
 #undef LIE
     block()->used_bytes = sizeof f.memory->tables + 1;
     assert_int_equal(resolve(), WEIR_E_CORRUPT);
