@@ -1,5 +1,6 @@
 #include "broker/cache.h"
 
+#include "broker/last_good.h"
 #include "shm/weir_atomic.h"
 
 #include <stdlib.h>
@@ -253,6 +254,7 @@ bool cache_put(struct worker *w, const struct weir_shm_cache_head *as, const cha
     w->cache->touched[cache_index(w, h)] = 1; /* it is new: it has its chance */
     w->cache->refresh_at_ns[cache_index(w, h)] = 0;
     count_answer(w, h, +1);
+    last_good_changed(w, as->route);
     return true;
 }
 
