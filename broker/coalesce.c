@@ -360,8 +360,10 @@ static bool keep(struct worker *w, const struct call *c)
     fresh_ns = weir_min_u64(fresh_ns, say.max_age_ns);
     uint64_t stale_ns = good && !say.must_revalidate ? route->stale_ns : 0;
     uint64_t filled_ns = c->sent_ns > say.age_ns ? c->sent_ns - say.age_ns : 0;
-    if (c->transfer.status / 100 == 5 || (!good && !negative) || fresh_ns + stale_ns == 0 ||
-        filled_ns + fresh_ns + stale_ns <= w->now_ns) {
+    bool over = fresh_ns + stale_ns == 0 || filled_ns + fresh_ns + stale_ns <= w->now_ns;
+    /* For a later broker it is worth keeping though this one gives it to nobody. */
+    bool later = route->last_good_ns != 0 && good && !say.must_revalidate;
+    if (c->transfer.status / 100 == 5 || (!good && !negative) || (over && !later)) {
         return true; /* what was kept before stays: it may still be given stale */
     }
     const struct weir_shm_cache_head as = {
