@@ -284,6 +284,9 @@ static void test_writers(struct rig *r)
     CHECK_INT(r, ask(r, "sim.good", 204), WEIR_SOURCE_LIVE);
     CHECK(r, written(r), "by a worker without a supervisor");
     rig_weird_start(r);
+    weir_close(
+        w); /* its connection ended with the supervisor; that it finds the new one is tests/process/takeover.c's */
+    w = rig_attach(r, WEIR_ROLE_TRADER);
     CHECK_INT(r, ask(r, "sim.good", 205), WEIR_SOURCE_LIVE);
     CHECK(r, written(r), "by who took over from it");
     kill_both(r);
