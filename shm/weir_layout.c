@@ -348,7 +348,7 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_limit_row, share_off_bytes),
     F(weir_shm_limit_row, share_cnt),
     F(weir_shm_limit_row, share_min),
-    F(weir_shm_limit_row, reserved0),
+    F(weir_shm_limit_row, quota_peak),
     F(weir_shm_limit_row, reserved),
     F(weir_shm_limit_row, name),
     F(weir_shm_limit_row, headroom_ppm),

@@ -437,7 +437,7 @@ struct weir_shm_client_use {
 
 /*
  * What the configuration says, compiled for the permit path: immutable blocks. Block k lies in section TABLES at k * stride; the
- * gate's `tables` word names the current one. A block is not reused for 60 s and two reloads.
+ * gate's `tables` word names the current one; a reload writes another one (broker/reload.h), beginning with the one that was left longest ago.
  */
 struct weir_shm_tables {
     uint64_t checksum; /* XXH3-64 over the rest of the used block */
@@ -505,7 +505,8 @@ struct weir_shm_limit_row {
     uint32_t share_off_bytes;
     uint32_t share_cnt;
     uint32_t share_min; /* bucket: units that a claim never falls below; the dearest cost */
-    uint32_t reserved0;
+    /* the largest quota that was in force since the segment was made (broker/reload.h): words may bear so much, whatever the quota is now. 0: `quota` */
+    uint32_t quota_peak;
     uint64_t reserved[2];
     /* line 2 */
     char name[WEIR_NAME_BYTES];

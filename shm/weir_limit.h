@@ -112,7 +112,7 @@ static inline struct weir_bucket_ask weir_bucket_ask_make(const struct weir_shm_
     return (struct weir_bucket_ask){.n_ns = (uint64_t)units * row->unit_ns,
                                     .tolerance_ns = row->tolerance_ns[priority],
                                     .reach_ns =
-                                        weir_bucket_reach((uint64_t)row->quota * row->unit_ns),
+                                        weir_bucket_reach((uint64_t)weir_limit_peak(row) * row->unit_ns),
                                     .ceiling = row->ceiling_step != 0 ? &board->ceiling[0] : NULL};
 }
 
@@ -366,6 +366,9 @@ struct weir_limit_grant {
     uint64_t now_ns;
     uint64_t owner; /* of units that are held (concurrency) */
     struct weir_limit_epoch epoch;
+    /* token_bucket: T is that of the tables `tables_seen`; looked at again behind each look at the word (broker/reload.h). NULL: nothing changes them */
+    const uint64_t *tables;
+    uint64_t tables_seen;
     /* token_bucket: read anew behind each look at the word. A refund by an older reading gives back what time gave back since. */
     struct weir_clock *clock;
 };
