@@ -96,6 +96,9 @@ struct region_fds {
     uint64_t broker_id;
     int permits, ledger;
     int ring[WEIR_DOMAINS_MAX];
+    /* its tables in force: after a reload cells lie where they lay, and a block may be larger than the configuration alone asks for (tables_follow.h) */
+    const struct weir_shm_tables *tables;
+    uint64_t tables_stride_bytes;
 };
 
 /*

@@ -4,6 +4,7 @@
  *   supervisor.c        the loop, the children, the clients
  *   supervisor_open.c   the start: new, or in the place of a predecessor
  *   supervisor_give.c   the end of a broker that hands over to a successor (handover.h has the protocol)
+ *   supervisor_reload.c another configuration (reload.h)
  */
 #ifndef WEIR_BROKER_SUPERVISOR_INSIDE_H
 #define WEIR_BROKER_SUPERVISOR_INSIDE_H
@@ -30,6 +31,16 @@ enum watch {
     WATCH_HANDOVER, /* index 0: the listener, 1: who takes over */
 };
 
+/* A reload that waits for the worker to leave, and what the last one still waits for. */
+struct reload {
+    struct weir_config *config;     /* NULL: none */
+    struct weir_shm_tables *tables; /* its own, judged */
+    uint64_t asked_ns;
+    uint64_t settled_at_ns; /* 0: nothing of the tables before is on its way */
+    bool again;             /* SIGHUP came meanwhile */
+    bool slow;              /* the worker was killed for it */
+};
+
 struct supervisor {
     const struct weir_config *config;
     struct region region;
@@ -46,7 +57,9 @@ struct supervisor {
     int worker_control; /* -1: no worker */
     bool stopping, drain_told;
     struct handover handover; /* to a successor */
-    bool quiesce_told;
+    bool quiesce_told;        /* for a successor, or for a reload */
+    const struct supervisor_reload *reloading; /* NULL: SIGHUP means nothing */
+    struct reload reload;
     struct takeover takeover; /* from a predecessor; done before anything else */
     bool left;                /* somebody else is the broker, or nobody may be: touch nothing */
     int left_status;
@@ -77,5 +90,19 @@ void giver_beat(struct supervisor *s, uint64_t now_ns);
 void giver_end(struct supervisor *s);
 /* Nobody takes over: the worker goes on. */
 void giver_lost(struct supervisor *s);
+
+/* supervisor_reload.c: SIGHUP came. */
+void reload_ask(struct supervisor *s);
+/* Our worker has left the field, or none lives: change the tables, start another one. */
+void reload_end(struct supervisor *s);
+/* There will be none: weird stops, or a successor comes. */
+void reload_lost(struct supervisor *s);
+/* What is due: that the last one is settled, a worker that hangs, another SIGHUP. */
+void reload_beat(struct supervisor *s, uint64_t now_ns);
+
+static inline bool reload_is_on(const struct supervisor *s)
+{
+    return s->reload.config != NULL;
+}
 
 #endif
