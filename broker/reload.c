@@ -91,11 +91,40 @@ static int stamp_order(const void *a, const void *b)
 }
 
 /*
+ * Stamps that found no cell stand beside the cells until the last of them is old: a later reload may raise the quota again. They are older than all that have a cell, so they hold up nobody
+ * meanwhile.
+ */
+static void cells_owe(const struct weir_limit_place *at, const uint64_t *stamp, uint32_t cnt,
+                      uint64_t now_ns)
+{
+    const uint64_t span_ns = at->row->span_ns;
+    uint32_t young = 0;
+    while (young < cnt && !weir_sliding_old(stamp[cnt - 1 - young], now_ns, span_ns)) {
+        young++;
+    }
+    if (young == 0) {
+        return;
+    }
+    uint64_t until_ns = stamp[cnt - 1] + span_ns;
+    uint64_t seen = weir_load_acquire_u64(&at->word->owed); /* pair:limit A */
+    uint64_t next;
+    do { /* lock-free */
+        uint64_t sum = (uint64_t)young + weir_foreign_rolling(seen, now_ns);
+        next = weir_foreign_make(until_ns, (uint32_t)weir_min_u64(sum, UINT32_MAX));
+        if (weir_foreign_rolling(seen, until_ns) > 0) {
+            next = (seen & ~(uint64_t)UINT32_MAX) | (uint32_t)next; /* what was owed ends later */
+        }
+        WEIR_WEAVE("reload:owe");
+    } while (!weir_cas_u64(&at->word->owed, &seen, next)); /* pair:limit R */
+}
+
+/*
  * Another number of cells: the latest stamps stay, in their order, and cells that are new were never taken. All that was granted stands in the cells that are read here. Whoever charges or
  * undoes by the old row meanwhile finds a cell that it knows, which was old by that row, or none; its stamp, by which nobody is granted anything, takes the place of one that is
  * no younger.
  */
-static void cells_convert(const struct weir_limit_place *at, const struct weir_shm_limit_row *old)
+static void cells_convert(const struct weir_limit_place *at, const struct weir_shm_limit_row *old,
+                          uint64_t now_ns)
 {
     static uint64_t stamp[WEIR_SLIDING_CELLS_MAX]; /* of the one thread */
     uint32_t was = old->cell_cnt;
@@ -109,6 +138,7 @@ static void cells_convert(const struct weir_limit_place *at, const struct weir_s
         stamp[i] = weir_load_acquire_u64(&at->cell[i]); /* pair:limit A */
     }
     qsort(stamp, all, sizeof stamp[0], stamp_order); /* those never taken come first */
+    cells_owe(at, stamp, all - is, now_ns);
     for (uint32_t i = 0; i < is; i++) {
         WEIR_WEAVE("reload:cell");
         weir_store_release_u64(&at->cell[i], stamp[all - is + i]); /* pair:limit R */
@@ -172,7 +202,7 @@ void reload_convert(const struct weir_limit_place *at, const struct weir_shm_lim
         break;
     case WEIR_LIMIT_SLIDING_WINDOW: /* stamps are instants; parts keep their length */
         if (row->form == WEIR_FORM_CELLS) {
-            cells_convert(at, old);
+            cells_convert(at, old, now_ns);
         }
         break;
     case WEIR_LIMIT_CONCURRENCY: /* cells that are new are free */
