@@ -76,8 +76,7 @@ static void bucket_convert(const struct weir_limit_place *at, const struct weir_
     seen[1] = weir_load_acquire_u64(&at->word->word[1]); /* pair:limit A */
     seen[0] = weir_load_acquire_u64(&at->word->word[0]); /* pair:limit A */
     do { /* lock-free; may move TAT backwards, so it counts as a refund does */
-        next[0] =
-            weir_min_u64(now_ns + bucket_owed_ns(old, at->row, seen[0], now_ns), most_ns);
+        next[0] = weir_min_u64(now_ns + bucket_owed_ns(old, at->row, seen[0], now_ns), most_ns);
         next[1] = seen[1] + 1;
         WEIR_WEAVE("reload:bucket");
     } while (!weir_cas_pair_u64(at->word->word, seen, next)); /* pair:limit R */
@@ -230,7 +229,8 @@ static void clocks_close(struct region *r, const struct weir_shm_tables *was,
     }
     for (uint32_t i = 0; i < next->limit_cnt; i++) {
         const struct weir_shm_limit_row *row = &tables_limits(next)[i];
-        c->begin[i] = reload_windows_begin(&tables_limits(was)[i], row, &c->clock[row->provider], now_ns);
+        c->begin[i] =
+            reload_windows_begin(&tables_limits(was)[i], row, &c->clock[row->provider], now_ns);
         if (c->begin[i] && !c->closed[row->provider]) {
             struct weir_server_clock closed = c->clock[row->provider];
             closed.state = WEIR_CLOCK_CLOSED;

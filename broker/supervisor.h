@@ -26,7 +26,7 @@ struct supervisor_options {
     bool fresh;              /* somebody vouches that nothing was used before this start */
     bool takeover;           /* in the place of the broker that runs there (takeover.h) */
     enum cage_mode cage;
-    const struct secret_area *secrets; /* where the configuration's secrets are */
+    const struct secret_area *secrets;      /* where the configuration's secrets are */
     const struct supervisor_reload *reload; /* for SIGHUP */
 };
 

@@ -56,8 +56,8 @@ struct supervisor {
     pid_t resolver_pid, worker_pid;
     int worker_control; /* -1: no worker */
     bool stopping, drain_told;
-    struct handover handover; /* to a successor */
-    bool quiesce_told;        /* for a successor, or for a reload */
+    struct handover handover;                  /* to a successor */
+    bool quiesce_told;                         /* for a successor, or for a reload */
     const struct supervisor_reload *reloading; /* NULL: SIGHUP means nothing */
     struct reload reload;
     struct takeover takeover; /* from a predecessor; done before anything else */

@@ -6,6 +6,7 @@
  */
 #include "broker/supervisor_inside.h"
 
+#include "broker/dry_run.h"
 #include "broker/log.h"
 #include "broker/reload.h"
 #include "broker/tables_build.h"
@@ -71,7 +72,7 @@ static bool broker_same(const struct weir_config *was, const struct weir_config 
     char line[2][80] = {"", ""};
     char *old = broker_print(was, was);
     char *new = broker_print(is, was);
-    bool same = old != NULL && new != NULL && strcmp(old, new) == 0;
+    bool same = old != NULL && new != NULL &&strcmp(old, new) == 0;
     if (!same && old != NULL && new != NULL) {
         line_differs(old, new, line);
         (void)snprintf(text, text_bytes,
@@ -154,6 +155,9 @@ static void forget(struct supervisor *s)
 static void parser_forget(void *arg)
 {
     struct supervisor *s = arg;
+    if (s->region.shadow != NULL) {
+        dry_run_close(s->region.shadow);
+    }
     region_destroy(&s->region);
 }
 

@@ -58,18 +58,17 @@ static int names_same(const struct pair *p, const char *what, uint32_t was_cnt, 
     }
     if (was_cnt != next_cnt) {
         bool more = next_cnt > was_cnt;
-        const char *name =
-            (more ? (const char *)row_of(p->next, next_off, row_bytes, cnt)
-                  : (const char *)row_of(p->was, was_off, row_bytes, cnt)) +
-            name_off_bytes;
+        const char *name = (more ? (const char *)row_of(p->next, next_off, row_bytes, cnt)
+                                 : (const char *)row_of(p->was, was_off, row_bytes, cnt)) +
+                           name_off_bytes;
         return refuse(p, what, name,
                       more ? "is new: the memory that is shared has no room for it"
                            : "is missing: programs that run may still use it");
     }
     return WEIR_OK;
 }
-#define NAMES_SAME(p, what, cnt, off, type)                                                     \
-    names_same(p, what, (p)->was->cnt, (p)->next->cnt, (p)->was->off, (p)->next->off,           \
+#define NAMES_SAME(p, what, cnt, off, type)                                           \
+    names_same(p, what, (p)->was->cnt, (p)->next->cnt, (p)->was->off, (p)->next->off, \
                sizeof(struct type), offsetof(struct type, name))
 
 static int providers_same(const struct pair *p)
@@ -79,8 +78,7 @@ static int providers_same(const struct pair *p)
         const struct weir_shm_provider_row *new = &tables_providers(p->next)[i];
         if (old->limit_first != new->limit_first || old->limit_cnt != new->limit_cnt ||
             old->route_first != new->route_first || old->route_cnt != new->route_cnt ||
-            old->endpoint_first != new->endpoint_first ||
-            old->endpoint_cnt != new->endpoint_cnt ||
+            old->endpoint_first != new->endpoint_first || old->endpoint_cnt != new->endpoint_cnt ||
             memcmp(old->scope_cnt, new->scope_cnt, sizeof old->scope_cnt) != 0) {
             return refuse(p, "provider", new->name,
                           "has other limits, routes, endpoints or scope values than it had");
@@ -113,8 +111,9 @@ static int routes_same(const struct pair *p)
             row_of(p->next, p->next->route_off_bytes, sizeof *new, i);
         uint32_t cnt = old->limit_cnt < new->limit_cnt ? old->limit_cnt : new->limit_cnt;
         if (memcmp(old->limit, new->limit, cnt * sizeof old->limit[0]) != 0) {
-            return refuse(p, "route", new->name,
-                          "takes from its limits in another order: programs say costs by that order");
+            return refuse(
+                p, "route", new->name,
+                "takes from its limits in another order: programs say costs by that order");
         }
     }
     return WEIR_OK;
@@ -131,13 +130,14 @@ static int cells_follow(const struct pair *p, const struct weir_shm_limit_row *o
     }
     new->cell_first = old->cell_first;
     new->cell_stride = old->cell_stride;
-    if (new->kind == WEIR_LIMIT_CONCURRENCY && new->cell_cnt < old->cell_cnt) {
+    if (new->kind == WEIR_LIMIT_CONCURRENCY &&new->cell_cnt < old->cell_cnt) {
         return refuse_number(p, new->name, "quota", old->quota, new->quota,
                              "nobody who holds a unit can be told to let it go");
     }
-    if (new->form == WEIR_FORM_PARTS && new->span_ns != old->span_ns) {
-        return refuse(p, "limit", new->name,
-                      "counts in parts of its window, which cannot change (nor max_jitter with it)");
+    if (new->form == WEIR_FORM_PARTS &&new->span_ns != old->span_ns) {
+        return refuse(
+            p, "limit", new->name,
+            "counts in parts of its window, which cannot change (nor max_jitter with it)");
     }
     return WEIR_OK;
 }
@@ -165,8 +165,8 @@ static int limit_follow(const struct pair *p, const struct weir_shm_limit_row *o
                       "is remembered on disk, which tells windows and rates by what they are");
     }
     new->quota_peak = weir_limit_peak(old) > new->quota ? weir_limit_peak(old) : new->quota;
-    if (new->kind == WEIR_LIMIT_TOKEN_BUCKET &&
-        new->unit_ns > (UINT64_C(1) << 61) / weir_limit_peak(new)) {
+    if (new->kind ==
+        WEIR_LIMIT_TOKEN_BUCKET &&new->unit_ns > (UINT64_C(1) << 61) / weir_limit_peak(new)) {
         return refuse_number(p, new->name, "ns for a unit", old->unit_ns, new->unit_ns,
                              "too slow for the burst that it once had");
     }
@@ -201,8 +201,10 @@ int tables_follow(const struct weir_shm_tables *was, struct weir_shm_tables *nex
 {
     const struct pair p = {was, next, text, text_bytes};
     int rc = NAMES_SAME(&p, "provider", provider_cnt, provider_off_bytes, weir_shm_provider_row);
-    rc = rc != WEIR_OK ? rc : NAMES_SAME(&p, "limit", limit_cnt, limit_off_bytes, weir_shm_limit_row);
-    rc = rc != WEIR_OK ? rc : NAMES_SAME(&p, "route", route_cnt, route_off_bytes, weir_shm_route_row);
+    rc = rc != WEIR_OK ? rc
+                       : NAMES_SAME(&p, "limit", limit_cnt, limit_off_bytes, weir_shm_limit_row);
+    rc = rc != WEIR_OK ? rc
+                       : NAMES_SAME(&p, "route", route_cnt, route_off_bytes, weir_shm_route_row);
     rc = rc != WEIR_OK
              ? rc
              : NAMES_SAME(&p, "endpoint", endpoint_cnt, endpoint_off_bytes, weir_shm_endpoint_row);

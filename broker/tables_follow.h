@@ -29,8 +29,8 @@ static inline const struct weir_shm_limit_row *tables_limits(const struct weir_s
     return (const void *)((const char *)block + block->limit_off_bytes);
 }
 
-static inline const struct weir_shm_provider_row *
-tables_providers(const struct weir_shm_tables *block)
+static inline const struct weir_shm_provider_row *tables_providers(
+    const struct weir_shm_tables *block)
 {
     return (const void *)((const char *)block + block->provider_off_bytes);
 }

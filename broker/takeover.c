@@ -160,14 +160,13 @@ static bool tables_same(const struct weir_segment *was, const struct weir_segmen
         return false;
     }
     size_t from = offsetof(struct weir_shm_tables, used_bytes); /* behind checksum and generation */
-    return in_force->used_bytes == new->used_bytes &&
-           memcmp((const char *)in_force + from, (const char *)new + from,
-                  new->used_bytes - from) == 0;
+    return in_force->used_bytes ==
+           new->used_bytes &&memcmp((const char *)in_force + from, (const char *)new + from,
+                                    new->used_bytes - from) == 0;
 }
 
-static int region_take(struct takeover *t, const struct weir_config *config,
-                       struct region_fds *fds, struct region *region, char *text,
-                       size_t text_bytes)
+static int region_take(struct takeover *t, const struct weir_config *config, struct region_fds *fds,
+                       struct region *region, char *text, size_t text_bytes)
 {
     char cause[256] = "";
     static const char differs[] =

@@ -375,16 +375,29 @@ struct reread {
     char state[PATH_MAX];
 };
 
+/* The parser's child: neither the keys in force, nor what the supervisor has. */
+struct forget_all {
+    void (*forget)(void *);
+    void *arg;
+    const struct secret_area *secrets;
+};
+
+static void forget_all(void *arg)
+{
+    const struct forget_all *f = arg;
+    f->forget(f->arg);
+    secret_forget(f->secrets);
+}
+
 /* A reload: the file of the command line again, by the same rules, with the variables as they were at the start. */
 static struct weir_config *reread_load(void *arg, void (*forget)(void *), void *forget_arg,
                                        char *text, size_t text_bytes)
 {
     static struct weir_config_diag diag;
     struct reread *r = arg;
-    struct parser parser = {.mode = r->o->cage,
-                            .loaded = r->config,
-                            .forget = forget,
-                            .forget_arg = forget_arg};
+    struct forget_all all = {forget, forget_arg, &r->secrets.area};
+    struct parser parser = {
+        .mode = r->o->cage, .loaded = r->config, .forget = forget_all, .forget_arg = &all};
     const struct weir_config_parser run = {.run = parser_run, .arg = &parser};
     struct weir_config *shadow = r->config->shadow;
     env_show(&r->secrets);

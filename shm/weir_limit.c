@@ -209,8 +209,8 @@ bool weir_limit_window_add(const struct weir_limit_place *at, uint32_t k, uint32
         if (ahead || weir_load_acquire_u64(epoch->now) != epoch->seen) {
             return false;
         }
-        uint64_t sum =
-            weir_max_u64(weir_min_u64(have + units, weir_window_most(weir_limit_peak(at->row))), have);
+        uint64_t sum = weir_max_u64(
+            weir_min_u64(have + units, weir_window_most(weir_limit_peak(at->row))), have);
         WEIR_WEAVE("limit:add_window");
         if (weir_cas_u64(word, &seen, weir_window_word(k, (uint32_t)sum))) { /* pair:limit R */
             return true;
@@ -296,8 +296,8 @@ static void window_state(struct weir_limit_state *s, const struct weir_shm_limit
                         time->now_ns);
     bool ahead;
     uint32_t own = weir_window_units(word[span.first & 1], span.first, &ahead);
-    s->damaged = ahead || !weir_window_legal(word[(span.first + 1) & 1], span.first,
-                                               weir_limit_peak(row));
+    s->damaged =
+        ahead || !weir_window_legal(word[(span.first + 1) & 1], span.first, weir_limit_peak(row));
     s->quota = span.cap;
     uint64_t foreign =
         weir_load_relaxed_u64(&others->word[span.first & 1]); /* relaxed: an estimate */

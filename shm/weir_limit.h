@@ -109,11 +109,11 @@ static inline struct weir_bucket_ask weir_bucket_ask_make(const struct weir_shm_
                                                           const struct weir_shm_foreign *board,
                                                           uint32_t units, uint32_t priority)
 {
-    return (struct weir_bucket_ask){.n_ns = (uint64_t)units * row->unit_ns,
-                                    .tolerance_ns = row->tolerance_ns[priority],
-                                    .reach_ns =
-                                        weir_bucket_reach((uint64_t)weir_limit_peak(row) * row->unit_ns),
-                                    .ceiling = row->ceiling_step != 0 ? &board->ceiling[0] : NULL};
+    return (struct weir_bucket_ask){
+        .n_ns = (uint64_t)units * row->unit_ns,
+        .tolerance_ns = row->tolerance_ns[priority],
+        .reach_ns = weir_bucket_reach((uint64_t)weir_limit_peak(row) * row->unit_ns),
+        .ceiling = row->ceiling_step != 0 ? &board->ceiling[0] : NULL};
 }
 
 /* The kind's whole test. `foreign` is the board's word of what others use. On YES `*next` and `*room` are filled, on NO `*earliest_ns`. */

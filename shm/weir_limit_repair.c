@@ -87,8 +87,9 @@ static enum weir_limit_damage window_audit(const struct weir_shm_limit_row *row,
             if (span.windows == 1 && w == 1) {
                 /* The next window's word was not among them: it would be found again and again. An honest charge that came meanwhile stays. */
                 WEIR_WEAVE("repair:next");
-                (void)weir_cas_u64(&word->word[k & 1], &seen[k & 1],
-                                   weir_window_word(k - 2, weir_limit_peak(row))); /* pair:limit R */
+                (void)weir_cas_u64(
+                    &word->word[k & 1], &seen[k & 1],
+                    weir_window_word(k - 2, weir_limit_peak(row))); /* pair:limit R */
             }
             return damage;
         }

@@ -553,7 +553,8 @@ WEIR_INLINE int attempts(struct weir_permit_view *view, weir_route_id id, const 
     }
     for (int n = 0; n < WEIR_PERMIT_ATTEMPTS; n++) {
         uint32_t scarcest;
-        if (WEIR_UNLIKELY(n > 0 && weir_load_relaxed_u64(&view->gate->tables) != view->tables.word)) {
+        if (WEIR_UNLIKELY(n > 0 &&
+                          weir_load_relaxed_u64(&view->gate->tables) != view->tables.word)) {
             break; /* relaxed: a hint; by these rows nothing is granted any more */
         }
         int rc = time_read(view, ask->route, &a, permit);

@@ -21,7 +21,16 @@
 #define FLIGHT 8U
 
 /* Indices of rig_shared.count. */
-enum { GOOD = 0, REFUSED = 1, OTHER = 2, PERMITS = 3, GAP_US = 4, WOKEN = 5, TRIES = 6, REFUSALS = 7 };
+enum {
+    GOOD = 0,
+    REFUSED = 1,
+    OTHER = 2,
+    PERMITS = 3,
+    GAP_US = 4,
+    WOKEN = 5,
+    TRIES = 6,
+    REFUSALS = 7
+};
 
 static const char sim[] =
     "{\"latency_ms\": 2, \"jitter_ms\": 6, \"ban_after\": 0, \"limits\": ["
@@ -337,7 +346,8 @@ static void under_load(struct rig *r, unsigned reloads)
         CHECK_INT(r, rig_wait(child[i], 15000), 0);
     }
     printf("%u reloads: permits stood still for %ld us at most (%u us between two permits of a "
-           "strategy that sleeps 1 ms, %u of its %u tries refused); calls %u done, %u refused or late, %u other; permits %u\n",
+           "strategy that sleeps 1 ms, %u of its %u tries refused); calls %u done, %u refused or "
+           "late, %u other; permits %u\n",
            reloads, most_us, r->shared->count[GAP_US], r->shared->count[REFUSALS],
            r->shared->count[TRIES] + r->shared->count[REFUSALS], r->shared->count[GOOD],
            r->shared->count[REFUSED], r->shared->count[OTHER], r->shared->count[PERMITS]);

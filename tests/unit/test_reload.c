@@ -146,8 +146,8 @@ static void bucket_begins_safely(void **arg)
     assert_int_equal(bucket_after(300 * ms, &a, &a), 300 * ms);
     assert_int_equal(bucket_after(300 * ms, &a, &larger), 900 * ms); /* what was left is left */
     assert_int_equal(bucket_after(700 * ms, &a, &smaller), 700 * ms);
-    assert_int_equal(bucket_after(700 * ms, &a, &faster), 100 * ms);   /* all of the bucket */
-    assert_int_equal(bucket_after(700 * ms, &a, &slower), 7000 * ms);  /* seven units are owed */
+    assert_int_equal(bucket_after(700 * ms, &a, &faster), 100 * ms);  /* all of the bucket */
+    assert_int_equal(bucket_after(700 * ms, &a, &slower), 7000 * ms); /* seven units are owed */
     assert_int_equal(bucket_after(0, &a, &slower), 3000 * ms);
 }
 
@@ -221,12 +221,12 @@ static struct weir_shm_tables *tables_of(const char *limits, const char *routes)
     return block;
 }
 
-#define A_LIMITS                                                                \
-    "      - {name: w, kind: fixed_window, quota: 100, window: 1s}\n"           \
-    "      - {name: s, kind: sliding_window, quota: 20, window: 1s}\n"          \
+#define A_LIMITS                                                       \
+    "      - {name: w, kind: fixed_window, quota: 100, window: 1s}\n"  \
+    "      - {name: s, kind: sliding_window, quota: 20, window: 1s}\n" \
     "      - {name: u, kind: concurrency, quota: 8}\n"
-#define A_ROUTES                                                                \
-    "      - {name: a, transport: own, cost: {w: 1, s: 1}}\n"                   \
+#define A_ROUTES                                              \
+    "      - {name: a, transport: own, cost: {w: 1, s: 1}}\n" \
     "      - {name: b, transport: own, cost: {u: 1}}\n"
 
 static void follows(const char *limits, const char *routes, const char *refusal)
@@ -255,12 +255,13 @@ static void tables_follow_or_not(void **arg)
 {
     (void)arg;
     follows(A_LIMITS, A_ROUTES, NULL);
-    follows("      - {name: w, kind: fixed_window, quota: 7, window: 5s, headroom: {critical: 10%}}\n"
-            "      - {name: s, kind: sliding_window, quota: 32, window: 3s}\n"
-            "      - {name: u, kind: concurrency, quota: 16}\n",
-            "      - {name: a, transport: own, cost: {w: 3, s: 2}, priority: low}\n"
-            "      - {name: b, transport: own, cost: {u: 1, w: 1}}\n",
-            NULL);
+    follows(
+        "      - {name: w, kind: fixed_window, quota: 7, window: 5s, headroom: {critical: 10%}}\n"
+        "      - {name: s, kind: sliding_window, quota: 32, window: 3s}\n"
+        "      - {name: u, kind: concurrency, quota: 16}\n",
+        "      - {name: a, transport: own, cost: {w: 3, s: 2}, priority: low}\n"
+        "      - {name: b, transport: own, cost: {u: 1, w: 1}}\n",
+        NULL);
     follows("      - {name: w, kind: sliding_window, quota: 100, window: 1s}\n"
             "      - {name: s, kind: sliding_window, quota: 20, window: 1s}\n"
             "      - {name: u, kind: concurrency, quota: 8}\n",
