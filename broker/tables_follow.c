@@ -164,7 +164,9 @@ static int limit_follow(const struct pair *p, const struct weir_shm_limit_row *o
         return refuse(p, "limit", new->name,
                       "is remembered on disk, which tells windows and rates by what they are");
     }
-    new->quota_peak = weir_limit_peak(old) > new->quota ? weir_limit_peak(old) : new->quota;
+    uint32_t peak = weir_limit_peak(old);
+    new->quota_peak =
+        peak > new->quota ? peak : 0; /* 0 as at the start: the same tables are the same bytes */
     if (new->kind ==
         WEIR_LIMIT_TOKEN_BUCKET &&new->unit_ns > (UINT64_C(1) << 61) / weir_limit_peak(new)) {
         return refuse_number(p, new->name, "ns for a unit", old->unit_ns, new->unit_ns,
