@@ -1,5 +1,6 @@
 #include "broker/cache.h"
 
+#include "broker/batch.h"
 #include "shm/weir_atomic.h"
 
 #include <stdlib.h>
@@ -301,7 +302,7 @@ bool cache_open(struct worker *w)
     }
     w->cache = &cache;
     answers_recover(w);
-    return true;
+    return batch_open(w);
 }
 
 void cache_fold(struct worker *w, struct client *c)

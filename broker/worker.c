@@ -394,6 +394,7 @@ static bool turn(struct worker *w)
     if (!w->quiescing) {
         probe_turn(w);
         retry_turn(w);
+        batch_turn(w);
         dispatch_turn(w);
     }
     if (!w->quiescing || !quiesce_is_wire_free(w)) {

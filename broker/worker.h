@@ -11,6 +11,7 @@
  *   request.c   path and headers, as curl wants them
  *   cache.c     answers that lie on the board for everybody (cache.h)
  *   coalesce.c  what calls have of them: given at once, given stale, made once for many
+ *   batch.c, batch_give.c  one call of another route for many of them (batch.h)
  *   answer.c    the head and body of an answer; what a status says to everybody
  *   probe.c     the worker's own calls: the time of each provider's clock
  *   quiesce.c   how it leaves the field to a successor
@@ -109,7 +110,8 @@ enum call_stage {
     CALL_ROOM = 2,    /* waits for room in the arena */
     CALL_RUNNING = 3, /* curl has it */
     CALL_LATER = 4,   /* to be tried again at due_ns (retry.c) */
-    CALL_FOLLOW = 5,  /* waits for the answer of an equal call (coalesce.c) */
+    CALL_FOLLOW = 5,  /* waits for the answer of an equal call (coalesce.c), or of a batch */
+    CALL_GATHER = 6,  /* a batch, the worker's own, before it is made (batch.c) */
 };
 
 /* Why the send gate stopped a transfer. */
@@ -194,6 +196,8 @@ struct call {
     struct call *lead; /* whose answer it waits for */
     struct call *follow_first, *follow_last;
     struct call *flight_next;
+    struct batch *batch; /* it is one (batch.h) */
+    bool alone;          /* a batch did not answer it: it is made by itself */
     struct weir_denial denial;
     void (*internal_done)(struct worker *w, struct call *c,
                           enum weir_result result); /* own calls only */
@@ -451,6 +455,13 @@ struct cache_end cache_ended(struct worker *w, struct call *c, enum weir_result 
 /* ... and last, before `lead` is freed: those who waited. */
 void cache_followers(struct worker *w, struct call *lead, const struct cache_end *end, int error);
 void cache_turn(struct worker *w); /* end those who waited too long */
+/* Wait for the answer of `lead`, in its list. Caller: coalesce.c, batch.c */
+void cache_follow(struct worker *w, struct call *lead, struct call *c);
+/* When its request was written, in age by now; how long its answer may be given. Caller: batch_give.c */
+uint64_t cache_age_ns(struct worker *w, uint64_t filled_ns);
+
+/* batch.c: make what has gathered. Caller: the turn, before calls are started */
+void batch_turn(struct worker *w);
 
 /* answer.c: take one line of the head, or a piece of the body; false = more than its cap */
 bool answer_head(struct worker *w, struct call *c, const char *line, size_t bytes);

@@ -397,6 +397,39 @@ enum weir_config_cache_control {
     WEIR_CONFIG_CACHE_CONTROL_IGNORE = 1,
     WEIR_CONFIG_CACHE_CONTROL_HONOUR = 2,
 };
+
+enum weir_config_batch_names {
+    WEIR_CONFIG_BATCH_ALL = 1,   /* the call names nothing: its answer has everything */
+    WEIR_CONFIG_BATCH_JSON = 2,  /* names=["A","B"], percent-encoded */
+    WEIR_CONFIG_BATCH_COMMA = 3, /* names=A,B */
+};
+
+enum weir_config_batch_as {
+    WEIR_CONFIG_BATCH_AS_ELEMENT = 1,
+    WEIR_CONFIG_BATCH_AS_LIST = 2,
+};
+
+enum weir_config_batch_when {
+    WEIR_CONFIG_BATCH_CHEAPER = 1,
+    WEIR_CONFIG_BATCH_ALWAYS = 2,
+};
+
+/* One call for many single ones of a route. */
+struct weir_config_batch {
+    char route[WEIR_NAME_BYTES]; /* "": none */
+    size_t route_idx;            /* in the provider's route[] */
+    const char *param; /* of a single call, which holds its name; "": the rest of its path does */
+    struct weir_config_strings with; /* parameters that a single call may have too, passed on */
+    enum weir_config_batch_names names;
+    const char *names_param; /* of the batch call; "" for ALL */
+    uint64_t name_max;       /* in one call */
+    const char *list;        /* where the elements are in the answer; "": it is the list */
+    const char *item;        /* the member with an element's name; "": members of an object */
+    enum weir_config_batch_as as;
+    uint64_t gather_ns;
+    enum weir_config_batch_when when;
+};
+
 #define WEIR_CONFIG_GROUP_NONE SIZE_MAX
 
 struct weir_config_route {
@@ -426,6 +459,7 @@ struct weir_config_route {
     uint64_t negative_ns;
     enum weir_config_cache_control cache_control;
     bool last_good; /* refused */
+    struct weir_config_batch batch;
 };
 
 /* A header that the broker sends with every call to the provider. */

@@ -628,6 +628,40 @@ static const struct weir_config_section age_section = {
     .text = "Brackets of a cost that depends on the age of the order (Kraken).",
 };
 
+static const struct weir_config_row batch_row[] = {
+    {.key = "route", TYPE(NAME), AT(batch, route), NAME_RANGE, .def = NULL,
+     .text = "The route that makes the call for many: a GET of this provider, unsigned, with room in max_response for the whole answer. Its cost is what a batch costs."},
+    {.key = "param", TYPE(STRING), AT(batch, param), RANGE(1, 63), .def = "",
+     .text = "The query parameter of a single call that holds its name. If unset: the rest of its path does, and path ends in /*."},
+    {.key = "with", OF(STRING), AT(batch, with), RANGE(1, 63), ENTRIES(0, 8), .def = "",
+     .text = "Query parameters that a single call may have besides, such as category: they are passed on, and only calls that agree in them share a batch. A call with any "
+             "other parameter is made by itself."},
+    {.key = "names", TYPE(ENUM), AT(batch, names), .def = "all",
+     CHOICES({"all", WEIR_CONFIG_BATCH_ALL}, {"json", WEIR_CONFIG_BATCH_JSON}, {"comma", WEIR_CONFIG_BATCH_COMMA}),
+     .text = "How the batch says what it wants. all: it has everything. json: names_param=[\"A\",\"B\"]. comma: names_param=A,B."},
+    {.key = "names_param", TYPE(STRING), AT(batch, names_param), RANGE(1, 63), .def = "",
+     .text = "The query parameter of the batch for that. Required for json and comma."},
+    {.key = "max", TYPE(INTEGER), AT(batch, name_max), RANGE(2, 1000), .def = "100",
+     .text = "How many names one batch may have, with json and comma: as many as its cost covers, and as its URL may be long (each takes its length and some 9 bytes)."},
+    {.key = "list", TYPE(STRING), AT(batch, list), TEXT_RANGE, .def = "",
+     .text = "Where the elements are in the JSON answer: a.b looks inside a. If unset: the answer is the list."},
+    {.key = "item", TYPE(STRING), AT(batch, item), TEXT_RANGE, .def = "",
+     .text = "The member of an element that holds its name: a string or an integer. If unset: the elements are members of an object, and named by it."},
+    {.key = "as", TYPE(ENUM), AT(batch, as), .def = "element",
+     CHOICES({"element", WEIR_CONFIG_BATCH_AS_ELEMENT}, {"list", WEIR_CONFIG_BATCH_AS_LIST}),
+     .text = "What a single call is given. element: its element, byte for byte. list: the answer as it came, with nothing but that element in its list."},
+    {.key = "gather", TYPE(DURATION), AT(batch, gather_ns), RANGE(100 * US, 1 * SEC), .def = "",
+     .text = "How long the first call that misses waits for others. If unset: only those that come in the same round of the worker, and nobody waits."},
+    {.key = "when", TYPE(ENUM), AT(batch, when), .def = "cheaper",
+     CHOICES({"cheaper", WEIR_CONFIG_BATCH_CHEAPER}, {"always", WEIR_CONFIG_BATCH_ALWAYS}),
+     .text = "cheaper: only where a batch takes less of some limit, and more of none, than the single calls that wait. always: for one call too."},
+};
+
+static const struct weir_config_section batch_section = {
+    .title = "providers[].routes[].batch", .bytes = sizeof(struct weir_config_batch), ROWS(batch_row),
+    .text = "Another route of which one call answers many of this one: all tickers for one ticker. What a batch does not answer is asked by itself. Needs cache.",
+};
+
 static const struct weir_config_row route_row[] = {
     {.key = "name", TYPE(NAME), AT(route, name), NAME_RANGE, .def = NULL,
      .text = "Clients ask for \"provider.route\"."},
@@ -683,6 +717,8 @@ static const struct weir_config_row route_row[] = {
              "everything by habit. Vary: * is always heeded."},
     {.key = "last_good", TYPE(BOOLEAN), AT(route, last_good), .def = "false",
      .text = "Whether the last answer is kept on disk too. This version refuses it: it keeps none."},
+    {.key = "batch", TYPE(SECTION), AT(route, batch), .def = "", .section = &batch_section,
+     .text = "Calls of this route that one call of another route can answer together."},
 };
 
 static const struct weir_config_section route_section = {
