@@ -280,8 +280,8 @@ static void close_one(struct worker *w, struct batch *b)
 {
     b->open = false;
     names_drop(b);
-    bool wanted = b->cnt > 0 && (config_of(w, b->route)->when == WEIR_CONFIG_BATCH_ALWAYS ||
-                                 is_cheaper(w, b));
+    bool wanted = b->cnt > 0 &&
+                  (config_of(w, b->route)->when == WEIR_CONFIG_BATCH_ALWAYS || is_cheaper(w, b));
     if (!wanted || !query_put(w, b)) {
         call_end(w, b->call, WEIR_RESULT_CANCELLED, 0);
         return;
@@ -298,9 +298,9 @@ void batch_turn(struct worker *w)
     }
     for (struct batch *b = w->cache->batch_first, *next; b != NULL; b = next) {
         next = b->next;
-        if (b->open && (w->now_ns >= b->close_ns ||
-                        (config_of(w, b->route)->names != WEIR_CONFIG_BATCH_ALL &&
-                         b->cnt >= config_of(w, b->route)->name_max))) {
+        if (b->open &&
+            (w->now_ns >= b->close_ns || (config_of(w, b->route)->names != WEIR_CONFIG_BATCH_ALL &&
+                                          b->cnt >= config_of(w, b->route)->name_max))) {
             close_one(w, b);
             next = w->cache->batch_first; /* an end may free others: begin again */
         } else if (b->open) {

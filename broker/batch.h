@@ -33,8 +33,9 @@
 
 struct batch {
     struct batch *next;
-    struct call *call; /* the worker's own; its followers wait for elements, or for the whole answer */
-    uint32_t route;    /* of the single calls */
+    struct call
+        *call;      /* the worker's own; its followers wait for elements, or for the whole answer */
+    uint32_t route; /* of the single calls */
     uint64_t scope;
     bool open; /* it gathers */
     uint64_t close_ns;

@@ -182,11 +182,11 @@ static bool cut(struct worker *w, struct batch *b)
 /* Was it the batch's own fault? Not if it had no permit, or nobody waited for it. */
 static bool has_failed(const struct call *c, enum weir_result result)
 {
-    return result == WEIR_RESULT_DONE      ? !c->throttled
-           : result == WEIR_RESULT_TIMEOUT ? true
-                                           : result == WEIR_RESULT_FAILED ||
-                                                 result == WEIR_RESULT_NOT_SENT ||
-                                                 result == WEIR_RESULT_TOO_LARGE;
+    return result == WEIR_RESULT_DONE ? !c->throttled
+           : result == WEIR_RESULT_TIMEOUT
+               ? true
+               : result == WEIR_RESULT_FAILED || result == WEIR_RESULT_NOT_SENT ||
+                     result == WEIR_RESULT_TOO_LARGE;
 }
 
 static void rest(struct worker *w, struct batch *b, enum weir_result result)
@@ -233,13 +233,11 @@ bool batch_give(struct worker *w, struct call *c, const struct call *lead)
            (b->key[i].word[0] != c->key.word[0] || b->key[i].word[1] != c->key.word[1])) {
         i++;
     }
-    const struct split_element *e =
-        b->head_bytes > 0 && i < b->cnt
-            ? split_find(&b->split, b->name[i].text, b->name[i].bytes)
-            : NULL;
+    const struct split_element *e = b->head_bytes > 0 && i < b->cnt
+                                        ? split_find(&b->split, b->name[i].text, b->name[i].bytes)
+                                        : NULL;
     uint64_t age_ns = cache_age_ns(w, lead->sent_ns) + b->say.age_ns;
-    if (e == NULL ||
-        (c->taken_ns > lead->sent_ns && age_ns > route->cache_ns + route->stale_ns)) {
+    if (e == NULL || (c->taken_ns > lead->sent_ns && age_ns > route->cache_ns + route->stale_ns)) {
         return false;
     }
     uint64_t bytes = (uint64_t)b->head_bytes + pieces_of(w, b, e, piece);

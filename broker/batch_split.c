@@ -38,9 +38,9 @@ static json_t *value(struct cursor *c)
 {
     json_error_t error;
     blank(c);
-    json_t *v = json_loadb(c->body + c->at, c->bytes - c->at,
-                           JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK | JSON_REJECT_DUPLICATES,
-                           &error);
+    json_t *v =
+        json_loadb(c->body + c->at, c->bytes - c->at,
+                   JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK | JSON_REJECT_DUPLICATES, &error);
     if (v != NULL) {
         c->at += (size_t)error.position; /* where it ended: jansson says so without an error too */
     }

@@ -24,8 +24,8 @@ static bool is_written(const struct weir_config_place *place, const char *key)
 /* Letters, digits and -._~: what stands in a query as it is. */
 static bool is_plain(const char *text)
 {
-    return text[strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")] ==
-           '\0';
+    return text[strspn(
+               text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")] == '\0';
 }
 
 static bool ends_in_star(const char *path)
@@ -41,9 +41,10 @@ static void check_single(struct weir_config_reader *reader, const struct weir_co
     const struct weir_config_batch *b = &route->batch;
     bool star = ends_in_star(route->path);
     if (route->cache_ns == 0 || route->method != WEIR_METHOD_GET) {
-        complain(reader, at, "route",
-                 "has no use here: a batch answers calls of a GET with cache: write cache, or remove "
-                 "batch");
+        complain(
+            reader, at, "route",
+            "has no use here: a batch answers calls of a GET with cache: write cache, or remove "
+            "batch");
     }
     if (*b->param == '\0' && !star) {
         complain(reader, at, "param",

@@ -114,6 +114,7 @@ const char *sim_request_item_id(const struct sim_request *request, const json_t 
 void sim_market_answer(struct sim_request *request);   /* sim_market.c: GET /api/v3/… */
 void sim_order_answer(struct sim_request *request);    /* sim_order.c: /api/v3/order */
 void sim_path_answer(struct sim_request *request);     /* sim_batch.c: configured routes */
+void sim_quotes_answer(struct sim_request *request);   /* sim_quotes.c: many symbols at once */
 void sim_tool_answer(struct sim_request *request);     /* sim_tool.c: /echo, /bytes, /chunked */
 void sim_built_in_answer(struct sim_request *request); /* sim_http.c: by call.route */
 void sim_control_answer(struct sim_request *request);  /* sim_control.c: /sim/… */

@@ -45,8 +45,7 @@ static void test_forms(void **state)
     static const char bybit[] =
         "{\"retCode\":0,\"result\":{\"category\":\"linear\",\"list\":[{\"symbol\":\"BTCUSDT\","
         "\"lastPrice\":\"1\"},{\"symbol\":\"ETHUSDT\"}]},\"retExtInfo\":{},\"time\":167}";
-    want(bybit, "result.list", "symbol", "BTCUSDT",
-         "{\"symbol\":\"BTCUSDT\",\"lastPrice\":\"1\"}");
+    want(bybit, "result.list", "symbol", "BTCUSDT", "{\"symbol\":\"BTCUSDT\",\"lastPrice\":\"1\"}");
     want(bybit, "result", "symbol", "BTCUSDT", NULL);
     want(bybit, "result.nothing", "symbol", "BTCUSDT", NULL);
     static const char kraken[] =
@@ -76,12 +75,25 @@ static void test_as_they_stand(void **state)
 static void test_refused(void **state)
 {
     (void)state;
-    static const char *const bad[] = {
-        "", " ", "[", "[{\"s\":\"A\"}", "[{\"s\":\"A\"}]]", "[{\"s\":\"A\"}] x", "[{\"s\":\"A\"},]",
-        "[,{\"s\":\"A\"}]", "[{\"s\":\"A\"} {\"s\":\"B\"}]", "{\"s\":\"A\"}", "null", "\"A\"",
-        "[{\"s\":\"A\",\"s\":\"B\"}]", "[{\"s\":\"A\"}\0]", "[{\"s\":\"A\"},{\"s\":\"B\\u00\"}]",
-        "[{\"s\":\"A\"},{\"x\":1e999}]", "[{\"s\":\"A\"},nul]", "\xef\xbb\xbf[{\"s\":\"A\"}]",
-        "[{\"s\":\"A\"},{\"s\":\"\xff\"}]"};
+    static const char *const bad[] = {"",
+                                      " ",
+                                      "[",
+                                      "[{\"s\":\"A\"}",
+                                      "[{\"s\":\"A\"}]]",
+                                      "[{\"s\":\"A\"}] x",
+                                      "[{\"s\":\"A\"},]",
+                                      "[,{\"s\":\"A\"}]",
+                                      "[{\"s\":\"A\"} {\"s\":\"B\"}]",
+                                      "{\"s\":\"A\"}",
+                                      "null",
+                                      "\"A\"",
+                                      "[{\"s\":\"A\",\"s\":\"B\"}]",
+                                      "[{\"s\":\"A\"}\0]",
+                                      "[{\"s\":\"A\"},{\"s\":\"B\\u00\"}]",
+                                      "[{\"s\":\"A\"},{\"x\":1e999}]",
+                                      "[{\"s\":\"A\"},nul]",
+                                      "\xef\xbb\xbf[{\"s\":\"A\"}]",
+                                      "[{\"s\":\"A\"},{\"s\":\"\xff\"}]"};
     for (size_t i = 0; i < WEIR_ARRAY_CNT(bad); i++) {
         want(bad[i], "", "s", "A", NULL);
     }
@@ -143,8 +155,8 @@ static void test_bounds(void **state)
 static void test_damage(void **state)
 {
     (void)state;
-    static const char good[] =
-        "[{\"symbol\":\"AB\",\"p\":\"1\"},{\"symbol\":\"C\\\"D\",\"p\":[1,2.5e3,{}]},{\"symbol\":5}]";
+    static const char good[] = "[{\"symbol\":\"AB\",\"p\":\"1\"},{\"symbol\":\"C\\\"D\",\"p\":[1,2."
+                               "5e3,{}]},{\"symbol\":5}]";
     unsigned seed = (unsigned)time(NULL);
     print_message("seed %u\n", seed);
     srandom(seed);
@@ -166,8 +178,8 @@ static void test_damage(void **state)
         for (uint32_t i = 0; ok && i < s.cnt; i++, at++) {
             char text[40];
             struct reply_text name;
-            json_t *e = json_loadb(body + s.element[i].at, s.element[i].bytes, JSON_DECODE_ANY,
-                                   &error);
+            json_t *e =
+                json_loadb(body + s.element[i].at, s.element[i].bytes, JSON_DECODE_ANY, &error);
             while (!json_equal(json_array_get(whole, at), e)) {
                 assert_true(at++ < json_array_size(whole));
             }
@@ -189,11 +201,11 @@ static const char *const with_text[] = {"category", "type"};
 
 static struct weir_config_batch config_make(const char *param, enum weir_config_batch_names names)
 {
-    return (struct weir_config_batch){.param = param,
-                                      .names_param = "symbols",
-                                      .names = names,
-                                      .with = {.text = (const char **)(uintptr_t)with_text,
-                                               .cnt = 2}};
+    return (struct weir_config_batch){
+        .param = param,
+        .names_param = "symbols",
+        .names = names,
+        .with = {.text = (const char **)(uintptr_t)with_text, .cnt = 2}};
 }
 
 static void name_is(const struct weir_config_batch *config, const char *path, const char *query,
