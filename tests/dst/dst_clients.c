@@ -80,6 +80,41 @@ static void body_check(uint64_t id, const struct weir_response *r)
     }
 }
 
+/* An answer that all may have: of the symbol that was asked for, whole, and no older than it may be. Whatever was given was given behind the submission. */
+static void ask_check(uint64_t id, const struct dst_call *c, const struct weir_response *r)
+{
+    const struct dst_provider *p = &dst_world.provider[c->provider];
+    char text[192];
+    unsigned symbol = UINT32_MAX;
+    unsigned long long at = 0;
+    int pad = 0;
+    size_t n = r->body_bytes < sizeof text ? r->body_bytes : sizeof text - 1;
+    dst_checks[DST_CHECK_AGE]++;
+    memcpy(text, r->body, n);
+    text[n] = '\0';
+    if (r->status != 200) {
+        return;
+    }
+    bool good = sscanf(text, "{\"s\":\"A%u\",\"t\":%llu,\"pad\":\"%n", &symbol, &at, &pad) == 2 &&
+                pad > 0 && symbol == c->symbol && r->body_bytes < sizeof text &&
+                strspn(text + pad, "x") + (size_t)pad + 2 == n && strcmp(text + n - 2, "\"}") == 0;
+    if (!good) {
+        dst_broken("outcome", "call %llu asked for A%u, and got %s", (unsigned long long)id,
+                   c->symbol, text);
+    }
+    uint64_t age_ns = c->submitted_at > at ? c->submitted_at - at : 0;
+    if (age_ns > p->cache_ns + p->stale_ns + DST_MS) {
+        dst_broken("age", "call %llu got an answer of %.6f s, where %.6f are allowed",
+                   (unsigned long long)id, (double)age_ns / 1e9,
+                   (double)(p->cache_ns + p->stale_ns) / 1e9);
+    }
+    if (age_ns > r->age_ns + DST_MS) {
+        dst_broken("age", "call %llu: an answer of %.6f s is said to be of %.6f s, source %u",
+                   (unsigned long long)id, (double)age_ns / 1e9, (double)r->age_ns / 1e9,
+                   r->source);
+    }
+}
+
 static void outcome(uint64_t id, const struct weir_response *r)
 {
     struct dst_call *c = dst_call_at(id);
@@ -92,6 +127,8 @@ static void outcome(uint64_t id, const struct weir_response *r)
     c->ended = true;
     if (never_sent(r->result)) {
         unsendable(id, weir_result_text(r->result));
+    } else if (r->result == WEIR_RESULT_DONE && c->asks) {
+        ask_check(id, c, r);
     } else if (r->result == WEIR_RESULT_DONE) {
         if (c->seen == 0) {
             dst_broken("outcome", "call %llu was answered, and the exchange never saw it",
@@ -206,6 +243,37 @@ static void submit(struct client *c, enum weir_priority priority)
     } else {
         c->refused = c->refused || rc == WEIR_E_STALE;
         unsendable(id, "not handed over");
+        dst_call_at(id)->ended = true;
+    }
+}
+
+/* For a symbol, of which others want the same. */
+static void ask(struct client *c, enum weir_priority priority)
+{
+    unsigned provider = (unsigned)dst_below(dst_world.provider_cnt);
+    const struct dst_provider *p = &dst_world.provider[provider];
+    char query[16];
+    weir_ticket ticket;
+    if (!p->asks || c->open_cnt == OPEN_MAX) {
+        return;
+    }
+    uint64_t deadline = dst_monotonic() + dst_log_uniform(5 * DST_MS, 10 * DST_S);
+    uint64_t id = call_make(c, provider, p->route_cnt, true, deadline);
+    dst_call_at(id)->asks = true;
+    dst_call_at(id)->symbol = dst_chance(0.02) ? DST_SYMBOLS : (unsigned)dst_below(DST_SYMBOLS);
+    (void)snprintf(query, sizeof query, "s=A%u", dst_call_at(id)->symbol);
+    const struct weir_request_spec spec = {.struct_bytes = sizeof spec,
+                                           .route = c->route[provider][p->route_cnt],
+                                           .priority_set = 1,
+                                           .priority = priority,
+                                           .query = query,
+                                           .deadline_ns = deadline};
+    int rc = weir_submit(c->w, &spec, &ticket);
+    dst_trace("ask", id, (uint64_t)(int64_t)rc, 0);
+    if (rc == 0) {
+        note(c, ticket, id);
+    } else {
+        c->refused = c->refused || rc == WEIR_E_STALE;
         dst_call_at(id)->ended = true;
     }
 }
@@ -388,7 +456,7 @@ static bool attach(struct client *c)
     }
     c->broker_life = dst_broker_life();
     for (unsigned p = 0; p < dst_world.provider_cnt; p++) {
-        for (unsigned r = 0; r < dst_world.provider[p].route_cnt; r++) {
+        for (unsigned r = 0; r < dst_world.provider[p].route_all; r++) {
             char full[48];
             (void)snprintf(full, sizeof full, "%s.%s", dst_world.provider[p].name,
                            dst_world.provider[p].route[r].name);
@@ -496,6 +564,9 @@ static void act(struct client *c)
     case 3:
         for (uint64_t n = 1 + dst_below(3); n > 0; n--) {
             submit(c, any_class());
+        }
+        for (uint64_t n = dst_below(6); n > 0; n--) {
+            ask(c, any_class());
         }
         break;
     case 4:
