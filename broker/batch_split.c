@@ -199,7 +199,8 @@ bool split_make(struct split *split, const char *body, size_t bytes, const char 
 {
     struct cursor c = {body, bytes, 0, item, split};
     *split = (struct split){.element = NULL};
-    if (bytes > SPLIT_BODY_MAX_BYTES || !descend(&c, list)) {
+    /* A NUL is in no JSON, but jansson may step over one, and then miscounts where a value ends. */
+    if (bytes > SPLIT_BODY_MAX_BYTES || memchr(body, '\0', bytes) != NULL || !descend(&c, list)) {
         return false;
     }
     blank(&c);

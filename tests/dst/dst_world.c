@@ -140,6 +140,7 @@ static void asks_make(struct dst_provider *p)
     *many = *one;
     (void)snprintf(many->name, sizeof many->name, "kb");
     many->cost[0] *= between(1, p->limit[k].kind == DST_UNITS ? 2 : 3);
+    many->cost[0] = many->cost[0] < p->limit[k].quota ? many->cost[0] : p->limit[k].quota;
 }
 
 static void asks_put(const struct dst_provider *p)
