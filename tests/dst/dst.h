@@ -222,7 +222,7 @@ struct dst_provider {
     bool settles; /* routes have settle rules */
     bool late;    /* it counts some calls later than max_jitter allows */
     /* Answers that all may have: route[route_cnt] asks for one symbol, the next one for many. */
-    bool asks, batched, comma;
+    bool shares, batched, comma;
     uint64_t cache_ns, stale_ns;
     unsigned route_all; /* with these */
     bool host_clock;

@@ -254,7 +254,7 @@ static void ask(struct client *c, enum weir_priority priority)
     const struct dst_provider *p = &dst_world.provider[provider];
     char query[16];
     weir_ticket ticket;
-    if (!p->asks || c->open_cnt == OPEN_MAX) {
+    if (!p->shares || c->open_cnt == OPEN_MAX) {
         return;
     }
     uint64_t deadline = dst_monotonic() + dst_log_uniform(5 * DST_MS, 10 * DST_S);

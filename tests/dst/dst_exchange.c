@@ -67,7 +67,7 @@ static bool parse(unsigned provider, const char *path, unsigned *route, uint64_t
         *route = UINT32_MAX;
         return true;
     }
-    if (p->asks && path[1] == 'k') {
+    if (p->shares && path[1] == 'k') {
         *route = p->route_cnt + (path[2] == 'b');
         return true;
     }

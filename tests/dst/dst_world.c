@@ -125,12 +125,12 @@ static void asks_make(struct dst_provider *p)
     uint64_t cost = cost_of(&p->limit[k]);
     uint64_t timeout_ns = between(300, 8000) * DST_MS;
     p->route_all = p->route_cnt;
-    p->asks = !dst_world.liars && dst_chance(0.6);
+    p->shares = !dst_world.liars && dst_chance(0.6);
     p->batched = dst_chance(0.8);
     p->comma = dst_chance(0.5);
     p->cache_ns = dst_log_uniform(2, 2000) * DST_MS;
     p->stale_ns = dst_chance(0.5) ? dst_log_uniform(10, 2000) * DST_MS : 0;
-    if (!p->asks) {
+    if (!p->shares) {
         return;
     }
     struct dst_route *one = &p->route[p->route_all++];
@@ -262,7 +262,7 @@ static void provider_put(unsigned index, const struct dst_provider *p)
         if (r->settle != DST_SETTLE_NONE) {
             settle_put(p, r);
         }
-        if (p->asks && i == p->route_cnt) {
+        if (p->shares && i == p->route_cnt) {
             asks_put(p);
         }
         put("}\n");
