@@ -351,6 +351,8 @@ void region_destroy(struct region *region)
             weir_segment_unmap(&region->ring[d]);
         }
     }
+    free(region->known);
+    region->known = NULL;
 }
 
 void region_permit_view(const struct region *region, struct weir_permit_view *view, bool own)
