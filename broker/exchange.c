@@ -229,6 +229,9 @@ static void on_done(struct http_transfer *t)
     struct worker *w = the_worker;
     struct call *c = call_of(t);
     w->now_ns = worker_now(w);
+    if (t->code == CURLE_OUT_OF_MEMORY && c->stop == CALL_STOP_NONE && c->head == CALL_HEAD_FINAL) {
+        c->stop = CALL_STOP_LARGE; /* curl's word for a line of the head above its own bound */
+    }
     if (t->code == CURLE_OK) {
         reply_answered(w, c); /* first: its body may say stop */
     }
