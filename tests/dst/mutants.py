@@ -111,7 +111,7 @@ class Builder:
     def __init__(self, root, cc, base):
         self.root, self.cc, self.base = root, cc, base
         self.wrapped, self.replaced = build_list(root)
-        self.sources = [p.relative_to(root) for d in ("shm", "broker", "libclient", "broker/config") for p in sorted((root / d).glob("*.c"))
+        self.sources = [p.relative_to(root) for d in ("shm", "broker", "libclient", "broker/config", "broker/sign") for p in sorted((root / d).glob("*.c"))
                         if p.name not in self.replaced]
         self.own = [p.relative_to(root) for p in sorted((root / "tests/dst").glob("*.c"))]
 
@@ -126,7 +126,7 @@ class Builder:
 
     def link(self, objects, out):
         subprocess.run([self.cc, "-o", out, *map(str, objects), *(f"-Wl,--wrap={w}" for w in self.wrapped), "-lcurl", "-luring", "-lxxhash", "-ljansson",
-                        "-lyaml", "-lssl", "-lcrypto", "-lseccomp", "-lcap"], check=True)
+                        "-lyaml", "-lssl", "-lcrypto", "-lseccomp", "-lcap", "-lm"], check=True)
 
     def all(self, pool):
         list(pool.map(lambda s: self.compile(self.root, s, self.object(s)), self.sources + self.own))
