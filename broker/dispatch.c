@@ -308,11 +308,7 @@ static enum start start(struct worker *w, struct queue *q, struct call *c)
         return start_denied(w, q, c, rc);
     }
     if (!exchange_start(w, c, e)) {
-        reply_charged(w, &c->permit, true);
-        trial_give(w, c);
-        dispatch_as(w, c);
-        (void)weir_permit_give(&w->own, &c->own_permit);
-        (void)weir_permit_give(&w->shared, &c->permit);
+        call_give_back(w, c);
         call_end(w, c, WEIR_RESULT_NOT_SENT, WEIR_E_MEMORY);
         return ENDED;
     }
@@ -511,16 +507,24 @@ static void unlink_waiting(struct worker *w, struct call *c)
     }
 }
 
-static void cancel(struct worker *w, struct call *c)
+/*
+ * `wire`: also what may be on the wire. Not an order, whose answer is the only thing that says what became of it; not a call that others wait for, who would have to pay for another
+ * one; and not the calls of a dead client, whose connections are worth more than its room.
+ */
+static void cancel(struct worker *w, struct call *c, bool wire)
 {
     if (c->stage == CALL_RUNNING) {
-        if (c->sent_ns == 0) { /* nothing written yet: stop it, and give back what it took */
+        bool followed = c->sent_ns != 0 && (!wire || !c->idempotent || c->follow_first != NULL);
+        if (!followed) { /* what was not written is given back */
             exchange_stop(w, c);
             call_end(w, c, WEIR_RESULT_CANCELLED, 0);
         }
-        return; /* on the wire: followed to its end */
+        return;
     }
-    if (c->stage != CALL_LATER && c->stage != CALL_FOLLOW) {
+    if (c->stage == CALL_HEDGED && (!wire || c->follow_first != NULL)) {
+        return;
+    }
+    if (c->stage == CALL_QUEUED || c->stage == CALL_ROOM) {
         unlink_waiting(w, c);
     }
     call_end(w, c,
@@ -532,7 +536,7 @@ void dispatch_cancel_client(struct worker *w, struct client *cl)
 {
     for (uint32_t s = 0; s < cl->info.slot_cnt && cl->in_flight > 0; s++) {
         if (cl->call[s] != NULL) {
-            cancel(w, cl->call[s]);
+            cancel(w, cl->call[s], false);
         }
     }
 }
@@ -543,7 +547,7 @@ void dispatch_cancel_flags(struct worker *w, struct client *cl)
         if (cl->call[s] != NULL &&
             weir_load_relaxed_u32(&cl->slot[s].cancel) !=
                 0) { /* relaxed: a request to stop, and nothing else is read with it (pair:cancel A) */
-            cancel(w, cl->call[s]);
+            cancel(w, cl->call[s], true);
         }
     }
 }

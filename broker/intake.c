@@ -391,7 +391,9 @@ void intake_recover(struct worker *w, struct client *c, uint32_t slot)
              "client", (int)c->info.index, "sent", (int)sent, "repeated", (int)(again && !refused));
     if (sent && sh->route < w->shared.tables.route_cnt) {
         bool own = k->request.unit_cnt == w->shared.tables.route[sh->route].limit_cnt;
-        late_orphan(w, sh->route, k->request.scope, own ? k->request.units : NULL);
+        for (uint32_t n = 0; n < (sh->on_wire > 1 ? 2U : 1U); n++) { /* it, and its hedge */
+            late_orphan(w, sh->route, k->request.scope, own ? k->request.units : NULL);
+        }
     }
     if (refused) {
         call_end(w, k, sent ? WEIR_RESULT_OUTCOME_UNKNOWN : WEIR_RESULT_NOT_SENT, WEIR_E_MEMORY);

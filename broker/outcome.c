@@ -57,6 +57,7 @@ static void count_end(struct worker *w, const struct call *c, enum weir_result r
     struct provider *p = &w->provider[w->route[c->route].provider];
     if (c->client != NULL && (c->sends > 0 || c->source <= WEIR_SOURCE_LIVE)) {
         retry_budget_call(&p->retries, p->config->retry.budget_ppm);
+        hedge_paid(w, c);
     }
     struct weir_shm_route_stats *r = &w->region->route_stats[c->route];
     board_add(&r->results[result < WEIR_ARRAY_CNT(r->results) ? result : 0], 1);
@@ -94,7 +95,7 @@ static void log_end(struct worker *w, const struct call *c, enum weir_result res
               (int)c->sends, "client_gone", (int)orphan);
 }
 
-static void call_free(struct worker *w, struct call *c)
+void call_free(struct worker *w, struct call *c)
 {
     if (c->all_prev != NULL) {
         c->all_prev->all_next = c->all_next;
@@ -110,7 +111,7 @@ static void call_free(struct worker *w, struct call *c)
     curl_slist_free_all(c->headers);
     signer_end(c);
     free(c->payload);
-    if (c->client == NULL) {
+    if (c->client == NULL || c->hedge_of != NULL) {
         free(c->room);
     }
     if (w->call_spare == NULL) {
@@ -145,8 +146,23 @@ static enum weir_result truthful(const struct call *c, enum weir_result result)
     if (!c->idempotent) {
         return WEIR_RESULT_OUTCOME_UNKNOWN;
     }
+    if (result == WEIR_RESULT_CANCELLED) {
+        return result; /* it promises nothing: `sends` says whether it left */
+    }
     return result == WEIR_RESULT_EXPIRED || result == WEIR_RESULT_REFUSED ? WEIR_RESULT_TIMEOUT
                                                                           : WEIR_RESULT_FAILED;
+}
+
+void call_give_back(struct worker *w, struct call *c)
+{
+    if (c->permit.state == WEIR_PERMIT_GRANTED) {
+        reply_charged(w, &c->permit, true);
+        dispatch_as(w, c);
+        (void)weir_permit_give(
+            &w->own, &c->own_permit); /* first: the private account never exceeds the shared one */
+        (void)weir_permit_give(&w->shared, &c->permit);
+        trial_give(w, c);
+    }
 }
 
 /* The permit was used, or is too old to be: its charges stay, units in flight are let go. */
@@ -232,6 +248,16 @@ void call_attempt_over(struct worker *w, struct call *c, enum weir_result result
     c->own_permit.state = WEIR_PERMIT_NONE;
 }
 
+void call_answer_keep(struct call *c)
+{
+    c->kept = (struct kept_answer){.status = c->transfer.status,
+                                   .head_bytes = c->head_bytes,
+                                   .body_bytes = c->body_bytes,
+                                   .endpoint = c->endpoint,
+                                   .sent_ns = c->sent_ns,
+                                   .first_byte_ns = c->first_byte_ns};
+}
+
 /* Nothing was written since an answer came: no later misfortune is a better one. Returns whether there is such an answer. */
 static bool answer_restore(struct call *c)
 {
@@ -250,6 +276,8 @@ static bool answer_restore(struct call *c)
 void call_end(struct worker *w, struct call *c, enum weir_result result, int error)
 {
     struct client *cl = c->client;
+    hedge_drop(w, c);
+    hedge_over(w, c);
     permit_settle(w, c, result);
     if (answer_restore(c)) {
         result = WEIR_RESULT_DONE;

@@ -16,6 +16,7 @@
  *   quiesce.c   how it leaves the field to a successor
  *   keeper.c    what is due by time: lease, anchors, audits, meters
  *   operations.c  operators' orders: pause, resume, block, unblock
+ *   hedge.c     which late calls are sent a second time, and which answer counts (hedge.h)
  *   retry.c     which calls are tried again, and when (retry.h)
  *   pause.c     who stops a provider, and who lets it go again (pause.h)
  *   pair.c      charges on two accounts that a death leaves whole (pair.h)
@@ -44,6 +45,7 @@
 #include "broker/control.h"
 #include "broker/health.h"
 #include "broker/hear.h"
+#include "broker/hedge.h"
 #include "broker/http.h"
 #include "broker/loop.h"
 #include "broker/pool.h"
@@ -95,6 +97,8 @@ struct client {
     uint32_t in_flight;
     bool bell;                    /* something was delivered since the last look at its bells */
     uint32_t submitted_seen;      /* wake->submitted at the last sweep */
+    uint32_t cancelled_seen;      /* wake->cancelled at the last bell ... */
+    uint64_t cancels_at_ns;       /* ... and when it is looked at again, at the earliest */
     uint32_t unit_life;           /* what its units in flight bear (shm/weir_concurrency.h) */
     struct weir_permit_self self; /* its shares, by what the broker knows of it */
     uint64_t *brokered;           /* [limit]: units of calls made for it, and ... */
@@ -110,6 +114,7 @@ enum call_stage {
     CALL_RUNNING = 3, /* curl has it */
     CALL_LATER = 4,   /* to be tried again at due_ns (retry.c) */
     CALL_FOLLOW = 5,  /* waits for the answer of an equal call (coalesce.c) */
+    CALL_HEDGED = 6,  /* its own attempt is over: waits for its hedge (hedge.c) */
 };
 
 /* Why the send gate stopped a transfer. */
@@ -175,8 +180,14 @@ struct call {
     uint32_t sends;
     uint32_t attempts; /* that ended and were to be tried again */
     struct kept_answer kept;
-    uint32_t tried; /* endpoints tried, one bit each (index within the provider, the first 32) */
-    char *room;     /* where the answer goes: head, then body */
+    /* hedge.c's */
+    struct call *hedge;    /* the same call, sent a second time; NULL: not now */
+    struct call *hedge_of; /* what this one is sent beside: it has no slot, and lives no longer */
+    struct call *hedge_prev, *hedge_next;
+    bool hedge_waits; /* it may be hedged once it is late */
+    bool hedged;      /* it was, once */
+    uint32_t tried;   /* endpoints tried, one bit each (index within the provider, the first 32) */
+    char *room;       /* where the answer goes: head, then body */
     uint32_t room_off_bytes, room_bytes;
     enum call_head head;
     uint32_t head_status; /* as the head says */
@@ -323,6 +334,7 @@ struct worker {
     uint64_t random;           /* state of the jitter's generator (pause.c) */
     struct ceilings *ceilings; /* NULL: no journal is kept */
     struct audit *audit;       /* NULL: none is kept */
+    struct hedges *hedges;     /* hedge.c's; NULL: no route is hedged */
     struct cache *cache;       /* NULL: no route keeps answers */
     struct client *bell[WEIR_CLIENTS_MAX + 1];
     uint32_t bell_cnt;
@@ -389,6 +401,7 @@ void dispatch_turn(struct worker *w);                  /* start what can start, 
 void dispatch_expire(struct worker *w);
 void dispatch_room(struct worker *w, struct client *c); /* room may have come free */
 void dispatch_cancel_client(struct worker *w, struct client *c);
+/* Its client takes some back. Calls on the wire too, but for what is not to be repeated, and what others wait for. */
 void dispatch_cancel_flags(struct worker *w, struct client *c);
 /* Take both permits, private account first. Fills c->denial on WEIR_DENIED. */
 int dispatch_permit(struct worker *w, struct call *c);
@@ -400,8 +413,9 @@ uint64_t worker_draw(struct worker *w);
 
 /* exchange.c */
 bool exchange_start(struct worker *w, struct call *c, struct endpoint *e);
-void exchange_stop(struct worker *w, struct call *c); /* end a running transfer at once */
-void exchange_due(struct worker *w);                  /* end running calls whose time is over */
+/* End a running transfer at once. What was written stays charged, what was not is given back. */
+void exchange_stop(struct worker *w, struct call *c);
+void exchange_due(struct worker *w); /* end running calls whose time is over */
 
 /* request.c. Lists live until call_free; the path is the caller's to free. NULL or false: there is no memory */
 bool request_headers_make(struct call *c);
@@ -413,6 +427,12 @@ char *request_path_make(const struct worker *w, const struct call *c);
 void call_permit_over(struct worker *w, struct call *c);
 /* Settle the permit of an attempt that ended as `result`; the call goes on without one. */
 void call_attempt_over(struct worker *w, struct call *c, enum weir_result result);
+/* A permit that was not used is given back. */
+void call_give_back(struct worker *w, struct call *c);
+/* The answer stays in the room until another attempt is written. */
+void call_answer_keep(struct call *c);
+/* For one without a slot; others end by call_end. */
+void call_free(struct worker *w, struct call *c);
 /* End a call: deliver, count, free. The only way out. */
 void call_end(struct worker *w, struct call *c, enum weir_result result, int error);
 

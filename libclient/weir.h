@@ -307,8 +307,9 @@ WEIR_API int weir_wait(struct weir *w, weir_ticket ticket, uint64_t deadline_ns,
                        struct weir_response *out);
 
 /*
- * Take a request back. 0: it was not sent and never will be (the ticket is gone). WEIR_E_CANCEL_LATE: the worker has it; it will stop it
- * if no byte was written, and the request ends with its own outcome, which is still to be waited for; the same when it has ended already. WEIR_E_TICKET.
+ * Take a request back. 0: it was not sent and never will be (the ticket is gone). WEIR_E_CANCEL_LATE: the worker has it, and will stop it now: it ends as CANCELLED, whose
+ * `sends` says whether it had left. What is not idempotent and was written is followed to its end instead, for only its answer says what became of it; so is a call that others
+ * wait for. The outcome is still to be waited for; the same when it has ended already. WEIR_E_TICKET.
  */
 WEIR_API int weir_cancel(struct weir *w, weir_ticket ticket);
 

@@ -20,11 +20,12 @@ int call_exit_code(const struct weir_response *response)
         return EXIT_NO_ANSWER;
     case WEIR_RESULT_REFUSED:
     case WEIR_RESULT_EXPIRED:
-    case WEIR_RESULT_CANCELLED:
     case WEIR_RESULT_REJECTED:
     case WEIR_RESULT_NOT_SENT:
     case WEIR_RESULT_NO_ROOM:
         return EXIT_NOT_SENT;
+    case WEIR_RESULT_CANCELLED:
+        return response->sends > 0 ? EXIT_NO_ANSWER : EXIT_NOT_SENT;
     default:
         return EXIT_OUTCOME_UNKNOWN; /* also a result that this program does not know */
     }

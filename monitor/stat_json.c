@@ -193,6 +193,10 @@ static json_t *route_json(const struct image *image, const struct image *before,
     (void)json_object_set_new(o, "in_bytes", json_u64(now.bytes_in));
     (void)json_object_set_new(o, "retries", json_u64(now.retries));
     (void)json_object_set_new(o, "retries_unaffordable", json_u64(now.retries_unaffordable));
+    (void)json_object_set_new(o, "hedges", json_u64(now.hedges));
+    (void)json_object_set_new(o, "hedges_won", json_u64(now.hedges_won));
+    (void)json_object_set_new(o, "hedges_unaffordable", json_u64(now.hedges_unaffordable));
+    (void)json_object_set_new(o, "hedges_refused", json_u64(now.hedges_refused));
     (void)json_object_set_new(o, "cache", cache_route_json(image, r));
     if (before != NULL) {
         (void)image_get(before, WEIR_SECTION_ROUTE, r, &then, sizeof then);

@@ -362,7 +362,11 @@ struct weir_shm_route_stats {
     uint64_t bytes_in;
     uint64_t retries;              /* attempts after the first (broker/retry.h) */
     uint64_t retries_unaffordable; /* not made: the provider's budget was spent */
-    uint64_t reserved[5];
+    uint64_t hedges;               /* sent beside a call that was late (broker/hedge.h) */
+    uint64_t hedges_won;           /* ... and answered first */
+    uint64_t hedges_unaffordable;  /* not made: the provider's budget was spent */
+    uint64_t hedges_refused;       /* not made: no permit, no other sound endpoint, or a pause */
+    uint64_t reserved[1];
 } WEIR_ALIGN_LINE;
 
 enum weir_stage {
@@ -650,7 +654,7 @@ struct weir_shm_wake {
     uint64_t reserved1[14];
     /* a line that the worker reads only every 10 ms, so that submitting moves none between cores */
     uint32_t submitted; /* client: bumped after each submit; a hint for the sweep */
-    uint32_t reserved2;
+    uint32_t cancelled; /* client: bumped behind each slot.cancel, before the doorbell */
     uint64_t reserved3[15];
 } WEIR_ALIGN_LINE;
 
@@ -761,7 +765,7 @@ struct weir_shm_shadow {
     uint64_t sent_ns;
     uint64_t correlation;
     uint32_t idempotent;
-    uint32_t reserved;
+    uint32_t on_wire; /* in SENDING: of its sends, how many may still be counted; 2 with a hedge */
 };
 
 /* Worker counters that outlive it. */

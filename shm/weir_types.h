@@ -163,7 +163,8 @@ enum weir_result {
     WEIR_RESULT_DONE = 1,
     WEIR_RESULT_REFUSED = 2,   /* not sent: no permit before the deadline; `denial` says why */
     WEIR_RESULT_EXPIRED = 3,   /* not sent: the deadline passed while it waited */
-    WEIR_RESULT_CANCELLED = 4, /* not sent: the client took it back */
+    /* the client took it back. Not sent; or idempotent, and then `sends` says whether it had left */
+    WEIR_RESULT_CANCELLED = 4,
     WEIR_RESULT_REJECTED = 5, /* not sent: the broker found the request invalid; `error` says why */
     WEIR_RESULT_NOT_SENT = 6, /* not sent: no connection; nothing reached the exchange */
     WEIR_RESULT_FAILED = 7,   /* sent, an idempotent call, and no whole answer came */

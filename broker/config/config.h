@@ -329,6 +329,14 @@ struct weir_config_retry {
     uint64_t budget_ppm;
 };
 
+/* Sending a late call a second time, beside the first (broker/hedge.h). */
+struct weir_config_hedge {
+    const char *after;
+    uint64_t after_ppm;  /* a percentile of the route's latency, as `after` says; 0: ... */
+    uint64_t after_ns;   /* ... so long after it was written */
+    uint64_t budget_ppm; /* 0: no call is */
+};
+
 struct weir_config_breaker {
     uint64_t failure_cnt; /* 0: no breaker */
     uint64_t failed_ppm;
@@ -414,6 +422,7 @@ struct weir_config_route {
     enum weir_priority priority;
     bool is_signed;     /* by the provider's auth */
     bool is_idempotent; /* may be sent again after a connection died under it */
+    bool is_hedged;     /* ... and beside the first one, where the provider hedges */
     uint64_t response_max_bytes;
     struct weir_config_strings headers; /* request headers that a client may set; lower case */
     const char *group;                  /* "": none */
@@ -451,6 +460,7 @@ struct weir_config_provider {
     enum weir_balance balance;
     size_t group_cnt; /* names of groups that its routes bear */
     struct weir_config_retry retry;
+    struct weir_config_hedge hedge;
     struct weir_config_breaker breaker;
     struct weir_config_health health;
     struct weir_config_route *route;

@@ -531,6 +531,20 @@ static const struct weir_config_section retry_section = {
     .text = "Trying idempotent calls again.",
 };
 
+static const struct weir_config_row hedge_row[] = {
+    {.key = "after", TYPE(STRING), AT(hedge, after), RANGE(1, 15), .def = "p95",
+     .text = "How late: p50 to p99, that percentile of how long the route's calls wait for their first byte of late; or a duration, 1ms to 1m."},
+    {.key = "budget", TYPE(PERCENT), AT(hedge, budget_ppm), RANGE(WHOLE / 1000, WHOLE / 2), .def = "5%",
+     .text = "The most calls that are sent a second time, as a part of all calls that may be."},
+};
+
+static const struct weir_config_section hedge_section = {
+    .title = "providers[].hedge", .bytes = sizeof(struct weir_config_hedge), ROWS(hedge_row),
+    .finish = weir_config_finish_hedge,
+    .text = "Sending a call a second time, to another endpoint, where the first answer is late; the first good answer counts. Each takes a permit of its own, at most of class low, "
+            "if one is free at once. Needs two endpoints.",
+};
+
 static const struct weir_config_row breaker_row[] = {
     {.key = "failures", TYPE(INTEGER), AT(breaker, failure_cnt), RANGE(1, 1000), .def = "5",
      .text = "So many failures within window open the breaker."},
@@ -658,6 +672,9 @@ static const struct weir_config_row route_row[] = {
     {.key = "idempotent", TYPE(BOOLEAN), AT(route, is_idempotent), .def = "",
      .text = "Whether the call may be sent again after its connection died. Default: true for GET, HEAD, PUT and DELETE, "
              "false for POST and PATCH and for transport: own."},
+    {.key = "hedge", TYPE(BOOLEAN), AT(route, is_hedged), .def = "",
+     .text = "Whether a late call is sent a second time, as hedge of the provider says. Default: true for GET and HEAD that are not signed, where the provider has hedge. Only "
+             "where the call is idempotent. A signed call whose key bears nonces may overtake its second self: the exchange then refuses one of them."},
     {.key = "max_response", TYPE(SIZE), AT(route, response_max_bytes), RANGE(256, 1 * GIB), .def = "64KiB",
      .text = "The largest answer; what is longer ends as too large. Room for it is set aside before the call is sent."},
     {.key = "headers", OF(HEADER), AT(route, headers), RANGE(1, 63), ENTRIES(0, 32),
@@ -732,6 +749,8 @@ static const struct weir_config_row provider_row[] = {
              "for what it has to do. weir ctl balance changes it while weird runs."},
     {.key = "retry", TYPE(SECTION), AT(provider, retry), .def = "", .section = &retry_section,
      .text = "Trying again what is safe to try again. Without it every call is made once."},
+    {.key = "hedge", TYPE(SECTION), AT(provider, hedge), .def = "", .section = &hedge_section,
+     .text = "Sending late calls a second time. If unset no call is."},
     {.key = "breaker", TYPE(SECTION), AT(provider, breaker), .def = "", .section = &breaker_section,
      .text = "Leaving an endpoint alone that fails. If unset there is none."},
     {.key = "health", TYPE(SECTION), AT(provider, health), .def = "", .section = &health_section,

@@ -145,6 +145,7 @@ enum dst_fault {
     DST_TAKEOVER,
     DST_TAKEN_OVER,
     DST_TAKEOVER_KILLED,
+    DST_HEDGED,
     DST_FAULT_CNT,
 };
 

@@ -44,9 +44,12 @@ void dst_http_client_died(const struct dst_process *p);
 
 /* ---------------------------------------------------------------------------------------------- what they were told */
 
-static bool never_sent(enum weir_result r)
+/* A read that was taken back may have left; then it says so. An order that is said to be taken back has not. */
+static bool never_sent(const struct dst_call *c, const struct weir_response *a)
 {
-    return r == WEIR_RESULT_REFUSED || r == WEIR_RESULT_EXPIRED || r == WEIR_RESULT_CANCELLED ||
+    enum weir_result r = a->result;
+    return r == WEIR_RESULT_REFUSED || r == WEIR_RESULT_EXPIRED ||
+           (r == WEIR_RESULT_CANCELLED && (a->sends == 0 || !c->idempotent)) ||
            r == WEIR_RESULT_REJECTED || r == WEIR_RESULT_NOT_SENT || r == WEIR_RESULT_NO_ROOM;
 }
 
@@ -90,7 +93,11 @@ static void outcome(uint64_t id, const struct weir_response *r)
         dst_broken("outcome", "call %llu ended a second time", (unsigned long long)id);
     }
     c->ended = true;
-    if (never_sent(r->result)) {
+    if (c->seen > r->sends) {
+        dst_broken("outcome", "call %llu was sent %u times, it says, and arrived %u times",
+                   (unsigned long long)id, r->sends, c->seen);
+    }
+    if (never_sent(c, r)) {
         unsendable(id, weir_result_text(r->result));
     } else if (r->result == WEIR_RESULT_DONE) {
         if (c->seen == 0) {

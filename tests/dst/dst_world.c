@@ -190,6 +190,15 @@ static void provider_put(unsigned index, const struct dst_provider *p)
             (unsigned long long)between(1, 8), (unsigned long long)between(1, 10),
             (unsigned long long)between(100, 3000), (unsigned long long)between(1, 3));
     }
+    bool reads = false;
+    for (unsigned i = 0; i < p->route_cnt; i++) {
+        reads = reads || !p->route[i].order;
+    }
+    if (reads && dst_chance(0.7)) {
+        static const char *const after[] = {"p50", "1ms", "1ms", "2ms", "20ms"};
+        put("    hedge: {after: %s, budget: %llu%%}\n", after[dst_below(WEIR_ARRAY_CNT(after))],
+            (unsigned long long)between(20, 50));
+    }
     put("    throttle: {status: [429, 418], retry_after: seconds, default: 500ms}\n    "
         "endpoints:\n");
     bool peers = dst_chance(0.5);

@@ -489,6 +489,40 @@ static const struct refusal providers_refusal[] = {
      "bytes"},
     {DOC("", "  retry: {base: 2s, max: 1s}\n", LIMIT, ROUTE),
      "t:3:17: providers[0].retry.base = \"2s\": must not be above max = 1s"},
+    {DOC("", "  hedge: {}\n  endpoints: [{name: e, url: 'http://h'}]\n", LIMIT,
+         "{name: r, method: GET, path: /r, cost: {l: 1}}"),
+     "t:3:10: providers[0].hedge: needs a second endpoint for the second call to go to: add one, "
+     "or "
+     "remove this"},
+    {DOC("", "  hedge: {}\n  endpoints: [{name: e, url: 'http://h'}, {name: f, url: 'http://i'}]\n",
+         LIMIT, "{name: r, method: POST, path: /r, cost: {l: 1}}"),
+     "t:3:10: providers[0].hedge: has no use: no route is a GET or HEAD that is not signed, and "
+     "none "
+     "says hedge: true: remove it"},
+    {DOC("", "  hedge: {}\n  endpoints: [{name: e, url: 'http://h'}, {name: f, url: 'http://i'}]\n",
+         LIMIT, "{name: r, method: POST, path: /r, cost: {l: 1}, hedge: true}"),
+     "t:6:67: providers[0].routes[0].hedge = \"true\": must be false where a call may be made only "
+     "once: an order would be placed twice"},
+    {DOC("", "  endpoints: [{name: e, url: 'http://h'}, {name: f, url: 'http://i'}]\n", LIMIT,
+         "{name: r, method: GET, path: /r, cost: {l: 1}, hedge: true}"),
+     "t:5:66: providers[0].routes[0].hedge = \"true\": has no use without hedge of the provider: "
+     "write "
+     "hedge: {} there for its defaults, or remove this"},
+    {DOC("", "  hedge: {}\n  endpoints: [{name: e, url: 'http://h'}, {name: f, url: 'http://i'}]\n",
+         LIMIT,
+         "{name: r, method: GET, path: /r, cost: {l: 1}}, {name: s, transport: own, cost: {l: 1}, "
+         "hedge: true}"),
+     "t:6:107: providers[0].routes[1].hedge = \"true\": has no use with transport: own, where weir "
+     "makes no call: remove it"},
+    {DOC("", "  hedge: {after: p100}\n", LIMIT, ROUTE),
+     "t:3:18: providers[0].hedge.after = \"p100\": must be a percentile of the route's own "
+     "latency, "
+     "p50..p99, or a duration: 1ms..1m"},
+    {DOC("", "  hedge: {after: 0ms}\n", LIMIT, ROUTE),
+     "t:3:18: providers[0].hedge.after = \"0ms\": must be a percentile of the route's own latency, "
+     "p50..p99, or a duration: 1ms..1m"},
+    {DOC("", "  hedge: {budget: 51%}\n", LIMIT, ROUTE),
+     "t:3:19: providers[0].hedge.budget = \"51%\": must be 0.1%..50%"},
     {DOC("", "  scopes: {ip: [a, b, a]}\n", LIMIT, ROUTE),
      "t:3:23: providers[0].scopes.ip[2] = \"a\": ip[0] is the same: remove one"},
     {DOC("", "  scopes: {ip: [\"a,b\"]}\n", LIMIT, ROUTE),
