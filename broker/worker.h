@@ -89,6 +89,7 @@ struct client {
     char *response;
     uint64_t response_bytes;
     struct weir_shm_shadow *shadow;
+    struct weir_shm_doubt *doubt; /* [slot]: in the same segment */
     struct pool pool;
     struct call **call;                  /* [slot]: the call in flight, or NULL */
     struct call *room_first, *room_last; /* checked calls that wait for room for their answer */

@@ -173,7 +173,20 @@ enum weir_result {
     WEIR_RESULT_NO_ROOM = 10, /* not sent: the arena had no room for an answer of the route's cap */
     /* sent, an idempotent call; the deadline passed before the whole answer came */
     WEIR_RESULT_TIMEOUT = 11,
+    /* sent, not idempotent, no answer; asked afterwards, the exchange has it not, and surely will not (a route with `doubt`) */
+    WEIR_RESULT_ABSENT = 12,
 };
+#define WEIR_RESULT_CNT 13
+
+/* What was found out about a call that was written and got no answer that says what became of it (a route with `doubt`; docs/http.md). */
+enum weir_doubt {
+    WEIR_DOUBT_NONE = 0,    /* there was none, or the route has no `doubt`, or the call bore no id to ask by */
+    WEIR_DOUBT_UNKNOWN = 1, /* the exchange was asked, and what it said settles nothing */
+    WEIR_DOUBT_FOUND = 2, /* the exchange has it: the answer here is the one to the question, not the one that was lost */
+    WEIR_DOUBT_ABSENT = 3, /* the exchange has it not: result ABSENT */
+    WEIR_DOUBT_RESENT = 4, /* it had it not, and `resend` had it sent again: the answer is the one to that */
+};
+#define WEIR_DOUBT_CNT 5
 
 /* HTTP methods that a route can have. */
 enum weir_method {
