@@ -63,8 +63,8 @@ static bool arena_map(struct worker *w, struct client *c)
     c->response = base + off;
     c->response_bytes = i->response_bytes;
     c->shadow = (void *)((char *)c->shadow_segment.base + sizeof(struct weir_shm_header));
-    c->doubt = weir_segment_section(&c->shadow_segment, WEIR_SECTION_DOUBT, sizeof *c->doubt, NULL,
-                                    NULL);
+    c->doubt =
+        weir_segment_section(&c->shadow_segment, WEIR_SECTION_DOUBT, sizeof *c->doubt, NULL, NULL);
     return c->doubt != NULL && off + i->response_bytes <= c->arena.bytes;
 }
 

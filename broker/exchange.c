@@ -1,3 +1,4 @@
+#include "broker/doubt.h"
 #include "broker/pause.h"
 #include "broker/signer.h"
 #include "broker/worker.h"
@@ -52,7 +53,7 @@ static bool on_gate(struct http_transfer *t)
     struct worker *w = the_worker;
     struct call *c = call_of(t);
     uint64_t now_ns = worker_now(w);
-    if (c->sends > 0 && !c->idempotent) {
+    if (c->sends > 0 && !c->idempotent && !doubt_may_resend(c)) {
         board_add(&w->region->endpoint[c->endpoint->index].resends_stopped, 1);
         return stop(c, CALL_STOP_RESEND);
     }
@@ -93,6 +94,7 @@ static bool on_gate(struct http_transfer *t)
         struct weir_shm_shadow *sh = &c->client->shadow[c->slot];
         sh->sends = c->sends;
         sh->sent_ns = now_ns;
+        doubt_sending(w, c);
         WEIR_WEAVE("gate:sending");
         weir_store_release_u32(&sh->state, WEIR_SLOT_SENDING); /* pair:shadow R */
         WEIR_WEAVE("gate:shadow_sending");
@@ -195,7 +197,9 @@ static void stopped(struct worker *w, struct call *c)
         call_end(w, c, WEIR_RESULT_TOO_LARGE, 0);
         break;
     default:
-        call_end(w, c, WEIR_RESULT_OUTCOME_UNKNOWN, (int)c->transfer.code);
+        if (!doubt_begin(w, c, (int)c->transfer.code)) {
+            call_end(w, c, WEIR_RESULT_OUTCOME_UNKNOWN, (int)c->transfer.code);
+        }
         break;
     }
 }
@@ -239,7 +243,7 @@ static void on_done(struct http_transfer *t)
     if (t->code == CURLE_OK) {
         uint64_t answer_ns = c->first_byte_ns > c->sent_ns ? c->first_byte_ns - c->sent_ns : 0;
         c->endpoint->answer_ns = (7 * c->endpoint->answer_ns + answer_ns / 2) / 8;
-        if (!retry_later(w, c, RETRY_ANSWERED)) {
+        if (!doubt_answered(w, c) && !retry_later(w, c, RETRY_ANSWERED)) {
             call_end(w, c, WEIR_RESULT_DONE, 0);
         }
     } else if (c->stop != CALL_STOP_NONE) {
@@ -252,6 +256,9 @@ static void on_done(struct http_transfer *t)
         bool is_late = w->now_ns >= c->deadline_ns || t->code == CURLE_OPERATION_TIMEDOUT;
         enum weir_result late = is_late ? WEIR_RESULT_TIMEOUT : WEIR_RESULT_FAILED;
         if (!is_late && (goes_elsewhere(w, c) || retry_later(w, c, RETRY_BROKEN))) {
+            return;
+        }
+        if (doubt_begin(w, c, (int)t->code)) {
             return;
         }
         call_end(w, c, c->idempotent ? late : WEIR_RESULT_OUTCOME_UNKNOWN, (int)t->code);

@@ -36,6 +36,9 @@ enum retry_why {
  */
 bool retry_later(struct worker *w, struct call *c, enum retry_why why);
 
+/* The answer that came stays in the room until another attempt is written, and is delivered if nothing better follows. */
+void retry_answer_keep(struct call *c);
+
 /* Back to the queues with those whose time has come. Caller: each turn. */
 void retry_turn(struct worker *w);
 

@@ -1,6 +1,7 @@
 #include "broker/worker.h"
 
 #include "broker/cage.h"
+#include "broker/doubt.h"
 #include "broker/identity.h"
 #include "broker/late.h"
 #include "broker/log.h"
@@ -394,6 +395,7 @@ static bool turn(struct worker *w)
     if (!w->quiescing) {
         probe_turn(w);
         retry_turn(w);
+        doubt_turn(w);
         dispatch_turn(w);
     }
     if (!w->quiescing || !quiesce_is_wire_free(w)) {

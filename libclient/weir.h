@@ -164,10 +164,10 @@ struct weir_endpoint_health {
     enum weir_breaker_state breaker;
     enum weir_call_class cause; /* what opened the breaker last */
     int ejected;                /* 1: worse than its peers, left out for a while */
-    uint64_t breaker_until_ns; /* open: nothing is sent before; a call after it is a probe */
-    uint64_t latency_ns;       /* peak EWMA, sent to first byte; 0: not known */
-    uint64_t height;           /* health.height, as the last check told it; 0: none */
-    uint64_t checked_ns;       /* the last check that was answered well; 0: none */
+    uint64_t breaker_until_ns;  /* open: nothing is sent before; a call after it is a probe */
+    uint64_t latency_ns;        /* peak EWMA, sent to first byte; 0: not known */
+    uint64_t height;            /* health.height, as the last check told it; 0: none */
+    uint64_t checked_ns;        /* the last check that was answered well; 0: none */
 };
 
 /*

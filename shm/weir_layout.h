@@ -742,7 +742,7 @@ struct weir_shm_response {
     uint32_t connects; /* 1: the connection was made for this call */
     uint32_t source;   /* enum weir_source, with DONE */
     uint32_t doubt;    /* enum weir_doubt */
-    uint64_t age_ns; /* of the answer, when it was given; 0: it came for this call */
+    uint64_t age_ns;   /* of the answer, when it was given; 0: it came for this call */
 };
 
 /* Line 0: client and worker by CAS; line 1: client; line 2: worker. */
@@ -787,7 +787,7 @@ struct weir_shm_doubt {
     uint32_t route;      /* of the question; index in the tables */
     uint32_t priority;
     uint64_t scope;
-    uint32_t resent; /* it was sent again: never a third time */
+    uint32_t resent;                              /* it was sent again: never a third time */
     uint32_t path_bytes, query_bytes, body_bytes; /* of `text`, in this order */
     uint64_t reserved[3];
     char id[WEIR_DOUBT_ID_BYTES]; /* decoded; ends with a NUL where it is shorter */

@@ -180,11 +180,14 @@ enum weir_result {
 
 /* What was found out about a call that was written and got no answer that says what became of it (a route with `doubt`; docs/http.md). */
 enum weir_doubt {
-    WEIR_DOUBT_NONE = 0,    /* there was none, or the route has no `doubt`, or the call bore no id to ask by */
+    WEIR_DOUBT_NONE =
+        0, /* there was none, or the route has no `doubt`, or the call bore no id to ask by */
     WEIR_DOUBT_UNKNOWN = 1, /* the exchange was asked, and what it said settles nothing */
-    WEIR_DOUBT_FOUND = 2, /* the exchange has it: the answer here is the one to the question, not the one that was lost */
+    WEIR_DOUBT_FOUND =
+        2, /* the exchange has it: the answer here is the one to the question, not the one that was lost */
     WEIR_DOUBT_ABSENT = 3, /* the exchange has it not: result ABSENT */
-    WEIR_DOUBT_RESENT = 4, /* it had it not, and `resend` had it sent again: the answer is the one to that */
+    WEIR_DOUBT_RESENT =
+        4, /* it had it not, and `resend` had it sent again: the answer is the one to that */
 };
 #define WEIR_DOUBT_CNT 5
 
@@ -268,9 +271,11 @@ struct weir_permit {
 enum weir_source {
     WEIR_SOURCE_UNSET = 0, /* there is none */
     WEIR_SOURCE_LIVE = 1,  /* the exchange, for this request */
-    WEIR_SOURCE_CACHE = 2, /* fresh by the route's `cache`; or of another client's equal call, as it came */
-    WEIR_SOURCE_STALE = 3, /* behind that, within the route's `stale`: nothing better was to be had, or it is being fetched */
-    WEIR_SOURCE_DISK = 4,  /* an earlier broker fetched it */
+    WEIR_SOURCE_CACHE =
+        2, /* fresh by the route's `cache`; or of another client's equal call, as it came */
+    WEIR_SOURCE_STALE =
+        3, /* behind that, within the route's `stale`: nothing better was to be had, or it is being fetched */
+    WEIR_SOURCE_DISK = 4, /* an earlier broker fetched it */
 };
 
 /* What became of a call that was made with a permit. */

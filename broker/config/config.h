@@ -397,6 +397,47 @@ enum weir_config_cache_control {
     WEIR_CONFIG_CACHE_CONTROL_IGNORE = 1,
     WEIR_CONFIG_CACHE_CONTROL_HONOUR = 2,
 };
+
+/* Where a call bears its client order id. */
+enum weir_config_doubt_in {
+    WEIR_CONFIG_DOUBT_QUERY = 1,
+    WEIR_CONFIG_DOUBT_FORM = 2,       /* of the body */
+    WEIR_CONFIG_DOUBT_PARAMETERS = 3, /* query or form: once in both together */
+    WEIR_CONFIG_DOUBT_JSON = 4,       /* a member of the body */
+    WEIR_CONFIG_DOUBT_HEADER = 5,
+};
+
+enum weir_config_doubt_resend {
+    WEIR_CONFIG_DOUBT_NEVER_RESEND = 1,
+    WEIR_CONFIG_DOUBT_RESEND = 2,
+};
+
+/* An answer by which the exchange has no such order: all that is set must hold. */
+struct weir_config_doubt_absent {
+    struct weir_config_numbers status; /* none: no answer does */
+    const char *field;                 /* with `equals` */
+    const char *equals;
+    const char *empty; /* a list or map in the answer that has no entries */
+};
+
+/* How it is found out what became of a call that got no answer (broker/doubt.h). In texts of questions {id} and {NAME} stand for what the call bears. */
+struct weir_config_doubt {
+    const char *id; /* name of the id; "": the route has no `doubt` */
+    enum weir_config_doubt_in in;
+    const char *route; /* of the question */
+    size_t route_idx;  /* in the provider's route[] */
+    const char *path;  /* rest of its path */
+    const char *query;
+    const char *body;
+    const char *found; /* member of the answer that is the id again */
+    struct weir_config_doubt_absent absent;
+    struct weir_config_numbers unsure; /* statuses that leave it open what became of the call */
+    uint64_t settled_after_ns;
+    uint64_t patience_ns;
+    uint64_t interval_ns;
+    enum weir_config_doubt_resend resend;
+};
+
 #define WEIR_CONFIG_GROUP_NONE SIZE_MAX
 
 struct weir_config_route {
@@ -426,6 +467,7 @@ struct weir_config_route {
     uint64_t negative_ns;
     enum weir_config_cache_control cache_control;
     bool last_good; /* refused */
+    struct weir_config_doubt doubt;
 };
 
 /* A header that the broker sends with every call to the provider. */
