@@ -106,7 +106,7 @@ static void outcome(uint64_t id, const struct weir_response *r)
                (r->result == WEIR_RESULT_FAILED || r->result == WEIR_RESULT_TIMEOUT)) {
         dst_broken("outcome", "order %llu ended as %s, which is for calls that may be repeated",
                    (unsigned long long)id, weir_result_text(r->result));
-    } else if (r->result == WEIR_RESULT_UNSET || r->result > WEIR_RESULT_TIMEOUT) {
+    } else if (r->result == WEIR_RESULT_UNSET || r->result > WEIR_RESULT_TIMEOUT) { /* ABSENT: no route here has `doubt` */
         dst_broken("outcome", "call %llu has no named outcome: %u", (unsigned long long)id,
                    (unsigned)r->result);
     }
