@@ -246,16 +246,20 @@ static void ask(struct worker *w, struct call *c)
 
 /* ---------------------------------------------------------------------------------------------- what follows */
 
+/* warn: where somebody may want to look at the account. */
 static void settled_log(struct worker *w, const struct call *c, enum weir_doubt state)
 {
-    bool grave = state == WEIR_DOUBT_UNKNOWN || state == WEIR_DOUBT_RESENT;
-    enum weir_config_log level = grave ? WEIR_CONFIG_LOG_WARN : WEIR_CONFIG_LOG_INFO;
-    if (level >= w->config->broker.log) {
-        log_event(level, "doubt_settled", "s:I, s:s, s:s, s:I, s:b", "correlation",
-                  (long long)c->request.correlation, "route", w->shared.tables.route[c->route].name,
-                  "doubt", weir_doubt_name(state), "after_ms",
-                  (long long)((w->now_ns - c->doubt.since_ns) / WEIR_NS_PER_MS), "recovered",
-                  (int)c->doubt.recovered);
+    const char *route = w->shared.tables.route[c->route].name;
+    long long correlation = (long long)c->request.correlation;
+    long long after_ms = (long long)((w->now_ns - c->doubt.since_ns) / WEIR_NS_PER_MS);
+    if (state == WEIR_DOUBT_UNKNOWN || state == WEIR_DOUBT_RESENT) {
+        log_warn("doubt_settled", "s:I, s:s, s:s, s:I, s:b", "correlation", correlation, "route",
+                 route, "doubt", weir_doubt_name(state), "after_ms", after_ms, "recovered",
+                 (int)c->doubt.recovered);
+    } else {
+        log_info("doubt_settled", "s:I, s:s, s:s, s:I, s:b", "correlation", correlation, "route",
+                 route, "doubt", weir_doubt_name(state), "after_ms", after_ms, "recovered",
+                 (int)c->doubt.recovered);
     }
 }
 
