@@ -325,7 +325,7 @@ static void cancelled(struct rig *r, struct weir *w)
 static int trade(struct rig *r, int arg)
 {
     struct weir *w = rig_attach(r, WEIR_ROLE_CALLER);
-    weir_route_id route = rig_route(w, arg % 2 == 0 ? "sim.order" : "sim.again");
+    weir_route_id route = rig_route(w, arg == 0 ? "sim.order" : "sim.again");
     int bad = 0;
     while (weir_load_acquire_u32(&r->shared->stop) == 0) {
         weir_ticket t[FLIGHT];
@@ -393,7 +393,7 @@ static void judge(struct rig *r)
     (void)printf("orders: %u, of them in doubt: %u found, %u absent, %u sent again, %u unknown\n",
                  cnt, c[WEIR_DOUBT_FOUND], c[WEIR_DOUBT_ABSENT], c[WEIR_DOUBT_RESENT],
                  c[WEIR_DOUBT_UNKNOWN]);
-    CHECK(r, c[WEIR_DOUBT_FOUND] > 20 && c[WEIR_DOUBT_ABSENT] > 2 && c[WEIR_DOUBT_RESENT] > 2,
+    CHECK(r, c[WEIR_DOUBT_FOUND] > 20 && c[WEIR_DOUBT_ABSENT] > 2 && c[WEIR_DOUBT_RESENT] > 0,
           "all took part");
 }
 
