@@ -24,6 +24,7 @@
  *   pace.c      how fast each limit is being used
  *   trial.c     shadow mode: what another configuration would have refused
  *   ceiling.c   the journal ahead of the grants of long windows
+ *   last_good_write.c  kept answers to disk, for a later broker (last_good.h)
  *   usage.c     who took how much of which limit
  *   audit.c     ... record by record
  *   endpoint.c  addresses of endpoints
@@ -342,13 +343,14 @@ struct worker {
     uint32_t handover_life; /* of connections of takers: events of a former one are dropped */
     uint64_t drain_until_ns;
     uint64_t tick_at_ns, second_at_ns, fold_at_ns;
-    uint64_t running_due_ns;   /* no running call is due earlier */
-    uint64_t retry_due_ns;     /* no call is to be tried again earlier */
-    uint64_t doubt_due_ns;     /* no call in doubt is to be looked at earlier */
-    uint64_t random;           /* state of the jitter's generator (pause.c) */
-    struct ceilings *ceilings; /* NULL: no journal is kept */
-    struct audit *audit;       /* NULL: none is kept */
-    struct cache *cache;       /* NULL: no route keeps answers */
+    uint64_t doubt_due_ns;             /* no call in doubt is to be looked at earlier */
+    uint64_t running_due_ns;           /* no running call is due earlier */
+    uint64_t retry_due_ns;             /* no call is to be tried again earlier */
+    uint64_t random;                   /* state of the jitter's generator (pause.c) */
+    struct ceilings *ceilings;         /* NULL: no journal is kept */
+    struct audit *audit;               /* NULL: none is kept */
+    struct cache *cache;               /* NULL: no route keeps answers */
+    struct last_good_write *last_good; /* NULL: no answers go to disk */
     struct client *bell[WEIR_CLIENTS_MAX + 1];
     uint32_t bell_cnt;
 };

@@ -132,13 +132,14 @@ struct weir_config_broker {
     char name[WEIR_NAME_BYTES];
     enum weir_config_wake wake;
     enum weir_config_log log;
-    uint64_t spin_ns;          /* wake: adaptive, how long before it sleeps */
-    uint64_t memory_max_bytes; /* all segments together */
-    uint64_t ring_cnt;         /* entries of each priority's ring: a power of two */
-    uint64_t cache_bytes;      /* of answers, where a route keeps any */
-    uint64_t audit_cnt;        /* records that are kept of who used what; 0: none */
-    uint64_t drain_ns;         /* SIGTERM: how long calls in flight may take to end */
-    uint64_t core_max_bytes;   /* of a core of the worker; 0: none */
+    uint64_t spin_ns;            /* wake: adaptive, how long before it sleeps */
+    uint64_t memory_max_bytes;   /* all segments together */
+    uint64_t ring_cnt;           /* entries of each priority's ring: a power of two */
+    uint64_t cache_bytes;        /* of answers, where a route keeps any */
+    uint64_t last_good_every_ns; /* between two snapshots of them on disk */
+    uint64_t audit_cnt;          /* records that are kept of who used what; 0: none */
+    uint64_t drain_ns;           /* SIGTERM: how long calls in flight may take to end */
+    uint64_t core_max_bytes;     /* of a core of the worker; 0: none */
     struct weir_config_numbers
         operators;    /* uids that may use `weir ctl`, besides the broker's own */
     const char *user; /* "": as weird's own, or for root weir or nobody; of worker and resolver */
@@ -466,8 +467,8 @@ struct weir_config_route {
     uint64_t revalidate_ns;
     uint64_t negative_ns;
     enum weir_config_cache_control cache_control;
-    bool last_good; /* refused */
     struct weir_config_doubt doubt;
+    uint64_t last_good_ns; /* how old an answer of an earlier broker may be; 0: none is given */
 };
 
 /* A header that the broker sends with every call to the provider. */

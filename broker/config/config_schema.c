@@ -117,6 +117,9 @@ static const struct weir_config_row broker_row[] = {
     {.key = "cache", TYPE(SIZE), AT(broker, cache_bytes), RANGE(64 * KIB, 64 * MIB), .def = "1MiB",
      .text = "Memory for the answers of all routes with cache; none where there is no such route. When it is full, answers behind their time go, then those that nobody "
              "took of late. One answer takes at most a quarter of it. It counts against memory."},
+    {.key = "last_good_every", TYPE(DURATION), AT(broker, last_good_every_ns), RANGE(100 * MS, 1 * HOUR), .def = "10s",
+     .text = "How often kept answers of routes with last_good are written to state_dir, where there are new ones; and at a clean end. What an end by force loses "
+             "is no more than that. Two files, each at most cache and an eighth of it large."},
     {.key = "log", TYPE(ENUM), AT(broker, log), .def = "info",
      CHOICES({"debug", WEIR_CONFIG_LOG_DEBUG}, {"info", WEIR_CONFIG_LOG_INFO}, {"warn", WEIR_CONFIG_LOG_WARN},
              {"error", WEIR_CONFIG_LOG_ERROR}),
@@ -735,8 +738,9 @@ static const struct weir_config_row route_row[] = {
      CHOICES({"ignore", WEIR_CONFIG_CACHE_CONTROL_IGNORE}, {"honour", WEIR_CONFIG_CACHE_CONTROL_HONOUR}),
      .text = "Whether Cache-Control and Age of an answer shorten what cache and stale say, and forbid to keep it (no-store, no-cache, private). Many exchanges forbid "
              "everything by habit. Vary: * is always heeded."},
-    {.key = "last_good", TYPE(BOOLEAN), AT(route, last_good), .def = "false",
-     .text = "Whether the last answer is kept on disk too. This version refuses it: it keeps none."},
+    {.key = "last_good", TYPE(DURATION), AT(route, last_good_ns), RANGE(1 * MS, 30 * DAY), .def = "",
+     .text = "How old an answer of an earlier broker may be that is given where nothing better can be had, as with stale. The last answers of status 200 are "
+             "kept in state_dir for that, and read by the next broker. If unset: none. Needs cache."},
     {.key = "doubt", TYPE(SECTION), AT(route, doubt), .def = "", .section = &doubt_section,
      .text = "How it is found out what became of an order that got no answer. If unset it ends as outcome_unknown."},
 };
