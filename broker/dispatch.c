@@ -186,9 +186,11 @@ void dispatch_room(struct worker *w, struct client *cl)
 void dispatch_as(struct worker *w, const struct call *c)
 {
     static const uint8_t nobody[WEIR_LIMITS_MAX]; /* the worker's own calls have no share */
-    w->shared.member = c->client != NULL ? c->client->self.member : nobody;
-    w->shared.meter.units = c->client != NULL ? c->client->brokered : w->own_units;
-    w->shared.audit.client = c->client != NULL ? (uint8_t)c->client->info.index : WEIR_AUDIT_NOBODY;
+    /* A question after an order is its client's. */
+    const struct client *payer = c->doubt.asks != NULL ? c->doubt.asks->client : c->client;
+    w->shared.member = payer != NULL ? payer->self.member : nobody;
+    w->shared.meter.units = payer != NULL ? payer->brokered : w->own_units;
+    w->shared.audit.client = payer != NULL ? (uint8_t)payer->info.index : WEIR_AUDIT_NOBODY;
 }
 
 int dispatch_permit(struct worker *w, struct call *c)
@@ -524,12 +526,13 @@ static void cancel(struct worker *w, struct call *c, bool wire)
     if (c->stage == CALL_HEDGED && (!wire || c->follow_first != NULL)) {
         return;
     }
+    if (c->stage == CALL_DOUBT) {
+        return; /* it was on the wire, and is still followed */
+    }
     if (c->stage == CALL_QUEUED || c->stage == CALL_ROOM) {
         unlink_waiting(w, c);
     }
-    call_end(w, c,
-             c->sends > 0 && !c->idempotent ? WEIR_RESULT_OUTCOME_UNKNOWN : WEIR_RESULT_CANCELLED,
-             0);
+    call_end(w, c, WEIR_RESULT_CANCELLED, 0); /* or what is true of one that was sent */
 }
 
 void dispatch_cancel_client(struct worker *w, struct client *cl)

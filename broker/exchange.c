@@ -1,3 +1,4 @@
+#include "broker/doubt.h"
 #include "broker/pause.h"
 #include "broker/signer.h"
 #include "broker/worker.h"
@@ -40,7 +41,7 @@ static bool on_gate(struct http_transfer *t)
     struct worker *w = the_worker;
     struct call *c = call_of(t);
     uint64_t now_ns = worker_now(w);
-    if (c->sends > 0 && !c->idempotent) {
+    if (c->sends > 0 && !c->idempotent && !doubt_may_resend(c)) {
         board_add(&w->region->endpoint[c->endpoint->index].resends_stopped, 1);
         return stop(c, CALL_STOP_RESEND);
     }
@@ -82,6 +83,7 @@ static bool on_gate(struct http_transfer *t)
         sh->sends = c->sends;
         sh->sent_ns = now_ns;
         sh->on_wire = c->hedge != NULL && c->hedge->sends > 0 ? 2 : 1;
+        doubt_sending(w, c);
         WEIR_WEAVE("gate:sending");
         weir_store_release_u32(&sh->state, WEIR_SLOT_SENDING); /* pair:shadow R */
         WEIR_WEAVE("gate:shadow_sending");
@@ -186,7 +188,9 @@ static void stopped(struct worker *w, struct call *c)
         call_end(w, c, WEIR_RESULT_TOO_LARGE, 0);
         break;
     default:
-        call_end(w, c, WEIR_RESULT_OUTCOME_UNKNOWN, (int)c->transfer.code);
+        if (!doubt_begin(w, c, (int)c->transfer.code)) {
+            call_end(w, c, WEIR_RESULT_OUTCOME_UNKNOWN, (int)c->transfer.code);
+        }
         break;
     }
 }
@@ -220,7 +224,7 @@ static void conclude(struct worker *w, struct call *c)
 {
     CURLcode code = c->transfer.code;
     if (code == CURLE_OK) {
-        if (!retry_later(w, c, RETRY_ANSWERED)) {
+        if (!doubt_answered(w, c) && !retry_later(w, c, RETRY_ANSWERED)) {
             call_end(w, c, WEIR_RESULT_DONE, 0);
         }
     } else if (c->stop != CALL_STOP_NONE) {
@@ -233,6 +237,9 @@ static void conclude(struct worker *w, struct call *c)
         bool is_late = w->now_ns >= c->deadline_ns || code == CURLE_OPERATION_TIMEDOUT;
         enum weir_result late = is_late ? WEIR_RESULT_TIMEOUT : WEIR_RESULT_FAILED;
         if (!is_late && (goes_elsewhere(w, c) || retry_later(w, c, RETRY_BROKEN))) {
+            return;
+        }
+        if (doubt_begin(w, c, (int)code)) {
             return;
         }
         call_end(w, c, c->idempotent ? late : WEIR_RESULT_OUTCOME_UNKNOWN, (int)code);

@@ -1,3 +1,4 @@
+#include "broker/doubt.h"
 #include "broker/late.h"
 #include "broker/log.h"
 #include "broker/pair.h"
@@ -37,6 +38,7 @@ static void response_fill(struct worker *w, const struct call *c, enum weir_resu
         .connects = c->transfer.connected,
         .source = whole ? (uint32_t)c->source : 0,
         .age_ns = whole ? c->age_ns : 0,
+        .doubt = result == WEIR_RESULT_ABSENT ? WEIR_DOUBT_ABSENT : c->doubt.state,
     };
     c->client->slot[c->slot].response = r;
 }
@@ -60,7 +62,13 @@ static void count_end(struct worker *w, const struct call *c, enum weir_result r
         hedge_paid(w, c);
     }
     struct weir_shm_route_stats *r = &w->region->route_stats[c->route];
-    board_add(&r->results[result < WEIR_ARRAY_CNT(r->results) ? result : 0], 1);
+    if (result == WEIR_RESULT_ABSENT) {
+        board_add(&r->doubts_absent, 1);
+    } else {
+        board_add(&r->results[result < WEIR_ARRAY_CNT(r->results) ? result : 0], 1);
+        board_add(c->doubt.state == WEIR_DOUBT_FOUND ? &r->doubts_found : &r->doubts_unknown,
+                  c->doubt.state == WEIR_DOUBT_FOUND || c->doubt.state == WEIR_DOUBT_UNKNOWN);
+    }
     if (result == WEIR_RESULT_DONE) {
         uint32_t kind = c->transfer.status / 100;
         board_add(&r->statuses[kind >= 1 && kind <= 5 ? kind : 0], 1);
@@ -144,7 +152,7 @@ static enum weir_result truthful(const struct call *c, enum weir_result result)
         return result;
     }
     if (!c->idempotent) {
-        return WEIR_RESULT_OUTCOME_UNKNOWN;
+        return c->doubt.absent ? WEIR_RESULT_ABSENT : WEIR_RESULT_OUTCOME_UNKNOWN;
     }
     if (result == WEIR_RESULT_CANCELLED) {
         return result; /* it promises nothing: `sends` says whether it left */
@@ -278,6 +286,7 @@ void call_end(struct worker *w, struct call *c, enum weir_result result, int err
     struct client *cl = c->client;
     hedge_drop(w, c);
     hedge_over(w, c);
+    doubt_forget(c);
     permit_settle(w, c, result);
     if (answer_restore(c)) {
         result = WEIR_RESULT_DONE;

@@ -8,6 +8,7 @@
  * A worker whose supervisor is dead does the supervisor's part of a handover too.
  */
 #include "broker/handover.h"
+#include "broker/last_good.h"
 #include "broker/log.h"
 #include "broker/worker.h"
 #include "shm/weir_weave.h"
@@ -90,7 +91,7 @@ static bool orphan_finish(struct worker *w)
 
 bool quiesce_is_over(struct worker *w)
 {
-    if (!quiesce_is_wire_free(w) || ceiling_is_writing(w)) {
+    if (!quiesce_is_wire_free(w) || ceiling_is_writing(w) || last_good_is_writing(w)) {
         return false;
     }
     meters_fold(w);

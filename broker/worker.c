@@ -1,7 +1,9 @@
 #include "broker/worker.h"
 
 #include "broker/cage.h"
+#include "broker/doubt.h"
 #include "broker/identity.h"
+#include "broker/last_good.h"
 #include "broker/late.h"
 #include "broker/log.h"
 #include "broker/pair.h"
@@ -192,7 +194,7 @@ static bool open_all(struct worker *w)
     if (!ceiling_open(w) || !providers_open(w) || !hedge_open(w) || !queues_open(w) ||
         !calls_open(w) || !endpoint_open(w) || !choose_open(w) || !rings_open(w) ||
         !reply_open(w) || !late_open(w) || !pace_open(w) || !trial_open(w) || !usage_open(w) ||
-        !audit_open(w) || !cache_open(w)) {
+        !audit_open(w) || !cache_open(w) || !last_good_start(w)) {
         return not_started("no memory");
     }
     return true;
@@ -324,6 +326,9 @@ static void event(struct worker *w, const struct loop_event *e)
     case LOOP_HANDOVER:
         quiesce_event(w, e);
         break;
+    case LOOP_LAST_GOOD:
+        last_good_event(w, e);
+        break;
     default:
         break;
     }
@@ -409,6 +414,7 @@ static bool turn(struct worker *w)
     if (!w->quiescing) {
         probe_turn(w);
         retry_turn(w);
+        doubt_turn(w);
         dispatch_turn(w);
         hedge_turn(w);
     }

@@ -17,6 +17,7 @@
  *   keeper.c    what is due by time: lease, anchors, audits, meters
  *   operations.c  operators' orders: pause, resume, block, unblock
  *   hedge.c     which late calls are sent a second time, and which answer counts (hedge.h)
+ *   doubt.c     what became of an order that got no answer (doubt.h)
  *   retry.c     which calls are tried again, and when (retry.h)
  *   pause.c     who stops a provider, and who lets it go again (pause.h)
  *   pair.c      charges on two accounts that a death leaves whole (pair.h)
@@ -24,6 +25,7 @@
  *   pace.c      how fast each limit is being used
  *   trial.c     shadow mode: what another configuration would have refused
  *   ceiling.c   the journal ahead of the grants of long windows
+ *   last_good_write.c  kept answers to disk, for a later broker (last_good.h)
  *   usage.c     who took how much of which limit
  *   audit.c     ... record by record
  *   endpoint.c  addresses of endpoints
@@ -43,6 +45,7 @@
 #include "broker/ceiling.h"
 #include "broker/clock_spread.h"
 #include "broker/control.h"
+#include "broker/doubt_rule.h"
 #include "broker/health.h"
 #include "broker/hear.h"
 #include "broker/hedge.h"
@@ -91,6 +94,7 @@ struct client {
     char *response;
     uint64_t response_bytes;
     struct weir_shm_shadow *shadow;
+    struct weir_shm_doubt *doubt; /* [slot]: in the same segment */
     struct pool pool;
     struct call **call;                  /* [slot]: the call in flight, or NULL */
     struct call *room_first, *room_last; /* checked calls that wait for room for their answer */
@@ -115,6 +119,7 @@ enum call_stage {
     CALL_LATER = 4,   /* to be tried again at due_ns (retry.c) */
     CALL_FOLLOW = 5,  /* waits for the answer of an equal call (coalesce.c) */
     CALL_HEDGED = 6,  /* its own attempt is over: waits for its hedge (hedge.c) */
+    CALL_DOUBT = 7,   /* was sent, and the exchange is being asked after it (doubt.c) */
 };
 
 /* Why the send gate stopped a transfer. */
@@ -142,6 +147,24 @@ struct kept_answer {
     uint32_t head_bytes, body_bytes;
     struct endpoint *endpoint;
     uint64_t sent_ns, first_byte_ns;
+};
+
+/* What is known of what became of a call (doubt.h). */
+struct call_doubt {
+    bool named;      /* it bears an id, and `question` is what would be asked */
+    bool absent;     /* the exchange surely has it not, and nothing was written since */
+    bool may_resend; /* one passage of the send gate is open to it */
+    bool resent;
+    bool recovered; /* from the ledger: its request is not believed */
+    bool fits;      /* the answer that found it has its room */
+    enum weir_doubt state;
+    enum doubt_verdict verdict; /* of the last question; acted upon by doubt_turn */
+    int error;
+    uint64_t since_ns; /* when the attempt ended */
+    uint64_t limit_ns; /* the end of patience */
+    uint64_t wait_ns;
+    struct call *asked; /* the question under way */
+    struct call *asks;  /* this call is the question after that one */
 };
 
 /*
@@ -205,6 +228,7 @@ struct call {
     struct call *lead; /* whose answer it waits for */
     struct call *follow_first, *follow_last;
     struct call *flight_next;
+    struct call_doubt doubt;
     struct weir_denial denial;
     void (*internal_done)(struct worker *w, struct call *c,
                           enum weir_result result); /* own calls only */
@@ -214,6 +238,7 @@ struct call {
     struct weir_permit own_permit;   /* on the private account */
     struct hear hear;                /* what is decided by; its memory is kept */
     struct weir_permit trial_permit; /* in the shadow configuration */
+    struct doubt_question question;
     struct weir_request_parts parts;
 };
 
@@ -329,13 +354,15 @@ struct worker {
     uint32_t handover_life; /* of connections of takers: events of a former one are dropped */
     uint64_t drain_until_ns;
     uint64_t tick_at_ns, second_at_ns, fold_at_ns;
-    uint64_t running_due_ns;   /* no running call is due earlier */
-    uint64_t retry_due_ns;     /* no call is to be tried again earlier */
-    uint64_t random;           /* state of the jitter's generator (pause.c) */
-    struct ceilings *ceilings; /* NULL: no journal is kept */
-    struct audit *audit;       /* NULL: none is kept */
-    struct hedges *hedges;     /* hedge.c's; NULL: no route is hedged */
-    struct cache *cache;       /* NULL: no route keeps answers */
+    struct hedges *hedges;             /* hedge.c's; NULL: no route is hedged */
+    uint64_t doubt_due_ns;             /* no call in doubt is to be looked at earlier */
+    uint64_t running_due_ns;           /* no running call is due earlier */
+    uint64_t retry_due_ns;             /* no call is to be tried again earlier */
+    uint64_t random;                   /* state of the jitter's generator (pause.c) */
+    struct ceilings *ceilings;         /* NULL: no journal is kept */
+    struct audit *audit;               /* NULL: none is kept */
+    struct cache *cache;               /* NULL: no route keeps answers */
+    struct last_good_write *last_good; /* NULL: no answers go to disk */
     struct client *bell[WEIR_CLIENTS_MAX + 1];
     uint32_t bell_cnt;
 };

@@ -424,4 +424,5 @@ void weir_config_finish_provider(struct weir_config_reader *reader, void *sectio
     warn_of_blind_windows(reader, provider, place);
     weir_config_check_budget(reader, provider, place);
     weir_config_check_feedback(reader, provider, place);
+    weir_config_check_doubt(reader, provider, place);
 }

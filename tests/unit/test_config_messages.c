@@ -61,8 +61,8 @@ static const struct refusal keys_refusal[] = {
      "t:1:10: broker.nme: unknown key: did you mean name?"},
     {DOC("broker: {xyzzy: 1}\n", "", LIMIT, ROUTE),
      "t:1:10: broker.xyzzy: unknown key: the keys here are name, wake, spin, memory, ring, audit, "
-     "cache, log, "
-     "runtime_dir, user, worker_memory, shadow, state_dir, drain, core, operators, domains"},
+     "cache, last_good_every, log, runtime_dir, user, worker_memory, shadow, state_dir, drain, "
+     "core, operators, domains"},
     {DOC("broker: {name: a, name: b}\n", "", LIMIT, ROUTE),
      "t:1:19: name: written twice: it stands in line 1 already: remove one"},
     {DOC("", "  limits: []\n", LIMIT, ROUTE),
@@ -380,9 +380,19 @@ static const struct refusal routes_refusal[] = {
      "t:5:108: providers[0].routes[0].revalidate = \"2s\": must be at most stale: no answer is "
      "given "
      "when it is older than cache and stale together"},
-    {DOC("", HOST, LIMIT, "{name: r, method: GET, path: /a, cost: {l: 1}, last_good: true}"),
-     "t:5:70: providers[0].routes[0].last_good = \"true\": this version keeps no answers on disk: "
-     "remove it, and write stale for what may be given from memory"},
+    {DOC("", HOST, LIMIT, "{name: r, method: GET, path: /a, cost: {l: 1}, last_good: 1h}"),
+     "t:5:70: providers[0].routes[0].last_good = \"1h\": has no use without cache: write both, or "
+     "remove it"},
+    {DOC("", HOST, LIMIT,
+         "{name: r, method: GET, path: /a, cost: {l: 1}, share: public, cache: 1s, last_good: "
+         "true}"),
+     "t:5:96: providers[0].routes[0].last_good = \"true\": must be a whole number with a unit (ns, "
+     "us, "
+     "ms, s, m, h, d): 1ms..30d"},
+    {DOC("", HOST, LIMIT,
+         "{name: r, method: GET, path: /a, cost: {l: 1}, cache: 1s, last_good: 1h}"),
+     "t:5:66: providers[0].routes[0].cache = \"1s\": needs share: public: answers are kept where "
+     "every client can read them, and this version keeps no others"},
     {DOC("", HOST, LIMIT, "{name: r, method: GET, path: /a, cost: {l: 1}, share: everybody}"),
      "t:5:66: providers[0].routes[0].share = \"everybody\": must be one of private, public"},
     {DOC("", HOST, LIMIT,
