@@ -487,9 +487,11 @@ void dispatch_expire(struct worker *w)
     }
 }
 
-/* Take a waiting call out of whatever list it is in. */
-static void unlink_waiting(struct worker *w, struct call *c)
+void dispatch_unlink(struct worker *w, struct call *c)
 {
+    if (c->stage != CALL_QUEUED && c->stage != CALL_ROOM) {
+        return;
+    }
     struct call **first = c->stage == CALL_ROOM ? &c->client->room_first : &queue_of(w, c)->first;
     struct call **last = c->stage == CALL_ROOM ? &c->client->room_last : &queue_of(w, c)->last;
     struct call *before = NULL;
@@ -529,9 +531,7 @@ static void cancel(struct worker *w, struct call *c, bool wire)
     if (c->stage == CALL_DOUBT) {
         return; /* it was on the wire, and is still followed */
     }
-    if (c->stage == CALL_QUEUED || c->stage == CALL_ROOM) {
-        unlink_waiting(w, c);
-    }
+    dispatch_unlink(w, c);
     call_end(w, c, WEIR_RESULT_CANCELLED, 0); /* or what is true of one that was sent */
 }
 

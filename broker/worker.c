@@ -456,6 +456,7 @@ static void abandon(struct worker *w)
         if (c->stage == CALL_RUNNING) {
             http_stop(w->http, &c->transfer);
         }
+        dispatch_unlink(w, c); /* the end of another one may look into that list */
         call_end(w, c,
                  !sent           ? WEIR_RESULT_REJECTED
                  : c->idempotent ? WEIR_RESULT_FAILED

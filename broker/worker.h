@@ -427,6 +427,7 @@ void dispatch_again(struct worker *w, struct call *c); /* back to the head of it
 void dispatch_turn(struct worker *w);                  /* start what can start, end what cannot */
 void dispatch_expire(struct worker *w);
 void dispatch_room(struct worker *w, struct client *c); /* room may have come free */
+void dispatch_unlink(struct worker *w, struct call *c); /* out of the list it waits in, if any */
 void dispatch_cancel_client(struct worker *w, struct client *c);
 /* Its client takes some back. Calls on the wire too, but for what is not to be repeated, and what others wait for. */
 void dispatch_cancel_flags(struct worker *w, struct client *c);
