@@ -1,5 +1,6 @@
 #include "broker/cache.h"
 
+#include "broker/last_good.h"
 #include "shm/weir_atomic.h"
 
 #include <stdlib.h>
@@ -185,6 +186,12 @@ struct weir_shm_cache_head *cache_look(struct worker *w, const struct weir_cache
     return NULL;
 }
 
+/* Is the answer behind its end? A later broker may still want it (last_good.h). */
+static bool is_over(struct worker *w, const struct weir_shm_cache_head *h)
+{
+    return w->now_ns >= h->stale_until_ns;
+}
+
 /* One step of the clock's hand. Returns whether an answer went. */
 static bool hand_step(struct worker *w)
 {
@@ -195,7 +202,7 @@ static bool hand_step(struct worker *w)
     if (!is_whole(h)) {
         return false;
     }
-    bool over = w->now_ns >= h->stale_until_ns;
+    bool over = is_over(w, h);
     if (!over && c->touched[i] != 0) {
         c->touched[i] = 0;
         return false;
@@ -216,15 +223,16 @@ static bool granules_hold(struct worker *w, uint32_t bytes, uint32_t *off_bytes)
     return held;
 }
 
-/* How much an answer would be missed: 0 not at all (free, or over), then the untouched, of equals the one that ends soonest. */
+/* How much an answer would be missed: 0 for none, then those behind their end, then the untouched; of equals the one that ends soonest. */
 static uint64_t missed(struct worker *w, uint32_t i)
 {
     const struct weir_shm_cache_head *h = &w->region->cache_head[i];
-    if (!is_whole(h) || w->now_ns >= h->stale_until_ns) {
+    if (!is_whole(h)) {
         return 0;
     }
     /* instants are far below 2^62 */
-    return h->stale_until_ns | (w->cache->touched[i] != 0 ? UINT64_C(1) << 62 : 0);
+    return h->stale_until_ns |
+           (!is_over(w, h) && w->cache->touched[i] != 0 ? UINT64_C(1) << 62 : 0);
 }
 
 /* The head for a new answer to `key`: of the same key, or the one that is missed least. */
@@ -240,8 +248,7 @@ static struct weir_shm_cache_head *head_choose(struct worker *w, const struct we
     }
     struct weir_shm_cache_head *h = &w->region->cache_head[best];
     if (is_whole(h)) {
-        board_add(missed(w, best) == 0 ? &w->region->cache->expired : &w->region->cache->evicted,
-                  1);
+        board_add(is_over(w, h) ? &w->region->cache->expired : &w->region->cache->evicted, 1);
     }
     return h;
 }
@@ -262,6 +269,7 @@ bool cache_put(struct worker *w, const struct weir_shm_cache_head *as, const cha
     w->cache->touched[cache_index(w, h)] = 1; /* it is new: it has its chance */
     w->cache->refresh_at_ns[cache_index(w, h)] = 0;
     count_answer(w, h, +1);
+    last_good_changed(w, as->route);
     return true;
 }
 
