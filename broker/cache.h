@@ -60,7 +60,7 @@ struct cache_directives {
     uint64_t age_ns;
     bool must_revalidate; /* not to be given stale */
 };
-/* `honour`: by Cache-Control and Age; Vary: * forbids in any case. Pure. */
+/* `honour`: by Cache-Control and Age; Vary: * forbids in any case, and so does a line that goes on in the next one. Pure. */
 bool cache_directives(const char *head, size_t bytes, bool honour, struct cache_directives *out);
 
 /* Copy `head` without Set-Cookie to `to`, which has room for all of it. Returns the bytes. Pure. */

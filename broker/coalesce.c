@@ -9,6 +9,8 @@
  *   a batch may bring it (batch.h)              it waits for that                                              CACHE
  *   else                                        it is made, and others may wait for it                        LIVE
  *
+ * An answer of an earlier broker (last_good.h) is never fresh and never fetched anew for anybody: it stands where a stale one may stand, as DISK.
+ *
  * and while it is queued: an answer that came meanwhile ends it before it takes a permit; where no permit is to be had now, or its queue was refused at the
  * last look, a stale answer ends it at once rather than at its deadline.
  *
@@ -127,8 +129,7 @@ static void unfollow(struct call *c)
 /* By the clock now: the turn may have begun before the call that is given the answer was submitted. */
 uint64_t cache_age_ns(struct worker *w, uint64_t filled_ns)
 {
-    uint64_t now_ns = worker_now(w);
-    return now_ns > filled_ns ? now_ns - filled_ns : 0;
+    return weir_cache_age_ns(filled_ns, worker_now(w));
 }
 
 /* Make the kept answer `c`'s own. False: it does not fit its room. */
@@ -147,7 +148,11 @@ static bool give(struct worker *w, struct call *c, const struct weir_shm_cache_h
     c->endpoint = NULL;
     c->kept.status = 0; /* what an attempt of its own brought is given up for it */
     w->cache->touched[cache_index(w, h)] = 1;
-    board_add(source == WEIR_SOURCE_STALE ? &row_of(w, c)->stale : &row_of(w, c)->hits, 1);
+    struct weir_shm_cache_route *row = row_of(w, c);
+    board_add(source == WEIR_SOURCE_DISK    ? &row->disk
+              : source == WEIR_SOURCE_STALE ? &row->stale
+                                            : &row->hits,
+              1);
     return true;
 }
 
@@ -169,9 +174,14 @@ bool cache_has_stale(struct worker *w, const struct call *c)
 static bool give_stale(struct worker *w, struct call *c)
 {
     const struct weir_shm_cache_head *h = stale_look(w, c);
+    if (h == NULL) {
+        return false;
+    }
     /* It may be fresh: somebody else's came meanwhile. */
-    return h != NULL &&
-           give(w, c, h, worker_now(w) < h->fresh_until_ns ? WEIR_SOURCE_CACHE : WEIR_SOURCE_STALE);
+    return give(w, c, h,
+                h->source == WEIR_SOURCE_DISK       ? WEIR_SOURCE_DISK
+                : worker_now(w) < h->fresh_until_ns ? WEIR_SOURCE_CACHE
+                                                    : WEIR_SOURCE_STALE);
 }
 
 bool cache_again(struct worker *w, struct call *c)
@@ -282,7 +292,7 @@ bool cache_offer(struct worker *w, struct call *c, bool refused)
         call_end(w, c, WEIR_RESULT_DONE, 0);
         return true;
     }
-    if (h != NULL && now_ns < h->stale_until_ns &&
+    if (h != NULL && h->source != WEIR_SOURCE_DISK && now_ns < h->stale_until_ns &&
         now_ns < h->fresh_until_ns + route->revalidate_ns && give(w, c, h, WEIR_SOURCE_STALE)) {
         refresh_if_due(w, c, h);
         call_end(w, c, WEIR_RESULT_DONE, 0);
@@ -384,8 +394,10 @@ static bool keep(struct worker *w, const struct call *c)
     fresh_ns = weir_min_u64(fresh_ns, say.max_age_ns);
     uint64_t stale_ns = good && !say.must_revalidate ? route->stale_ns : 0;
     uint64_t filled_ns = c->sent_ns > say.age_ns ? c->sent_ns - say.age_ns : 0;
-    if (c->transfer.status / 100 == 5 || (!good && !negative) || fresh_ns + stale_ns == 0 ||
-        filled_ns + fresh_ns + stale_ns <= w->now_ns) {
+    bool over = fresh_ns + stale_ns == 0 || filled_ns + fresh_ns + stale_ns <= w->now_ns;
+    /* For a later broker it is worth keeping though this one gives it to nobody. */
+    bool later = route->last_good_ns != 0 && good && !say.must_revalidate;
+    if (c->transfer.status / 100 == 5 || (!good && !negative) || (over && !later)) {
         return true; /* what was kept before stays: it may still be given stale */
     }
     const struct weir_shm_cache_head as = {

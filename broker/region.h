@@ -21,6 +21,7 @@ struct cage;
 struct dry_run;
 struct handover;
 struct journal;
+struct last_good;
 
 struct region {
     uint64_t broker_id;
@@ -82,7 +83,8 @@ struct region {
     struct weir_shm_audit_ring *audit_ring; /* of what the worker takes itself */
     /* the supervisor's; a worker has its copy by fork. Never NULL once the supervisor runs */
     struct journal *journal;
-    struct handover *handover; /* likewise: how a successor comes (handover.h) */
+    struct last_good *last_good; /* likewise; NULL: no answers are kept on disk */
+    struct handover *handover;   /* likewise: how a successor comes (handover.h) */
     struct weir_shm_header
         *known; /* of segments that were taken over (weir_segment_map_spec); NULL: none were */
     /* what its workers go into; NULL: none, in tests that are a worker themselves. Owned by the supervisor */

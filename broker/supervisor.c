@@ -64,6 +64,7 @@ static void resolver_start(struct supervisor *s)
         int fd = s->resolver_theirs;
         child_forget(s, false);
         region_destroy(&s->region); /* it has no business in shared memory */
+        last_good_forget(&s->last_good);
         if (s->region.shadow != NULL) {
             dry_run_close(s->region.shadow);
         }
@@ -414,6 +415,7 @@ static int stop_end(struct supervisor *s)
                   "the next broker counts every limit as spent");
         return 1;
     }
+    last_good_leave(&s->last_good, &s->region);
     log_info("stopped", "");
     return 0;
 }

@@ -12,6 +12,7 @@
 #include "broker/cage.h"
 #include "broker/handover.h"
 #include "broker/journal.h"
+#include "broker/last_good.h"
 #include "broker/region.h"
 #include "broker/supervisor.h"
 #include "broker/takeover.h"
@@ -34,6 +35,7 @@ struct supervisor {
     struct region region;
     struct admission admission;
     struct journal journal;
+    struct last_good last_good;
     struct cage cage; /* what worker and resolver go into */
     char dir[PATH_MAX];
     uint32_t deaf; /* bit per domain: its listener is not watched until the next beat */

@@ -19,7 +19,7 @@ static bool row_get(const struct image *image, uint32_t r, struct weir_shm_cache
 /* Calls that needed none of their own. */
 static uint64_t saved(const struct weir_shm_cache_route *row)
 {
-    return row->hits_client + row->hits + row->stale + row->coalesced + row->batched;
+    return row->hits_client + row->hits + row->stale + row->disk + row->coalesced + row->batched;
 }
 
 /* In percent, of what was asked since `then`; negative: nothing was. */
@@ -104,6 +104,7 @@ json_t *cache_route_json(const struct image *image, uint32_t r)
     (void)json_object_set_new(o, "hits", json_u64(row.hits));
     (void)json_object_set_new(o, "hits_client", json_u64(row.hits_client));
     (void)json_object_set_new(o, "stale", json_u64(row.stale));
+    (void)json_object_set_new(o, "disk", json_u64(row.disk));
     (void)json_object_set_new(o, "coalesced", json_u64(row.coalesced));
     (void)json_object_set_new(o, "batched", json_u64(row.batched));
     (void)json_object_set_new(o, "batches", json_u64(row.batches));

@@ -160,6 +160,12 @@ struct weir_cache_answer {
     uint32_t index; /* of its head */
 };
 
+/* How old it is. What was filled before weir time 0 (before the boot, by an earlier broker: DISK) bears an instant that has wrapped. */
+static inline uint64_t weir_cache_age_ns(uint64_t filled_ns, uint64_t now_ns)
+{
+    return (int64_t)(now_ns - filled_ns) > 0 ? now_ns - filled_ns : 0;
+}
+
 enum weir_cache_found {
     WEIR_CACHE_MISS = 0,
     WEIR_CACHE_HIT = 1,

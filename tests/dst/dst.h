@@ -29,6 +29,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "shm/weir_types.h"
+
 #define DST_US UINT64_C(1000)
 #define DST_MS UINT64_C(1000000)
 #define DST_S  UINT64_C(1000000000)
@@ -146,6 +148,7 @@ enum dst_fault {
     DST_TAKEN_OVER,
     DST_TAKEOVER_KILLED,
     DST_BATCH_ODD,
+    DST_HEDGED,
     DST_FAULT_CNT,
 };
 
@@ -169,6 +172,7 @@ enum dst_check {
 
 extern uint64_t dst_faults[DST_FAULT_CNT];
 extern uint64_t dst_checks[DST_CHECK_CNT];
+extern uint64_t dst_doubts[WEIR_DOUBT_CNT]; /* calls that were told so */
 extern const char *const dst_fault_names[DST_FAULT_CNT];
 extern const char *const dst_check_names[DST_CHECK_CNT];
 extern bool dst_allowed[DST_FAULT_CNT]; /* --faults */
@@ -226,6 +230,8 @@ struct dst_provider {
     uint64_t cache_ns, stale_ns;
     unsigned route_all; /* with these */
     bool host_clock;
+    bool asks;         /* orders in doubt are asked after: routes have `doubt` */
+    bool resends;      /* ... and sent again where they are surely absent */
     int64_t offset_ns; /* of the exchange's UTC from dst_now */
     int64_t drift_ppb;
     uint64_t stepped_at;

@@ -44,9 +44,12 @@ void dst_http_client_died(const struct dst_process *p);
 
 /* ---------------------------------------------------------------------------------------------- what they were told */
 
-static bool never_sent(enum weir_result r)
+/* A read that was taken back may have left; then it says so. An order that is said to be taken back has not. */
+static bool never_sent(const struct dst_call *c, const struct weir_response *a)
 {
-    return r == WEIR_RESULT_REFUSED || r == WEIR_RESULT_EXPIRED || r == WEIR_RESULT_CANCELLED ||
+    enum weir_result r = a->result;
+    return r == WEIR_RESULT_REFUSED || r == WEIR_RESULT_EXPIRED ||
+           (r == WEIR_RESULT_CANCELLED && (a->sends == 0 || !c->idempotent)) ||
            r == WEIR_RESULT_REJECTED || r == WEIR_RESULT_NOT_SENT || r == WEIR_RESULT_NO_ROOM;
 }
 
@@ -115,17 +118,31 @@ static void ask_check(uint64_t id, const struct dst_call *c, const struct weir_r
     }
 }
 
+uint64_t dst_doubts[WEIR_DOUBT_CNT];
+
+/* An order of a provider that is asked may end so, and then has not arrived and never will. */
+static bool may_be_absent(const struct dst_call *c, const struct weir_response *r)
+{
+    return !c->idempotent && dst_world.provider[c->provider].asks &&
+           r->doubt == WEIR_DOUBT_ABSENT && r->sends > 0;
+}
+
 static void outcome(uint64_t id, const struct weir_response *r)
 {
     struct dst_call *c = dst_call_at(id);
     dst_checks[DST_CHECK_OUTCOME]++;
     dst_checks[DST_CHECK_TRUTH]++;
+    dst_doubts[r->doubt % WEIR_DOUBT_CNT]++;
     dst_trace("outcome", id, r->result, r->status);
     if (c->ended) {
         dst_broken("outcome", "call %llu ended a second time", (unsigned long long)id);
     }
     c->ended = true;
-    if (never_sent(r->result)) {
+    if (c->seen > r->sends) {
+        dst_broken("outcome", "call %llu was sent %u times, it says, and arrived %u times",
+                   (unsigned long long)id, r->sends, c->seen);
+    }
+    if (never_sent(c, r) || (r->result == WEIR_RESULT_ABSENT && may_be_absent(c, r))) {
         unsendable(id, weir_result_text(r->result));
     } else if (r->result == WEIR_RESULT_DONE && c->asks) {
         ask_check(id, c, r);
@@ -134,7 +151,7 @@ static void outcome(uint64_t id, const struct weir_response *r)
             dst_broken("outcome", "call %llu was answered, and the exchange never saw it",
                        (unsigned long long)id);
         }
-        if (r->status != c->status && c->seen == 1) {
+        if (r->status != c->status && c->seen == 1 && r->doubt != WEIR_DOUBT_FOUND) {
             dst_broken("outcome", "call %llu: status %u, the exchange said %u",
                        (unsigned long long)id, r->status, c->status);
         }

@@ -57,19 +57,27 @@ uint64_t dst_server_utc(const struct dst_provider *p, uint64_t at)
     return at + (uint64_t)(p->offset_ns + (int64_t)((__int128)at * p->drift_ppb / 1000000000));
 }
 
-/* "/rN?id=M", "/k?s=A3" or "/kb?s=A3,A5". A liar's request may have any query: then `*id` is UINT64_MAX. */
+#define ROUTE_TIME UINT32_MAX
+#define ROUTE_ASK  (UINT32_MAX - 1) /* what became of an order? */
+
+/* "/rN?id=M", "/ask?id=M", "/k?s=A3" or "/kb?s=A3,A5". A liar's request may have any query: then `*id` is UINT64_MAX. */
 static bool parse(unsigned provider, const char *path, unsigned *route, uint64_t *id)
 {
     const struct dst_provider *p = &dst_world.provider[provider];
     unsigned long long n = 0;
     *id = UINT64_MAX;
     if (strncmp(path, "/time", 5) == 0) {
-        *route = UINT32_MAX;
+        *route = ROUTE_TIME;
         return true;
     }
     if (p->shares && path[1] == 'k') {
         *route = p->route_cnt + (path[2] == 'b');
         return true;
+    }
+    if (strncmp(path, "/ask", 4) == 0) {
+        *route = ROUTE_ASK;
+        *id = sscanf(path, "/ask?id=%llu", &n) == 1 && n < call_cnt ? n : UINT64_MAX;
+        return *id != UINT64_MAX || dst_world.liars;
     }
     int found = sscanf(path, "/r%u?id=%llu", route, &n);
     if (found == 2 && n < call_cnt && calls[n].route == *route) {
@@ -254,6 +262,15 @@ static unsigned status_draw(struct dst_reply *out)
     return dst_fault(DST_ANSWER_5XX, dst_world.mix.e5xx) ? 503 : 200;
 }
 
+/* Somebody asks after an order: it is in the book if it ever arrived. It takes one unit of the first limit, and counts like every call. */
+static void asked(unsigned provider, uint64_t id, unsigned status, struct dst_reply *out)
+{
+    static const struct dst_route plain;
+    bool there = id != UINT64_MAX && dst_call_at(id)->seen > 0;
+    dst_count_arrive(provider, 0, UINT64_MAX, 1, "by the broker, to ask");
+    answer_make(provider, &plain, status == 200 && !there ? 404 : status, id, out);
+}
+
 void dst_exchange_arrive(unsigned provider, const char *path, bool brokered, bool late,
                          struct dst_reply *out)
 {
@@ -268,8 +285,12 @@ void dst_exchange_arrive(unsigned provider, const char *path, bool brokered, boo
     }
     dst_trace("arrive", provider, route, id);
     unsigned status = status_draw(out);
-    if (route == UINT32_MAX) {
+    if (route == ROUTE_TIME) {
         answer_make(provider, NULL, status, 0, out);
+        return;
+    }
+    if (route == ROUTE_ASK) {
+        asked(provider, id, status, out);
         return;
     }
     struct dst_call *c = id != UINT64_MAX ? dst_call_at(id) : NULL;

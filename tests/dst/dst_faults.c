@@ -56,6 +56,7 @@ const char *const dst_fault_names[DST_FAULT_CNT] = {
     [DST_TAKEN_OVER] = "taken-over",
     [DST_TAKEOVER_KILLED] = "takeover-killed",
     [DST_BATCH_ODD] = "batch-odd",
+    [DST_HEDGED] = "hedged",
 };
 
 static bool on;

@@ -191,6 +191,15 @@ static void settle_put(const struct dst_provider *p, const struct dst_route *r)
     put("}");
 }
 
+/* What is written arrives within J/2 or never, so J later it is sure. */
+static void doubt_put(const struct dst_provider *p)
+{
+    put(", doubt: {id: id, in: query, route: ask, query: \"id={id}\", found: id, absent: {status: "
+        "[404]}, settled_after: %llums, patience: 1500ms, interval: 20ms%s, resend: %s}",
+        (unsigned long long)(p->jitter_ns / DST_MS), dst_chance(0.5) ? ", unsure: [503]" : "",
+        p->resends ? "true" : "false");
+}
+
 static void limit_put(const struct dst_provider *p, const struct dst_limit *l)
 {
     static const char *const kinds[] = {"?", "fixed_window", "token_bucket", "sliding_window",
@@ -239,6 +248,15 @@ static void provider_put(unsigned index, const struct dst_provider *p)
             (unsigned long long)between(1, 8), (unsigned long long)between(1, 10),
             (unsigned long long)between(100, 3000), (unsigned long long)between(1, 3));
     }
+    bool reads = false;
+    for (unsigned i = 0; i < p->route_cnt; i++) {
+        reads = reads || !p->route[i].order;
+    }
+    if (reads && dst_chance(0.7)) {
+        static const char *const after[] = {"p50", "1ms", "1ms", "2ms", "20ms"};
+        put("    hedge: {after: %s, budget: %llu%%}\n", after[dst_below(WEIR_ARRAY_CNT(after))],
+            (unsigned long long)between(20, 50));
+    }
     put("    throttle: {status: [429, 418], retry_after: seconds, default: 500ms}\n    "
         "endpoints:\n");
     bool peers = dst_chance(0.5);
@@ -265,7 +283,16 @@ static void provider_put(unsigned index, const struct dst_provider *p)
         if (p->shares && i == p->route_cnt) {
             asks_put(p);
         }
+        if (r->order && p->asks) {
+            doubt_put(p);
+        }
         put("}\n");
+    }
+    if (p->asks) {
+        put("      - {name: ask, method: GET, path: /ask, timeout: 1s, max_response: 4KiB, cost: "
+            "{%s: "
+            "1}}\n",
+            p->limit[0].name);
     }
 }
 
@@ -339,6 +366,8 @@ void dst_world_make(uint64_t seed)
         routes_make(p);
         asks_make(p);
         p->reports_used = !p->others && dst_chance(0.4);
+        p->asks = dst_chance(0.6);
+        p->resends = dst_chance(0.5);
         p->offset_ns = dst_utc_offset + (int64_t)dst_below(4 * DST_S) - (int64_t)(2 * DST_S);
         p->drift_ppb = (int64_t)dst_below(80000) - 40000;
     }

@@ -44,6 +44,7 @@ struct sim_request {
     bool counted;
     bool answered; /* `answer` is filled */
     bool cut;      /* ends without an answer: the simulator is stopping */
+    bool left;     /* accept_late: its connection is reset already */
     bool failed;   /* whatever the status: the exchange did not do what was asked */
     struct sim_call call;
     struct sim_verdict verdict;

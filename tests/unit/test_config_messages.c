@@ -61,8 +61,8 @@ static const struct refusal keys_refusal[] = {
      "t:1:10: broker.nme: unknown key: did you mean name?"},
     {DOC("broker: {xyzzy: 1}\n", "", LIMIT, ROUTE),
      "t:1:10: broker.xyzzy: unknown key: the keys here are name, wake, spin, memory, ring, audit, "
-     "cache, log, "
-     "runtime_dir, user, worker_memory, shadow, state_dir, drain, core, operators, domains"},
+     "cache, last_good_every, log, runtime_dir, user, worker_memory, shadow, state_dir, drain, "
+     "core, operators, domains"},
     {DOC("broker: {name: a, name: b}\n", "", LIMIT, ROUTE),
      "t:1:19: name: written twice: it stands in line 1 already: remove one"},
     {DOC("", "  limits: []\n", LIMIT, ROUTE),
@@ -380,9 +380,19 @@ static const struct refusal routes_refusal[] = {
      "t:5:108: providers[0].routes[0].revalidate = \"2s\": must be at most stale: no answer is "
      "given "
      "when it is older than cache and stale together"},
-    {DOC("", HOST, LIMIT, "{name: r, method: GET, path: /a, cost: {l: 1}, last_good: true}"),
-     "t:5:70: providers[0].routes[0].last_good = \"true\": this version keeps no answers on disk: "
-     "remove it, and write stale for what may be given from memory"},
+    {DOC("", HOST, LIMIT, "{name: r, method: GET, path: /a, cost: {l: 1}, last_good: 1h}"),
+     "t:5:70: providers[0].routes[0].last_good = \"1h\": has no use without cache: write both, or "
+     "remove it"},
+    {DOC("", HOST, LIMIT,
+         "{name: r, method: GET, path: /a, cost: {l: 1}, share: public, cache: 1s, last_good: "
+         "true}"),
+     "t:5:96: providers[0].routes[0].last_good = \"true\": must be a whole number with a unit (ns, "
+     "us, "
+     "ms, s, m, h, d): 1ms..30d"},
+    {DOC("", HOST, LIMIT,
+         "{name: r, method: GET, path: /a, cost: {l: 1}, cache: 1s, last_good: 1h}"),
+     "t:5:66: providers[0].routes[0].cache = \"1s\": needs share: public: answers are kept where "
+     "every client can read them, and this version keeps no others"},
     {DOC("", HOST, LIMIT, "{name: r, method: GET, path: /a, cost: {l: 1}, share: everybody}"),
      "t:5:66: providers[0].routes[0].share = \"everybody\": must be one of private, public"},
     {DOC("", HOST, LIMIT,
@@ -574,6 +584,40 @@ static const struct refusal providers_refusal[] = {
      "bytes"},
     {DOC("", "  retry: {base: 2s, max: 1s}\n", LIMIT, ROUTE),
      "t:3:17: providers[0].retry.base = \"2s\": must not be above max = 1s"},
+    {DOC("", "  hedge: {}\n  endpoints: [{name: e, url: 'http://h'}]\n", LIMIT,
+         "{name: r, method: GET, path: /r, cost: {l: 1}}"),
+     "t:3:10: providers[0].hedge: needs a second endpoint for the second call to go to: add one, "
+     "or "
+     "remove this"},
+    {DOC("", "  hedge: {}\n  endpoints: [{name: e, url: 'http://h'}, {name: f, url: 'http://i'}]\n",
+         LIMIT, "{name: r, method: POST, path: /r, cost: {l: 1}}"),
+     "t:3:10: providers[0].hedge: has no use: no route is a GET or HEAD that is not signed, and "
+     "none "
+     "says hedge: true: remove it"},
+    {DOC("", "  hedge: {}\n  endpoints: [{name: e, url: 'http://h'}, {name: f, url: 'http://i'}]\n",
+         LIMIT, "{name: r, method: POST, path: /r, cost: {l: 1}, hedge: true}"),
+     "t:6:67: providers[0].routes[0].hedge = \"true\": must be false where a call may be made only "
+     "once: an order would be placed twice"},
+    {DOC("", "  endpoints: [{name: e, url: 'http://h'}, {name: f, url: 'http://i'}]\n", LIMIT,
+         "{name: r, method: GET, path: /r, cost: {l: 1}, hedge: true}"),
+     "t:5:66: providers[0].routes[0].hedge = \"true\": has no use without hedge of the provider: "
+     "write "
+     "hedge: {} there for its defaults, or remove this"},
+    {DOC("", "  hedge: {}\n  endpoints: [{name: e, url: 'http://h'}, {name: f, url: 'http://i'}]\n",
+         LIMIT,
+         "{name: r, method: GET, path: /r, cost: {l: 1}}, {name: s, transport: own, cost: {l: 1}, "
+         "hedge: true}"),
+     "t:6:107: providers[0].routes[1].hedge = \"true\": has no use with transport: own, where weir "
+     "makes no call: remove it"},
+    {DOC("", "  hedge: {after: p100}\n", LIMIT, ROUTE),
+     "t:3:18: providers[0].hedge.after = \"p100\": must be a percentile of the route's own "
+     "latency, "
+     "p50..p99, or a duration: 1ms..1m"},
+    {DOC("", "  hedge: {after: 0ms}\n", LIMIT, ROUTE),
+     "t:3:18: providers[0].hedge.after = \"0ms\": must be a percentile of the route's own latency, "
+     "p50..p99, or a duration: 1ms..1m"},
+    {DOC("", "  hedge: {budget: 51%}\n", LIMIT, ROUTE),
+     "t:3:19: providers[0].hedge.budget = \"51%\": must be 0.1%..50%"},
     {DOC("", "  scopes: {ip: [a, b, a]}\n", LIMIT, ROUTE),
      "t:3:23: providers[0].scopes.ip[2] = \"a\": ip[0] is the same: remove one"},
     {DOC("", "  scopes: {ip: [\"a,b\"]}\n", LIMIT, ROUTE),
