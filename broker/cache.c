@@ -1,5 +1,6 @@
 #include "broker/cache.h"
 
+#include "broker/batch.h"
 #include "broker/last_good.h"
 #include "shm/weir_atomic.h"
 
@@ -8,7 +9,7 @@
 
 /* ---------------------------------------------------------------------------------------------- what an answer says of itself */
 
-/* The value of the header line `name` (with its colon); false: it is another one. */
+/* The value of the header line `name`; false: it is another one. Blanks before the colon are wrong (RFC 9112, 5.1), and still it is that header. */
 static bool line_value(const char *line, size_t bytes, const char *name, const char **value,
                        size_t *value_bytes)
 {
@@ -18,6 +19,12 @@ static bool line_value(const char *line, size_t bytes, const char *name, const c
     }
     const char *from = line + n;
     const char *to = line + bytes;
+    while (from < to && (*from == ' ' || *from == '\t')) {
+        from++;
+    }
+    if (from == to || *from++ != ':') {
+        return false;
+    }
     while (from < to && (*from == ' ' || *from == '\t')) {
         from++;
     }
@@ -103,18 +110,21 @@ bool cache_directives(const char *head, size_t bytes, bool honour, struct cache_
     *out = (struct cache_directives){.max_age_ns = UINT64_MAX};
     for (size_t at = 0, n = 0; at < bytes; at += n) {
         n = line_bytes(head + at, bytes - at);
-        if (line_value(head + at, n, "vary:", &value, &value_bytes) &&
+        if (head[at] == ' ' || head[at] == '\t') {
+            return false; /* a line goes on (RFC 9112, 5.2): it may be a cookie's, or forbid */
+        }
+        if (line_value(head + at, n, "vary", &value, &value_bytes) &&
             memchr(value, '*', value_bytes) != NULL) {
             return false; /* what it depends on is in no request: RFC 9111, 4.1 */
         }
         if (!honour) {
             continue;
         }
-        if (line_value(head + at, n, "cache-control:", &value, &value_bytes) &&
+        if (line_value(head + at, n, "cache-control", &value, &value_bytes) &&
             !cache_control(value, value_bytes, &shared, out)) {
             return false;
         }
-        if (line_value(head + at, n, "age:", &value, &value_bytes)) {
+        if (line_value(head + at, n, "age", &value, &value_bytes)) {
             out->age_ns = seconds_ns(value, value_bytes);
         }
     }
@@ -309,7 +319,7 @@ bool cache_open(struct worker *w)
     }
     w->cache = &cache;
     answers_recover(w);
-    return true;
+    return batch_open(w);
 }
 
 void cache_fold(struct worker *w, struct client *c)

@@ -27,8 +27,14 @@ void quiesce_begin(struct worker *w)
     w->quiescing = true;
     w->quiesce_since_ns = w->now_ns;
     WEIR_WEAVE("quiesce:begun");
-    for (struct call *c = w->call_first; c != NULL; c = c->all_next) {
-        if (c->stage == CALL_RUNNING && c->sent_ns == 0) { /* nothing written yet: it waits again */
+    for (struct call *c = w->call_first, *next; c != NULL; c = next) {
+        next = c->all_next;
+        if (c->stage != CALL_RUNNING || c->sent_ns != 0) {
+            continue;
+        }
+        if (c->hedge_of != NULL) {
+            hedge_back(w, c);
+        } else { /* nothing written yet: it waits again */
             exchange_stop(w, c);
             dispatch_again(w, c);
         }

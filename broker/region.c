@@ -362,6 +362,8 @@ void region_destroy(struct region *region)
             weir_segment_unmap(&region->ring[d]);
         }
     }
+    free(region->known);
+    region->known = NULL;
 }
 
 void region_permit_view(const struct region *region, struct weir_permit_view *view, bool own)
@@ -445,11 +447,12 @@ int arena_create(const struct region *region, const char *name, const struct are
         head->route_cnt = region->route_cnt;
         head->limit_cnt = region->limit_cnt;
     }
-    const struct weir_segment_part shadow_part = {WEIR_SECTION_SHADOW, spec->slot_cnt,
-                                                  sizeof(struct weir_shm_shadow)};
+    const struct weir_segment_part shadow_parts[] = {
+        {WEIR_SECTION_SHADOW, spec->slot_cnt, sizeof(struct weir_shm_shadow)},
+        {WEIR_SECTION_DOUBT, spec->slot_cnt, sizeof(struct weir_shm_doubt)}};
     s.kind = WEIR_SEGMENT_SHADOW;
-    s.part = &shadow_part;
-    s.part_cnt = 1;
+    s.part = shadow_parts;
+    s.part_cnt = WEIR_ARRAY_CNT(shadow_parts);
     rc = weir_segment_create(shadow, &s);
     if (rc != WEIR_OK) {
         weir_segment_unmap(arena);

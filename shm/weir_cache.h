@@ -65,7 +65,10 @@ struct weir_shm_cache_route {
     uint64_t stored_negative; /* of them */
     uint64_t refreshed;       /* calls of the worker's own, for an answer that is given meanwhile */
     uint64_t not_kept; /* answers that said so themselves (Cache-Control, Vary) or were too large */
-    uint64_t reserved[6];
+    uint64_t batched;  /* calls that got an element of a batch's answer */
+    uint64_t batches;  /* calls of the worker's own that were made for many */
+    uint64_t batches_failed; /* ... and whose answer was of no use */
+    uint64_t reserved[3];
 } WEIR_ALIGN_LINE;
 
 /* One answer. 64 bytes; its set is a whole number of lines. */

@@ -308,7 +308,9 @@ static inline bool weir_limit_in_cells(const struct weir_shm_limit_row *row)
 WEIR_INLINE uint64_t *weir_limit_cells(uint64_t *base, const struct weir_shm_limit_row *row,
                                        uint32_t index)
 {
-    return base + row->cell_first + (size_t)(index - row->word_first) * row->cell_stride;
+    /* Not as a pointer: `base` is NULL where there is no section, and then the sum is never looked at. */
+    uint64_t at = row->cell_first + (uint64_t)(index - row->word_first) * row->cell_stride;
+    return (uint64_t *)((uintptr_t)base + at * sizeof *base);
 }
 
 /* Pass 1 of the kinds that live in cells; out of line, so that the others stay short. */
