@@ -91,6 +91,14 @@ static bool routes_find(struct last_good *g, const struct region *region)
     return g->longest_ns != 0;
 }
 
+void last_good_follow(struct region *region, const struct weir_config *config)
+{
+    if (region->last_good != NULL) {
+        region->last_good->config = config;
+        (void)routes_find(region->last_good, region); /* as before: a reload changes none of it */
+    }
+}
+
 /* ---------------------------------------------------------------------------------------------- composing */
 
 static struct snapshot_header facts_now(const struct last_good *g)

@@ -64,6 +64,9 @@ uint32_t last_good_restore(const struct last_good *g, struct region *region,
                            const struct snapshot_header *header, uint64_t passed_ns,
                            uint64_t now_ns);
 
+/* The configuration was read again: the one before goes. What last_good.h knows of routes is the same in both (supervisor_reload.c). Caller: the supervisor, no worker alive. */
+void last_good_follow(struct region *region, const struct weir_config *config);
+
 /* A process that has no business with it lets the memory go; the descriptors it closes itself. Caller: the resolver's. */
 void last_good_forget(struct last_good *g);
 

@@ -87,7 +87,30 @@ static bool broker_same(const struct weir_config *was, const struct weir_config 
     return same;
 }
 
-/* What has a size or a place on the board beside the tables. */
+/* Which answers go to disk, and where they come from: the files that are open say so of all that is in them. */
+static bool last_good_same(const struct weir_config_provider *was,
+                           const struct weir_config_provider *is, char *text, size_t text_bytes)
+{
+    for (size_t i = 0; i < is->route_cnt; i++) {
+        uint64_t old[2] = {0, 0};
+        uint64_t new[2] = {0, 0};
+        if (is->route[i].last_good_ns != 0) {
+            last_good_identity(was, &was->route[i], old);
+            last_good_identity(is, &is->route[i], new);
+        }
+        if (was->route[i].last_good_ns != is->route[i].last_good_ns ||
+            memcmp(old, new, sizeof old) != 0) {
+            (void)snprintf(text, text_bytes,
+                           "route %s.%s: last_good, and where such a route leads, stays as it is "
+                           "while its files are open: stop weird and start it to change that",
+                           is->name, is->route[i].name);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What has a size or a place beside the tables. */
 static bool board_same(const struct region *r, const struct weir_config *was,
                        const struct weir_config *is, char *text, size_t text_bytes)
 {
@@ -108,6 +131,9 @@ static bool board_same(const struct region *r, const struct weir_config *was,
                            "stop weird and start it to change that",
                            is->provider[p].name, is->provider[p].group_cnt,
                            was->provider[p].group_cnt);
+            return false;
+        }
+        if (!last_good_same(&was->provider[p], &is->provider[p], text, text_bytes)) {
             return false;
         }
     }
@@ -158,6 +184,7 @@ static void parser_forget(void *arg)
     if (s->region.shadow != NULL) {
         dry_run_close(s->region.shadow);
     }
+    last_good_forget(&s->last_good);
     region_destroy(&s->region);
 }
 
@@ -216,6 +243,7 @@ void reload_end(struct supervisor *s)
     uint64_t now_ns = weir_clock_monotonic_ns();
     s->reload.settled_at_ns = now_ns + reload_settled_ns(&s->region, now_ns);
     s->config = s->reload.config;
+    last_good_follow(&s->region, s->config);
     s->admission.config = s->reload.config;
     s->reloading->done(s->reloading->arg, s->reload.config, true);
     log_open(s->config->broker.log, "supervisor");

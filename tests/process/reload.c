@@ -46,12 +46,12 @@ static const char sim[] =
 
 struct quotas {
     unsigned weight, roll, burst, rate, open, far;
-    const char *jitter, *more;
+    const char *jitter, *last_good, *more;
 };
 
 /* max_jitter is large, because the exchange judges by arrivals, and this machine may be busy. */
-static const struct quotas high = {400, 60, 70, 50, 12, 10, "500ms", ""};
-static const struct quotas low = {120, 25, 25, 20, 12, 10, "500ms", ""};
+static const struct quotas high = {400, 60, 70, 50, 12, 10, "500ms", "1h", ""};
+static const struct quotas low = {120, 25, 25, 20, 12, 10, "500ms", "1h", ""};
 
 /* `kind`: of the limit roll. */
 static void configure_as(struct rig *r, const struct quotas *q, const char *broker,
@@ -74,6 +74,8 @@ static void configure_as(struct rig *r, const struct quotas *q, const char *brok
         "priority: critical}\n"
         "      - {name: roll, method: GET, path: /roll, cost: {roll: 1}, timeout: 3s}\n"
         "      - {name: pail, method: GET, path: /pail, cost: {pail: 1}, timeout: 3s}\n"
+        "      - {name: kept, method: GET, path: /api/v3/depth, cost: {weight: 1}, share: public, "
+        "cache: 1s, last_good: %s}\n"
         "%s"
         "  - name: free\n"
         "    clock: {source: host, error: 1ms, max_jitter: 20ms}\n"
@@ -87,7 +89,7 @@ static void configure_as(struct rig *r, const struct quotas *q, const char *brok
         "      - {name: open, transport: own, cost: {open: 1}}\n";
     char text[8192];
     (void)snprintf(text, sizeof text, yaml, broker, q->jitter, q->weight, kind, q->roll, q->rate,
-                   q->burst, q->more, q->far, q->open);
+                   q->burst, q->last_good, q->more, q->far, q->open);
     rig_config(r, text, 0);
 }
 
@@ -454,6 +456,10 @@ static void refusals(struct rig *r)
     q.jitter = "250ms";
     configure(r, &q);
     refuses(r, w, "provider sim has a lower clock.max_jitter");
+    q = high;
+    q.last_good = "2h";
+    configure(r, &q);
+    refuses(r, w, "route sim.kept: last_good, and where such a route leads, stays as it is");
     q = high;
     q.open = 3;
     configure(r, &q);
