@@ -1,5 +1,7 @@
 #include "broker/cache.h"
 
+#include "broker/batch.h"
+#include "broker/last_good.h"
 #include "shm/weir_atomic.h"
 
 #include <stdlib.h>
@@ -7,7 +9,7 @@
 
 /* ---------------------------------------------------------------------------------------------- what an answer says of itself */
 
-/* The value of the header line `name` (with its colon); false: it is another one. */
+/* The value of the header line `name`; false: it is another one. Blanks before the colon are wrong (RFC 9112, 5.1), and still it is that header. */
 static bool line_value(const char *line, size_t bytes, const char *name, const char **value,
                        size_t *value_bytes)
 {
@@ -17,6 +19,12 @@ static bool line_value(const char *line, size_t bytes, const char *name, const c
     }
     const char *from = line + n;
     const char *to = line + bytes;
+    while (from < to && (*from == ' ' || *from == '\t')) {
+        from++;
+    }
+    if (from == to || *from++ != ':') {
+        return false;
+    }
     while (from < to && (*from == ' ' || *from == '\t')) {
         from++;
     }
@@ -102,18 +110,21 @@ bool cache_directives(const char *head, size_t bytes, bool honour, struct cache_
     *out = (struct cache_directives){.max_age_ns = UINT64_MAX};
     for (size_t at = 0, n = 0; at < bytes; at += n) {
         n = line_bytes(head + at, bytes - at);
-        if (line_value(head + at, n, "vary:", &value, &value_bytes) &&
+        if (head[at] == ' ' || head[at] == '\t') {
+            return false; /* a line goes on (RFC 9112, 5.2): it may be a cookie's, or forbid */
+        }
+        if (line_value(head + at, n, "vary", &value, &value_bytes) &&
             memchr(value, '*', value_bytes) != NULL) {
             return false; /* what it depends on is in no request: RFC 9111, 4.1 */
         }
         if (!honour) {
             continue;
         }
-        if (line_value(head + at, n, "cache-control:", &value, &value_bytes) &&
+        if (line_value(head + at, n, "cache-control", &value, &value_bytes) &&
             !cache_control(value, value_bytes, &shared, out)) {
             return false;
         }
-        if (line_value(head + at, n, "age:", &value, &value_bytes)) {
+        if (line_value(head + at, n, "age", &value, &value_bytes)) {
             out->age_ns = seconds_ns(value, value_bytes);
         }
     }
@@ -176,6 +187,12 @@ struct weir_shm_cache_head *cache_look(struct worker *w, const struct weir_cache
     return NULL;
 }
 
+/* Is the answer behind its end? A later broker may still want it (last_good.h). */
+static bool is_over(struct worker *w, const struct weir_shm_cache_head *h)
+{
+    return w->now_ns >= h->stale_until_ns;
+}
+
 /* One step of the clock's hand. Returns whether an answer went. */
 static bool hand_step(struct worker *w)
 {
@@ -186,7 +203,7 @@ static bool hand_step(struct worker *w)
     if (!is_whole(h)) {
         return false;
     }
-    bool over = w->now_ns >= h->stale_until_ns;
+    bool over = is_over(w, h);
     if (!over && c->touched[i] != 0) {
         c->touched[i] = 0;
         return false;
@@ -207,15 +224,16 @@ static bool granules_hold(struct worker *w, uint32_t bytes, uint32_t *off_bytes)
     return held;
 }
 
-/* How much an answer would be missed: 0 not at all (free, or over), then the untouched, of equals the one that ends soonest. */
+/* How much an answer would be missed: 0 for none, then those behind their end, then the untouched; of equals the one that ends soonest. */
 static uint64_t missed(struct worker *w, uint32_t i)
 {
     const struct weir_shm_cache_head *h = &w->region->cache_head[i];
-    if (!is_whole(h) || w->now_ns >= h->stale_until_ns) {
+    if (!is_whole(h)) {
         return 0;
     }
     /* instants are far below 2^62 */
-    return h->stale_until_ns | (w->cache->touched[i] != 0 ? UINT64_C(1) << 62 : 0);
+    return h->stale_until_ns |
+           (!is_over(w, h) && w->cache->touched[i] != 0 ? UINT64_C(1) << 62 : 0);
 }
 
 /* The head for a new answer to `key`: of the same key, or the one that is missed least. */
@@ -231,8 +249,7 @@ static struct weir_shm_cache_head *head_choose(struct worker *w, const struct we
     }
     struct weir_shm_cache_head *h = &w->region->cache_head[best];
     if (is_whole(h)) {
-        board_add(missed(w, best) == 0 ? &w->region->cache->expired : &w->region->cache->evicted,
-                  1);
+        board_add(is_over(w, h) ? &w->region->cache->expired : &w->region->cache->evicted, 1);
     }
     return h;
 }
@@ -253,6 +270,7 @@ bool cache_put(struct worker *w, const struct weir_shm_cache_head *as, const cha
     w->cache->touched[cache_index(w, h)] = 1; /* it is new: it has its chance */
     w->cache->refresh_at_ns[cache_index(w, h)] = 0;
     count_answer(w, h, +1);
+    last_good_changed(w, as->route);
     return true;
 }
 
@@ -301,7 +319,7 @@ bool cache_open(struct worker *w)
     }
     w->cache = &cache;
     answers_recover(w);
-    return true;
+    return batch_open(w);
 }
 
 void cache_fold(struct worker *w, struct client *c)

@@ -3,6 +3,7 @@
  *
  *   cache.c     which answer lies where, and what goes when there is no room
  *   coalesce.c  what calls have of it: given at once, given stale, made once for many
+ *   batch.c     ... made together with others (batch.h)
  *
  * The heads on the board are the truth; which granules are free, and what was touched of late, is private memory, made anew from the heads by a
  * restarted worker. Nothing that a client can write is read here but the counts and the touches in its meters, which decide about an eviction and
@@ -29,6 +30,8 @@ struct cache {
     uint32_t hand;
     struct call
         *flight[CACHE_FLIGHTS]; /* the call whose answer others of its key wait for, by key */
+    struct batch *batch_first;  /* that gather or are under way (batch.h) */
+    struct batch_plan **plan;   /* [route]; NULL: its calls join no batch */
     uint64_t follow_due_ns;     /* no call that waits for another's answer expires earlier */
     char clean[WEIR_CACHE_HEAD_MAX_BYTES]; /* a head without what belongs to one receiver */
 };
@@ -57,7 +60,7 @@ struct cache_directives {
     uint64_t age_ns;
     bool must_revalidate; /* not to be given stale */
 };
-/* `honour`: by Cache-Control and Age; Vary: * forbids in any case. Pure. */
+/* `honour`: by Cache-Control and Age; Vary: * forbids in any case, and so does a line that goes on in the next one. Pure. */
 bool cache_directives(const char *head, size_t bytes, bool honour, struct cache_directives *out);
 
 /* Copy `head` without Set-Cookie to `to`, which has room for all of it. Returns the bytes. Pure. */

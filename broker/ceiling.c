@@ -112,13 +112,13 @@ static void window_plan(const struct region *r, const struct weir_shm_limit_row 
 {
     struct weir_shm_memory *m = &r->memory[raise->word];
     uint64_t have = memory_ceiling(m, k);
-    uint64_t count = weir_min_u64(charged(r, raise->word, k), row->quota);
+    uint64_t count = weir_min_u64(charged(r, raise->word, k), weir_limit_peak(row));
     uint64_t step = row->ceiling_step;
     ahead_learn(m, row, have != 0 && count > have ? count - have : 0);
     if (have > count + step / 2 && have >= count + want) {
         return;
     }
-    uint64_t next = weir_min_u64(count + weir_max_u64(step, want), row->quota);
+    uint64_t next = weir_min_u64(count + weir_max_u64(step, want), weir_limit_peak(row));
     if (next <= have) {
         return;
     }

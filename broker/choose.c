@@ -200,7 +200,9 @@ static bool group_shut(struct worker *w, const struct call *c, struct choice *wh
 {
     const struct weir_shm_breaker *b = group_of(w, c);
     const struct breaker_rule *rule = &w->provider[w->route[c->route].provider].breaker;
-    why->shut = b != NULL && breaker_ask(b, rule, w->now_ns, &why->earliest_ns) == BREAKER_REFUSE;
+    why->shut =
+        b != NULL && (breaker_ask(b, rule, w->now_ns, &why->earliest_ns) == BREAKER_REFUSE ||
+                      (c->hedge_of != NULL && b->state != WEIR_BREAKER_CLOSED));
     return why->shut;
 }
 
@@ -232,7 +234,7 @@ static bool look(struct worker *w, const struct call *c, struct endpoint *e, str
         why->busy = true;
         return false;
     }
-    if (says == BREAKER_PROBE && c->idempotent) {
+    if (says == BREAKER_PROBE && c->idempotent && c->hedge_of == NULL) {
         return true;
     }
     enum doubt doubt = says == BREAKER_PROBE ? DOUBT_PROBE : doubt_of(e, w->now_ns);
@@ -272,7 +274,8 @@ struct endpoint *endpoint_choose(struct worker *w, const struct call *c, struct 
     if (f.good_cnt > 0) {
         return pick(w, provider, f.good, f.good_cnt);
     }
-    return why->busy ? NULL : f.least; /* a full one that works is worth waiting for */
+    /* a full one that works is worth waiting for; a hedge is worth nothing at a doubtful one */
+    return why->busy || c->hedge_of != NULL ? NULL : f.least;
 }
 
 bool endpoint_other(struct worker *w, const struct call *c)

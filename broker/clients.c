@@ -63,7 +63,9 @@ static bool arena_map(struct worker *w, struct client *c)
     c->response = base + off;
     c->response_bytes = i->response_bytes;
     c->shadow = (void *)((char *)c->shadow_segment.base + sizeof(struct weir_shm_header));
-    return off + i->response_bytes <= c->arena.bytes;
+    c->doubt =
+        weir_segment_section(&c->shadow_segment, WEIR_SECTION_DOUBT, sizeof *c->doubt, NULL, NULL);
+    return c->doubt != NULL && off + i->response_bytes <= c->arena.bytes;
 }
 
 static void client_board(struct worker *w, const struct client *c, enum weir_client_state state)

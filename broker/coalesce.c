@@ -6,7 +6,10 @@
  *   a fresh answer is kept                      it ends with that                                             source CACHE
  *   one within `revalidate` of its fresh end    it ends with that; a call of the worker's own fetches anew    STALE
  *   a call of its key is in flight              it waits for that one's end (CALL_FOLLOW)                     CACHE
+ *   a batch may bring it (batch.h)              it waits for that                                              CACHE
  *   else                                        it is made, and others may wait for it                        LIVE
+ *
+ * An answer of an earlier broker (last_good.h) is never fresh and never fetched anew for anybody: it stands where a stale one may stand, as DISK.
  *
  * and while it is queued: an answer that came meanwhile ends it before it takes a permit; where no permit is to be had now, or its queue was refused at the
  * last look, a stale answer ends it at once rather than at its deadline.
@@ -24,6 +27,7 @@
  * Retries (retry.h) come first: who waits, waits for the last attempt, and an answer that comes meanwhile ends the next one before it is made.
  * Stale instead of an error: REFUSED, EXPIRED, NOT_SENT, FAILED, TIMEOUT, and answers of 5xx or that say stop. The permit is settled by what truly happened.
  */
+#include "broker/batch.h"
 #include "broker/cache.h"
 #include "broker/settle.h"
 #include "shm/weir_atomic.h"
@@ -86,7 +90,7 @@ static void flight_add(struct worker *w, struct call *c)
     *at = c;
 }
 
-static void follow(struct worker *w, struct call *lead, struct call *c)
+void cache_follow(struct worker *w, struct call *lead, struct call *c)
 {
     c->stage = CALL_FOLLOW;
     c->lead = lead;
@@ -123,10 +127,9 @@ static void unfollow(struct call *c)
 /* ---------------------------------------------------------------------------------------------- giving */
 
 /* By the clock now: the turn may have begun before the call that is given the answer was submitted. */
-static uint64_t age_ns(struct worker *w, uint64_t filled_ns)
+uint64_t cache_age_ns(struct worker *w, uint64_t filled_ns)
 {
-    uint64_t now_ns = worker_now(w);
-    return now_ns > filled_ns ? now_ns - filled_ns : 0;
+    return weir_cache_age_ns(filled_ns, worker_now(w));
 }
 
 /* Make the kept answer `c`'s own. False: it does not fit its room. */
@@ -141,11 +144,15 @@ static bool give(struct worker *w, struct call *c, const struct weir_shm_cache_h
     c->body_bytes = h->body_bytes;
     c->transfer.status = h->status;
     c->source = source;
-    c->age_ns = age_ns(w, h->filled_ns);
+    c->age_ns = cache_age_ns(w, h->filled_ns);
     c->endpoint = NULL;
     c->kept.status = 0; /* what an attempt of its own brought is given up for it */
     w->cache->touched[cache_index(w, h)] = 1;
-    board_add(source == WEIR_SOURCE_STALE ? &row_of(w, c)->stale : &row_of(w, c)->hits, 1);
+    struct weir_shm_cache_route *row = row_of(w, c);
+    board_add(source == WEIR_SOURCE_DISK    ? &row->disk
+              : source == WEIR_SOURCE_STALE ? &row->stale
+                                            : &row->hits,
+              1);
     return true;
 }
 
@@ -167,13 +174,21 @@ bool cache_has_stale(struct worker *w, const struct call *c)
 static bool give_stale(struct worker *w, struct call *c)
 {
     const struct weir_shm_cache_head *h = stale_look(w, c);
+    if (h == NULL) {
+        return false;
+    }
     /* It may be fresh: somebody else's came meanwhile. */
-    return h != NULL &&
-           give(w, c, h, worker_now(w) < h->fresh_until_ns ? WEIR_SOURCE_CACHE : WEIR_SOURCE_STALE);
+    return give(w, c, h,
+                h->source == WEIR_SOURCE_DISK       ? WEIR_SOURCE_DISK
+                : worker_now(w) < h->fresh_until_ns ? WEIR_SOURCE_CACHE
+                                                    : WEIR_SOURCE_STALE);
 }
 
 bool cache_again(struct worker *w, struct call *c)
 {
+    if (c->batch != NULL) {
+        return batch_is_idle(w, c);
+    }
     if (!c->keyed || c->client == NULL) {
         return false;
     }
@@ -225,16 +240,19 @@ static void refresh(struct worker *w, const struct call *of)
     c->internal_done = on_refreshed;
     c->keyed = true;
     c->key = of->key;
-    flight_add(w, c);
     board_add(&row_of(w, c)->refreshed, 1);
-    dispatch_enter(w, c);
+    if (!batch_join(w, c)) {
+        flight_add(w, c);
+        dispatch_enter(w, c);
+    }
 }
 
 static void refresh_if_due(struct worker *w, const struct call *c,
                            const struct weir_shm_cache_head *h)
 {
     uint64_t *at_ns = &w->cache->refresh_at_ns[cache_index(w, h)];
-    if (!w->draining && !w->quiescing && w->now_ns >= *at_ns && flight_find(w, &c->key) == NULL) {
+    if (!w->draining && !w->quiescing && w->now_ns >= *at_ns && flight_find(w, &c->key) == NULL &&
+        !batch_brings(w, c->route, &c->key)) {
         *at_ns = w->now_ns + REFRESH_AGAIN_NS;
         refresh(w, c);
     }
@@ -274,7 +292,7 @@ bool cache_offer(struct worker *w, struct call *c, bool refused)
         call_end(w, c, WEIR_RESULT_DONE, 0);
         return true;
     }
-    if (h != NULL && now_ns < h->stale_until_ns &&
+    if (h != NULL && h->source != WEIR_SOURCE_DISK && now_ns < h->stale_until_ns &&
         now_ns < h->fresh_until_ns + route->revalidate_ns && give(w, c, h, WEIR_SOURCE_STALE)) {
         refresh_if_due(w, c, h);
         call_end(w, c, WEIR_RESULT_DONE, 0);
@@ -286,12 +304,34 @@ bool cache_offer(struct worker *w, struct call *c, bool refused)
     }
     struct call *lead = flight_find(w, &c->key);
     if (lead != NULL && (lead->stage == CALL_RUNNING || lead->priority <= c->priority)) {
-        follow(w, lead, c);
+        cache_follow(w, lead, c);
+        return true;
+    }
+    if (batch_join(w, c)) {
         return true;
     }
     flight_add(w, c);
     board_add(&row_of(w, c)->misses, 1);
     return false;
+}
+
+/* A batch did not answer it: it is made by itself. */
+static void make_alone(struct worker *w, struct call *c)
+{
+    c->alone = true;
+    if (c->client == NULL) {
+        flight_add(w, c);
+    }
+    dispatch_ready(w, c);
+    worker_due(w, w->now_ns); /* its queue may have had its turn already */
+}
+
+/* A batch has no permit now: will it come too late for who waits? A breaker of the batch's says nothing of the single call. */
+static bool is_too_late(const struct call *lead, const struct call *c)
+{
+    return lead->batch != NULL && c->route != lead->route &&
+           (lead->denial.reason == WEIR_REASON_BREAKER ||
+            lead->denial.earliest_ns > c->deadline_ns);
 }
 
 void cache_denied(struct worker *w, struct call *lead)
@@ -302,6 +342,10 @@ void cache_denied(struct worker *w, struct call *lead)
             unfollow(c);
             call_end(w, c, WEIR_RESULT_DONE, 0);
             next = lead->follow_first; /* an end may free others: begin again */
+        } else if (is_too_late(lead, c)) {
+            unfollow(c);
+            make_alone(w, c);
+            next = lead->follow_first;
         }
     }
 }
@@ -350,8 +394,10 @@ static bool keep(struct worker *w, const struct call *c)
     fresh_ns = weir_min_u64(fresh_ns, say.max_age_ns);
     uint64_t stale_ns = good && !say.must_revalidate ? route->stale_ns : 0;
     uint64_t filled_ns = c->sent_ns > say.age_ns ? c->sent_ns - say.age_ns : 0;
-    if (c->transfer.status / 100 == 5 || (!good && !negative) || fresh_ns + stale_ns == 0 ||
-        filled_ns + fresh_ns + stale_ns <= w->now_ns) {
+    bool over = fresh_ns + stale_ns == 0 || filled_ns + fresh_ns + stale_ns <= w->now_ns;
+    /* For a later broker it is worth keeping though this one gives it to nobody. */
+    bool later = route->last_good_ns != 0 && good && !say.must_revalidate;
+    if (c->transfer.status / 100 == 5 || (!good && !negative) || (over && !later)) {
         return true; /* what was kept before stays: it may still be given stale */
     }
     const struct weir_shm_cache_head as = {
@@ -395,7 +441,7 @@ struct cache_end cache_ended(struct worker *w, struct call *c, enum weir_result 
     struct cache_end end = {.truth = *result};
     c->source = *result == WEIR_RESULT_DONE && c->source == WEIR_SOURCE_UNSET ? WEIR_SOURCE_LIVE
                                                                               : c->source;
-    if (!c->keyed) {
+    if (!c->keyed && c->batch == NULL) {
         return end;
     }
     if (c->lead != NULL) {
@@ -407,8 +453,11 @@ struct cache_end cache_ended(struct worker *w, struct call *c, enum weir_result 
     end.first = c->follow_first;
     c->follow_first = NULL;
     c->follow_last = NULL;
-    if (*result == WEIR_RESULT_DONE && heard_whole(c)) {
+    if (*result == WEIR_RESULT_DONE && c->keyed && heard_whole(c)) {
         end.shared = keep(w, c);
+        if (is_negative(c->transfer.status)) {
+            batch_refused(w, c);
+        }
     }
     bool own =
         *result == WEIR_RESULT_REFUSED || *result == WEIR_RESULT_EXPIRED; /* its own deadline */
@@ -425,6 +474,11 @@ struct cache_end cache_ended(struct worker *w, struct call *c, enum weir_result 
 /* The answer that `lead` heard, for `c` too. */
 static bool give_heard(struct worker *w, struct call *c, const struct call *lead)
 {
+    const struct weir_config_route *route = w->route[c->route].config;
+    if (c->taken_ns > lead->sent_ns &&
+        cache_age_ns(w, lead->sent_ns) > route->cache_ns + route->stale_ns) {
+        return false; /* it came when the other one was on its way, and that took too long */
+    }
     uint32_t head_bytes = (uint32_t)cache_head_clean(hear_head_at(&lead->hear),
                                                      lead->hear.head_bytes, w->cache->clean);
     if ((uint64_t)head_bytes + lead->hear.body_bytes > c->room_bytes) {
@@ -438,7 +492,7 @@ static bool give_heard(struct worker *w, struct call *c, const struct call *lead
     c->source = WEIR_SOURCE_CACHE;
     c->kept.status = 0;
     c->endpoint = NULL;
-    c->age_ns = age_ns(w, lead->sent_ns);
+    c->age_ns = cache_age_ns(w, lead->sent_ns);
     board_add(&row_of(w, c)->coalesced, 1);
     return true;
 }
@@ -473,10 +527,21 @@ void cache_followers(struct worker *w, struct call *lead, const struct cache_end
         next = c->next;
         c->next = NULL;
         c->lead = NULL;
+        if (lead->batch != NULL && c->route != lead->route) {
+            if (batch_give(w, c, lead)) {
+                call_end(w, c, WEIR_RESULT_DONE, 0);
+            } else {
+                make_alone(w, c);
+            }
+            continue;
+        }
         if (!end_alike(w, c, lead, end, error)) {
             c->keyed = c->keyed && !forbidden; /* nobody waits for an answer that is one caller's */
             dispatch_ready(w, c);
         }
+    }
+    if (lead->batch != NULL) {
+        batch_free(lead);
     }
 }
 

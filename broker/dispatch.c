@@ -187,9 +187,11 @@ void dispatch_room(struct worker *w, struct client *cl)
 void dispatch_as(struct worker *w, const struct call *c)
 {
     static const uint8_t nobody[WEIR_LIMITS_MAX]; /* the worker's own calls have no share */
-    w->shared.member = c->client != NULL ? c->client->self.member : nobody;
-    w->shared.meter.units = c->client != NULL ? c->client->brokered : w->own_units;
-    w->shared.audit.client = c->client != NULL ? (uint8_t)c->client->info.index : WEIR_AUDIT_NOBODY;
+    /* A question after an order is its client's. */
+    const struct client *payer = c->doubt.asks != NULL ? c->doubt.asks->client : c->client;
+    w->shared.member = payer != NULL ? payer->self.member : nobody;
+    w->shared.meter.units = payer != NULL ? payer->brokered : w->own_units;
+    w->shared.audit.client = payer != NULL ? (uint8_t)payer->info.index : WEIR_AUDIT_NOBODY;
 }
 
 int dispatch_permit(struct worker *w, struct call *c)
@@ -320,11 +322,7 @@ static enum start start(struct worker *w, struct queue *q, struct call *c)
         return start_denied(w, q, c, rc);
     }
     if (!exchange_start(w, c, e)) {
-        reply_charged(w, &c->permit, true);
-        trial_give(w, c);
-        dispatch_as(w, c);
-        (void)weir_permit_give(&w->own, &c->own_permit);
-        (void)weir_permit_give(&w->shared, &c->permit);
+        call_give_back(w, c);
         call_end(w, c, WEIR_RESULT_NOT_SENT, WEIR_E_MEMORY);
         return ENDED;
     }
@@ -501,9 +499,11 @@ void dispatch_expire(struct worker *w)
     }
 }
 
-/* Take a waiting call out of whatever list it is in. */
-static void unlink_waiting(struct worker *w, struct call *c)
+void dispatch_unlink(struct worker *w, struct call *c)
 {
+    if (c->stage != CALL_QUEUED && c->stage != CALL_ROOM) {
+        return;
+    }
     struct call **first = c->stage == CALL_ROOM ? &c->client->room_first : &queue_of(w, c)->first;
     struct call **last = c->stage == CALL_ROOM ? &c->client->room_last : &queue_of(w, c)->last;
     struct call *before = NULL;
@@ -523,28 +523,35 @@ static void unlink_waiting(struct worker *w, struct call *c)
     }
 }
 
-static void cancel(struct worker *w, struct call *c)
+/*
+ * `wire`: also what may be on the wire. Not an order, whose answer is the only thing that says what became of it; not a call that others wait for, who would have to pay for another
+ * one; and not the calls of a dead client, whose connections are worth more than its room.
+ */
+static void cancel(struct worker *w, struct call *c, bool wire)
 {
     if (c->stage == CALL_RUNNING) {
-        if (c->sent_ns == 0) { /* nothing written yet: stop it, and give back what it took */
+        bool followed = c->sent_ns != 0 && (!wire || !c->idempotent || c->follow_first != NULL);
+        if (!followed) { /* what was not written is given back */
             exchange_stop(w, c);
             call_end(w, c, WEIR_RESULT_CANCELLED, 0);
         }
-        return; /* on the wire: followed to its end */
+        return;
     }
-    if (c->stage != CALL_LATER && c->stage != CALL_FOLLOW) {
-        unlink_waiting(w, c);
+    if (c->stage == CALL_HEDGED && (!wire || c->follow_first != NULL)) {
+        return;
     }
-    call_end(w, c,
-             c->sends > 0 && !c->idempotent ? WEIR_RESULT_OUTCOME_UNKNOWN : WEIR_RESULT_CANCELLED,
-             0);
+    if (c->stage == CALL_DOUBT) {
+        return; /* it was on the wire, and is still followed */
+    }
+    dispatch_unlink(w, c);
+    call_end(w, c, WEIR_RESULT_CANCELLED, 0); /* or what is true of one that was sent */
 }
 
 void dispatch_cancel_client(struct worker *w, struct client *cl)
 {
     for (uint32_t s = 0; s < cl->info.slot_cnt && cl->in_flight > 0; s++) {
         if (cl->call[s] != NULL) {
-            cancel(w, cl->call[s]);
+            cancel(w, cl->call[s], false);
         }
     }
 }
@@ -555,7 +562,7 @@ void dispatch_cancel_flags(struct worker *w, struct client *cl)
         if (cl->call[s] != NULL &&
             weir_load_relaxed_u32(&cl->slot[s].cancel) !=
                 0) { /* relaxed: a request to stop, and nothing else is read with it (pair:cancel A) */
-            cancel(w, cl->call[s]);
+            cancel(w, cl->call[s], true);
         }
     }
 }

@@ -1,3 +1,4 @@
+#include "broker/doubt.h"
 #include "broker/egress.h"
 #include "broker/pause.h"
 #include "broker/signer.h"
@@ -22,18 +23,6 @@ static struct call *call_of(struct http_transfer *t)
 
 /* ---------------------------------------------------------------------------------------------- the send gate */
 
-static void give_back(struct worker *w, struct call *c)
-{
-    if (c->permit.state == WEIR_PERMIT_GRANTED) {
-        reply_charged(w, &c->permit, true);
-        dispatch_as(w, c);
-        (void)weir_permit_give(
-            &w->own, &c->own_permit); /* first: the private account never exceeds the shared one */
-        (void)weir_permit_give(&w->shared, &c->permit);
-        trial_give(w, c);
-    }
-}
-
 /* Is the permit still good for one send, now? */
 static bool permit_usable(struct worker *w, const struct call *c, uint64_t now_ns)
 {
@@ -53,7 +42,7 @@ static bool on_gate(struct http_transfer *t)
     struct worker *w = the_worker;
     struct call *c = call_of(t);
     uint64_t now_ns = worker_now(w);
-    if (c->sends > 0 && !c->idempotent) {
+    if (c->sends > 0 && !c->idempotent && !doubt_may_resend(c)) {
         board_add(&w->region->endpoint[c->endpoint->index].resends_stopped, 1);
         return stop(c, CALL_STOP_RESEND);
     }
@@ -90,11 +79,13 @@ static bool on_gate(struct http_transfer *t)
     c->head_bytes = 0;
     c->body_bytes = 0;
     c->first_byte_ns = 0;
-    if (c->client != NULL) {
+    if (c->client != NULL && c->hedge_of == NULL) {
         struct weir_shm_shadow *sh = &c->client->shadow[c->slot];
         sh->sends = c->sends;
         sh->sent_ns = now_ns;
         sh->member = c->member;
+        sh->on_wire = c->hedge != NULL && c->hedge->sends > 0 ? 2 : 1;
+        doubt_sending(w, c);
         WEIR_WEAVE("gate:sending");
         weir_store_release_u32(&sh->state, WEIR_SLOT_SENDING); /* pair:shadow R */
         WEIR_WEAVE("gate:shadow_sending");
@@ -102,6 +93,7 @@ static bool on_gate(struct http_transfer *t)
                                weir_slot_with(c->claimed, WEIR_SLOT_SENDING)); /* pair:slot R */
         WEIR_WEAVE("gate:open");
     }
+    hedge_sent(w, c);
     board_add(&w->region->endpoint[c->endpoint->index].sent, 1); /* last: behind it curl writes */
     return true;
 }
@@ -113,6 +105,7 @@ static bool on_head(struct http_transfer *t, const char *line, size_t bytes)
     struct call *c = call_of(t);
     if (c->owed) { /* its first line */
         endpoint_heard(c, worker_now(the_worker));
+        hedge_heard(the_worker, c);
     }
     return answer_head(the_worker, c, line, bytes) || stop(c, CALL_STOP_LARGE);
 }
@@ -162,7 +155,7 @@ static enum weir_call_class class_of(const struct worker *w, const struct call *
 static void not_sent(struct worker *w, struct call *c)
 {
     struct endpoint *e = c->endpoint;
-    give_back(w, c);
+    call_give_back(w, c);
     board_add(&w->region->endpoint[e->index].failures, 1);
     c->tried |= 1U << e->bit;
     if (w->now_ns < c->deadline_ns && endpoint_other(w, c)) {
@@ -178,15 +171,15 @@ static void stopped(struct worker *w, struct call *c)
 {
     switch (c->stop) {
     case CALL_STOP_CANCEL:
-        give_back(w, c);
+        call_give_back(w, c);
         call_end(w, c, WEIR_RESULT_CANCELLED, 0);
         break;
     case CALL_STOP_EXPIRED:
-        give_back(w, c);
+        call_give_back(w, c);
         call_end(w, c, WEIR_RESULT_EXPIRED, 0);
         break;
     case CALL_STOP_UNSIGNED:
-        give_back(w, c);
+        call_give_back(w, c);
         call_end(w, c, WEIR_RESULT_NOT_SENT, WEIR_E_SYSTEM);
         break;
     case CALL_STOP_PERMIT:
@@ -197,7 +190,9 @@ static void stopped(struct worker *w, struct call *c)
         call_end(w, c, WEIR_RESULT_TOO_LARGE, 0);
         break;
     default:
-        call_end(w, c, WEIR_RESULT_OUTCOME_UNKNOWN, (int)c->transfer.code);
+        if (!doubt_begin(w, c, (int)c->transfer.code)) {
+            call_end(w, c, WEIR_RESULT_OUTCOME_UNKNOWN, (int)c->transfer.code);
+        }
         break;
     }
 }
@@ -226,22 +221,12 @@ static bool goes_elsewhere(struct worker *w, struct call *c)
     return true;
 }
 
-static void on_done(struct http_transfer *t)
+/* An attempt is over, and with it what weir has of the call: try on, or end it. */
+static void conclude(struct worker *w, struct call *c)
 {
-    struct worker *w = the_worker;
-    struct call *c = call_of(t);
-    w->now_ns = worker_now(w);
-    if (t->code == CURLE_OK) {
-        reply_answered(w, c); /* first: its body may say stop */
-    }
-    endpoint_told(w, c, class_of(w, c, t));
-    if (c->sent_ns > 0) {
-        tell_hold(w, c, t->code == CURLE_OK || c->stop == CALL_STOP_LARGE);
-    }
-    if (t->code == CURLE_OK) {
-        uint64_t answer_ns = c->first_byte_ns > c->sent_ns ? c->first_byte_ns - c->sent_ns : 0;
-        c->endpoint->answer_ns = (7 * c->endpoint->answer_ns + answer_ns / 2) / 8;
-        if (!retry_later(w, c, RETRY_ANSWERED)) {
+    CURLcode code = c->transfer.code;
+    if (code == CURLE_OK) {
+        if (!doubt_answered(w, c) && !retry_later(w, c, RETRY_ANSWERED)) {
             call_end(w, c, WEIR_RESULT_DONE, 0);
         }
     } else if (c->stop != CALL_STOP_NONE) {
@@ -251,12 +236,38 @@ static void on_done(struct http_transfer *t)
     } else {
         board_add(&w->region->endpoint[c->endpoint->index].failures, 1);
         /* curl rounds to milliseconds: its own word for "late" counts too. */
-        bool is_late = w->now_ns >= c->deadline_ns || t->code == CURLE_OPERATION_TIMEDOUT;
+        bool is_late = w->now_ns >= c->deadline_ns || code == CURLE_OPERATION_TIMEDOUT;
         enum weir_result late = is_late ? WEIR_RESULT_TIMEOUT : WEIR_RESULT_FAILED;
         if (!is_late && (goes_elsewhere(w, c) || retry_later(w, c, RETRY_BROKEN))) {
             return;
         }
-        call_end(w, c, c->idempotent ? late : WEIR_RESULT_OUTCOME_UNKNOWN, (int)t->code);
+        if (doubt_begin(w, c, (int)code)) {
+            return;
+        }
+        call_end(w, c, c->idempotent ? late : WEIR_RESULT_OUTCOME_UNKNOWN, (int)code);
+    }
+}
+
+static void on_done(struct http_transfer *t)
+{
+    struct worker *w = the_worker;
+    struct call *c = call_of(t);
+    w->now_ns = worker_now(w);
+    if (t->code == CURLE_OUT_OF_MEMORY && c->stop == CALL_STOP_NONE && c->head == CALL_HEAD_FINAL) {
+        c->stop = CALL_STOP_LARGE; /* curl's word for a line of the head above its own bound */
+    }
+    if (t->code == CURLE_OK) {
+        reply_answered(w, c); /* first: its body may say stop */
+        uint64_t answer_ns = c->first_byte_ns > c->sent_ns ? c->first_byte_ns - c->sent_ns : 0;
+        c->endpoint->answer_ns = (7 * c->endpoint->answer_ns + answer_ns / 2) / 8;
+    }
+    hedge_over(w, c);
+    endpoint_told(w, c, class_of(w, c, t));
+    if (c->sent_ns > 0) {
+        tell_hold(w, c, t->code == CURLE_OK || c->stop == CALL_STOP_LARGE);
+    }
+    if (!hedge_ended(w, &c)) {
+        conclude(w, c);
     }
 }
 
@@ -330,7 +341,16 @@ void exchange_due(struct worker *w)
 
 void exchange_stop(struct worker *w, struct call *c)
 {
+    bool silent = c->sent_ns != 0 && c->first_byte_ns == 0;
+    uint64_t now_ns = worker_now(w);
+    bool late =
+        silent && now_ns > c->sent_ns && health_is_late(&c->endpoint->health, now_ns - c->sent_ns);
     http_stop(w->http, &c->transfer);
-    endpoint_told(w, c, WEIR_CLASS_NONE);
-    give_back(w, c);
+    hedge_over(w, c);
+    endpoint_told(w, c, late ? WEIR_CLASS_TIMEOUT : WEIR_CLASS_NONE);
+    call_give_back(w, c);
+    if (c->permit.state == WEIR_PERMIT_SENT) {
+        weir_hold_unanswered(&w->shared, w->route[c->route].provider, &c->permit);
+        call_attempt_over(w, c, WEIR_RESULT_FAILED);
+    }
 }

@@ -226,11 +226,14 @@ static int one_answer(struct handover *h, struct region *r, const struct handove
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
         return 0;
     }
-    bool ready = n == (ssize_t)sizeof m && m.kind == WEIR_HANDOVER_READY;
+    bool sound =
+        n >= (ssize_t)offsetof(struct weir_handover, text) && m.magic == WEIR_HANDOVER_MAGIC;
+    bool ready = sound && n == (ssize_t)sizeof m && m.kind == WEIR_HANDOVER_READY && fd_cnt == 1 &&
+                 h->stage == HANDOVER_ASKS;
     if (fd_cnt == 1 && !ready) {
         (void)close(board);
     }
-    if (n < (ssize_t)offsetof(struct weir_handover, text) || m.magic != WEIR_HANDOVER_MAGIC) {
+    if (!sound) {
         return -1;
     }
     WEIR_WEAVE("handover:asked");
@@ -243,7 +246,7 @@ static int one_answer(struct handover *h, struct region *r, const struct handove
     if (m.kind == WEIR_HANDOVER_CLIENT) {
         return client_answer(h, m.index, clients);
     }
-    if (!ready || fd_cnt != 1 || h->stage != HANDOVER_ASKS) {
+    if (!ready) {
         return -1;
     }
     if (weir_segment_map(&h->board, board, WEIR_SEGMENT_BOARD, r->broker_id, WEIR_MAP_READ) !=

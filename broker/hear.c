@@ -36,8 +36,8 @@ enum hear_what hear_wanted(const struct weir_config_provider *provider,
 
 bool hear_reserve(struct hear *hear, enum hear_what what, size_t body_max_bytes)
 {
-    size_t body_bytes = what == HEAR_WHOLE && body_max_bytes > BODY_ROOM_BYTES ? body_max_bytes
-                                                                               : BODY_ROOM_BYTES;
+    size_t body_bytes =
+        what == HEAR_WHOLE && body_max_bytes > BODY_ROOM_BYTES ? body_max_bytes : BODY_ROOM_BYTES;
     size_t need = what == HEAR_NOTHING ? 0
                   : what == HEAR_HEAD  ? HEAR_HEAD_MAX_BYTES
                                        : HEAR_HEAD_MAX_BYTES + body_bytes;

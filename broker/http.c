@@ -1,6 +1,7 @@
 #include "broker/http.h"
 
 #include "broker/identity.h"
+#include "broker/log.h"
 #include "broker/trust.h"
 #include "shm/weir_clock.h"
 
@@ -9,6 +10,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -42,6 +44,9 @@ struct http_easy {
     struct curl_slist *connect_to;
     const char *source;
     bool has_request_target;
+    /* Of the answer under way: what its head has named; nobody can tell where it ends; its connection is used up. */
+    bool has_length, chunked, broken, forbids;
+    uint64_t length_bytes;
     char path_query[256]; /* as set; "" where it was longer */
 };
 
@@ -158,11 +163,63 @@ static CURLcode on_tls(CURL *curl, void *ssl_ctx, void *arg)
                                                                        : CURLE_SSL_CERTPROBLEM;
 }
 
+/* The value of the header `name`, which has its colon; NULL: this line is another one. */
+static const char *value_of(const char *line, size_t bytes, const char *name, const char **end)
+{
+    size_t n = strlen(name);
+    if (bytes < n || strncasecmp(line, name, n) != 0) {
+        return NULL;
+    }
+    const char *at = line + n;
+    *end = line + bytes;
+    while (at < *end && (*at == ' ' || *at == '\t')) {
+        at++;
+    }
+    while (*end > at && strchr(" \t\r\n", (*end)[-1]) != NULL) {
+        (*end)--;
+    }
+    return at;
+}
+
+/*
+ * What curl 7.88 lets pass of a head that does not say where its answer ends (RFC 9112, 6.3): several lengths, of which it takes the last, and one that no number holds, with which it
+ * reads to the end of the connection. And a length beside chunks: curl goes by the chunks, as it should, but keeps the connection. Returns false: nobody can tell what is the answer.
+ */
+static bool framing_look(struct http_easy *e, const char *line, size_t bytes)
+{
+    const char *end;
+    const char *at = value_of(line, bytes, "content-length:", &end);
+    if (bytes > 5 && memcmp(line, "HTTP/", 5) == 0) {
+        e->has_length = e->chunked =
+            false; /* another head: the one before was an interim answer's */
+    }
+    if (at != NULL) {
+        uint64_t n = 0;
+        bool good = end > at && end - at < 19; /* so long a number fits */
+        for (; good && at < end; at++) {
+            good = *at >= '0' && *at <= '9';
+            n = 10 * n + (uint64_t)(*at - '0');
+        }
+        e->broken = !good || (e->has_length && n != e->length_bytes);
+        e->has_length = true;
+        e->length_bytes = n;
+        return !e->broken;
+    }
+    e->chunked = e->chunked || value_of(line, bytes, "transfer-encoding:", &end) != NULL;
+    if (e->has_length &&
+        e->chunked) { /* whoever stands between may see another end: RFC 9112, 6.1 */
+        (void)curl_easy_setopt(e->curl, CURLOPT_FORBID_REUSE, 1L);
+        e->forbids = true;
+    }
+    return true;
+}
+
 static size_t on_head(char *at, size_t one, size_t bytes, void *arg)
 {
     (void)one;
-    struct http_transfer *t = ((struct http_easy *)arg)->transfer;
-    return t->head(t, at, bytes) ? bytes : 0;
+    struct http_easy *e = arg;
+    struct http_transfer *t = e->transfer;
+    return framing_look(e, at, bytes) && t->head(t, at, bytes) ? bytes : 0;
 }
 
 static size_t on_data(char *at, size_t one, size_t bytes, void *arg)
@@ -289,6 +346,10 @@ static void easy_give(struct http_target *t, struct http_easy *e)
         (void)curl_easy_setopt(e->curl, CURLOPT_REQUEST_TARGET, NULL);
         e->has_request_target = false;
     }
+    if (e->forbids) {
+        (void)curl_easy_setopt(e->curl, CURLOPT_FORBID_REUSE, 0L);
+        e->forbids = false;
+    }
     if (t->idle_cnt < IDLE_MAX) {
         e->next = t->idle;
         t->idle = e;
@@ -379,6 +440,7 @@ bool http_start(struct http *http, struct http_transfer *t)
     CURLcode code = url_set(e, t);
     options_set(e, t);
     e->transfer = t;
+    e->has_length = e->chunked = e->broken = false;
     t->easy = e;
     t->code = CURLE_OK;
     t->status = 0;
@@ -454,6 +516,20 @@ static bool cut_short(CURL *curl, const struct http_transfer *t)
     return told >= 0 && got != told;
 }
 
+/* Say what is wrong with a certificate, once a minute. curl has one code for all. */
+static void certificate_tell(CURL *curl, struct http_target *t)
+{
+    long verdict = 0;
+    uint64_t now_ns = weir_clock_monotonic_ns();
+    if (t->refused_at_ns != 0 && now_ns - t->refused_at_ns < 60 * WEIR_NS_PER_S) {
+        return;
+    }
+    t->refused_at_ns = now_ns;
+    (void)curl_easy_getinfo(curl, CURLINFO_SSL_VERIFYRESULT, &verdict);
+    log_error("certificate_refused", "s:s, s:s, s:s", "endpoint", t->base, "reason",
+              trust_reason(verdict), "meaning", "nothing was sent to it");
+}
+
 /* Hand finished transfers back. A done callback may start others. */
 static bool collect(struct http *http)
 {
@@ -473,6 +549,11 @@ static bool collect(struct http *http)
         t->connected = value > 0;
         if (t->code == CURLE_OK && t->target->http2 && cut_short(m->easy_handle, t)) {
             t->code = CURLE_PARTIAL_FILE;
+        }
+        if (e->broken) {
+            t->code = CURLE_WEIRD_SERVER_REPLY;
+        } else if (t->code == CURLE_PEER_FAILED_VERIFICATION) {
+            certificate_tell(m->easy_handle, t->target);
         }
         transfer_drop(http, t, false);
         t->done(t);

@@ -17,6 +17,9 @@
  * goes wrong in one call is another's; a transfer that is stopped takes its connection with it, or the stream's window would be lost to it; a body shorter than its
  * Content-Length is an error, whatever curl says of it.
  *
+ * A head that does not say where its answer ends (two lengths, a length that is no number; RFC 9112, 6.3) is CURLE_WEIRD_SERVER_REPLY and the end of its connection. One with a
+ * length beside chunks is read by its chunks, and its connection is used up.
+ *
  * Compressed answers come unpacked to `data`; the head is the server's, so its Content-Length and Content-Encoding are those of what was on the wire.
  *
  * A transfer may name the address of this host that it leaves from. curl binds the socket, and uses a connection again only for transfers of the same one; before the gate is
@@ -56,6 +59,7 @@ struct http_target {
         [48]; /* the only one that a socket for this target may go to, the proxy's where there is one; "" = not known yet */
     uint32_t connections;   /* open sockets */
     uint64_t connects;      /* opened since start */
+    uint64_t refused_at_ns; /* its certificate was refused, and the log says so; 0: never */
     struct http_easy *idle; /* handles kept for this target, linked */
     uint32_t idle_cnt;
 };

@@ -1,3 +1,4 @@
+#include "broker/doubt.h"
 #include "broker/egress.h"
 #include "broker/late.h"
 #include "broker/log.h"
@@ -158,6 +159,7 @@ static void admit(struct worker *w, struct call *c)
     c->client->shadow[c->slot].idempotent = c->idempotent;
     board_add(&w->region->route_stats[c->route].calls, 1);
     cache_admit(w, c);
+    doubt_admit(w, c);
     if (w->draining) {
         call_end(w, c, WEIR_RESULT_REJECTED, WEIR_E_STALE);
     } else {
@@ -379,11 +381,14 @@ void intake_recover(struct worker *w, struct client *c, uint32_t slot)
     request_copy(&k->request, &c->slot[slot].request);
     k->request.correlation = sh->correlation;
     WEIR_WEAVE("recover:call");
-    client_room_release(c, slot);
+    k->route = sh->route;
+    bool doubted = sent && !refused && doubt_recover(w, k);
+    if (!doubted) {
+        client_room_release(c, slot);
+    }
     c->call[slot] = k;
     c->in_flight++;
     w->flow[c->info.domain].in_flight++;
-    k->route = sh->route;
     log_warn("call_recovered", "s:I, s:i, s:b, s:b", "correlation", (long long)sh->correlation,
              "client", (int)c->info.index, "sent", (int)sent, "repeated", (int)(again && !refused));
     if (sent && sh->route < w->shared.tables.route_cnt) {
@@ -391,10 +396,15 @@ void intake_recover(struct worker *w, struct client *c, uint32_t slot)
         uint64_t scope =
             weir_member_scope(&w->shared.tables, w->shared.tables.route[sh->route].provider,
                               k->request.scope, sh->member);
-        late_orphan(w, sh->route, scope, own ? k->request.units : NULL);
+        for (uint32_t n = 0; n < (sh->on_wire > 1 ? 2U : 1U);
+             n++) { /* it, and its hedge, which is the same member's */
+            late_orphan(w, sh->route, scope, own ? k->request.units : NULL);
+        }
     }
     if (refused) {
         call_end(w, k, sent ? WEIR_RESULT_OUTCOME_UNKNOWN : WEIR_RESULT_NOT_SENT, WEIR_E_MEMORY);
+    } else if (doubted && doubt_begin(w, k, WEIR_E_STALE)) {
+        WEIR_WEAVE("recover:doubt");
     } else if (!again || sh->route >= w->shared.tables.route_cnt || k->request.route != sh->route) {
         call_end(w, k, sent && !sh->idempotent ? WEIR_RESULT_OUTCOME_UNKNOWN : WEIR_RESULT_NOT_SENT,
                  WEIR_E_STALE);

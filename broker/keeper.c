@@ -1,3 +1,4 @@
+#include "broker/last_good.h"
 #include "broker/log.h"
 #include "broker/pause.h"
 #include "broker/worker.h"
@@ -106,6 +107,7 @@ static void tick(struct worker *w)
     endpoints_show(w);
     choose_turn(w);
     check_turn(w);
+    last_good_turn(w);
     uint64_t repaired = 0;
     for (uint32_t d = 0; d < w->region->domain_cnt; d++) {
         for (unsigned p = 0; p < WEIR_PRIORITY_CNT; p++) {

@@ -23,9 +23,10 @@ enum loop_kind {
     LOOP_PIDFD = 3,    /* index: client */
     LOOP_CONTROL = 4,
     LOOP_RESOLVER = 5,
-    LOOP_CANCEL = 6,   /* the answer to a cancel: of no interest */
-    LOOP_JOURNAL = 7,  /* index 0: the write, 1: its fsync */
-    LOOP_HANDOVER = 8, /* index 0: the listener, 1: who takes over */
+    LOOP_CANCEL = 6,    /* the answer to a cancel: of no interest */
+    LOOP_JOURNAL = 7,   /* index 0: the write, 1: its fsync */
+    LOOP_HANDOVER = 8,  /* index 0: the listener, 1: who takes over */
+    LOOP_LAST_GOOD = 9, /* index 0: the write, 1: its fsync */
 };
 
 struct loop {
@@ -56,6 +57,12 @@ void loop_poll(struct loop *loop, enum loop_kind kind, uint32_t generation, uint
  */
 void loop_write_sync(struct loop *loop, uint32_t generation, int fd, const void *at, uint32_t bytes,
                      uint64_t off);
+
+/*
+ * The same for the answers on disk (broker/last_good.h): events of kind LOOP_LAST_GOOD, and without `sync` only the write.
+ */
+void loop_write_answers(struct loop *loop, uint32_t generation, int fd, const void *at,
+                        uint32_t bytes, uint64_t off, bool sync);
 
 /* Take an armed poll back. */
 void loop_poll_cancel(struct loop *loop, enum loop_kind kind, uint32_t generation, uint32_t index);

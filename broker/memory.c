@@ -180,10 +180,10 @@ static void window_compose(struct compose *c, const struct weir_shm_limit_row *r
     struct weir_server_clock clock = memory_clock(c->region, row->provider);
     uint32_t first = window_first(row, &clock, c->now_ns);
     if (clock.state != WEIR_CLOCK_KNOWN) {
-        units_float(l, m, first, row->quota);
+        units_float(l, m, first, weir_limit_peak(row));
         return;
     }
-    l->floating = memory_base_most(m, row->quota); /* resolved long ago: 0 */
+    l->floating = memory_base_most(m, weir_limit_peak(row)); /* resolved long ago: 0 */
     for (uint32_t e = 0; e < WEIR_MEMORY_WINDOWS; e++) {
         if (weir_window_diff(l->window[e], first) < 0) {
             l->units[e] = 0; /* the exchange is past it for sure */

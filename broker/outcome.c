@@ -1,3 +1,4 @@
+#include "broker/doubt.h"
 #include "broker/late.h"
 #include "broker/log.h"
 #include "broker/pair.h"
@@ -38,6 +39,7 @@ static void response_fill(struct worker *w, const struct call *c, enum weir_resu
         .source = whole ? (uint32_t)c->source : 0,
         .member = c->sends > 0 && c->source <= WEIR_SOURCE_LIVE ? c->member : 0,
         .age_ns = whole ? c->age_ns : 0,
+        .doubt = (uint16_t)(result == WEIR_RESULT_ABSENT ? WEIR_DOUBT_ABSENT : c->doubt.state),
     };
     c->client->slot[c->slot].response = r;
 }
@@ -58,9 +60,16 @@ static void count_end(struct worker *w, const struct call *c, enum weir_result r
     struct provider *p = &w->provider[w->route[c->route].provider];
     if (c->client != NULL && (c->sends > 0 || c->source <= WEIR_SOURCE_LIVE)) {
         retry_budget_call(&p->retries, p->config->retry.budget_ppm);
+        hedge_paid(w, c);
     }
     struct weir_shm_route_stats *r = &w->region->route_stats[c->route];
-    board_add(&r->results[result < WEIR_ARRAY_CNT(r->results) ? result : 0], 1);
+    if (result == WEIR_RESULT_ABSENT) {
+        board_add(&r->doubts_absent, 1);
+    } else {
+        board_add(&r->results[result < WEIR_ARRAY_CNT(r->results) ? result : 0], 1);
+        board_add(c->doubt.state == WEIR_DOUBT_FOUND ? &r->doubts_found : &r->doubts_unknown,
+                  c->doubt.state == WEIR_DOUBT_FOUND || c->doubt.state == WEIR_DOUBT_UNKNOWN);
+    }
     if (result == WEIR_RESULT_DONE) {
         uint32_t kind = c->transfer.status / 100;
         board_add(&r->statuses[kind >= 1 && kind <= 5 ? kind : 0], 1);
@@ -95,7 +104,7 @@ static void log_end(struct worker *w, const struct call *c, enum weir_result res
               (int)c->sends, "client_gone", (int)orphan);
 }
 
-static void call_free(struct worker *w, struct call *c)
+void call_free(struct worker *w, struct call *c)
 {
     if (c->all_prev != NULL) {
         c->all_prev->all_next = c->all_next;
@@ -111,7 +120,7 @@ static void call_free(struct worker *w, struct call *c)
     curl_slist_free_all(c->headers);
     signer_end(c);
     free(c->payload);
-    if (c->client == NULL) {
+    if (c->client == NULL || c->hedge_of != NULL) {
         free(c->room);
     }
     if (w->call_spare == NULL) {
@@ -144,10 +153,25 @@ static enum weir_result truthful(const struct call *c, enum weir_result result)
         return result;
     }
     if (!c->idempotent) {
-        return WEIR_RESULT_OUTCOME_UNKNOWN;
+        return c->doubt.absent ? WEIR_RESULT_ABSENT : WEIR_RESULT_OUTCOME_UNKNOWN;
+    }
+    if (result == WEIR_RESULT_CANCELLED) {
+        return result; /* it promises nothing: `sends` says whether it left */
     }
     return result == WEIR_RESULT_EXPIRED || result == WEIR_RESULT_REFUSED ? WEIR_RESULT_TIMEOUT
                                                                           : WEIR_RESULT_FAILED;
+}
+
+void call_give_back(struct worker *w, struct call *c)
+{
+    if (c->permit.state == WEIR_PERMIT_GRANTED) {
+        reply_charged(w, &c->permit, true);
+        dispatch_as(w, c);
+        (void)weir_permit_give(
+            &w->own, &c->own_permit); /* first: the private account never exceeds the shared one */
+        (void)weir_permit_give(&w->shared, &c->permit);
+        trial_give(w, c);
+    }
 }
 
 /* The permit was used, or is too old to be: its charges stay, units in flight are let go. */
@@ -233,6 +257,17 @@ void call_attempt_over(struct worker *w, struct call *c, enum weir_result result
     c->own_permit.state = WEIR_PERMIT_NONE;
 }
 
+void call_answer_keep(struct call *c)
+{
+    c->kept = (struct kept_answer){.status = c->transfer.status,
+                                   .head_bytes = c->head_bytes,
+                                   .body_bytes = c->body_bytes,
+                                   .endpoint = c->endpoint,
+                                   .member = c->member,
+                                   .sent_ns = c->sent_ns,
+                                   .first_byte_ns = c->first_byte_ns};
+}
+
 /* Nothing was written since an answer came: no later misfortune is a better one. Returns whether there is such an answer. */
 static bool answer_restore(struct call *c)
 {
@@ -252,6 +287,9 @@ static bool answer_restore(struct call *c)
 void call_end(struct worker *w, struct call *c, enum weir_result result, int error)
 {
     struct client *cl = c->client;
+    hedge_drop(w, c);
+    hedge_over(w, c);
+    doubt_forget(c);
     permit_settle(w, c, result);
     if (answer_restore(c)) {
         result = WEIR_RESULT_DONE;

@@ -61,6 +61,9 @@ static _Noreturn void child(const struct parser *p, struct cage *cage, int fd, c
     }
     (void)close_range((unsigned)fd + 1, UINT_MAX, 0);
     environment_wipe();
+    if (p->forget != NULL) {
+        p->forget(p->forget_arg);
+    }
     weir_config_free(p->loaded);
     if (go_in(cage, text, sizeof text) != 0) {
         (void)write_all(fd, text, strlen(text));

@@ -10,7 +10,7 @@
  *   the child ends     by itself, with its answer; by a signal (a call that is not listed, too much memory or time); or it is killed: PARSER_MAX_NS. The load fails with its name
  *   the parent ends    the child's next write ends it, or its processor time
  *
- * A child for each file, gone before the file's messages are printed. Nothing of it is left when weird serves anybody.
+ * A child for each file, gone before the file's messages are printed. At the start nothing of it is left when weird serves anybody; at a reload it has neither segments nor descriptors of the broker.
  */
 #ifndef WEIR_BROKER_PARSER_H
 #define WEIR_BROKER_PARSER_H
@@ -24,9 +24,12 @@
 struct parser {
     enum cage_mode mode;
     struct weir_config *loaded; /* a configuration that the child must not see; NULL: none yet */
+    /* called by the child first: what else it must not have; NULL: nothing */
+    void (*forget)(void *arg);
+    void *forget_arg;
 };
 
-/* For weir_config_load: `run` of a struct weir_config_parser whose `arg` is a struct parser. Caller: weird, one thread, before it opened anything. */
+/* For weir_config_load: `run` of a struct weir_config_parser whose `arg` is a struct parser. Caller: weird, one thread. */
 ssize_t parser_run(void *arg, const char *buf, size_t bytes, char *out, size_t room, char *why,
                    size_t why_bytes);
 

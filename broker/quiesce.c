@@ -8,6 +8,7 @@
  * A worker whose supervisor is dead does the supervisor's part of a handover too.
  */
 #include "broker/handover.h"
+#include "broker/last_good.h"
 #include "broker/log.h"
 #include "broker/worker.h"
 #include "shm/weir_weave.h"
@@ -26,8 +27,14 @@ void quiesce_begin(struct worker *w)
     w->quiescing = true;
     w->quiesce_since_ns = w->now_ns;
     WEIR_WEAVE("quiesce:begun");
-    for (struct call *c = w->call_first; c != NULL; c = c->all_next) {
-        if (c->stage == CALL_RUNNING && c->sent_ns == 0) { /* nothing written yet: it waits again */
+    for (struct call *c = w->call_first, *next; c != NULL; c = next) {
+        next = c->all_next;
+        if (c->stage != CALL_RUNNING || c->sent_ns != 0) {
+            continue;
+        }
+        if (c->hedge_of != NULL) {
+            hedge_back(w, c);
+        } else { /* nothing written yet: it waits again */
             exchange_stop(w, c);
             dispatch_again(w, c);
         }
@@ -84,7 +91,7 @@ static bool orphan_finish(struct worker *w)
 
 bool quiesce_is_over(struct worker *w)
 {
-    if (!quiesce_is_wire_free(w) || ceiling_is_writing(w)) {
+    if (!quiesce_is_wire_free(w) || ceiling_is_writing(w) || last_good_is_writing(w)) {
         return false;
     }
     meters_fold(w);

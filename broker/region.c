@@ -1,6 +1,7 @@
 #include "broker/region.h"
 
 #include "broker/tables_build.h"
+#include "broker/tables_follow.h"
 #include "shm/weir_atomic.h"
 #include "shm/weir_slot.h"
 #include "shm/weir_weave.h"
@@ -22,8 +23,7 @@ static int fail(char *text, size_t text_bytes, const char *what, int rc)
     return rc;
 }
 
-static int board_create(struct region *r, const struct weir_segment_spec *base,
-                        const struct tables_size *size)
+static int board_create(struct region *r, const struct weir_segment_spec *base)
 {
     const struct weir_segment_part parts[] = {
         {WEIR_SECTION_GATE, 1, sizeof(struct weir_shm_gate)},
@@ -40,7 +40,7 @@ static int board_create(struct region *r, const struct weir_segment_spec *base,
         {WEIR_SECTION_RING_HEAD, r->domain_cnt * WEIR_PRIORITY_CNT,
          sizeof(struct weir_shm_ring_head)},
         {WEIR_SECTION_CLIENT, WEIR_CLIENTS_MAX, sizeof(struct weir_shm_client)},
-        {WEIR_SECTION_TABLES, TABLES_BLOCKS, size->bytes},
+        {WEIR_SECTION_TABLES, TABLES_BLOCKS, r->tables_stride_bytes},
         {WEIR_SECTION_LIMIT_VIEW, r->word_cnt, sizeof(struct weir_shm_limit_view)},
         {WEIR_SECTION_PACE, r->word_cnt, sizeof(struct weir_shm_pace)},
         {WEIR_SECTION_TRIAL, r->trial_limit_cnt > 0 ? 1 : 0, sizeof(struct weir_shm_trial)},
@@ -215,6 +215,11 @@ static uint32_t order_of(uint64_t cnt)
 static int tables_publish(struct region *r, const struct weir_config *config,
                           const struct tables_size *size, char *text, size_t text_bytes)
 {
+    if (size->bytes > r->tables_stride_bytes) {
+        (void)snprintf(text, text_bytes, "the tables take %u bytes, there is room for %llu",
+                       size->bytes, (unsigned long long)r->tables_stride_bytes);
+        return WEIR_E_ARGUMENT;
+    }
     int rc = tables_build(config, size, 1, (void *)r->tables, text, text_bytes);
     if (rc == WEIR_OK) {
         WEIR_WEAVE("tables:built");
@@ -230,7 +235,7 @@ static int segments_open(struct region *r, const struct weir_config *config,
                          size_t text_bytes)
 {
     const struct weir_segment_spec base = {.name = config->broker.name, .broker_id = r->broker_id};
-    int rc = board_create(r, &base, size);
+    int rc = board_create(r, &base);
     if (rc != WEIR_OK) {
         return fail(text, text_bytes, "board", rc);
     }
@@ -279,6 +284,11 @@ static int region_open(struct region *region, const struct weir_config *config,
 {
     struct tables_size size;
     tables_measure(config, &size);
+    uint64_t block_bytes = size.bytes;
+    if (fds != NULL) {
+        size.cell_cnt = tables_cell_cnt(fds->tables);
+        block_bytes = fds->tables_stride_bytes;
+    }
     *region = (struct region){
         .domain_cnt = (uint32_t)config->broker.domain_cnt,
         .provider_cnt = size.provider_cnt,
@@ -291,6 +301,7 @@ static int region_open(struct region *region, const struct weir_config *config,
         .cell_cnt = size.cell_cnt,
         .ring_order = order_of(config->broker.ring_cnt),
         .audit_cnt = (uint32_t)config->broker.audit_cnt,
+        .tables_stride_bytes = block_bytes,
     };
     region->cache_bytes = weir_round_up(
         weir_config_cache_bytes(config, &region->cache_answer_max_bytes), WEIR_CACHE_GRANULE_BYTES);
@@ -352,6 +363,8 @@ void region_destroy(struct region *region)
             weir_segment_unmap(&region->ring[d]);
         }
     }
+    free(region->known);
+    region->known = NULL;
 }
 
 void region_permit_view(const struct region *region, struct weir_permit_view *view, bool own)
@@ -436,11 +449,12 @@ int arena_create(const struct region *region, const char *name, const struct are
         head->route_cnt = region->route_cnt;
         head->limit_cnt = region->limit_cnt;
     }
-    const struct weir_segment_part shadow_part = {WEIR_SECTION_SHADOW, spec->slot_cnt,
-                                                  sizeof(struct weir_shm_shadow)};
+    const struct weir_segment_part shadow_parts[] = {
+        {WEIR_SECTION_SHADOW, spec->slot_cnt, sizeof(struct weir_shm_shadow)},
+        {WEIR_SECTION_DOUBT, spec->slot_cnt, sizeof(struct weir_shm_doubt)}};
     s.kind = WEIR_SEGMENT_SHADOW;
-    s.part = &shadow_part;
-    s.part_cnt = 1;
+    s.part = shadow_parts;
+    s.part_cnt = WEIR_ARRAY_CNT(shadow_parts);
     rc = weir_segment_create(shadow, &s);
     if (rc != WEIR_OK) {
         weir_segment_unmap(arena);

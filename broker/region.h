@@ -21,6 +21,7 @@ struct cage;
 struct dry_run;
 struct handover;
 struct journal;
+struct last_good;
 
 struct region {
     uint64_t broker_id;
@@ -84,7 +85,8 @@ struct region {
     struct weir_shm_audit_ring *audit_ring; /* of what the worker takes itself */
     /* the supervisor's; a worker has its copy by fork. Never NULL once the supervisor runs */
     struct journal *journal;
-    struct handover *handover; /* likewise: how a successor comes (handover.h) */
+    struct last_good *last_good; /* likewise; NULL: no answers are kept on disk */
+    struct handover *handover;   /* likewise: how a successor comes (handover.h) */
     struct weir_shm_header
         *known; /* of segments that were taken over (weir_segment_map_spec); NULL: none were */
     /* what its workers go into; NULL: none, in tests that are a worker themselves. Owned by the supervisor */
@@ -96,6 +98,9 @@ struct region_fds {
     uint64_t broker_id;
     int permits, ledger;
     int ring[WEIR_DOMAINS_MAX];
+    /* its tables in force: after a reload cells lie where they lay, and a block may be larger than the configuration alone asks for (tables_follow.h) */
+    const struct weir_shm_tables *tables;
+    uint64_t tables_stride_bytes;
 };
 
 /*

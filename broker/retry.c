@@ -19,18 +19,6 @@ static bool is_safe(const struct call *c, enum retry_why why)
     return false;
 }
 
-/* The answer stays in the room until another attempt is written. */
-static void answer_keep(struct call *c)
-{
-    c->kept = (struct kept_answer){.status = c->transfer.status,
-                                   .head_bytes = c->head_bytes,
-                                   .body_bytes = c->body_bytes,
-                                   .endpoint = c->endpoint,
-                                   .member = c->member,
-                                   .sent_ns = c->sent_ns,
-                                   .first_byte_ns = c->first_byte_ns};
-}
-
 bool retry_later(struct worker *w, struct call *c, enum retry_why why)
 {
     struct provider *p = &w->provider[w->route[c->route].provider];
@@ -54,7 +42,7 @@ bool retry_later(struct worker *w, struct call *c, enum retry_why why)
     }
     call_attempt_over(w, c, why == RETRY_ANSWERED ? WEIR_RESULT_DONE : WEIR_RESULT_FAILED);
     if (why == RETRY_ANSWERED) {
-        answer_keep(c);
+        call_answer_keep(c);
     }
     board_add(&w->region->route_stats[c->route].retries, 1);
     c->attempts++;

@@ -250,8 +250,9 @@ static char *path_whole(const struct worker *w, const struct call *c, size_t *by
 
 bool signer_start(struct worker *w, struct call *c)
 {
-    signer_end(c); /* of an attempt at another endpoint */
-    if (c->client == NULL || !is_signed(w, c->route)) {
+    signer_end(c);                                         /* of an attempt at another endpoint */
+    bool own = c->client == NULL && c->doubt.asks == NULL; /* of no account */
+    if (own || !is_signed(w, c->route)) {
         return true;
     }
     const struct signer_key *key = key_of(w, c->route, c->scope);

@@ -64,6 +64,7 @@ static void resolver_start(struct supervisor *s)
         int fd = s->resolver_theirs;
         child_forget(s, false);
         region_destroy(&s->region); /* it has no business in shared memory */
+        last_good_forget(&s->last_good);
         if (s->region.shadow != NULL) {
             dry_run_close(s->region.shadow);
         }
@@ -171,6 +172,10 @@ static void worker_died(struct supervisor *s, int status)
         giver_end(s);
         return;
     }
+    if (reload_is_on(s)) {
+        reload_end(s);
+        return;
+    }
     cage_report_log(&s->cage);
     uint64_t delay_ns = restart_delay(s, status, now_ns);
     s->restarts++;
@@ -220,7 +225,8 @@ void supervisor_tell(struct supervisor *s)
         }
     }
     const struct control_message quiesce = {.kind = CONTROL_QUIESCE};
-    if (s->handover.stage == HANDOVER_READY && !s->quiesce_told && s->worker_control >= 0) {
+    bool rest = s->handover.stage == HANDOVER_READY || reload_is_on(s);
+    if (rest && !s->quiesce_told && s->worker_control >= 0) {
         s->quiesce_told = control_send(s->worker_control, &quiesce, sizeof quiesce, NULL, 0) == 0;
     }
     if (s->stopping && !s->drain_told && s->worker_control >= 0) {
@@ -289,6 +295,7 @@ static void stop_begin(struct supervisor *s)
         handover_drop(&s->handover);
         giver_lost(s);
     }
+    reload_lost(s);
     s->stopping = true;
     log_info("stopping", "");
     supervisor_tell(s);
@@ -300,7 +307,9 @@ static void on_signal(struct supervisor *s)
     while (read(s->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
         if (info.ssi_signo == SIGCHLD) {
             children_reap(s);
-        } else if (info.ssi_signo != SIGHUP) {
+        } else if (info.ssi_signo == SIGHUP) {
+            reload_ask(s);
+        } else {
             stop_begin(s);
         }
     }
@@ -366,6 +375,7 @@ static void beat(struct supervisor *s)
     }
     supervisor_tell(s);
     giver_beat(s, now_ns);
+    reload_beat(s, now_ns);
     takeover_tell(&s->takeover, &s->admission);
     admission_idle(&s->admission, now_ns);
     for (uint32_t d = 0; !handover_is_on(&s->handover) && d < s->region.domain_cnt; d++) {
@@ -414,6 +424,7 @@ static int stop_end(struct supervisor *s)
                   "the next broker counts every limit as spent");
         return 1;
     }
+    last_good_leave(&s->last_good, &s->region);
     log_info("stopped", "");
     return 0;
 }
@@ -424,6 +435,7 @@ int supervisor_run(const struct weir_config *config, const struct supervisor_opt
     struct supervisor *s = &supervisor;
     char text[512] = "";
     s->config = config;
+    s->reloading = options->reload;
     s->worker_control = -1;
     s->last_lines = crash_ring_open();
     log_open(config->broker.log, "supervisor");

@@ -53,6 +53,7 @@ void giver_event(struct supervisor *s, uint32_t index)
         .next = client_next, .arg = s, .listener = s->admission.listener};
     if (index == 0) {
         if (handover_accept(&s->handover)) {
+            reload_lost(s); /* who comes has a configuration of its own */
             s->quiesce_told = false;
             supervisor_watch(s, s->handover.socket, WATCH_HANDOVER, 1);
         }

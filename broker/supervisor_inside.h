@@ -4,6 +4,7 @@
  *   supervisor.c        the loop, the children, the clients
  *   supervisor_open.c   the start: new, or in the place of a predecessor
  *   supervisor_give.c   the end of a broker that hands over to a successor (handover.h has the protocol)
+ *   supervisor_reload.c another configuration (reload.h)
  */
 #ifndef WEIR_BROKER_SUPERVISOR_INSIDE_H
 #define WEIR_BROKER_SUPERVISOR_INSIDE_H
@@ -12,6 +13,7 @@
 #include "broker/cage.h"
 #include "broker/handover.h"
 #include "broker/journal.h"
+#include "broker/last_good.h"
 #include "broker/region.h"
 #include "broker/supervisor.h"
 #include "broker/takeover.h"
@@ -29,11 +31,22 @@ enum watch {
     WATCH_HANDOVER, /* index 0: the listener, 1: who takes over */
 };
 
+/* A reload that waits for the worker to leave, and what the last one still waits for. */
+struct reload {
+    struct weir_config *config;     /* NULL: none */
+    struct weir_shm_tables *tables; /* its own, judged */
+    uint64_t asked_ns;
+    uint64_t settled_at_ns; /* 0: nothing of the tables before is on its way */
+    bool again;             /* SIGHUP came meanwhile */
+    bool slow;              /* the worker was killed for it */
+};
+
 struct supervisor {
     const struct weir_config *config;
     struct region region;
     struct admission admission;
     struct journal journal;
+    struct last_good last_good;
     struct cage cage; /* what worker and resolver go into */
     char dir[PATH_MAX];
     uint32_t deaf; /* bit per domain: its listener is not watched until the next beat */
@@ -43,8 +56,10 @@ struct supervisor {
     pid_t resolver_pid, worker_pid;
     int worker_control; /* -1: no worker */
     bool stopping, drain_told;
-    struct handover handover; /* to a successor */
-    bool quiesce_told;
+    struct handover handover;                  /* to a successor */
+    bool quiesce_told;                         /* for a successor, or for a reload */
+    const struct supervisor_reload *reloading; /* NULL: SIGHUP means nothing */
+    struct reload reload;
     struct takeover takeover; /* from a predecessor; done before anything else */
     bool left;                /* somebody else is the broker, or nobody may be: touch nothing */
     int left_status;
@@ -75,5 +90,19 @@ void giver_beat(struct supervisor *s, uint64_t now_ns);
 void giver_end(struct supervisor *s);
 /* Nobody takes over: the worker goes on. */
 void giver_lost(struct supervisor *s);
+
+/* supervisor_reload.c: SIGHUP came. */
+void reload_ask(struct supervisor *s);
+/* Our worker has left the field, or none lives: change the tables, start another one. */
+void reload_end(struct supervisor *s);
+/* There will be none: weird stops, or a successor comes. */
+void reload_lost(struct supervisor *s);
+/* What is due: that the last one is settled, a worker that hangs, another SIGHUP. */
+void reload_beat(struct supervisor *s, uint64_t now_ns);
+
+static inline bool reload_is_on(const struct supervisor *s)
+{
+    return s->reload.config != NULL;
+}
 
 #endif

@@ -45,6 +45,7 @@ static int signals_open(struct supervisor *s)
     (void)sigaddset(&set, SIGCHLD);
     (void)sigprocmask(SIG_BLOCK, &set, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a file at its size limit is a failed write, not an end */
     s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (s->signal_fd < 0 || s->epoll_fd < 0) {
@@ -128,8 +129,11 @@ static int open_new(struct supervisor *s, bool fresh, char *text, size_t text_by
         open_rest(s, text, text_bytes) != 0 ||
         journal_open(&s->journal, s->config->broker.state_dir, s->config->broker.name, text,
                      text_bytes) != 0 ||
-        remember(s, fresh, text, text_bytes) != 0 ||
-        handover_listen(&s->handover, s->dir, s->lock_fd, text, text_bytes) != 0) {
+        remember(s, fresh, text, text_bytes) != 0) {
+        return -1;
+    }
+    last_good_open(&s->last_good, s->config, &s->journal, &s->region, true);
+    if (handover_listen(&s->handover, s->dir, s->lock_fd, text, text_bytes) != 0) {
         return -1;
     }
     return admission_open(&s->admission, s->config, &s->region, s->dir, NULL, text, text_bytes);
@@ -147,6 +151,8 @@ static int open_takeover(struct supervisor *s, char *text, size_t text_bytes)
         takeover_finish(t, &s->region, s->config->broker.drain_ns, text, text_bytes) != 0) {
         return -1;
     }
+    /* Only now: its worker has left, and nobody writes. */
+    last_good_open(&s->last_good, s->config, &s->journal, &s->region, false);
     takeover_tell(t, &s->admission);
     s->restarts = t->giver.restarts;
     handover_adopt(&s->handover, s->dir, t->handover_listener, s->lock_fd);

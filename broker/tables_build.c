@@ -91,10 +91,14 @@ static enum weir_limit_form form_of(const struct weir_config *config,
     return WEIR_FORM_NONE;
 }
 
-/* Cells of one scope value begin on a line of their own. */
-static uint32_t cell_stride(uint32_t cells)
+/*
+ * Cells of one scope value begin on a line of their own. Where each unit of the quota has one, there are twice as many: a reload may raise the quota so far
+ * (tables_follow.h).
+ */
+static uint32_t cell_stride(enum weir_limit_form form, uint32_t cells)
 {
-    return (uint32_t)weir_round_up(cells, WEIR_LINE_BYTES / sizeof(uint64_t));
+    uint32_t room = form == WEIR_FORM_CELLS || form == WEIR_FORM_UNITS ? 2 * cells : cells;
+    return (uint32_t)weir_round_up(room, WEIR_LINE_BYTES / sizeof(uint64_t));
 }
 
 /* Lines of pauses that a provider has beside its own. */
@@ -133,9 +137,9 @@ void tables_measure(const struct weir_config *config, struct tables_size *size)
         }
         for (size_t l = 0; l < p->limit_cnt; l++) {
             uint32_t cells;
-            (void)form_of(config, p, l, &cells);
+            enum weir_limit_form form = form_of(config, p, l, &cells);
             size->word_cnt += words_of(p, &p->limit[l]);
-            size->cell_cnt += words_of(p, &p->limit[l]) * cell_stride(cells);
+            size->cell_cnt += words_of(p, &p->limit[l]) * cell_stride(form, cells);
             size->edge_cnt += (uint32_t)p->limit[l].calendar.cnt;
             size->share_cnt += tables_share_cnt(&p->limit[l]);
         }
@@ -356,7 +360,8 @@ static int limit_row(struct weir_shm_limit_row *row, const struct weir_config *c
     row->word_cnt = words_of(p, l);
     row->form = form_of(config, p, index, &row->cell_cnt);
     row->cell_first = at->cell;
-    row->cell_stride = cell_stride(row->cell_cnt);
+    row->cell_stride = cell_stride((enum weir_limit_form)row->form, row->cell_cnt);
+    row->quota_peak = 0; /* tables_follow.h */
     row->scope_kind = l->scope;
     row->value_first = p->is_pooled[l->scope] ? 1 : 0;
     row->scope_shift = 16U * (uint32_t)l->scope;

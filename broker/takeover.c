@@ -1,6 +1,7 @@
 #include "broker/takeover.h"
 
 #include "broker/log.h"
+#include "broker/tables_follow.h"
 #include "shm/weir_atomic.h"
 #include "shm/weir_error.h"
 #include "shm/weir_weave.h"
@@ -132,34 +133,40 @@ static int journal_same(struct takeover *t, const struct weir_config *config, in
     return say(t, text, text_bytes, cause);
 }
 
-/* Do both boards have the same sections, and the same tables in force? */
-static bool tables_same(const struct weir_segment *was, const struct weir_segment *is)
+/* The tables that the old board names; NULL: it names none. `*stride_bytes`: the room of a block. */
+static const struct weir_shm_tables *tables_in_force(const struct weir_segment *board,
+                                                     uint64_t *stride_bytes)
 {
     uint32_t cnt = 0;
-    uint64_t stride = 0;
     const struct weir_shm_gate *gate =
-        weir_segment_section(was, WEIR_SECTION_GATE, sizeof *gate, NULL, NULL);
-    const char *old = weir_segment_section(was, WEIR_SECTION_TABLES, 1, &cnt, &stride);
-    const struct weir_shm_tables *new =
-        weir_segment_section(is, WEIR_SECTION_TABLES, 1, NULL, NULL);
-    if (was->bytes != is->bytes || was->header->section_cnt != is->header->section_cnt ||
-        memcmp(was->header->section, is->header->section, sizeof was->header->section) != 0 ||
-        gate == NULL || old == NULL || new == NULL) {
-        return false;
+        weir_segment_section(board, WEIR_SECTION_GATE, sizeof *gate, NULL, NULL);
+    const char *at = weir_segment_section(board, WEIR_SECTION_TABLES, 1, &cnt, stride_bytes);
+    if (gate == NULL || at == NULL || cnt == 0) {
+        return NULL;
     }
     uint64_t word = weir_load_acquire_u64(&gate->tables); /* pair:tables A */
-    const struct weir_shm_tables *in_force = (const void *)(old + (uint32_t)word % cnt * stride);
-    size_t from = offsetof(struct weir_shm_tables, used_bytes); /* behind checksum and generation */
-    return in_force->used_bytes ==
-           new->used_bytes &&new->used_bytes <= stride &&memcmp((const char *)in_force + from,
-                                                                (const char *)new + from,
-                                                                new->used_bytes - from) ==
-           0;
+    return (const void *)(at + (uint32_t)word % cnt * *stride_bytes);
 }
 
-static int region_take(struct takeover *t, const struct weir_config *config,
-                       const struct region_fds *fds, struct region *region, char *text,
-                       size_t text_bytes)
+/* Do both boards have the same sections, and are our tables, brought in line with those in force, the same? */
+static bool tables_same(const struct weir_segment *was, const struct weir_segment *is,
+                        const struct weir_shm_tables *in_force)
+{
+    char text[256];
+    struct weir_shm_tables *new = weir_segment_section(is, WEIR_SECTION_TABLES, 1, NULL, NULL);
+    if (was->bytes != is->bytes || was->header->section_cnt != is->header->section_cnt ||
+        memcmp(was->header->section, is->header->section, sizeof was->header->section) != 0 ||
+        new == NULL || tables_follow(in_force, new, text, sizeof text) != WEIR_OK) {
+        return false;
+    }
+    size_t from = offsetof(struct weir_shm_tables, used_bytes); /* behind checksum and generation */
+    return in_force->used_bytes ==
+           new->used_bytes &&memcmp((const char *)in_force + from, (const char *)new + from,
+                                    new->used_bytes - from) == 0;
+}
+
+static int region_take(struct takeover *t, const struct weir_config *config, struct region_fds *fds,
+                       struct region *region, char *text, size_t text_bytes)
 {
     char cause[256] = "";
     static const char differs[] =
@@ -168,9 +175,13 @@ static int region_take(struct takeover *t, const struct weir_config *config,
     if (t->giver.domain_cnt != config->broker.domain_cnt) {
         return say(t, text, text_bytes, differs);
     }
+    fds->tables = tables_in_force(&t->board, &fds->tables_stride_bytes);
+    if (fds->tables == NULL) {
+        return say(t, text, text_bytes, "its board names no tables: stop it and start this one");
+    }
     int rc = region_adopt(region, config, fds, cause, sizeof cause);
     if (rc == WEIR_OK && region->ring_order == t->giver.ring_order &&
-        tables_same(&t->board, &region->board)) {
+        tables_same(&t->board, &region->board, fds->tables)) {
         return 0;
     }
     /* Segments of other sizes are those of another configuration. */

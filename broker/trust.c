@@ -84,3 +84,11 @@ bool trust_open(const struct weir_config *config)
     }
     return true;
 }
+
+const char *trust_reason(long verdict)
+{
+    /* curl looks at the name first, and says "unspecified" where that ended it. */
+    return verdict == X509_V_OK || verdict == X509_V_ERR_UNSPECIFIED
+               ? "it is for another host"
+               : X509_verify_cert_error_string(verdict);
+}

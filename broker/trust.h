@@ -25,4 +25,7 @@ const struct trust *trust_find(const char *ca_file);
 /* Believe these certificates in a connection to come. `ssl_ctx` is OpenSSL's SSL_CTX. Caller: http.c, from curl's callback. */
 void trust_apply(const struct trust *trust, void *ssl_ctx);
 
+/* Why a certificate was refused, by CURLINFO_SSL_VERIFYRESULT, in OpenSSL's words. 0 and 1: the certificate is another host's. */
+const char *trust_reason(long verdict);
+
 #endif

@@ -230,58 +230,81 @@ static const char *state_dir(const struct options *o, const struct weir_config *
     return NULL;
 }
 
-/* Put all secrets where they are kept, and wipe them where they came from. Nothing is loaded any more behind this. */
-static int secrets_take(struct weir_config *config, struct secret_area *area, char *text,
-                        size_t text_bytes)
+/*
+ * Where secrets are: those of the configuration and of its shadow, and the variables that they were made of, which a reload expands again ("NAME=VALUE", each with its NUL).
+ */
+struct secrets {
+    struct secret_area area;
+    char *env, *env_end;
+};
+
+/* The bytes of all variables that `config` made secrets of, as they are kept. */
+static size_t env_bytes(const struct weir_config *config)
 {
-    struct weir_config *all[] = {config, config->shadow};
     size_t bytes = 0;
-    for (size_t i = 0; i < WEIR_ARRAY_CNT(all); i++) {
-        bytes += all[i] != NULL ? weir_config_secret_bytes(all[i]) : 0;
+    for (const struct weir_config_variable *v = config->variable; v != NULL; v = v->next) {
+        const char *value = getenv(v->name);
+        bytes += value != NULL ? strlen(v->name) + strlen(value) + 2 : 0;
     }
-    if (secret_open(area, bytes, text, text_bytes) != 0) {
+    return bytes;
+}
+
+static void env_keep(struct secrets *to, const struct weir_config *config)
+{
+    for (const struct weir_config_variable *v = config->variable; v != NULL; v = v->next) {
+        const char *value = getenv(v->name);
+        if (value != NULL) {
+            to->env_end = stpcpy(stpcpy(stpcpy(to->env_end, v->name), "="), value) + 1;
+        }
+    }
+}
+
+/* The kept variables are in the environment, or are not. */
+static void env_show(const struct secrets *kept)
+{
+    for (char *at = kept->env; at < kept->env_end; at += strlen(at) + 1) {
+        (void)putenv(at);
+    }
+}
+
+static void env_hide(const struct secrets *kept)
+{
+    char name[128];
+    for (char *at = kept->env; at < kept->env_end; at += strlen(at) + 1) {
+        (void)snprintf(name, sizeof name, "%.*s", (int)strcspn(at, "="), at);
+        (void)unsetenv(name);
+    }
+}
+
+/* Put all secrets where they are kept. `more_bytes`: room for others. The environment still has its own. */
+static int secrets_take(struct weir_config *config, struct secrets *to, size_t more_bytes,
+                        char *text, size_t text_bytes)
+{
+    size_t own_bytes = weir_config_secret_bytes(config);
+    size_t kept_bytes = env_bytes(config);
+    size_t bytes = own_bytes + kept_bytes + more_bytes;
+    *to = (struct secrets){0};
+    if (secret_open(&to->area, bytes, text, text_bytes) != 0) {
         return -1;
     }
-    for (size_t i = 0; i < WEIR_ARRAY_CNT(all); i++) {
-        size_t own_bytes = all[i] != NULL ? weir_config_secret_bytes(all[i]) : 0;
-        if (own_bytes > 0) {
-            weir_config_secret_move(all[i], secret_take(area, own_bytes));
-            weir_config_secret_env_wipe(all[i]);
-        }
+    if (own_bytes > 0) {
+        weir_config_secret_move(config, secret_take(&to->area, own_bytes));
+    }
+    if (kept_bytes > 0) {
+        to->env = secret_take(&to->area, kept_bytes);
+        to->env_end = to->env;
+        env_keep(to, config);
     }
     return 0;
 }
 
-/* Run the broker. Returns the exit status. */
-static int run(const struct options *o, struct weir_config *config)
+/* The same for the configuration that is judged beside it, into the room that was left. */
+static void secrets_take_shadow(struct weir_config *shadow, struct secrets *to)
 {
-    char sockets[PATH_MAX];
-    char state[PATH_MAX];
-    config->broker.state_dir = state_dir(o, config, state, sizeof state);
-    if (config->broker.state_dir == NULL || (config->broker.state_dir[0] != '/' &&
-                                             strcmp(config->broker.state_dir, JOURNAL_NONE) != 0)) {
-        (void)fprintf(stderr,
-                      "weird: no place for the journal: state_dir=%s: give --state-dir an absolute "
-                      "path, or \"none\" (a reboot then forgets what was used)\n",
-                      config->broker.state_dir != NULL ? config->broker.state_dir : "");
-        return EXIT_USAGE;
+    size_t bytes = shadow != NULL ? weir_config_secret_bytes(shadow) : 0;
+    if (bytes > 0) {
+        weir_config_secret_move(shadow, secret_take(&to->area, bytes));
     }
-    struct secret_area secrets;
-    char text[256];
-    if (secrets_take(config, &secrets, text, sizeof text) != 0) {
-        (void)fprintf(stderr, "weird: %s\n", text);
-        return EXIT_USAGE;
-    }
-    const struct supervisor_options options = {
-        .runtime_dir = runtime_dir(o, config, sockets, sizeof sockets),
-        .fresh = o->fresh,
-        .takeover = o->takeover,
-        .cage = o->cage,
-        .secrets = &secrets,
-    };
-    int rc = supervisor_run(config, &options);
-    secret_close(&secrets);
-    return rc;
 }
 
 /* Can the limits be built as they are asked for? What the start would refuse, the check must. */
@@ -355,6 +378,130 @@ static bool shadow_load(struct weir_config *config, const char *option, enum cag
     return shadow != NULL && tables_check(shadow);
 }
 
+/* What SIGHUP needs: the options, the configuration in force with its secrets, and those of one that is judged. */
+struct reread {
+    const struct options *o;
+    struct weir_config *config;
+    struct secrets secrets, pending;
+    char state[PATH_MAX];
+};
+
+/* The parser's child: neither the keys in force, nor what the supervisor has. */
+struct forget_all {
+    void (*forget)(void *);
+    void *arg;
+    const struct secret_area *secrets;
+};
+
+static void forget_all(void *arg)
+{
+    const struct forget_all *f = arg;
+    f->forget(f->arg);
+    secret_forget(f->secrets);
+}
+
+/* A reload: the file of the command line again, by the same rules, with the variables as they were at the start. */
+static struct weir_config *reread_load(void *arg, void (*forget)(void *), void *forget_arg,
+                                       char *text, size_t text_bytes)
+{
+    static struct weir_config_diag diag;
+    struct reread *r = arg;
+    struct forget_all all = {forget, forget_arg, &r->secrets.area};
+    struct parser parser = {
+        .mode = r->o->cage, .loaded = r->config, .forget = forget_all, .forget_arg = &all};
+    const struct weir_config_parser run = {.run = parser_run, .arg = &parser};
+    struct weir_config *shadow = r->config->shadow;
+    env_show(&r->secrets);
+    struct weir_config *config = weir_config_load(r->o->config, &run, &diag);
+    bool ok = config != NULL;
+    if (!ok) {
+        (void)snprintf(text, text_bytes, "%s%s", diag.error[0].text,
+                       diag.error_cnt > 1 ? " (and more: weird --check says all)" : "");
+    } else {
+        config->broker.state_dir = state_dir(r->o, config, r->state, sizeof r->state);
+        config->broker.state_dir = config->broker.state_dir != NULL ? config->broker.state_dir : "";
+        config->broker.shadow = r->o->shadow != NULL ? r->o->shadow : config->broker.shadow;
+        config->shadow = shadow; /* it is not read again */
+        size_t more_bytes = shadow != NULL ? weir_config_secret_bytes(shadow) : 0;
+        ok = weir_config_egress_try(config, r->o->config, text, text_bytes) &&
+             secrets_take(config, &r->pending, more_bytes, text, text_bytes) == 0;
+        if (ok && r->pending.area.base != NULL && r->secrets.area.base == NULL) {
+            (void)snprintf(text, text_bytes,
+                           "the configuration has keys, and had none: their memory is made at the "
+                           "start: stop weird and start it");
+            secret_close(&r->pending.area);
+            ok = false;
+        }
+    }
+    env_hide(&r->secrets);
+    if (!ok) {
+        weir_config_free(config);
+        return NULL;
+    }
+    return config;
+}
+
+static void reread_done(void *arg, struct weir_config *config, bool taken)
+{
+    struct reread *r = arg;
+    if (!taken) {
+        secret_close(&r->pending.area);
+        weir_config_free(config);
+        return;
+    }
+    weir_config_secret_env_wipe(config); /* those that were no secrets before */
+    secrets_take_shadow(config->shadow, &r->pending);
+    secret_close(&r->secrets.area);
+    weir_config_free(r->config);
+    r->secrets = r->pending; /* the cage knows where this is */
+    r->config = config;
+}
+
+/* Run the broker. Returns the exit status; the configuration is given back. */
+static int run(const struct options *o, struct weir_config *config)
+{
+    static struct reread reread;
+    char sockets[PATH_MAX];
+    reread.o = o;
+    reread.config = config;
+    config->broker.state_dir = state_dir(o, config, reread.state, sizeof reread.state);
+    if (config->broker.state_dir == NULL || (config->broker.state_dir[0] != '/' &&
+                                             strcmp(config->broker.state_dir, JOURNAL_NONE) != 0)) {
+        (void)fprintf(stderr,
+                      "weird: no place for the journal: state_dir=%s: give --state-dir an absolute "
+                      "path, or \"none\" (a reboot then forgets what was used)\n",
+                      config->broker.state_dir != NULL ? config->broker.state_dir : "");
+        weir_config_free(config);
+        return EXIT_USAGE;
+    }
+    char text[256];
+    struct weir_config *shadow = config->shadow;
+    size_t shadow_bytes = shadow != NULL ? weir_config_secret_bytes(shadow) : 0;
+    if (secrets_take(config, &reread.secrets, shadow_bytes, text, sizeof text) != 0) {
+        (void)fprintf(stderr, "weird: %s\n", text);
+        weir_config_free(config);
+        return EXIT_USAGE;
+    }
+    secrets_take_shadow(shadow, &reread.secrets);
+    weir_config_secret_env_wipe(config);
+    if (shadow != NULL) {
+        weir_config_secret_env_wipe(shadow);
+    }
+    const struct supervisor_reload reload = {reread_load, reread_done, &reread};
+    const struct supervisor_options options = {
+        .runtime_dir = runtime_dir(o, config, sockets, sizeof sockets),
+        .fresh = o->fresh,
+        .takeover = o->takeover,
+        .cage = o->cage,
+        .secrets = &reread.secrets.area,
+        .reload = &reload,
+    };
+    int rc = supervisor_run(config, &options);
+    secret_close(&reread.secrets.area);
+    weir_config_free(reread.config);
+    return rc;
+}
+
 int main(int argc, char **argv)
 {
     static struct weir_config_diag diag;
@@ -387,7 +534,15 @@ int main(int argc, char **argv)
         weir_config_print(stdout, config);
         rc = EXIT_OK;
     } else {
-        rc = egress_check(config, o.config) ? run(&o, config) : EXIT_CONFIG;
+        struct weir_config *shadow = config->shadow;
+        if (!egress_check(config, o.config)) {
+            weir_config_free(shadow);
+            weir_config_free(config);
+            return EXIT_CONFIG;
+        }
+        rc = run(&o, config);
+        weir_config_free(shadow);
+        return rc;
     }
     weir_config_free(config->shadow);
     weir_config_free(config);

@@ -1,8 +1,10 @@
 #include "broker/worker.h"
 
 #include "broker/cage.h"
+#include "broker/doubt.h"
 #include "broker/egress.h"
 #include "broker/identity.h"
+#include "broker/last_good.h"
 #include "broker/late.h"
 #include "broker/log.h"
 #include "broker/pair.h"
@@ -190,10 +192,10 @@ static bool open_all(struct worker *w)
         log_error("tables_damaged", "");
         return false;
     }
-    if (!ceiling_open(w) || !providers_open(w) || !queues_open(w) || !calls_open(w) ||
-        !endpoint_open(w) || !egress_open(w) || !choose_open(w) || !rings_open(w) ||
-        !reply_open(w) || !late_open(w) || !pace_open(w) || !trial_open(w) || !usage_open(w) ||
-        !audit_open(w) || !cache_open(w)) {
+    if (!ceiling_open(w) || !providers_open(w) || !hedge_open(w) || !queues_open(w) ||
+        !calls_open(w) || !endpoint_open(w) || !egress_open(w) || !choose_open(w) ||
+        !rings_open(w) || !reply_open(w) || !late_open(w) || !pace_open(w) || !trial_open(w) ||
+        !usage_open(w) || !audit_open(w) || !cache_open(w) || !last_good_start(w)) {
         return not_started("no memory");
     }
     return true;
@@ -274,6 +276,17 @@ static bool is_of_today(const struct worker *w, const struct loop_event *e)
     return (w->client_life[e->index] & 0xffffffU) == e->generation;
 }
 
+/* Its bell rang: because it takes calls back? The flags are looked at every tick too; this is sooner. Once a millisecond at most, whatever it writes. */
+static void cancels_look(struct worker *w, struct client *c)
+{
+    uint32_t cnt = weir_load_relaxed_u32(&c->wake->cancelled); /* relaxed: a hint */
+    if (cnt != c->cancelled_seen && !c->gone && c->in_flight > 0 && w->now_ns >= c->cancels_at_ns) {
+        c->cancelled_seen = cnt;
+        c->cancels_at_ns = w->now_ns + WEIR_NS_PER_MS;
+        dispatch_cancel_flags(w, c);
+    }
+}
+
 static void event(struct worker *w, const struct loop_event *e)
 {
     struct client *c;
@@ -284,6 +297,9 @@ static void event(struct worker *w, const struct loop_event *e)
     case LOOP_DOORBELL:
         /* The ring says what there is; the bell only woke us. A multishot poll that ended (overflow) is armed again. */
         c = &w->client[e->index];
+        if (c->live && is_of_today(w, e)) {
+            cancels_look(w, c);
+        }
         if (!e->more && e->result >= 0 && c->live && is_of_today(w, e)) {
             loop_poll(&w->loop, LOOP_DOORBELL, w->client_life[e->index], e->index,
                       c->info.doorbell_fd, POLLIN, true);
@@ -310,6 +326,9 @@ static void event(struct worker *w, const struct loop_event *e)
         break;
     case LOOP_HANDOVER:
         quiesce_event(w, e);
+        break;
+    case LOOP_LAST_GOOD:
+        last_good_event(w, e);
         break;
     default:
         break;
@@ -396,7 +415,10 @@ static bool turn(struct worker *w)
     if (!w->quiescing) {
         probe_turn(w);
         retry_turn(w);
+        batch_turn(w);
+        doubt_turn(w);
         dispatch_turn(w);
+        hedge_turn(w);
     }
     if (!w->quiescing || !quiesce_is_wire_free(w)) {
         ceiling_turn(w); /* after those who may have been refused for want of one */
@@ -429,9 +451,14 @@ static void abandon(struct worker *w)
     while (w->call_first != NULL) {
         struct call *c = w->call_first;
         bool sent = c->sends > 0;
+        if (c->hedge_of != NULL) { /* no call of anybody's */
+            hedge_drop(w, c->hedge_of);
+            continue;
+        }
         if (c->stage == CALL_RUNNING) {
             http_stop(w->http, &c->transfer);
         }
+        dispatch_unlink(w, c); /* the end of another one may look into that list */
         call_end(w, c,
                  !sent           ? WEIR_RESULT_REJECTED
                  : c->idempotent ? WEIR_RESULT_FAILED

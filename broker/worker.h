@@ -11,11 +11,14 @@
  *   request.c   path and headers, as curl wants them
  *   cache.c     answers that lie on the board for everybody (cache.h)
  *   coalesce.c  what calls have of them: given at once, given stale, made once for many
+ *   batch.c, batch_give.c  one call of another route for many of them (batch.h)
  *   answer.c    the head and body of an answer; what a status says to everybody
  *   probe.c     the worker's own calls: the time of each provider's clock
  *   quiesce.c   how it leaves the field to a successor
  *   keeper.c    what is due by time: lease, anchors, audits, meters
  *   operations.c  operators' orders: pause, resume, block, unblock
+ *   hedge.c     which late calls are sent a second time, and which answer counts (hedge.h)
+ *   doubt.c     what became of an order that got no answer (doubt.h)
  *   retry.c     which calls are tried again, and when (retry.h)
  *   pause.c     who stops a provider, and who lets it go again (pause.h)
  *   pair.c      charges on two accounts that a death leaves whole (pair.h)
@@ -23,6 +26,7 @@
  *   pace.c      how fast each limit is being used
  *   trial.c     shadow mode: what another configuration would have refused
  *   ceiling.c   the journal ahead of the grants of long windows
+ *   last_good_write.c  kept answers to disk, for a later broker (last_good.h)
  *   usage.c     who took how much of which limit
  *   audit.c     ... record by record
  *   endpoint.c  addresses of endpoints
@@ -43,8 +47,10 @@
 #include "broker/ceiling.h"
 #include "broker/clock_spread.h"
 #include "broker/control.h"
+#include "broker/doubt_rule.h"
 #include "broker/health.h"
 #include "broker/hear.h"
+#include "broker/hedge.h"
 #include "broker/http.h"
 #include "broker/loop.h"
 #include "broker/pool.h"
@@ -91,12 +97,15 @@ struct client {
     char *response;
     uint64_t response_bytes;
     struct weir_shm_shadow *shadow;
+    struct weir_shm_doubt *doubt; /* [slot]: in the same segment */
     struct pool pool;
     struct call **call;                  /* [slot]: the call in flight, or NULL */
     struct call *room_first, *room_last; /* checked calls that wait for room for their answer */
     uint32_t in_flight;
     bool bell;                    /* something was delivered since the last look at its bells */
     uint32_t submitted_seen;      /* wake->submitted at the last sweep */
+    uint32_t cancelled_seen;      /* wake->cancelled at the last bell ... */
+    uint64_t cancels_at_ns;       /* ... and when it is looked at again, at the earliest */
     uint32_t unit_life;           /* what its units in flight bear (shm/weir_concurrency.h) */
     struct weir_permit_self self; /* its shares, by what the broker knows of it */
     uint64_t *brokered;           /* [limit]: units of calls made for it, and ... */
@@ -111,7 +120,10 @@ enum call_stage {
     CALL_ROOM = 2,    /* waits for room in the arena */
     CALL_RUNNING = 3, /* curl has it */
     CALL_LATER = 4,   /* to be tried again at due_ns (retry.c) */
-    CALL_FOLLOW = 5,  /* waits for the answer of an equal call (coalesce.c) */
+    CALL_FOLLOW = 5,  /* waits for the answer of an equal call (coalesce.c), or of a batch */
+    CALL_HEDGED = 6,  /* its own attempt is over: waits for its hedge (hedge.c) */
+    CALL_DOUBT = 7,   /* was sent, and the exchange is being asked after it (doubt.c) */
+    CALL_GATHER = 8,  /* a batch, the worker's own, before it is made (batch.c) */
 };
 
 /* Why the send gate stopped a transfer. */
@@ -140,6 +152,24 @@ struct kept_answer {
     struct endpoint *endpoint;
     uint32_t member;
     uint64_t sent_ns, first_byte_ns;
+};
+
+/* What is known of what became of a call (doubt.h). */
+struct call_doubt {
+    bool named;      /* it bears an id, and `question` is what would be asked */
+    bool absent;     /* the exchange surely has it not, and nothing was written since */
+    bool may_resend; /* one passage of the send gate is open to it */
+    bool resent;
+    bool recovered; /* from the ledger: its request is not believed */
+    bool fits;      /* the answer that found it has its room */
+    enum weir_doubt state;
+    enum doubt_verdict verdict; /* of the last question; acted upon by doubt_turn */
+    int error;
+    uint64_t since_ns; /* when the attempt ended */
+    uint64_t limit_ns; /* the end of patience */
+    uint64_t wait_ns;
+    struct call *asked; /* the question under way */
+    struct call *asks;  /* this call is the question after that one */
 };
 
 /*
@@ -182,8 +212,14 @@ struct call {
     uint32_t sends;
     uint32_t attempts; /* that ended and were to be tried again */
     struct kept_answer kept;
-    uint32_t tried; /* endpoints tried, one bit each (index within the provider, the first 32) */
-    char *room;     /* where the answer goes: head, then body */
+    /* hedge.c's */
+    struct call *hedge;    /* the same call, sent a second time; NULL: not now */
+    struct call *hedge_of; /* what this one is sent beside: it has no slot, and lives no longer */
+    struct call *hedge_prev, *hedge_next;
+    bool hedge_waits; /* it may be hedged once it is late */
+    bool hedged;      /* it was, once */
+    uint32_t tried;   /* endpoints tried, one bit each (index within the provider, the first 32) */
+    char *room;       /* where the answer goes: head, then body */
     uint32_t room_off_bytes, room_bytes;
     enum call_head head;
     uint32_t head_status; /* as the head says */
@@ -201,6 +237,9 @@ struct call {
     struct call *lead; /* whose answer it waits for */
     struct call *follow_first, *follow_last;
     struct call *flight_next;
+    struct batch *batch; /* it is one (batch.h) */
+    bool alone;          /* a batch did not answer it: it is made by itself */
+    struct call_doubt doubt;
     struct weir_denial denial;
     void (*internal_done)(struct worker *w, struct call *c,
                           enum weir_result result); /* own calls only */
@@ -210,6 +249,7 @@ struct call {
     struct weir_permit own_permit;   /* on the private account */
     struct hear hear;                /* what is decided by; its memory is kept */
     struct weir_permit trial_permit; /* in the shadow configuration */
+    struct doubt_question question;
     struct weir_request_parts parts;
 };
 
@@ -329,12 +369,15 @@ struct worker {
     uint32_t handover_life; /* of connections of takers: events of a former one are dropped */
     uint64_t drain_until_ns;
     uint64_t tick_at_ns, second_at_ns, fold_at_ns;
-    uint64_t running_due_ns;   /* no running call is due earlier */
-    uint64_t retry_due_ns;     /* no call is to be tried again earlier */
-    uint64_t random;           /* state of the jitter's generator (pause.c) */
-    struct ceilings *ceilings; /* NULL: no journal is kept */
-    struct audit *audit;       /* NULL: none is kept */
-    struct cache *cache;       /* NULL: no route keeps answers */
+    struct hedges *hedges;             /* hedge.c's; NULL: no route is hedged */
+    uint64_t doubt_due_ns;             /* no call in doubt is to be looked at earlier */
+    uint64_t running_due_ns;           /* no running call is due earlier */
+    uint64_t retry_due_ns;             /* no call is to be tried again earlier */
+    uint64_t random;                   /* state of the jitter's generator (pause.c) */
+    struct ceilings *ceilings;         /* NULL: no journal is kept */
+    struct audit *audit;               /* NULL: none is kept */
+    struct cache *cache;               /* NULL: no route keeps answers */
+    struct last_good_write *last_good; /* NULL: no answers go to disk */
     struct client *bell[WEIR_CLIENTS_MAX + 1];
     uint32_t bell_cnt;
 };
@@ -399,7 +442,9 @@ void dispatch_again(struct worker *w, struct call *c); /* back to the head of it
 void dispatch_turn(struct worker *w);                  /* start what can start, end what cannot */
 void dispatch_expire(struct worker *w);
 void dispatch_room(struct worker *w, struct client *c); /* room may have come free */
+void dispatch_unlink(struct worker *w, struct call *c); /* out of the list it waits in, if any */
 void dispatch_cancel_client(struct worker *w, struct client *c);
+/* Its client takes some back. Calls on the wire too, but for what is not to be repeated, and what others wait for. */
 void dispatch_cancel_flags(struct worker *w, struct client *c);
 /* Take both permits, private account first. Fills c->denial on WEIR_DENIED. */
 int dispatch_permit(struct worker *w, struct call *c);
@@ -411,8 +456,9 @@ uint64_t worker_draw(struct worker *w);
 
 /* exchange.c */
 bool exchange_start(struct worker *w, struct call *c, struct endpoint *e);
-void exchange_stop(struct worker *w, struct call *c); /* end a running transfer at once */
-void exchange_due(struct worker *w);                  /* end running calls whose time is over */
+/* End a running transfer at once. What was written stays charged, what was not is given back. */
+void exchange_stop(struct worker *w, struct call *c);
+void exchange_due(struct worker *w); /* end running calls whose time is over */
 
 /* request.c. Lists live until call_free; the path is the caller's to free. NULL or false: there is no memory */
 bool request_headers_make(struct call *c);
@@ -424,6 +470,12 @@ char *request_path_make(const struct worker *w, const struct call *c);
 void call_permit_over(struct worker *w, struct call *c);
 /* Settle the permit of an attempt that ended as `result`; the call goes on without one. */
 void call_attempt_over(struct worker *w, struct call *c, enum weir_result result);
+/* A permit that was not used is given back. */
+void call_give_back(struct worker *w, struct call *c);
+/* The answer stays in the room until another attempt is written. */
+void call_answer_keep(struct call *c);
+/* For one without a slot; others end by call_end. */
+void call_free(struct worker *w, struct call *c);
 /* End a call: deliver, count, free. The only way out. */
 void call_end(struct worker *w, struct call *c, enum weir_result result, int error);
 
@@ -462,6 +514,13 @@ struct cache_end cache_ended(struct worker *w, struct call *c, enum weir_result 
 /* ... and last, before `lead` is freed: those who waited. */
 void cache_followers(struct worker *w, struct call *lead, const struct cache_end *end, int error);
 void cache_turn(struct worker *w); /* end those who waited too long */
+/* Wait for the answer of `lead`, in its list. Caller: coalesce.c, batch.c */
+void cache_follow(struct worker *w, struct call *lead, struct call *c);
+/* When its request was written, in age by now; how long its answer may be given. Caller: batch_give.c */
+uint64_t cache_age_ns(struct worker *w, uint64_t filled_ns);
+
+/* batch.c: make what has gathered. Caller: the turn, before calls are started */
+void batch_turn(struct worker *w);
 
 /* answer.c: take one line of the head, or a piece of the body; false = more than its cap */
 bool answer_head(struct worker *w, struct call *c, const char *line, size_t bytes);

@@ -102,9 +102,9 @@ static void count_hit(const struct weir *w, uint32_t route, uint32_t head)
 static void response_make(struct weir_response *out, const struct weir_cache_answer *a,
                           const char *at, uint64_t now_ns)
 {
-    enum weir_source source = now_ns >= a->fresh_until_ns     ? WEIR_SOURCE_STALE
-                              : a->source == WEIR_SOURCE_DISK ? WEIR_SOURCE_DISK
-                                                              : WEIR_SOURCE_CACHE;
+    enum weir_source source = a->source == WEIR_SOURCE_DISK ? WEIR_SOURCE_DISK
+                              : now_ns >= a->fresh_until_ns ? WEIR_SOURCE_STALE
+                                                            : WEIR_SOURCE_CACHE;
     *out = (struct weir_response){.result = WEIR_RESULT_DONE,
                                   .status = a->status,
                                   .headers = a->head_bytes > 0 ? at : NULL,
@@ -114,7 +114,7 @@ static void response_make(struct weir_response *out, const struct weir_cache_ans
                                   .endpoint = UINT32_MAX,
                                   .submitted_ns = now_ns,
                                   .source = source,
-                                  .age_ns = now_ns > a->filled_ns ? now_ns - a->filled_ns : 0};
+                                  .age_ns = weir_cache_age_ns(a->filled_ns, now_ns)};
 }
 
 int weir_cache_get(struct weir *w, const struct weir_request_spec *spec, uint64_t max_age_ns,
@@ -149,7 +149,7 @@ int weir_cache_get(struct weir *w, const struct weir_request_spec *spec, uint64_
     enum weir_cache_found found =
         weir_cache_find(&w->board->cache, &key, now_ns, max_age_ns != 0, to, bytes, &answer);
     if (found == WEIR_CACHE_MISS ||
-        (max_age_ns != 0 && now_ns > answer.filled_ns && now_ns - answer.filled_ns > max_age_ns)) {
+        (max_age_ns != 0 && weir_cache_age_ns(answer.filled_ns, now_ns) > max_age_ns)) {
         return WEIR_EMPTY;
     }
     response_make(out, &answer, to, now_ns);

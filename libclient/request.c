@@ -333,6 +333,7 @@ int weir_cancel(struct weir *w, weir_ticket ticket)
     if (weir_slot_state(word) != WEIR_SLOT_DONE) {
         weir_store_release_u32(&slot->cancel, 1); /* pair:cancel R */
         WEIR_WEAVE("slot:cancel_late");
+        (void)weir_fetch_add_u32(&w->at->mem.wake->cancelled, 1); /* a hint, no partner */
         weir_doorbell(w, true);
     }
     return WEIR_E_CANCEL_LATE;

@@ -36,7 +36,7 @@ static int response_take(struct weir *w, uint32_t index, uint64_t word, struct w
     memcpy(&r, &m->slot[index].response, sizeof r); /* ordered by the acquire load of DONE */
     w->at->given[index] = 1;
     *out = (struct weir_response){.ticket = (uint64_t)weir_slot_gen(word) << 32 | index};
-    if (r.result == WEIR_RESULT_UNSET || r.result > WEIR_RESULT_TIMEOUT ||
+    if (r.result == WEIR_RESULT_UNSET || r.result >= WEIR_RESULT_CNT ||
         !in_pool(m, r.headers_off_bytes, r.headers_bytes) ||
         !in_pool(m, r.body_off_bytes, r.body_bytes)) {
         return WEIR_E_CORRUPT;
@@ -62,6 +62,7 @@ static int response_take(struct weir *w, uint32_t index, uint64_t word, struct w
     out->source = r.source <= WEIR_SOURCE_DISK ? r.source : WEIR_SOURCE_UNSET;
     out->member = r.member;
     out->age_ns = r.age_ns;
+    out->doubt = r.doubt < WEIR_DOUBT_CNT ? r.doubt : WEIR_DOUBT_NONE;
     return WEIR_OK;
 }
 

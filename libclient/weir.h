@@ -293,8 +293,18 @@ struct weir_response {
     /* weir time of each stage; 0 where it was not reached */
     uint64_t submitted_ns, taken_ns, permitted_ns, sent_ns, first_byte_ns, done_ns, delivered_ns;
     uint32_t source; /* enum weir_source: DONE, and where the answer comes from */
+    /*
+     * enum weir_doubt, of a route with `doubt` in the configuration: what was found out about a call that was written and got no answer.
+     *   NONE      there was no doubt, or the call bore no id to ask by: with OUTCOME_UNKNOWN ask the exchange yourself
+     *   UNKNOWN   the exchange was asked, and it is still not known: OUTCOME_UNKNOWN, or DONE with the answer that proved nothing (`unsure`)
+     *   FOUND     the exchange has it: DONE, and status, headers and body are those of the answer to the question (GET order), not to the order
+     *   ABSENT    the exchange has it not, asked `settled_after` it was cut off or later: result ABSENT
+     *   RESENT    it had it not, and `resend: true` had it sent again, with the same id: the answer is the one to that
+     */
+    uint32_t doubt;
     uint32_t
         member; /* of the provider's pool: who sent it last (weir_member_name); 0: nobody of one */
+    uint32_t reserved;
     /* of the answer when it was given: the exchange made it no longer ago than this. 0 where source is LIVE */
     uint64_t age_ns;
 };
@@ -324,8 +334,9 @@ WEIR_API int weir_wait(struct weir *w, weir_ticket ticket, uint64_t deadline_ns,
                        struct weir_response *out);
 
 /*
- * Take a request back. 0: it was not sent and never will be (the ticket is gone). WEIR_E_CANCEL_LATE: the worker has it; it will stop it
- * if no byte was written, and the request ends with its own outcome, which is still to be waited for; the same when it has ended already. WEIR_E_TICKET.
+ * Take a request back. 0: it was not sent and never will be (the ticket is gone). WEIR_E_CANCEL_LATE: the worker has it, and will stop it now: it ends as CANCELLED, whose
+ * `sends` says whether it had left. What is not idempotent and was written is followed to its end instead, for only its answer says what became of it; so is a call that others
+ * wait for. The outcome is still to be waited for; the same when it has ended already. WEIR_E_TICKET.
  */
 WEIR_API int weir_cancel(struct weir *w, weir_ticket ticket);
 
@@ -333,7 +344,8 @@ WEIR_API int weir_cancel(struct weir *w, weir_ticket ticket);
 WEIR_API int weir_release(struct weir *w, weir_ticket ticket);
 
 /*
- * weir_submit and weir_wait in one, until `deadline_ns` or the route's timeout, whichever is earlier; at the latest 1 s after it
+ * weir_submit and weir_wait in one, until `deadline_ns` or the route's timeout, whichever is earlier; at the latest 1 s after it. An order in doubt is asked after for its
+ * route's `doubt.patience` beyond that: PENDING then, and weir_wait has its end.
  *   0                 it has ended: `*out` says how; release out->ticket
  *   WEIR_E_DEADLINE   the time passed and nobody had taken it: taken back, certainly not sent, nothing to release
  *   WEIR_PENDING      the time passed and the worker still has it; it was asked to stop. out->ticket is to be waited for, and released

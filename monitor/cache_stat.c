@@ -6,8 +6,8 @@
 #include <inttypes.h>
 
 static const struct column columns[] = {
-    {"ROUTE", -20}, {"HITS", 9},     {"BY CLIENT", 9}, {"STALE", 6},     {"SHARED", 6},
-    {"MISSES", 7},  {"HIT RATE", 8}, {"KEPT", 6},      {"REFRESHED", 9},
+    {"ROUTE", -20}, {"HITS", 9},   {"BY CLIENT", 9}, {"STALE", 6}, {"SHARED", 6},    {"BATCHED", 7},
+    {"BATCHES", 7}, {"MISSES", 7}, {"HIT RATE", 8},  {"KEPT", 6},  {"REFRESHED", 9},
 };
 
 static bool row_get(const struct image *image, uint32_t r, struct weir_shm_cache_route *row)
@@ -19,7 +19,7 @@ static bool row_get(const struct image *image, uint32_t r, struct weir_shm_cache
 /* Calls that needed none of their own. */
 static uint64_t saved(const struct weir_shm_cache_route *row)
 {
-    return row->hits_client + row->hits + row->stale + row->coalesced;
+    return row->hits_client + row->hits + row->stale + row->disk + row->coalesced + row->batched;
 }
 
 /* In percent, of what was asked since `then`; negative: nothing was. */
@@ -59,6 +59,8 @@ void cache_text(FILE *out, const struct image *image, const struct image *before
         table_cell(&table, "%" PRIu64, now.hits_client);
         table_cell(&table, "%" PRIu64, now.stale);
         table_cell(&table, "%" PRIu64, now.coalesced);
+        table_cell(&table, "%" PRIu64, now.batched);
+        table_cell(&table, "%" PRIu64, now.batches);
         table_cell(&table, "%" PRIu64, now.misses);
         if (rate < 0) {
             table_cell(&table, "-");
@@ -102,7 +104,11 @@ json_t *cache_route_json(const struct image *image, uint32_t r)
     (void)json_object_set_new(o, "hits", json_u64(row.hits));
     (void)json_object_set_new(o, "hits_client", json_u64(row.hits_client));
     (void)json_object_set_new(o, "stale", json_u64(row.stale));
+    (void)json_object_set_new(o, "disk", json_u64(row.disk));
     (void)json_object_set_new(o, "coalesced", json_u64(row.coalesced));
+    (void)json_object_set_new(o, "batched", json_u64(row.batched));
+    (void)json_object_set_new(o, "batches", json_u64(row.batches));
+    (void)json_object_set_new(o, "batches_failed", json_u64(row.batches_failed));
     (void)json_object_set_new(o, "misses", json_u64(row.misses));
     (void)json_object_set_new(o, "stored", json_u64(row.stored));
     (void)json_object_set_new(o, "stored_negative", json_u64(row.stored_negative));

@@ -20,11 +20,13 @@ int call_exit_code(const struct weir_response *response)
         return EXIT_NO_ANSWER;
     case WEIR_RESULT_REFUSED:
     case WEIR_RESULT_EXPIRED:
-    case WEIR_RESULT_CANCELLED:
     case WEIR_RESULT_REJECTED:
     case WEIR_RESULT_NOT_SENT:
     case WEIR_RESULT_NO_ROOM:
+    case WEIR_RESULT_ABSENT: /* sent, but as good as not: nobody has it */
         return EXIT_NOT_SENT;
+    case WEIR_RESULT_CANCELLED:
+        return response->sends > 0 ? EXIT_NO_ANSWER : EXIT_NOT_SENT;
     default:
         return EXIT_OUTCOME_UNKNOWN; /* also a result that this program does not know */
     }
@@ -109,6 +111,9 @@ static void cause_text(FILE *out, const struct weir_response *r)
     if (r->result == WEIR_RESULT_OUTCOME_UNKNOWN) {
         (void)fprintf(out, ": ask the exchange before repeating");
     }
+    if (r->doubt != WEIR_DOUBT_NONE) {
+        (void)fprintf(out, ", doubt: %s", weir_doubt_name(r->doubt));
+    }
 }
 
 static void outcome_text(FILE *out, const char *route, const struct weir_response *r)
@@ -135,6 +140,7 @@ static json_t *response_json(const char *route, const struct weir_response *r, c
     (void)json_object_set_new(o, "member", *member != '\0' ? json_string(member) : json_null());
     (void)json_object_set_new(o, "source", json_string(source_name(r->source)));
     (void)json_object_set_new(o, "age_ns", json_u64(r->age_ns));
+    (void)json_object_set_new(o, "doubt", json_string(weir_doubt_name(r->doubt)));
     json_t *times = json_object();
     for (unsigned i = 0; i < STAGE_CNT; i++) {
         char key[32];

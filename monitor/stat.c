@@ -354,7 +354,8 @@ static void route_row(struct table *table, const struct image *image, const stru
     table_cell(table, "%" PRIu64, now.statuses[5]);
     table_cell(table, "%" PRIu64, results_sum(&now, not_sent, WEIR_ARRAY_CNT(not_sent)));
     if (before == NULL) {
-        table_cell(table, "%" PRIu64, results_sum(&now, failed, WEIR_ARRAY_CNT(failed)));
+        table_cell(table, "%" PRIu64,
+                   results_sum(&now, failed, WEIR_ARRAY_CNT(failed)) + now.doubts_absent);
     }
     table_cell(table, "%" PRIu64, now.results[WEIR_RESULT_OUTCOME_UNKNOWN]);
 }

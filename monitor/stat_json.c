@@ -162,6 +162,20 @@ static json_t *health_json(const struct image *image, uint32_t i)
     return o;
 }
 
+/* What became of calls whose end was in doubt. */
+static json_t *doubts_json(const struct weir_shm_route_stats *s)
+{
+    json_t *o = json_object();
+    (void)json_object_set_new(o, "calls", json_u64(s->doubts));
+    (void)json_object_set_new(o, "found", json_u64(s->doubts_found));
+    (void)json_object_set_new(o, "absent", json_u64(s->doubts_absent));
+    (void)json_object_set_new(o, "resent", json_u64(s->doubts_resent));
+    (void)json_object_set_new(o, "unknown", json_u64(s->doubts_unknown));
+    (void)json_object_set_new(o, "asked", json_u64(s->doubts_asked));
+    (void)json_object_set_new(o, "unnamed", json_u64(s->doubts_unnamed));
+    return o;
+}
+
 static json_t *route_json(const struct image *image, const struct image *before, uint32_t r)
 {
     const struct weir_shm_route_row *row = &image->tables.route[r];
@@ -183,6 +197,8 @@ static json_t *route_json(const struct image *image, const struct image *before,
     for (unsigned i = WEIR_RESULT_DONE; i < WEIR_ARRAY_CNT(now.results); i++) {
         (void)json_object_set_new(results, weir_result_name(i), json_u64(now.results[i]));
     }
+    (void)json_object_set_new(results, weir_result_name(WEIR_RESULT_ABSENT),
+                              json_u64(now.doubts_absent));
     (void)json_object_set_new(o, "results", results);
     static const char *const classes[] = {"other", "1xx", "2xx", "3xx", "4xx", "5xx"};
     json_t *statuses = json_object();
@@ -193,6 +209,11 @@ static json_t *route_json(const struct image *image, const struct image *before,
     (void)json_object_set_new(o, "in_bytes", json_u64(now.bytes_in));
     (void)json_object_set_new(o, "retries", json_u64(now.retries));
     (void)json_object_set_new(o, "retries_unaffordable", json_u64(now.retries_unaffordable));
+    (void)json_object_set_new(o, "hedges", json_u64(now.hedges));
+    (void)json_object_set_new(o, "hedges_won", json_u64(now.hedges_won));
+    (void)json_object_set_new(o, "hedges_unaffordable", json_u64(now.hedges_unaffordable));
+    (void)json_object_set_new(o, "hedges_refused", json_u64(now.hedges_refused));
+    (void)json_object_set_new(o, "doubts", doubts_json(&now));
     (void)json_object_set_new(o, "cache", cache_route_json(image, r));
     if (before != NULL) {
         (void)image_get(before, WEIR_SECTION_ROUTE, r, &then, sizeof then);

@@ -65,7 +65,10 @@ struct weir_shm_cache_route {
     uint64_t stored_negative; /* of them */
     uint64_t refreshed;       /* calls of the worker's own, for an answer that is given meanwhile */
     uint64_t not_kept; /* answers that said so themselves (Cache-Control, Vary) or were too large */
-    uint64_t reserved[6];
+    uint64_t batched;  /* calls that got an element of a batch's answer */
+    uint64_t batches;  /* calls of the worker's own that were made for many */
+    uint64_t batches_failed; /* ... and whose answer was of no use */
+    uint64_t reserved[3];
 } WEIR_ALIGN_LINE;
 
 /* One answer. 64 bytes; its set is a whole number of lines. */
@@ -156,6 +159,12 @@ struct weir_cache_answer {
     uint32_t status, source, route;
     uint32_t index; /* of its head */
 };
+
+/* How old it is. What was filled before weir time 0 (before the boot, by an earlier broker: DISK) bears an instant that has wrapped. */
+static inline uint64_t weir_cache_age_ns(uint64_t filled_ns, uint64_t now_ns)
+{
+    return (int64_t)(now_ns - filled_ns) > 0 ? now_ns - filled_ns : 0;
+}
 
 enum weir_cache_found {
     WEIR_CACHE_MISS = 0,

@@ -65,7 +65,12 @@ const char *weir_reason_name(unsigned reason)
 const char *weir_result_name(unsigned result)
 {
     NAME_OF(result, "unset", "done", "refused", "expired", "cancelled", "rejected", "not_sent",
-            "failed", "outcome_unknown", "too_large", "no_room", "timeout");
+            "failed", "outcome_unknown", "too_large", "no_room", "timeout", "absent");
+}
+
+const char *weir_doubt_name(unsigned doubt)
+{
+    NAME_OF(doubt, "none", "unknown", "found", "absent", "resent");
 }
 
 const char *weir_breaker_name(unsigned state)

@@ -16,6 +16,7 @@ const char *weir_error_name(int error);
 /* Texts of the other public enums; "?" for unknown values. */
 const char *weir_reason_name(unsigned reason);
 const char *weir_result_name(unsigned result);
+const char *weir_doubt_name(unsigned doubt);
 const char *weir_breaker_name(unsigned state);
 const char *weir_class_name(unsigned class);
 const char *weir_balance_name(unsigned balance);

@@ -329,7 +329,11 @@ static __attribute__((noinline)) int turn_back(struct weir_permit_view *view,
         .granted_at_ns = t->now_ns,
         .now_ns = weir_clock_now(&view->time),
         .epoch = {.now = &e->board->clock_epoch, .seen = t->epoch},
+        .tables = &view->gate->tables,
+        .tables_seen = e->tables,
         .clock = &view->time};
+    /* pair:tables A: what was taken by other tables stays */
+    cnt = weir_load_acquire_u64(&view->gate->tables) == e->tables ? cnt : 0;
     for (uint32_t i = 0; i < cnt; i++) {
         const struct weir_express_limit *l = &e->limit[i];
         const struct weir_limit_place at = {.row = l->row, .word = l->word};
@@ -397,6 +401,9 @@ static __attribute__((noinline)) int lost(struct weir_permit_view *view, struct 
     if (e->needs_clock && weir_load_acquire_u64(&e->board->clock_seq) != t->clock_seq) {
         return turn_back(view, e, t, e->limit_cnt, permit);
     }
+    if (weir_load_acquire_u64(&view->gate->tables) != e->tables) { /* pair:tables A */
+        return turn_back(view, e, t, e->limit_cnt, permit);
+    }
     return arrive(view, e, e->limit_cnt, t, permit);
 }
 
@@ -431,6 +438,11 @@ WEIR_INLINE int travel(struct weir_permit_view *view, struct weir_express *e, ui
     /* The charges are locked operations, so this load cannot pass them: a re-alignment that began before it is seen here, one that begins later sees the
      * charges. (pair:latch A) */
     if (clock && WEIR_UNLIKELY(weir_load_acquire_u64(&e->board->clock_seq) != t.clock_seq)) {
+        const struct trip out_of_line = t;
+        return turn_back(view, e, &out_of_line, cnt, permit);
+    }
+    /* ... and a reload's tables, which are published before it looks at any word. (pair:tables A) */
+    if (WEIR_UNLIKELY(weir_load_acquire_u64(&view->gate->tables) != e->tables)) {
         const struct trip out_of_line = t;
         return turn_back(view, e, &out_of_line, cnt, permit);
     }

@@ -24,7 +24,7 @@
  * no instant two boards bear a lease that holds.
  *
  * What may differ: the binary, and of the configuration what is in no table (times, logs, keys). Limits, routes, endpoints, domains and the ring's size
- * must be the same, or the taker refuses: a word's meaning belongs to the segment for life.
+ * must be those in force, which a reload may have changed (broker/reload.h), or the taker refuses.
  */
 #ifndef WEIR_HANDOVER_H
 #define WEIR_HANDOVER_H

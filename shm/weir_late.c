@@ -20,8 +20,8 @@ uint32_t weir_late_slow(const struct weir_shm_limit_row *row, uint64_t floor_ns,
 void weir_late_move(const struct weir_limit_place *at, uint32_t units, uint64_t granted_at_ns,
                     uint64_t age_ns, uint64_t jitter_ns, uint64_t now_ns)
 {
-    const uint64_t full_ns = (uint64_t)at->row->quota * at->row->unit_ns;
-    const uint64_t n_ns = weir_min_u64(units, at->row->quota) * at->row->unit_ns;
+    const uint64_t full_ns = (uint64_t)weir_limit_peak(at->row) * at->row->unit_ns;
+    const uint64_t n_ns = weir_min_u64(units, weir_limit_peak(at->row)) * at->row->unit_ns;
     const uint64_t most_ns = weir_bucket_most(now_ns, full_ns);
     uint64_t *tat = &at->word->word[0];
     uint64_t seen = weir_load_acquire_u64(tat); /* pair:limit A */

@@ -19,7 +19,7 @@
  *     header | counters | limit_word[], cell[] (its own charges) | backoff[hold] | memory[limit word] | audit_ring |
  *     breaker[endpoint, then group]
  *   shadow i writer and reader: worker                 as the ledger, one per client
- *     header | shadow[slot]
+ *     header | shadow[slot] | doubt[slot]
  *
  * Rules: a 128-byte line has one stated writer. Nothing in permits, ring or arena is trusted by the worker. weir_layout.c
  * asserts what starts a line; tests/abi/layout_v1.txt pins every offset; the layout hash is computed from the same table. A field is
@@ -107,6 +107,7 @@ enum weir_section_kind {
     WEIR_SECTION_CACHE_DATA = 40,
     WEIR_SECTION_HEALTH = 41,
     WEIR_SECTION_BREAKER = 42,
+    WEIR_SECTION_DOUBT = 43,
     WEIR_SECTION_CNT
 };
 
@@ -365,7 +366,20 @@ struct weir_shm_route_stats {
     uint64_t bytes_in;
     uint64_t retries;              /* attempts after the first (broker/retry.h) */
     uint64_t retries_unaffordable; /* not made: the provider's budget was spent */
-    uint64_t reserved[5];
+    uint64_t hedges;               /* sent beside a call that was late (broker/hedge.h) */
+    uint64_t hedges_won;           /* ... and answered first */
+    uint64_t hedges_unaffordable;  /* not made: the provider's budget was spent */
+    uint64_t hedges_refused;       /* not made: no permit, no other sound endpoint, or a pause */
+    uint64_t reserved[1];
+    /* line 2: calls whose end was in doubt (broker/doubt.h) */
+    uint64_t doubts;         /* calls that were asked after */
+    uint64_t doubts_found;   /* ... the exchange had it */
+    uint64_t doubts_absent;  /* ... it had it not: result ABSENT */
+    uint64_t doubts_resent;  /* ... it had it not, and it was sent again */
+    uint64_t doubts_unknown; /* ... nothing was to be found out */
+    uint64_t doubts_asked;   /* questions */
+    uint64_t doubts_unnamed; /* calls of a route with `doubt` without an id to ask by */
+    uint64_t reserved2[9];
 } WEIR_ALIGN_LINE;
 
 enum weir_stage {
@@ -440,7 +454,7 @@ struct weir_shm_client_use {
 
 /*
  * What the configuration says, compiled for the permit path: immutable blocks. Block k lies in section TABLES at k * stride; the
- * gate's `tables` word names the current one. A block is not reused for 60 s and two reloads.
+ * gate's `tables` word names the current one; a reload writes another one (broker/reload.h), beginning with the one that was left longest ago.
  */
 struct weir_shm_tables {
     uint64_t checksum; /* XXH3-64 over the rest of the used block */
@@ -513,9 +527,12 @@ struct weir_shm_limit_row {
     uint32_t share_off_bytes;
     uint32_t share_cnt;
     uint32_t share_min; /* bucket: units that a claim never falls below; the dearest cost */
+    /* the largest quota that was in force since the segment was made (broker/reload.h): words may bear so much, whatever the quota is now. 0: `quota` */
+    uint32_t quota_peak;
     uint32_t
         value_first; /* 1: scope value 0 stands for any member of the pool, and is never charged */
-    uint64_t reserved[2];
+    uint32_t reserved0;
+    uint64_t reserved[1];
     /* line 2 */
     char name[WEIR_NAME_BYTES];
     uint32_t headroom_ppm[WEIR_PRIORITY_CNT];
@@ -672,7 +689,7 @@ struct weir_shm_wake {
     uint64_t reserved1[14];
     /* a line that the worker reads only every 10 ms, so that submitting moves none between cores */
     uint32_t submitted; /* client: bumped after each submit; a hint for the sweep */
-    uint32_t reserved2;
+    uint32_t cancelled; /* client: bumped behind each slot.cancel, before the doorbell */
     uint64_t reserved3[15];
 } WEIR_ALIGN_LINE;
 
@@ -751,7 +768,8 @@ struct weir_shm_response {
     uint32_t body_bytes;
     uint64_t submitted_ns, taken_ns, permitted_ns, sent_ns, first_byte_ns, done_ns, delivered_ns;
     uint32_t sends;    /* passages of the send gate */
-    uint32_t connects; /* 1: the connection was made for this call */
+    uint16_t connects; /* 1: the connection was made for this call */
+    uint16_t doubt;    /* enum weir_doubt */
     uint32_t source;   /* enum weir_source, with DONE */
     uint32_t member;   /* of the pool: who made it (weir_member.h); 0: none */
     uint64_t age_ns;   /* of the answer, when it was given; 0: it came for this call */
@@ -782,8 +800,29 @@ struct weir_shm_shadow {
     uint64_t taken_ns;
     uint64_t sent_ns;
     uint64_t correlation;
-    uint32_t idempotent;
-    uint32_t member; /* of the pool: who makes it, as of the last sending (weir_member.h) */
+    uint16_t idempotent;
+    uint16_t on_wire; /* in SENDING: of its sends, how many may still be counted; 2 with a hedge */
+    uint32_t member;  /* of the pool: who makes it, as of the last sending (weir_member.h) */
+};
+
+#define WEIR_DOUBT_ID_BYTES   64U
+#define WEIR_DOUBT_TEXT_BYTES 192U
+
+/*
+ * What the worker would ask the exchange if the call in this slot got no answer (broker/doubt.h): the question whole, because whoever asks it after the worker's
+ * death must not read it where a client can write. One for each shadow; never shared with clients. Written before the shadow says SENDING.
+ */
+struct weir_shm_doubt {
+    uint32_t generation; /* of the slot's life that it is about */
+    uint32_t named;      /* 0: that call bore no id */
+    uint32_t route;      /* of the question; index in the tables */
+    uint32_t priority;
+    uint64_t scope;
+    uint32_t resent;                              /* it was sent again: never a third time */
+    uint32_t path_bytes, query_bytes, body_bytes; /* of `text`, in this order */
+    uint64_t reserved[3];
+    char id[WEIR_DOUBT_ID_BYTES]; /* decoded; ends with a NUL where it is shorter */
+    char text[WEIR_DOUBT_TEXT_BYTES];
 };
 
 /* Worker counters that outlive it. */

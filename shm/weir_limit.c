@@ -129,6 +129,10 @@ static bool bucket_give(const struct weir_limit_place *at, uint32_t units,
         &at->word->word[1]); /* pair:limit A; before the TAT: see weir_bucket.h */
     seen[0] = weir_load_acquire_u64(&at->word->word[0]); /* pair:limit A */
     for (;;) { /* lock-free: each failed CAS is somebody's progress */
+        /* After the word, as with windows: it is of the tables that `seen` names, or the CAS fails. (pair:tables A) */
+        if (grant->tables != NULL && weir_load_acquire_u64(grant->tables) != grant->tables_seen) {
+            return false;
+        }
         /* After the word: whoever slept between the two would give back what others have taken since, by the time that passed. */
         WEIR_WEAVE("bucket:loaded");
         const uint64_t next[2] = {
@@ -183,8 +187,8 @@ bool weir_limit_end(const struct weir_limit_place *at, const struct weir_charge 
 static void bucket_add(const struct weir_limit_place *at, uint32_t units, uint64_t now_ns)
 {
     const struct weir_shm_limit_row *row = at->row;
-    uint64_t full_ns = (uint64_t)row->quota * row->unit_ns;
-    uint64_t n_ns = weir_min_u64(units, row->quota) * row->unit_ns;
+    uint64_t full_ns = (uint64_t)weir_limit_peak(row) * row->unit_ns;
+    uint64_t n_ns = weir_min_u64(units, weir_limit_peak(row)) * row->unit_ns;
     uint64_t seen = weir_load_acquire_u64(&at->word->word[0]); /* pair:limit A */
     uint64_t next;
     do { /* lock-free */
@@ -205,8 +209,8 @@ bool weir_limit_window_add(const struct weir_limit_place *at, uint32_t k, uint32
         if (ahead || weir_load_acquire_u64(epoch->now) != epoch->seen) {
             return false;
         }
-        uint64_t sum =
-            weir_max_u64(weir_min_u64(have + units, weir_window_most(at->row->quota)), have);
+        uint64_t sum = weir_max_u64(
+            weir_min_u64(have + units, weir_window_most(weir_limit_peak(at->row))), have);
         WEIR_WEAVE("limit:add_window");
         if (weir_cas_u64(word, &seen, weir_window_word(k, (uint32_t)sum))) { /* pair:limit R */
             return true;
@@ -264,9 +268,8 @@ void weir_limit_add(const struct weir_limit_place *at, const struct weir_charge 
 static void bucket_state(struct weir_limit_state *s, const struct weir_shm_limit_row *row,
                          uint64_t tat, const struct weir_shm_foreign *foreign, uint64_t now_ns)
 {
-    uint64_t full_ns = (uint64_t)row->quota * row->unit_ns;
     uint64_t used_ns = tat > now_ns ? tat - now_ns : 0;
-    s->damaged = !weir_bucket_legal(tat, now_ns, full_ns);
+    s->damaged = !weir_bucket_legal(tat, now_ns, (uint64_t)weir_limit_peak(row) * row->unit_ns);
     s->quota = row->quota;
     uint32_t others = weir_foreign_rolling(weir_load_relaxed_u64(&foreign->word[0]),
                                            now_ns); /* relaxed, both: an estimate */
@@ -293,7 +296,8 @@ static void window_state(struct weir_limit_state *s, const struct weir_shm_limit
                         time->now_ns);
     bool ahead;
     uint32_t own = weir_window_units(word[span.first & 1], span.first, &ahead);
-    s->damaged = ahead || !weir_window_legal(word[(span.first + 1) & 1], span.first, row->quota);
+    s->damaged =
+        ahead || !weir_window_legal(word[(span.first + 1) & 1], span.first, weir_limit_peak(row));
     s->quota = span.cap;
     uint64_t foreign =
         weir_load_relaxed_u64(&others->word[span.first & 1]); /* relaxed: an estimate */

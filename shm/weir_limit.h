@@ -109,11 +109,11 @@ static inline struct weir_bucket_ask weir_bucket_ask_make(const struct weir_shm_
                                                           const struct weir_shm_foreign *board,
                                                           uint32_t units, uint32_t priority)
 {
-    return (struct weir_bucket_ask){.n_ns = (uint64_t)units * row->unit_ns,
-                                    .tolerance_ns = row->tolerance_ns[priority],
-                                    .reach_ns =
-                                        weir_bucket_reach((uint64_t)row->quota * row->unit_ns),
-                                    .ceiling = row->ceiling_step != 0 ? &board->ceiling[0] : NULL};
+    return (struct weir_bucket_ask){
+        .n_ns = (uint64_t)units * row->unit_ns,
+        .tolerance_ns = row->tolerance_ns[priority],
+        .reach_ns = weir_bucket_reach((uint64_t)weir_limit_peak(row) * row->unit_ns),
+        .ceiling = row->ceiling_step != 0 ? &board->ceiling[0] : NULL};
 }
 
 /* The kind's whole test. `foreign` is the board's word of what others use. On YES `*next` and `*room` are filled, on NO `*earliest_ns`. */
@@ -308,7 +308,9 @@ static inline bool weir_limit_in_cells(const struct weir_shm_limit_row *row)
 WEIR_INLINE uint64_t *weir_limit_cells(uint64_t *base, const struct weir_shm_limit_row *row,
                                        uint32_t index)
 {
-    return base + row->cell_first + (size_t)(index - row->word_first) * row->cell_stride;
+    /* Not as a pointer: `base` is NULL where there is no section, and then the sum is never looked at. */
+    uint64_t at = row->cell_first + (uint64_t)(index - row->word_first) * row->cell_stride;
+    return (uint64_t *)((uintptr_t)base + at * sizeof *base);
 }
 
 /* Pass 1 of the kinds that live in cells; out of line, so that the others stay short. */
@@ -366,6 +368,9 @@ struct weir_limit_grant {
     uint64_t now_ns;
     uint64_t owner; /* of units that are held (concurrency) */
     struct weir_limit_epoch epoch;
+    /* token_bucket: T is that of the tables `tables_seen`; looked at again behind each look at the word (broker/reload.h). NULL: nothing changes them */
+    const uint64_t *tables;
+    uint64_t tables_seen;
     /* token_bucket: read anew behind each look at the word. A refund by an older reading gives back what time gave back since. */
     struct weir_clock *clock;
 };

@@ -11,7 +11,7 @@ static enum weir_limit_damage bucket_audit(const struct weir_shm_limit_row *row,
                                            const struct weir_shm_limit_word *own,
                                            struct weir_clock *clock)
 {
-    uint64_t full_ns = (uint64_t)row->quota * row->unit_ns;
+    uint64_t full_ns = (uint64_t)weir_limit_peak(row) * row->unit_ns;
     uint64_t seen[2];
     seen[1] = weir_load_acquire_u64(&word->word[1]); /* pair:limit A */
     seen[0] = weir_load_acquire_u64(&word->word[0]); /* pair:limit A */
@@ -76,7 +76,7 @@ static enum weir_limit_damage window_audit(const struct weir_shm_limit_row *row,
         enum weir_limit_damage damage = WEIR_LIMIT_SOUND;
         if (ahead && (!current || (weir_window_id(seen[k & 1]) & 1) != (k & 1))) {
             damage = WEIR_LIMIT_AHEAD;
-        } else if (units > weir_window_most(row->quota)) {
+        } else if (units > weir_window_most(weir_limit_peak(row))) {
             damage = WEIR_LIMIT_ABOVE;
         } else if (!ahead && units < own_units) {
             damage = WEIR_LIMIT_FORGOTTEN;
@@ -87,15 +87,16 @@ static enum weir_limit_damage window_audit(const struct weir_shm_limit_row *row,
             if (span.windows == 1 && w == 1) {
                 /* The next window's word was not among them: it would be found again and again. An honest charge that came meanwhile stays. */
                 WEIR_WEAVE("repair:next");
-                (void)weir_cas_u64(&word->word[k & 1], &seen[k & 1],
-                                   weir_window_word(k - 2, row->quota)); /* pair:limit R */
+                (void)weir_cas_u64(
+                    &word->word[k & 1], &seen[k & 1],
+                    weir_window_word(k - 2, weir_limit_peak(row))); /* pair:limit R */
             }
             return damage;
         }
         if (damage != WEIR_LIMIT_SOUND) {
             WEIR_WEAVE("repair:window");
             (void)weir_cas_u64(&word->word[k & 1], &seen[k & 1],
-                               weir_window_word(k, row->quota)); /* pair:limit R */
+                               weir_window_word(k, weir_limit_peak(row))); /* pair:limit R */
             worst = damage;
         }
     }
@@ -217,7 +218,7 @@ static void window_spend(const struct weir_shm_limit_row *row, struct weir_shm_l
         uint64_t *at = &word->word[k & 1];
         uint64_t seen = weir_load_acquire_u64(at); /* pair:limit A */
         WEIR_WEAVE("spend:window");
-        while (!weir_cas_u64(at, &seen, weir_window_word((uint32_t)k, row->quota))) {
+        while (!weir_cas_u64(at, &seen, weir_window_word((uint32_t)k, weir_limit_peak(row)))) {
         } /* pair:limit R */
     }
 }
@@ -229,7 +230,7 @@ void weir_limit_spend(const struct weir_limit_place *at, const struct weir_serve
     switch ((enum weir_limit_kind)row->kind) {
     case WEIR_LIMIT_TOKEN_BUCKET: {
         uint64_t seen[2];
-        uint64_t spent[2] = {now_ns + (uint64_t)row->quota * row->unit_ns, 0};
+        uint64_t spent[2] = {now_ns + (uint64_t)weir_limit_peak(row) * row->unit_ns, 0};
         seen[1] = weir_load_acquire_u64(&at->word->word[1]); /* pair:limit A */
         seen[0] = weir_load_acquire_u64(&at->word->word[0]); /* pair:limit A */
         do { /* lock-free; may move TAT backwards, so it counts as a refund does */
@@ -282,7 +283,7 @@ static uint64_t carry_of(const struct weir_shm_limit_row *row, const uint64_t ol
         }
     }
     bool overwritten = wide || (from->state == WEIR_CLOCK_UNKNOWN && into_ns < from->jitter_ns);
-    return overwritten && recent ? row->quota : units;
+    return overwritten && recent ? weir_limit_peak(row) : units;
 }
 
 void weir_limit_realign(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
@@ -309,7 +310,7 @@ void weir_limit_realign(const struct weir_shm_limit_row *row, struct weir_shm_li
         uint64_t seen = weir_load_acquire_u64(&word->word[k & 1]); /* pair:limit A */
         uint64_t next;
         do {
-            uint64_t sum = weir_min_u64(carry + (uint32_t)seen, row->quota);
+            uint64_t sum = weir_min_u64(carry + (uint32_t)seen, weir_limit_peak(row));
             next = weir_window_word((uint32_t)k, (uint32_t)sum);
             WEIR_WEAVE("realign:carry");
         } while (!weir_cas_u64(&word->word[k & 1], &seen, next)); /* pair:limit R */

@@ -370,7 +370,10 @@ WEIR_INLINE enum weir_limit_verdict pass_one(struct weir_permit_view *view, cons
     return WEIR_LIMIT_YES;
 }
 
-/* Undo what pass 2 has taken so far: bit i of `taken`. Windows of a timeline that has ended stay charged. */
+/*
+ * Undo what pass 2 has taken so far: bit i of `taken`. Windows of a timeline that has ended stay charged, and so does all that was taken by other tables, but for
+ * units in flight, which nobody else would let go.
+ */
 static void roll_back(struct weir_permit_view *view, const struct weir_shm_route_row *route,
                       struct attempt *a, uint32_t taken)
 {
@@ -379,9 +382,13 @@ static void roll_back(struct weir_permit_view *view, const struct weir_shm_route
                                            .now_ns = weir_clock_now(&view->time),
                                            .owner = a->owner,
                                            .epoch = a->time.epoch,
+                                           .tables = &view->gate->tables,
+                                           .tables_seen = view->tables.word,
                                            .clock = &view->time};
+    bool same = weir_load_acquire_u64(&view->gate->tables) == view->tables.word; /* pair:tables A */
     for (uint32_t i = 0; i < route->limit_cnt; i++) {
-        if ((taken >> i & 1U) != 0) {
+        bool held = view->tables.limit[route->limit[i]].kind == WEIR_LIMIT_CONCURRENCY;
+        if ((taken >> i & 1U) != 0 && (same || held)) {
             struct weir_charge c;
             weir_charge_fill(&c, a->step[i].take, a->step[i].where);
             const struct weir_limit_place at = weir_permit_place(view, route->limit[i], c.word);
@@ -472,6 +479,11 @@ WEIR_INLINE bool pass_two(struct weir_permit_view *view, const struct ask *ask, 
         roll_back(view, route, a, taken);
         return false;
     }
+    /* Likewise for a reload, which publishes its tables before it looks at any word. (pair:tables A) */
+    if (WEIR_UNLIKELY(weir_load_acquire_u64(&view->gate->tables) != view->tables.word)) {
+        roll_back(view, route, a, taken);
+        return false;
+    }
     return true;
 }
 
@@ -546,6 +558,10 @@ WEIR_INLINE int attempts(struct weir_permit_view *view, weir_route_id id, const 
     }
     for (int n = 0; n < WEIR_PERMIT_ATTEMPTS; n++) {
         uint32_t scarcest;
+        if (WEIR_UNLIKELY(n > 0 &&
+                          weir_load_relaxed_u64(&view->gate->tables) != view->tables.word)) {
+            break; /* relaxed: a hint; by these rows nothing is granted any more */
+        }
         int rc = time_read(view, ask->route, &a, permit);
         rc = rc != WEIR_OK ? rc : gate_check(view, ask->route, ask->scope, &a, permit);
         if (WEIR_UNLIKELY(rc != WEIR_OK)) {
@@ -579,7 +595,8 @@ WEIR_INLINE int attempts(struct weir_permit_view *view, weir_route_id id, const 
             }
         }
     }
-    if (verdict == WEIR_LIMIT_AGAIN) {
+    if (verdict == WEIR_LIMIT_AGAIN &&
+        weir_load_relaxed_u64(&view->gate->tables) == view->tables.word) { /* relaxed: as above */
         /* Four clock readings, and the word still bears a window that has not come: nobody honest wrote that. */
         return refuse(view, ask->route, &a, worst, WEIR_LIMIT_DAMAGED, ask->priority, !look,
                       permit);
@@ -626,7 +643,12 @@ int weir_permit_take_long(struct weir_permit_view *view, weir_route_id route, we
                           const struct weir_cost *units, unsigned priority,
                           struct weir_permit *permit)
 {
-    return enter(view, route, scope, units, priority, false, permit);
+    int rc = enter(view, route, scope, units, priority, false, permit);
+    /* relaxed: a hint. A reload came in between: by its tables it is another question */
+    if (rc == WEIR_CONTENDED && weir_load_relaxed_u64(&view->gate->tables) != view->tables.word) {
+        rc = enter(view, route, scope, units, priority, false, permit);
+    }
+    return rc;
 }
 
 int weir_permit_look(struct weir_permit_view *view, weir_route_id route, weir_scope_id scope,

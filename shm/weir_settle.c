@@ -76,6 +76,33 @@ static bool charge_correct(struct weir_permit_view *view, const struct weir_char
     return weir_limit_give(&at, &part, &c->grant);
 }
 
+/*
+ * A reload came since the grant (broker/reload.h): what was charged stays, because T, or a window's length, may be another one now. But limits keep their index, so what the
+ * exchange counted beyond it is charged by the tables in force, and units in flight are let go: they are found by their owner.
+ */
+static void correct_after_reload(struct weir_permit_view *view, const struct weir_permit *permit,
+                                 const struct weir_cost *units, struct correction *c)
+{
+    for (uint32_t i = 0; i < permit->charge_cnt; i++) {
+        const struct weir_charge *charge = &permit->charge[i];
+        const struct weir_limit_place at = weir_permit_place(view, charge->limit, charge->word);
+        uint32_t count = units != NULL ? units->units[i] : charge->units;
+        struct weir_charge part = *charge;
+        struct weir_limit_time time = {.clock = &view->time};
+        bool clock = correct_time(view, at.row->provider, c, &time);
+        part.windows = 0;
+        if (charge->kind == WEIR_LIMIT_CONCURRENCY) {
+            if (c->made ? weir_limit_end(&at, charge, &c->grant)
+                        : weir_limit_give(&at, charge, &c->grant)) {
+                weir_permit_bell(&view->pause[at.row->provider]);
+            }
+        } else if (c->made && count > charge->units &&
+                   (clock || charge->kind != WEIR_LIMIT_FIXED_WINDOW)) {
+            weir_limit_add(&at, &part, count - charge->units, &c->grant, &time);
+        }
+    }
+}
+
 /* Is the permit one that can be settled now? `*same`: under the tables of its grant. */
 static int correct_check(struct weir_permit_view *view, struct weir_permit *permit, bool made,
                          bool *same)
@@ -93,7 +120,7 @@ static int correct_check(struct weir_permit_view *view, struct weir_permit *perm
     }
     /* Otherwise the rows it was charged by are gone, their units may mean something else: the charge stays. */
     *same = permit->tables_generation == (uint16_t)(view->tables.word >> 32);
-    for (uint32_t i = 0; i < permit->charge_cnt && *same; i++) {
+    for (uint32_t i = 0; i < permit->charge_cnt; i++) {
         const struct weir_charge *c = &permit->charge[i];
         if (c->limit >= view->tables.limit_cnt || c->word >= view->bounds.word_cnt ||
             c->kind != view->tables.limit[c->limit].kind ||
@@ -117,7 +144,7 @@ static int permit_correct(struct weir_permit_view *view, struct weir_permit *per
         return permit->state == WEIR_PERMIT_SETTLED ? WEIR_E_SETTLED : WEIR_E_ARGUMENT;
     }
     int rc = correct_check(view, permit, made, &same);
-    if (rc != WEIR_OK || !same) {
+    if (rc != WEIR_OK) {
         return rc;
     }
     struct correction c = {.made = made,
@@ -127,15 +154,25 @@ static int permit_correct(struct weir_permit_view *view, struct weir_permit *per
                                      .stamp_ns = permit->stamp_ns,
                                      .now_ns = weir_clock_now(&view->time),
                                      .owner = permit->owner,
+                                     .tables = &view->gate->tables,
+                                     .tables_seen = view->tables.word,
                                      .clock = &view->time}};
-    for (uint32_t i = 0; i < permit->charge_cnt; i++) {
+    for (uint32_t i = 0; same && i < permit->charge_cnt; i++) {
         const struct weir_charge *charge = &permit->charge[i];
         uint32_t count = units != NULL ? units->units[i] : charge->units;
         if (charge_correct(view, charge, made ? count : 0, &c)) {
             weir_permit_bell(&view->pause[view->tables.limit[charge->limit].provider]);
         }
     }
-    if (view->audit.ring != NULL) {
+    /* A reload may come between: what was added by the former T may then be too little. (pair:tables A) */
+    if (!same || weir_load_acquire_u64(&view->gate->tables) != c.grant.tables_seen) {
+        rc = weir_permit_refresh(view);
+        if (rc != WEIR_OK) {
+            return rc;
+        }
+        correct_after_reload(view, permit, units, &c);
+    }
+    if (view->audit.ring != NULL && same) {
         weir_audit_corrected(view, permit, made, units, c.grant.now_ns);
     }
     return WEIR_OK;

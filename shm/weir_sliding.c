@@ -563,7 +563,7 @@ void weir_sliding_spend(const struct weir_shm_limit_row *row, struct weir_shm_li
         uint64_t seen = weir_load_acquire_u64(&cell[i]); /* pair:limit A */
         bool current = i == part % WEIR_SLIDING_WORDS;
         bool ahead = weir_window_diff(weir_window_id(seen), part) > PART_AHEAD_MAX && seen != 0;
-        uint64_t next = current ? weir_window_word(part, row->quota) : 0;
+        uint64_t next = current ? weir_window_word(part, weir_limit_peak(row)) : 0;
         WEIR_WEAVE("spend:part");
         while ((current || ahead) && !weir_cas_u64(&cell[i], &seen, next)) { /* pair:limit R */
         }

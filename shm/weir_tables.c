@@ -32,7 +32,7 @@ static bool name_ok(const char *name)
 /* What the arithmetic of the kinds leans on: exact inverse (its loop is bounded by it), no class above the one before it. */
 static bool bucket_ok(const struct weir_shm_limit_row *l)
 {
-    if (l->unit_ns == 0 || l->unit_ns > (UINT64_C(1) << 61) / l->quota ||
+    if (l->unit_ns == 0 || l->unit_ns > (UINT64_C(1) << 61) / weir_limit_peak(l) ||
         l->form != WEIR_FORM_NONE) {
         return false;
     }

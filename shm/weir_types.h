@@ -161,9 +161,10 @@ enum weir_result {
     WEIR_RESULT_UNSET = 0,
     /* an HTTP answer arrived whole; its status may still be an error of the exchange */
     WEIR_RESULT_DONE = 1,
-    WEIR_RESULT_REFUSED = 2,   /* not sent: no permit before the deadline; `denial` says why */
-    WEIR_RESULT_EXPIRED = 3,   /* not sent: the deadline passed while it waited */
-    WEIR_RESULT_CANCELLED = 4, /* not sent: the client took it back */
+    WEIR_RESULT_REFUSED = 2, /* not sent: no permit before the deadline; `denial` says why */
+    WEIR_RESULT_EXPIRED = 3, /* not sent: the deadline passed while it waited */
+    /* the client took it back. Not sent; or idempotent, and then `sends` says whether it had left */
+    WEIR_RESULT_CANCELLED = 4,
     WEIR_RESULT_REJECTED = 5, /* not sent: the broker found the request invalid; `error` says why */
     WEIR_RESULT_NOT_SENT = 6, /* not sent: no connection; nothing reached the exchange */
     WEIR_RESULT_FAILED = 7,   /* sent, an idempotent call, and no whole answer came */
@@ -173,7 +174,23 @@ enum weir_result {
     WEIR_RESULT_NO_ROOM = 10, /* not sent: the arena had no room for an answer of the route's cap */
     /* sent, an idempotent call; the deadline passed before the whole answer came */
     WEIR_RESULT_TIMEOUT = 11,
+    /* sent, not idempotent, no answer; asked afterwards, the exchange has it not, and surely will not (a route with `doubt`) */
+    WEIR_RESULT_ABSENT = 12,
 };
+#define WEIR_RESULT_CNT 13
+
+/* What was found out about a call that was written and got no answer that says what became of it (a route with `doubt`; docs/http.md). */
+enum weir_doubt {
+    WEIR_DOUBT_NONE =
+        0, /* there was none, or the route has no `doubt`, or the call bore no id to ask by */
+    WEIR_DOUBT_UNKNOWN = 1, /* the exchange was asked, and what it said settles nothing */
+    WEIR_DOUBT_FOUND =
+        2, /* the exchange has it: the answer here is the one to the question, not the one that was lost */
+    WEIR_DOUBT_ABSENT = 3, /* the exchange has it not: result ABSENT */
+    WEIR_DOUBT_RESENT =
+        4, /* it had it not, and `resend` had it sent again: the answer is the one to that */
+};
+#define WEIR_DOUBT_CNT 5
 
 /* HTTP methods that a route can have. */
 enum weir_method {
@@ -255,9 +272,11 @@ struct weir_permit {
 enum weir_source {
     WEIR_SOURCE_UNSET = 0, /* there is none */
     WEIR_SOURCE_LIVE = 1,  /* the exchange, for this request */
-    WEIR_SOURCE_CACHE = 2, /* fresh by the route's `cache`; or of another client's equal call, as it came */
-    WEIR_SOURCE_STALE = 3, /* behind that, within the route's `stale`: nothing better was to be had, or it is being fetched */
-    WEIR_SOURCE_DISK = 4,  /* an earlier broker fetched it */
+    WEIR_SOURCE_CACHE =
+        2, /* fresh by the route's `cache`; or of another client's equal call, as it came */
+    WEIR_SOURCE_STALE =
+        3, /* behind that, within the route's `stale`: nothing better was to be had, or it is being fetched */
+    WEIR_SOURCE_DISK = 4, /* an earlier broker fetched it */
 };
 
 /* What became of a call that was made with a permit. */

@@ -283,7 +283,13 @@ static inline uint32_t weir_window_reserve(const struct weir_shm_limit_row *limi
                                                   : limit->reserve_min[priority];
 }
 
-/* Units that a window may bear: a surcharge may overdraw it by as much again as grants can take. */
+/* The most units that words of the limit were ever filled up to: its quota, or that of an earlier configuration. What stands there is never cut below it. */
+static inline uint32_t weir_limit_peak(const struct weir_shm_limit_row *row)
+{
+    return row->quota_peak > row->quota ? row->quota_peak : row->quota;
+}
+
+/* Units that a window may bear: a surcharge may overdraw it by as much again as grants can take. `quota`: weir_limit_peak. */
 static inline uint64_t weir_window_most(uint32_t quota)
 {
     return 2 * (uint64_t)quota;

@@ -132,13 +132,14 @@ struct weir_config_broker {
     char name[WEIR_NAME_BYTES];
     enum weir_config_wake wake;
     enum weir_config_log log;
-    uint64_t spin_ns;          /* wake: adaptive, how long before it sleeps */
-    uint64_t memory_max_bytes; /* all segments together */
-    uint64_t ring_cnt;         /* entries of each priority's ring: a power of two */
-    uint64_t cache_bytes;      /* of answers, where a route keeps any */
-    uint64_t audit_cnt;        /* records that are kept of who used what; 0: none */
-    uint64_t drain_ns;         /* SIGTERM: how long calls in flight may take to end */
-    uint64_t core_max_bytes;   /* of a core of the worker; 0: none */
+    uint64_t spin_ns;            /* wake: adaptive, how long before it sleeps */
+    uint64_t memory_max_bytes;   /* all segments together */
+    uint64_t ring_cnt;           /* entries of each priority's ring: a power of two */
+    uint64_t cache_bytes;        /* of answers, where a route keeps any */
+    uint64_t last_good_every_ns; /* between two snapshots of them on disk */
+    uint64_t audit_cnt;          /* records that are kept of who used what; 0: none */
+    uint64_t drain_ns;           /* SIGTERM: how long calls in flight may take to end */
+    uint64_t core_max_bytes;     /* of a core of the worker; 0: none */
     struct weir_config_numbers
         operators;    /* uids that may use `weir ctl`, besides the broker's own */
     const char *user; /* "": as weird's own, or for root weir or nobody; of worker and resolver */
@@ -341,6 +342,14 @@ struct weir_config_retry {
     uint64_t budget_ppm;
 };
 
+/* Sending a late call a second time, beside the first (broker/hedge.h). */
+struct weir_config_hedge {
+    const char *after;
+    uint64_t after_ppm;  /* a percentile of the route's latency, as `after` says; 0: ... */
+    uint64_t after_ns;   /* ... so long after it was written */
+    uint64_t budget_ppm; /* 0: no call is */
+};
+
 struct weir_config_breaker {
     uint64_t failure_cnt; /* 0: no breaker */
     uint64_t failed_ppm;
@@ -409,6 +418,79 @@ enum weir_config_cache_control {
     WEIR_CONFIG_CACHE_CONTROL_IGNORE = 1,
     WEIR_CONFIG_CACHE_CONTROL_HONOUR = 2,
 };
+
+enum weir_config_batch_names {
+    WEIR_CONFIG_BATCH_ALL = 1,   /* the call names nothing: its answer has everything */
+    WEIR_CONFIG_BATCH_JSON = 2,  /* names=["A","B"], percent-encoded */
+    WEIR_CONFIG_BATCH_COMMA = 3, /* names=A,B */
+};
+
+enum weir_config_batch_as {
+    WEIR_CONFIG_BATCH_AS_ELEMENT = 1,
+    WEIR_CONFIG_BATCH_AS_LIST = 2,
+};
+
+enum weir_config_batch_when {
+    WEIR_CONFIG_BATCH_CHEAPER = 1,
+    WEIR_CONFIG_BATCH_ALWAYS = 2,
+};
+
+/* One call for many single ones of a route. */
+struct weir_config_batch {
+    char route[WEIR_NAME_BYTES]; /* "": none */
+    size_t route_idx;            /* in the provider's route[] */
+    const char *param; /* of a single call, which holds its name; "": the rest of its path does */
+    struct weir_config_strings with; /* parameters that a single call may have too, passed on */
+    enum weir_config_batch_names names;
+    const char *names_param; /* of the batch call; "" for ALL */
+    uint64_t name_max;       /* in one call */
+    const char *list;        /* where the elements are in the answer; "": it is the list */
+    const char *item;        /* the member with an element's name; "": members of an object */
+    enum weir_config_batch_as as;
+    uint64_t gather_ns;
+    enum weir_config_batch_when when;
+};
+
+/* Where a call bears its client order id. */
+enum weir_config_doubt_in {
+    WEIR_CONFIG_DOUBT_QUERY = 1,
+    WEIR_CONFIG_DOUBT_FORM = 2,       /* of the body */
+    WEIR_CONFIG_DOUBT_PARAMETERS = 3, /* query or form: once in both together */
+    WEIR_CONFIG_DOUBT_JSON = 4,       /* a member of the body */
+    WEIR_CONFIG_DOUBT_HEADER = 5,
+};
+
+enum weir_config_doubt_resend {
+    WEIR_CONFIG_DOUBT_NEVER_RESEND = 1,
+    WEIR_CONFIG_DOUBT_RESEND = 2,
+};
+
+/* An answer by which the exchange has no such order: all that is set must hold. */
+struct weir_config_doubt_absent {
+    struct weir_config_numbers status; /* none: no answer does */
+    const char *field;                 /* with `equals` */
+    const char *equals;
+    const char *empty; /* a list or map in the answer that has no entries */
+};
+
+/* How it is found out what became of a call that got no answer (broker/doubt.h). In texts of questions {id} and {NAME} stand for what the call bears. */
+struct weir_config_doubt {
+    const char *id; /* name of the id; "": the route has no `doubt` */
+    enum weir_config_doubt_in in;
+    const char *route; /* of the question */
+    size_t route_idx;  /* in the provider's route[] */
+    const char *path;  /* rest of its path */
+    const char *query;
+    const char *body;
+    const char *found; /* member of the answer that is the id again */
+    struct weir_config_doubt_absent absent;
+    struct weir_config_numbers unsure; /* statuses that leave it open what became of the call */
+    uint64_t settled_after_ns;
+    uint64_t patience_ns;
+    uint64_t interval_ns;
+    enum weir_config_doubt_resend resend;
+};
+
 #define WEIR_CONFIG_GROUP_NONE SIZE_MAX
 
 struct weir_config_route {
@@ -427,6 +509,7 @@ struct weir_config_route {
     bool is_signed;     /* by the provider's auth */
     bool any_key;       /* ... with whichever key of the pool */
     bool is_idempotent; /* may be sent again after a connection died under it */
+    bool is_hedged;     /* ... and beside the first one, where the provider hedges */
     uint64_t response_max_bytes;
     struct weir_config_strings headers; /* request headers that a client may set; lower case */
     const char *group;                  /* "": none */
@@ -438,7 +521,9 @@ struct weir_config_route {
     uint64_t revalidate_ns;
     uint64_t negative_ns;
     enum weir_config_cache_control cache_control;
-    bool last_good; /* refused */
+    struct weir_config_batch batch;
+    struct weir_config_doubt doubt;
+    uint64_t last_good_ns; /* how old an answer of an earlier broker may be; 0: none is given */
 };
 
 /* A header that the broker sends with every call to the provider. */
@@ -468,6 +553,7 @@ struct weir_config_provider {
     enum weir_balance balance;
     size_t group_cnt; /* names of groups that its routes bear */
     struct weir_config_retry retry;
+    struct weir_config_hedge hedge;
     struct weir_config_breaker breaker;
     struct weir_config_health health;
     struct weir_config_route *route;

@@ -66,6 +66,22 @@ void weir_config_check_cache_room(struct weir_config_reader *reader,
                                   const struct weir_config *config,
                                   const struct weir_config_place *providers);
 
+/* config_check_batch.c: routes whose calls another route's call answers together. Behind the names of routes */
+void weir_config_check_batch(struct weir_config_reader *reader,
+                             struct weir_config_provider *provider,
+                             const struct weir_config_place *place);
+
+/* config_check_hedge.c: when calls are sent a second time, and which */
+weir_config_finish weir_config_finish_hedge;
+void weir_config_check_hedge(struct weir_config_reader *reader,
+                             struct weir_config_provider *provider,
+                             const struct weir_config_place *place);
+
+/* config_check_doubt.c: how routes find out what became of an order */
+void weir_config_check_doubt(struct weir_config_reader *reader,
+                             struct weir_config_provider *provider,
+                             const struct weir_config_place *place);
+
 /* config_check_limit.c */
 weir_config_finish weir_config_finish_limit;
 weir_config_finish weir_config_finish_share;

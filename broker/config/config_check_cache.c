@@ -52,17 +52,13 @@ void weir_config_check_cache(struct weir_config_reader *reader,
         {"revalidate", route->revalidate_ns != 0},
         {"negative", route->negative_ns != 0},
         {"cache_control", route->cache_control == WEIR_CONFIG_CACHE_CONTROL_HONOUR},
+        {"last_good", route->last_good_ns != 0},
     };
     for (size_t i = 0; i < WEIR_ARRAY_CNT(needy) && route->cache_ns == 0; i++) {
         if (needy[i].used) {
             complain(reader, place, needy[i].key,
                      "has no use without cache: write both, or remove it");
         }
-    }
-    if (route->last_good) {
-        complain(reader, place, "last_good",
-                 "this version keeps no answers on disk: remove it, and write stale for what may "
-                 "be given from memory");
     }
     if (route->cache_ns == 0) {
         return;

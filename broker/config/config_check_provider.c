@@ -419,10 +419,13 @@ void weir_config_finish_provider(struct weir_config_reader *reader, void *sectio
     check_endpoints(reader, provider, place);
     check_fixed_headers(reader, provider, place);
     weir_config_check_auth(reader, provider, place);
+    weir_config_check_batch(reader, provider, place);
     number_groups(provider);
     check_needs(reader, provider, place);
+    weir_config_check_hedge(reader, provider, place);
     warn_of_blind_windows(reader, provider, place);
     weir_config_check_budget(reader, provider, place);
     weir_config_check_egress(reader, provider, place);
     weir_config_check_feedback(reader, provider, place);
+    weir_config_check_doubt(reader, provider, place);
 }

@@ -126,8 +126,9 @@ static bool is_nothing(const struct weir_config_row *row, const void *base)
     const void *field = (const char *)base + row->offset;
     switch (row->type) {
     case WEIR_CONFIG_TYPE_BOOLEAN:
-    case WEIR_CONFIG_TYPE_NAME:
         return false;
+    case WEIR_CONFIG_TYPE_NAME:
+        return *(const char *)field == '\0'; /* of a section that is not there */
     case WEIR_CONFIG_TYPE_URL:
         return ((const struct weir_config_url *)field)->text == NULL;
     case WEIR_CONFIG_TYPE_ENUM:

@@ -117,6 +117,9 @@ static const struct weir_config_row broker_row[] = {
     {.key = "cache", TYPE(SIZE), AT(broker, cache_bytes), RANGE(64 * KIB, 64 * MIB), .def = "1MiB",
      .text = "Memory for the answers of all routes with cache; none where there is no such route. When it is full, answers behind their time go, then those that nobody "
              "took of late. One answer takes at most a quarter of it. It counts against memory."},
+    {.key = "last_good_every", TYPE(DURATION), AT(broker, last_good_every_ns), RANGE(100 * MS, 1 * HOUR), .def = "10s",
+     .text = "How often kept answers of routes with last_good are written to state_dir, where there are new ones; and at a clean end. What an end by force loses "
+             "is no more than that. Two files, each at most cache and an eighth of it large."},
     {.key = "log", TYPE(ENUM), AT(broker, log), .def = "info",
      CHOICES({"debug", WEIR_CONFIG_LOG_DEBUG}, {"info", WEIR_CONFIG_LOG_INFO}, {"warn", WEIR_CONFIG_LOG_WARN},
              {"error", WEIR_CONFIG_LOG_ERROR}),
@@ -553,6 +556,20 @@ static const struct weir_config_section retry_section = {
     .text = "Trying idempotent calls again.",
 };
 
+static const struct weir_config_row hedge_row[] = {
+    {.key = "after", TYPE(STRING), AT(hedge, after), RANGE(1, 15), .def = "p95",
+     .text = "How late: p50 to p99, that percentile of how long the route's calls wait for their first byte of late; or a duration, 1ms to 1m."},
+    {.key = "budget", TYPE(PERCENT), AT(hedge, budget_ppm), RANGE(WHOLE / 1000, WHOLE / 2), .def = "5%",
+     .text = "The most calls that are sent a second time, as a part of all calls that may be."},
+};
+
+static const struct weir_config_section hedge_section = {
+    .title = "providers[].hedge", .bytes = sizeof(struct weir_config_hedge), ROWS(hedge_row),
+    .finish = weir_config_finish_hedge,
+    .text = "Sending a call a second time, to another endpoint, where the first answer is late; the first good answer counts. Each takes a permit of its own, at most of class low, "
+            "if one is free at once. Needs two endpoints.",
+};
+
 static const struct weir_config_row breaker_row[] = {
     {.key = "failures", TYPE(INTEGER), AT(breaker, failure_cnt), RANGE(1, 1000), .def = "5",
      .text = "So many failures within window open the breaker."},
@@ -650,6 +667,94 @@ static const struct weir_config_section age_section = {
     .text = "Brackets of a cost that depends on the age of the order (Kraken).",
 };
 
+static const struct weir_config_row batch_row[] = {
+    {.key = "route", TYPE(NAME), AT(batch, route), NAME_RANGE, .def = NULL,
+     .text = "The route that makes the call for many: a GET of this provider, unsigned, with room in max_response for the whole answer. Its cost is what a batch costs."},
+    {.key = "param", TYPE(STRING), AT(batch, param), RANGE(1, 63), .def = "",
+     .text = "The query parameter of a single call that holds its name. If unset: the rest of its path does, and path ends in /*."},
+    {.key = "with", OF(STRING), AT(batch, with), RANGE(1, 63), ENTRIES(0, 8), .def = "",
+     .text = "Query parameters that a single call may have besides, such as category: they are passed on, and only calls that agree in them share a batch. A call with any "
+             "other parameter is made by itself."},
+    {.key = "names", TYPE(ENUM), AT(batch, names), .def = "all",
+     CHOICES({"all", WEIR_CONFIG_BATCH_ALL}, {"json", WEIR_CONFIG_BATCH_JSON}, {"comma", WEIR_CONFIG_BATCH_COMMA}),
+     .text = "How the batch says what it wants. all: it has everything. json: names_param=[\"A\",\"B\"]. comma: names_param=A,B."},
+    {.key = "names_param", TYPE(STRING), AT(batch, names_param), RANGE(1, 63), .def = "",
+     .text = "The query parameter of the batch for that. Required for json and comma."},
+    {.key = "max", TYPE(INTEGER), AT(batch, name_max), RANGE(2, 1000), .def = "100",
+     .text = "How many names one batch may have, with json and comma: as many as its cost covers, and as its URL may be long (each takes its length and some 9 bytes)."},
+    {.key = "list", TYPE(STRING), AT(batch, list), TEXT_RANGE, .def = "",
+     .text = "Where the elements are in the JSON answer: a.b looks inside a. If unset: the answer is the list."},
+    {.key = "item", TYPE(STRING), AT(batch, item), TEXT_RANGE, .def = "",
+     .text = "The member of an element that holds its name: a string or an integer. If unset: the elements are members of an object, and named by it."},
+    {.key = "as", TYPE(ENUM), AT(batch, as), .def = "element",
+     CHOICES({"element", WEIR_CONFIG_BATCH_AS_ELEMENT}, {"list", WEIR_CONFIG_BATCH_AS_LIST}),
+     .text = "What a single call is given. element: its element, byte for byte. list: the answer as it came, with nothing but that element in its list."},
+    {.key = "gather", TYPE(DURATION), AT(batch, gather_ns), RANGE(100 * US, 1 * SEC), .def = "",
+     .text = "How long the first call that misses waits for others. If unset: only those that come in the same round of the worker, and nobody waits."},
+    {.key = "when", TYPE(ENUM), AT(batch, when), .def = "cheaper",
+     CHOICES({"cheaper", WEIR_CONFIG_BATCH_CHEAPER}, {"always", WEIR_CONFIG_BATCH_ALWAYS}),
+     .text = "cheaper: only where a batch takes less of some limit, and more of none, than the single calls that wait. always: for one call too."},
+};
+
+static const struct weir_config_section batch_section = {
+    .title = "providers[].routes[].batch", .bytes = sizeof(struct weir_config_batch), ROWS(batch_row),
+    .text = "Another route of which one call answers many of this one: all tickers for one ticker. What a batch does not answer is asked by itself. Needs cache.",
+};
+
+static const struct weir_config_row doubt_absent_row[] = {
+    {.key = "status", OF(INTEGER), AT(doubt_absent, status), RANGE(200, 599), ENTRIES(1, 8), .def = NULL,
+     .text = "HTTP status of such an answer."},
+    {.key = "field", TYPE(STRING), AT(doubt_absent, field), TEXT_RANGE, .def = "",
+     .text = "A member of the JSON answer that says it: a.b looks inside a. Binance: code."},
+    {.key = "equals", TYPE(STRING), AT(doubt_absent, equals), TEXT_RANGE, .def = "", .text = "With field: its value as text. Binance: \"-2013\"."},
+    {.key = "empty", TYPE(STRING), AT(doubt_absent, empty), TEXT_RANGE, .def = "",
+     .text = "A list or map in the JSON answer that has no entries then."},
+};
+
+static const struct weir_config_section doubt_absent_section = {
+    .title = "providers[].routes[].doubt.absent", .bytes = sizeof(struct weir_config_doubt_absent), ROWS(doubt_absent_row),
+    .text = "The answer to the question by which the exchange has no such order. All that is written must hold.",
+};
+
+static const struct weir_config_row doubt_row[] = {
+    {.key = "id", TYPE(STRING), AT(doubt, id), RANGE(1, 63), .def = NULL,
+     .text = "What the exchange calls the client order id: newClientOrderId, orderLinkId, clOrdId, cl_ord_id, client_oid. A call without it, with two, or "
+             "with one that is longer than 64 bytes or not plain ASCII, ends as if the route had no doubt."},
+    {.key = "in", TYPE(ENUM), AT(doubt, in), .def = NULL,
+     CHOICES({"query", WEIR_CONFIG_DOUBT_QUERY}, {"form", WEIR_CONFIG_DOUBT_FORM}, {"parameters", WEIR_CONFIG_DOUBT_PARAMETERS},
+             {"json", WEIR_CONFIG_DOUBT_JSON}, {"header", WEIR_CONFIG_DOUBT_HEADER}),
+     .text = "Where it stands in the call. form: a body of a=b&c=d; parameters: query or form; json: a member of the body, a.b looks inside a."},
+    {.key = "route", TYPE(STRING), AT(doubt, route), NAME_RANGE, .def = NULL,
+     .text = "The route by which the exchange is asked: of the same provider, a GET, or a POST with idempotent: true."},
+    {.key = "path", TYPE(STRING), AT(doubt, path), RANGE(1, 191), .def = "",
+     .text = "The rest of its path, where that ends in /*. {id} stands for the id, {NAME} for what else the call has at the same place under that name."},
+    {.key = "query", TYPE(STRING), AT(doubt, query), RANGE(1, 191), .def = "",
+     .text = "Its query, alike. Binance: \"symbol={symbol}&origClientOrderId={id}\"."},
+    {.key = "body", TYPE(STRING), AT(doubt, body), RANGE(1, 191), .def = "",
+     .text = "The form that a POST has as its body, alike."},
+    {.key = "found", TYPE(STRING), AT(doubt, found), TEXT_RANGE, .def = NULL,
+     .text = "The member of the answer (status 2xx) that bears the id again: a.b looks inside a, * at each entry. Only an answer that bears the same id says that the order is there."},
+    {.key = "absent", TYPE(SECTION), AT(doubt, absent), .def = "", .section = &doubt_absent_section,
+     .text = "The answer that says that there is none. If unset no answer does, and what is not found stays unknown."},
+    {.key = "settled_after", TYPE(DURATION), AT(doubt, settled_after_ns), RANGE(1 * MS, 1 * HOUR), .def = "",
+     .text = "How long after a call was cut off it can no longer reach the exchange's book. Only a question sent later than that proves absence. Needs absent, which needs it."},
+    {.key = "patience", TYPE(DURATION), AT(doubt, patience_ns), RANGE(1 * MS, 1 * HOUR), .def = "10s",
+     .text = "How long beyond the call's deadline the exchange is asked. Longer than settled_after."},
+    {.key = "interval", TYPE(DURATION), AT(doubt, interval_ns), RANGE(1 * MS, 1 * MINUTE), .def = "250ms",
+     .text = "The wait before the second question; each is twice the one before, up to 2 s or this."},
+    {.key = "unsure", OF(INTEGER), AT(doubt, unsure), RANGE(400, 599), ENTRIES(0, 16), .def = "",
+     .text = "Statuses of an answer to the order that leave it open what became of it. Binance: [500, 502, 503, 504]. If the doubt stays, that answer is delivered."},
+    {.key = "resend", TYPE(ENUM), AT(doubt, resend), .def = "false",
+     CHOICES({"false", WEIR_CONFIG_DOUBT_NEVER_RESEND}, {"true", WEIR_CONFIG_DOUBT_RESEND}),
+     .text = "Whether an order that is surely absent is sent again: once, within its deadline, with the same id. Only where the exchange refuses an id twice: docs/http.md says which do. Needs absent."},
+};
+
+static const struct weir_config_section doubt_section = {
+    .title = "providers[].routes[].doubt", .bytes = sizeof(struct weir_config_doubt), ROWS(doubt_row),
+    .text = "How it is found out what became of an order that was written and got no answer: by its client order id, by a question of the broker's own. Without it, or for a call "
+            "without an id, the order ends as outcome_unknown.",
+};
+
 static const struct weir_config_row route_row[] = {
     {.key = "name", TYPE(NAME), AT(route, name), NAME_RANGE, .def = NULL,
      .text = "Clients ask for \"provider.route\"."},
@@ -682,6 +787,9 @@ static const struct weir_config_row route_row[] = {
     {.key = "idempotent", TYPE(BOOLEAN), AT(route, is_idempotent), .def = "",
      .text = "Whether the call may be sent again after its connection died. Default: true for GET, HEAD, PUT and DELETE, "
              "false for POST and PATCH and for transport: own."},
+    {.key = "hedge", TYPE(BOOLEAN), AT(route, is_hedged), .def = "",
+     .text = "Whether a late call is sent a second time, as hedge of the provider says. Default: true for GET and HEAD that are not signed, where the provider has hedge. Only "
+             "where the call is idempotent. A signed call whose key bears nonces may overtake its second self: the exchange then refuses one of them."},
     {.key = "max_response", TYPE(SIZE), AT(route, response_max_bytes), RANGE(256, 1 * GIB), .def = "64KiB",
      .text = "The largest answer; what is longer ends as too large. Room for it is set aside before the call is sent."},
     {.key = "headers", OF(HEADER), AT(route, headers), RANGE(1, 63), ENTRIES(0, 32),
@@ -705,8 +813,13 @@ static const struct weir_config_row route_row[] = {
      CHOICES({"ignore", WEIR_CONFIG_CACHE_CONTROL_IGNORE}, {"honour", WEIR_CONFIG_CACHE_CONTROL_HONOUR}),
      .text = "Whether Cache-Control and Age of an answer shorten what cache and stale say, and forbid to keep it (no-store, no-cache, private). Many exchanges forbid "
              "everything by habit. Vary: * is always heeded."},
-    {.key = "last_good", TYPE(BOOLEAN), AT(route, last_good), .def = "false",
-     .text = "Whether the last answer is kept on disk too. This version refuses it: it keeps none."},
+    {.key = "batch", TYPE(SECTION), AT(route, batch), .def = "", .section = &batch_section,
+     .text = "Calls of this route that one call of another route can answer together."},
+    {.key = "last_good", TYPE(DURATION), AT(route, last_good_ns), RANGE(1 * MS, 30 * DAY), .def = "",
+     .text = "How old an answer of an earlier broker may be that is given where nothing better can be had, as with stale. The last answers of status 200 are "
+             "kept in state_dir for that, and read by the next broker. If unset: none. Needs cache."},
+    {.key = "doubt", TYPE(SECTION), AT(route, doubt), .def = "", .section = &doubt_section,
+     .text = "How it is found out what became of an order that got no answer. If unset it ends as outcome_unknown."},
 };
 
 static const struct weir_config_section route_section = {
@@ -758,6 +871,8 @@ static const struct weir_config_row provider_row[] = {
              "for what it has to do. weir ctl balance changes it while weird runs."},
     {.key = "retry", TYPE(SECTION), AT(provider, retry), .def = "", .section = &retry_section,
      .text = "Trying again what is safe to try again. Without it every call is made once."},
+    {.key = "hedge", TYPE(SECTION), AT(provider, hedge), .def = "", .section = &hedge_section,
+     .text = "Sending late calls a second time. If unset no call is."},
     {.key = "breaker", TYPE(SECTION), AT(provider, breaker), .def = "", .section = &breaker_section,
      .text = "Leaving an endpoint alone that fails. If unset there is none."},
     {.key = "health", TYPE(SECTION), AT(provider, health), .def = "", .section = &health_section,

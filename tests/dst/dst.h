@@ -29,6 +29,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "shm/weir_types.h"
+
 #define DST_US UINT64_C(1000)
 #define DST_MS UINT64_C(1000000)
 #define DST_S  UINT64_C(1000000000)
@@ -145,6 +147,8 @@ enum dst_fault {
     DST_TAKEOVER,
     DST_TAKEN_OVER,
     DST_TAKEOVER_KILLED,
+    DST_BATCH_ODD,
+    DST_HEDGED,
     DST_FAULT_CNT,
 };
 
@@ -161,12 +165,14 @@ enum dst_check {
     DST_CHECK_SOUND, /* no honest word is found damaged; the private account stays below the shared one */
     DST_CHECK_JOURNAL,  /* what is charged is covered on disk */
     DST_CHECK_HANDOVER, /* permits stand still briefly */
+    DST_CHECK_AGE,      /* no answer is given beyond its time, or said to be younger than it is */
     DST_CHECK_LEAK,     /* nothing is left when all is quiet */
     DST_CHECK_CNT,
 };
 
 extern uint64_t dst_faults[DST_FAULT_CNT];
 extern uint64_t dst_checks[DST_CHECK_CNT];
+extern uint64_t dst_doubts[WEIR_DOUBT_CNT]; /* calls that were told so */
 extern const char *const dst_fault_names[DST_FAULT_CNT];
 extern const char *const dst_check_names[DST_CHECK_CNT];
 extern bool dst_allowed[DST_FAULT_CNT]; /* --faults */
@@ -192,6 +198,7 @@ struct dst_limit {
 
 enum dst_settle { DST_SETTLE_NONE, DST_SETTLE_RULES, DST_SETTLE_FIELD, DST_SETTLE_LIST };
 #define DST_AS_CHARGED UINT64_MAX
+#define DST_SYMBOLS    8U /* A0 .. A7; A8 is asked for too, and is none */
 
 struct dst_route {
     char name[16];
@@ -218,7 +225,13 @@ struct dst_provider {
     bool others;  /* somebody else calls too; headers tell of each limit but `long` and units */
     bool settles; /* routes have settle rules */
     bool late;    /* it counts some calls later than max_jitter allows */
+    /* Answers that all may have: route[route_cnt] asks for one symbol, the next one for many. */
+    bool shares, batched, comma;
+    uint64_t cache_ns, stale_ns;
+    unsigned route_all; /* with these */
     bool host_clock;
+    bool asks;         /* orders in doubt are asked after: routes have `doubt` */
+    bool resends;      /* ... and sent again where they are surely absent */
     int64_t offset_ns; /* of the exchange's UTC from dst_now */
     int64_t drift_ppb;
     uint64_t stepped_at;
@@ -285,6 +298,8 @@ struct dst_call {
     bool ended;
     uint64_t deadline_ns;  /* CLOCK_MONOTONIC, as the client asked; 0: by the route */
     uint64_t submitted_at; /* dst_now */
+    bool asks;             /* for a symbol: its answer may be anybody's, and it has no id */
+    unsigned symbol;
     unsigned client;
     uint64_t client_life;
 };

@@ -31,6 +31,7 @@ const char *const dst_check_names[DST_CHECK_CNT] = {
     [DST_CHECK_SOUND] = "sound-words",
     [DST_CHECK_JOURNAL] = "covered-on-disk",
     [DST_CHECK_LEAK] = "nothing-left",
+    [DST_CHECK_AGE] = "young-enough",
     [DST_CHECK_HANDOVER] = "brief-takeover",
 };
 

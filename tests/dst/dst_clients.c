@@ -44,9 +44,12 @@ void dst_http_client_died(const struct dst_process *p);
 
 /* ---------------------------------------------------------------------------------------------- what they were told */
 
-static bool never_sent(enum weir_result r)
+/* A read that was taken back may have left; then it says so. An order that is said to be taken back has not. */
+static bool never_sent(const struct dst_call *c, const struct weir_response *a)
 {
-    return r == WEIR_RESULT_REFUSED || r == WEIR_RESULT_EXPIRED || r == WEIR_RESULT_CANCELLED ||
+    enum weir_result r = a->result;
+    return r == WEIR_RESULT_REFUSED || r == WEIR_RESULT_EXPIRED ||
+           (r == WEIR_RESULT_CANCELLED && (a->sends == 0 || !c->idempotent)) ||
            r == WEIR_RESULT_REJECTED || r == WEIR_RESULT_NOT_SENT || r == WEIR_RESULT_NO_ROOM;
 }
 
@@ -80,24 +83,75 @@ static void body_check(uint64_t id, const struct weir_response *r)
     }
 }
 
+/* An answer that all may have: of the symbol that was asked for, whole, and no older than it may be. Whatever was given was given behind the submission. */
+static void ask_check(uint64_t id, const struct dst_call *c, const struct weir_response *r)
+{
+    const struct dst_provider *p = &dst_world.provider[c->provider];
+    char text[192];
+    unsigned symbol = UINT32_MAX;
+    unsigned long long at = 0;
+    int pad = 0;
+    size_t n = r->body_bytes < sizeof text ? r->body_bytes : sizeof text - 1;
+    dst_checks[DST_CHECK_AGE]++;
+    memcpy(text, r->body, n);
+    text[n] = '\0';
+    if (r->status != 200) {
+        return;
+    }
+    bool good = sscanf(text, "{\"s\":\"A%u\",\"t\":%llu,\"pad\":\"%n", &symbol, &at, &pad) == 2 &&
+                pad > 0 && symbol == c->symbol && r->body_bytes < sizeof text &&
+                strspn(text + pad, "x") + (size_t)pad + 2 == n && strcmp(text + n - 2, "\"}") == 0;
+    if (!good) {
+        dst_broken("outcome", "call %llu asked for A%u, and got %s", (unsigned long long)id,
+                   c->symbol, text);
+    }
+    uint64_t age_ns = c->submitted_at > at ? c->submitted_at - at : 0;
+    if (age_ns > p->cache_ns + p->stale_ns + DST_MS) {
+        dst_broken("age", "call %llu got an answer of %.6f s, where %.6f are allowed",
+                   (unsigned long long)id, (double)age_ns / 1e9,
+                   (double)(p->cache_ns + p->stale_ns) / 1e9);
+    }
+    if (age_ns > r->age_ns + DST_MS) {
+        dst_broken("age", "call %llu: an answer of %.6f s is said to be of %.6f s, source %u",
+                   (unsigned long long)id, (double)age_ns / 1e9, (double)r->age_ns / 1e9,
+                   r->source);
+    }
+}
+
+uint64_t dst_doubts[WEIR_DOUBT_CNT];
+
+/* An order of a provider that is asked may end so, and then has not arrived and never will. */
+static bool may_be_absent(const struct dst_call *c, const struct weir_response *r)
+{
+    return !c->idempotent && dst_world.provider[c->provider].asks &&
+           r->doubt == WEIR_DOUBT_ABSENT && r->sends > 0;
+}
+
 static void outcome(uint64_t id, const struct weir_response *r)
 {
     struct dst_call *c = dst_call_at(id);
     dst_checks[DST_CHECK_OUTCOME]++;
     dst_checks[DST_CHECK_TRUTH]++;
+    dst_doubts[r->doubt % WEIR_DOUBT_CNT]++;
     dst_trace("outcome", id, r->result, r->status);
     if (c->ended) {
         dst_broken("outcome", "call %llu ended a second time", (unsigned long long)id);
     }
     c->ended = true;
-    if (never_sent(r->result)) {
+    if (c->seen > r->sends) {
+        dst_broken("outcome", "call %llu was sent %u times, it says, and arrived %u times",
+                   (unsigned long long)id, r->sends, c->seen);
+    }
+    if (never_sent(c, r) || (r->result == WEIR_RESULT_ABSENT && may_be_absent(c, r))) {
         unsendable(id, weir_result_text(r->result));
+    } else if (r->result == WEIR_RESULT_DONE && c->asks) {
+        ask_check(id, c, r);
     } else if (r->result == WEIR_RESULT_DONE) {
         if (c->seen == 0) {
             dst_broken("outcome", "call %llu was answered, and the exchange never saw it",
                        (unsigned long long)id);
         }
-        if (r->status != c->status && c->seen == 1) {
+        if (r->status != c->status && c->seen == 1 && r->doubt != WEIR_DOUBT_FOUND) {
             dst_broken("outcome", "call %llu: status %u, the exchange said %u",
                        (unsigned long long)id, r->status, c->status);
         }
@@ -206,6 +260,37 @@ static void submit(struct client *c, enum weir_priority priority)
     } else {
         c->refused = c->refused || rc == WEIR_E_STALE;
         unsendable(id, "not handed over");
+        dst_call_at(id)->ended = true;
+    }
+}
+
+/* For a symbol, of which others want the same. */
+static void ask(struct client *c, enum weir_priority priority)
+{
+    unsigned provider = (unsigned)dst_below(dst_world.provider_cnt);
+    const struct dst_provider *p = &dst_world.provider[provider];
+    char query[16];
+    weir_ticket ticket;
+    if (!p->shares || c->open_cnt == OPEN_MAX) {
+        return;
+    }
+    uint64_t deadline = dst_monotonic() + dst_log_uniform(5 * DST_MS, 10 * DST_S);
+    uint64_t id = call_make(c, provider, p->route_cnt, true, deadline);
+    dst_call_at(id)->asks = true;
+    dst_call_at(id)->symbol = dst_chance(0.02) ? DST_SYMBOLS : (unsigned)dst_below(DST_SYMBOLS);
+    (void)snprintf(query, sizeof query, "s=A%u", dst_call_at(id)->symbol);
+    const struct weir_request_spec spec = {.struct_bytes = sizeof spec,
+                                           .route = c->route[provider][p->route_cnt],
+                                           .priority_set = 1,
+                                           .priority = priority,
+                                           .query = query,
+                                           .deadline_ns = deadline};
+    int rc = weir_submit(c->w, &spec, &ticket);
+    dst_trace("ask", id, (uint64_t)(int64_t)rc, 0);
+    if (rc == 0) {
+        note(c, ticket, id);
+    } else {
+        c->refused = c->refused || rc == WEIR_E_STALE;
         dst_call_at(id)->ended = true;
     }
 }
@@ -388,7 +473,7 @@ static bool attach(struct client *c)
     }
     c->broker_life = dst_broker_life();
     for (unsigned p = 0; p < dst_world.provider_cnt; p++) {
-        for (unsigned r = 0; r < dst_world.provider[p].route_cnt; r++) {
+        for (unsigned r = 0; r < dst_world.provider[p].route_all; r++) {
             char full[48];
             (void)snprintf(full, sizeof full, "%s.%s", dst_world.provider[p].name,
                            dst_world.provider[p].route[r].name);
@@ -496,6 +581,9 @@ static void act(struct client *c)
     case 3:
         for (uint64_t n = 1 + dst_below(3); n > 0; n--) {
             submit(c, any_class());
+        }
+        for (uint64_t n = dst_below(6); n > 0; n--) {
+            ask(c, any_class());
         }
         break;
     case 4:

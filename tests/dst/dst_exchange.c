@@ -57,14 +57,27 @@ uint64_t dst_server_utc(const struct dst_provider *p, uint64_t at)
     return at + (uint64_t)(p->offset_ns + (int64_t)((__int128)at * p->drift_ppb / 1000000000));
 }
 
-/* "/rN?id=M". A liar's request may have any query: then `*id` is UINT64_MAX. */
-static bool parse(const char *path, unsigned *route, uint64_t *id)
+#define ROUTE_TIME UINT32_MAX
+#define ROUTE_ASK  (UINT32_MAX - 1) /* what became of an order? */
+
+/* "/rN?id=M", "/ask?id=M", "/k?s=A3" or "/kb?s=A3,A5". A liar's request may have any query: then `*id` is UINT64_MAX. */
+static bool parse(unsigned provider, const char *path, unsigned *route, uint64_t *id)
 {
+    const struct dst_provider *p = &dst_world.provider[provider];
     unsigned long long n = 0;
     *id = UINT64_MAX;
     if (strncmp(path, "/time", 5) == 0) {
-        *route = UINT32_MAX;
+        *route = ROUTE_TIME;
         return true;
+    }
+    if (p->shares && path[1] == 'k') {
+        *route = p->route_cnt + (path[2] == 'b');
+        return true;
+    }
+    if (strncmp(path, "/ask", 4) == 0) {
+        *route = ROUTE_ASK;
+        *id = sscanf(path, "/ask?id=%llu", &n) == 1 && n < call_cnt ? n : UINT64_MAX;
+        return *id != UINT64_MAX || dst_world.liars;
     }
     int found = sscanf(path, "/r%u?id=%llu", route, &n);
     if (found == 2 && n < call_cnt && calls[n].route == *route) {
@@ -189,6 +202,52 @@ static void answer_make(unsigned provider, const struct dst_route *r, unsigned s
     out->body_bytes += 2;
 }
 
+static size_t symbol_put(unsigned symbol, struct dst_reply *out, size_t n)
+{
+    n += (size_t)snprintf(out->body + n, sizeof out->body - n,
+                          "{\"s\":\"A%u\",\"t\":%llu,\"pad\":\"", symbol,
+                          (unsigned long long)dst_now);
+    for (uint64_t pad = dst_below(120); pad > 0; pad--) {
+        out->body[n++] = 'x';
+    }
+    memcpy(out->body + n, "\"}", 2);
+    return n + 2;
+}
+
+/* Each symbol that the query names, or all. Now and then one is missing, stands there twice, or the answer ends early. */
+static size_t symbols_put(const char *path, struct dst_reply *out)
+{
+    const char *at = strchr(path, '=');
+    size_t n = 0;
+    for (unsigned symbol = 0; symbol < DST_SYMBOLS; symbol++) {
+        char name[4];
+        (void)snprintf(name, sizeof name, "A%u", symbol);
+        unsigned times = at != NULL && strstr(at, name) == NULL ? 0 : 1;
+        if (times > 0 && dst_fault(DST_BATCH_ODD, 0.02)) {
+            times = 2 * (unsigned)dst_below(2);
+        }
+        for (; times > 0; times--) {
+            out->body[n] = n == 0 ? '[' : ',';
+            n = symbol_put(symbol, out, n + 1);
+        }
+    }
+    n += n == 0 ? (size_t)snprintf(out->body, sizeof out->body, "[") : 0;
+    out->body[n] = ']';
+    return n + !dst_fault(DST_BATCH_ODD, 0.02);
+}
+
+/* One that all may have, without an id: whose it is, its symbol says. */
+static void ask_answer(unsigned provider, const char *path, unsigned status, struct dst_reply *out)
+{
+    bool many = path[2] == 'b';
+    unsigned symbol = many ? 0 : (unsigned)(path[strlen(path) - 1] - '0');
+    bool unknown = many ? strstr(path, "A8") != NULL : symbol >= DST_SYMBOLS;
+    answer_make(provider, NULL, status == 200 && unknown ? 400 : status, 0, out);
+    if (out->status == 200) {
+        out->body_bytes = many ? symbols_put(path, out) : symbol_put(symbol, out, 0);
+    }
+}
+
 static unsigned status_draw(struct dst_reply *out)
 {
     out->retry_after_s = 0;
@@ -203,6 +262,15 @@ static unsigned status_draw(struct dst_reply *out)
     return dst_fault(DST_ANSWER_5XX, dst_world.mix.e5xx) ? 503 : 200;
 }
 
+/* Somebody asks after an order: it is in the book if it ever arrived. It takes one unit of the first limit, and counts like every call. */
+static void asked(unsigned provider, uint64_t id, unsigned status, struct dst_reply *out)
+{
+    static const struct dst_route plain;
+    bool there = id != UINT64_MAX && dst_call_at(id)->seen > 0;
+    dst_count_arrive(provider, 0, UINT64_MAX, 1, "by the broker, to ask");
+    answer_make(provider, &plain, status == 200 && !there ? 404 : status, id, out);
+}
+
 void dst_exchange_arrive(unsigned provider, const char *path, bool brokered, bool late,
                          struct dst_reply *out)
 {
@@ -212,20 +280,28 @@ void dst_exchange_arrive(unsigned provider, const char *path, bool brokered, boo
     (void)late;
     arrivals++;
     out->arrived_at = dst_now;
-    if (!parse(path, &route, &id)) {
+    if (!parse(provider, path, &route, &id)) {
         dst_broken("exchange", "a request for %s", path);
     }
     dst_trace("arrive", provider, route, id);
     unsigned status = status_draw(out);
-    if (route == UINT32_MAX) {
+    if (route == ROUTE_TIME) {
         answer_make(provider, NULL, status, 0, out);
         return;
     }
+    if (route == ROUTE_ASK) {
+        asked(provider, id, status, out);
+        return;
+    }
     struct dst_call *c = id != UINT64_MAX ? dst_call_at(id) : NULL;
-    if (route >= p->route_cnt || (c != NULL && c->provider != provider)) {
+    if (route >= p->route_all || (c != NULL && c->provider != provider)) {
         dst_broken("exchange", "call %llu arrives on another route", (unsigned long long)id);
     }
     charge(provider, &p->route[route], id, brokered);
+    if (route >= p->route_cnt) {
+        ask_answer(provider, path, status, out);
+        return;
+    }
     answer_make(provider, &p->route[route], status, id, out);
     if (c != NULL) {
         call_seen(c, id);
@@ -238,7 +314,8 @@ void dst_exchange_over(unsigned provider, const char *path, bool brokered)
     const struct dst_provider *p = &dst_world.provider[provider];
     unsigned route = 0;
     uint64_t id = 0;
-    if (!parse(path, &route, &id) || route >= p->route_cnt || (dst_world.liars && !brokered)) {
+    if (!parse(provider, path, &route, &id) || route >= p->route_all ||
+        (dst_world.liars && !brokered)) {
         return;
     }
     const struct dst_route *r = &p->route[route];
@@ -252,7 +329,7 @@ static const struct dst_route *route_of(unsigned provider, const char *path, uin
 {
     const struct dst_provider *p = &dst_world.provider[provider];
     unsigned route = 0;
-    return parse(path, &route, id) && route < p->route_cnt ? &p->route[route] : NULL;
+    return parse(provider, path, &route, id) && route < p->route_all ? &p->route[route] : NULL;
 }
 
 void dst_exchange_settle(unsigned provider, const char *path, const struct dst_reply *reply)

@@ -55,6 +55,8 @@ const char *const dst_fault_names[DST_FAULT_CNT] = {
     [DST_TAKEOVER] = "takeover",
     [DST_TAKEN_OVER] = "taken-over",
     [DST_TAKEOVER_KILLED] = "takeover-killed",
+    [DST_BATCH_ODD] = "batch-odd",
+    [DST_HEDGED] = "hedged",
 };
 
 static bool on;

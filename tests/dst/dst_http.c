@@ -9,6 +9,7 @@
 #include "dst_flight.h"
 
 #include "broker/http.h"
+#include "broker/worker.h"
 
 #include "shm/weir_clock.h"
 
@@ -198,6 +199,10 @@ static void request_write(struct xfer *x)
     }
     unsigned provider = provider_of(x->t->target);
     dst_check_gate(provider);
+    const struct call *c = (const void *)x->t; /* its transfer stands first in it */
+    if (c->hedge_of != NULL) {
+        (void)dst_fault(DST_HEDGED, 1);
+    }
     x->flight = dst_flight_send(provider, x->path, true, x->reused);
     x->flight->xfer = (int)(x - xfer);
     x->flight->generation = x->generation;

@@ -144,6 +144,11 @@ static void report(double took)
             (void)printf(" %s %llu", dst_fault_names[f], (unsigned long long)dst_faults[f]);
         }
     }
+    (void)printf("\norders in doubt: %llu found, %llu absent, %llu sent again, %llu unknown",
+                 (unsigned long long)dst_doubts[WEIR_DOUBT_FOUND],
+                 (unsigned long long)dst_doubts[WEIR_DOUBT_ABSENT],
+                 (unsigned long long)dst_doubts[WEIR_DOUBT_RESENT],
+                 (unsigned long long)dst_doubts[WEIR_DOUBT_UNKNOWN]);
     (void)printf("\npromises:");
     for (unsigned c = 0; c < DST_CHECK_CNT; c++) {
         (void)printf(" %s %llu", dst_check_names[c], (unsigned long long)dst_checks[c]);

@@ -117,6 +117,55 @@ static void routes_make(struct dst_provider *p)
     }
 }
 
+/* Two routes more, of answers that all may have: one symbol, and many. */
+static void asks_make(struct dst_provider *p)
+{
+    unsigned k = (unsigned)dst_below(p->limit_cnt);
+    k = p->late && k == 2 ? 0 : k;
+    uint64_t cost = cost_of(&p->limit[k]);
+    uint64_t timeout_ns = between(300, 8000) * DST_MS;
+    p->route_all = p->route_cnt;
+    p->shares = !dst_world.liars && dst_chance(0.6);
+    p->batched = dst_chance(0.8);
+    p->comma = dst_chance(0.5);
+    p->cache_ns = dst_log_uniform(2, 2000) * DST_MS;
+    p->stale_ns = dst_chance(0.5) ? dst_log_uniform(10, 2000) * DST_MS : 0;
+    if (!p->shares) {
+        return;
+    }
+    struct dst_route *one = &p->route[p->route_all++];
+    *one = (struct dst_route){
+        .name = "k", .cost_cnt = 1, .limit = {k}, .cost = {cost}, .timeout_ns = timeout_ns};
+    struct dst_route *many = &p->route[p->route_all++];
+    *many = *one;
+    (void)snprintf(many->name, sizeof many->name, "kb");
+    many->cost[0] *= between(1, p->limit[k].kind == DST_UNITS ? 2 : 3);
+    many->cost[0] = many->cost[0] < p->limit[k].quota ? many->cost[0] : p->limit[k].quota;
+}
+
+static void asks_put(const struct dst_provider *p)
+{
+    put(", share: public, cache: %llums", (unsigned long long)(p->cache_ns / DST_MS));
+    if (p->stale_ns > 0) {
+        put(", stale: %llums", (unsigned long long)(p->stale_ns / DST_MS));
+    }
+    if (p->stale_ns > 0 && dst_chance(0.5)) {
+        put(", revalidate: %llums", (unsigned long long)(p->stale_ns / DST_MS));
+    }
+    if (dst_chance(0.3)) {
+        put(", negative: 100ms");
+    }
+    if (p->batched) {
+        put(", batch: {route: kb, param: s, item: s, when: %s",
+            dst_chance(0.5) ? "always" : "cheaper");
+        put("%s", dst_chance(0.5) ? ", gather: 5ms" : "");
+        if (p->comma) {
+            put(", names: comma, names_param: s, max: %llu", (unsigned long long)between(2, 6));
+        }
+        put("}");
+    }
+}
+
 static void settle_put(const struct dst_provider *p, const struct dst_route *r)
 {
     const char *limit = p->limit[r->limit[r->settle_cost]].name;
@@ -140,6 +189,15 @@ static void settle_put(const struct dst_provider *p, const struct dst_route *r)
         put("%scounted: [{limit: %s, list: list, item: s, equals: \"y\"}]", comma, limit);
     }
     put("}");
+}
+
+/* What is written arrives within J/2 or never, so J later it is sure. */
+static void doubt_put(const struct dst_provider *p)
+{
+    put(", doubt: {id: id, in: query, route: ask, query: \"id={id}\", found: id, absent: {status: "
+        "[404]}, settled_after: %llums, patience: 1500ms, interval: 20ms%s, resend: %s}",
+        (unsigned long long)(p->jitter_ns / DST_MS), dst_chance(0.5) ? ", unsure: [503]" : "",
+        p->resends ? "true" : "false");
 }
 
 static void limit_put(const struct dst_provider *p, const struct dst_limit *l)
@@ -190,6 +248,15 @@ static void provider_put(unsigned index, const struct dst_provider *p)
             (unsigned long long)between(1, 8), (unsigned long long)between(1, 10),
             (unsigned long long)between(100, 3000), (unsigned long long)between(1, 3));
     }
+    bool reads = false;
+    for (unsigned i = 0; i < p->route_cnt; i++) {
+        reads = reads || !p->route[i].order;
+    }
+    if (reads && dst_chance(0.7)) {
+        static const char *const after[] = {"p50", "1ms", "1ms", "2ms", "20ms"};
+        put("    hedge: {after: %s, budget: %llu%%}\n", after[dst_below(WEIR_ARRAY_CNT(after))],
+            (unsigned long long)between(20, 50));
+    }
     put("    throttle: {status: [429, 418], retry_after: seconds, default: 500ms}\n    "
         "endpoints:\n");
     bool peers = dst_chance(0.5);
@@ -199,7 +266,7 @@ static void provider_put(unsigned index, const struct dst_provider *p)
             (unsigned long long)between(2, 8));
     }
     put("    routes:\n");
-    for (unsigned i = 0; i < p->route_cnt; i++) {
+    for (unsigned i = 0; i < p->route_all; i++) {
         const struct dst_route *r = &p->route[i];
         put("      - {name: %s, method: %s, path: /%s, timeout: %llums, max_response: 4KiB, cost: "
             "{",
@@ -213,7 +280,19 @@ static void provider_put(unsigned index, const struct dst_provider *p)
         if (r->settle != DST_SETTLE_NONE) {
             settle_put(p, r);
         }
+        if (p->shares && i == p->route_cnt) {
+            asks_put(p);
+        }
+        if (r->order && p->asks) {
+            doubt_put(p);
+        }
         put("}\n");
+    }
+    if (p->asks) {
+        put("      - {name: ask, method: GET, path: /ask, timeout: 1s, max_response: 4KiB, cost: "
+            "{%s: "
+            "1}}\n",
+            p->limit[0].name);
     }
 }
 
@@ -285,7 +364,10 @@ void dst_world_make(uint64_t seed)
         p->others = (kind >= 3 && kind < 6) && dst_allowed[DST_OTHERS_CALLED];
         p->late = kind == 6 && dst_allowed[DST_COUNTED_LATE];
         routes_make(p);
+        asks_make(p);
         p->reports_used = !p->others && dst_chance(0.4);
+        p->asks = dst_chance(0.6);
+        p->resends = dst_chance(0.5);
         p->offset_ns = dst_utc_offset + (int64_t)dst_below(4 * DST_S) - (int64_t)(2 * DST_S);
         p->drift_ppb = (int64_t)dst_below(80000) - 40000;
     }
@@ -299,7 +381,8 @@ void dst_world_make(uint64_t seed)
     }
     dst_world.spins = !dst_chance(0.9);
     yaml_used = 0;
-    put("broker: {name: dst, wake: %s, memory: 64MiB, ring: 64, state_dir: %s, drain: 2s, log: "
+    put("broker: {name: dst, wake: %s, memory: 64MiB, cache: 64KiB, ring: 64, state_dir: %s, "
+        "drain: 2s, log: "
         "info, domains: [{clients: 40, arena: 256KiB}]}\nproviders:\n",
         dst_world.spins ? "adaptive" : "sleep", dst_world.journal ? "/state" : "none");
     for (unsigned i = 0; i < dst_world.provider_cnt; i++) {

@@ -27,18 +27,28 @@ MUTANTS = [
     ("a restarted worker does not sweep", "broker/clients.c", "    intake_sweep(w, c); /* it may have submitted", "    if (!recovered)\n        intake_sweep(w, c); /* it may have submitted",
      "broker/keeper.c", "            intake_sweep(w, c);\n", "            (void)c;\n"),
     # the send gate, and what follows a death
-    ("the gate lets an order pass twice", "broker/exchange.c", "if (c->sends > 0 && !c->idempotent) {", "if (c->sends > 7 && !c->idempotent) {"),
+    ("the gate lets an order pass twice", "broker/exchange.c", "if (c->sends > 0 && !c->idempotent && !doubt_may_resend(c)) {", "if (c->sends > 7 && !c->idempotent) {"),
     ("the gate uses one permit twice", "broker/exchange.c", "return c->permit.state == WEIR_PERMIT_GRANTED && now_ns", "return now_ns"),
     ("the gate does not look at pauses", "broker/exchange.c", "now_ns <= c->permit.use_by_ns &&\n           !weir_hold_before(&w->shared, w->route[c->route].provider, &c->permit);", "now_ns <= c->permit.use_by_ns;"),
     ("the gate does not consume", "broker/exchange.c", "    c->permit.state = WEIR_PERMIT_SENT; /* consumed", "    if (c->sends > 99)\n        c->permit.state = WEIR_PERMIT_SENT; /* consumed"),
     ("the ledger does not know what is on the wire", "broker/exchange.c", "weir_store_release_u32(&sh->state, WEIR_SLOT_SENDING); /* pair:shadow R */", ""),
     ("every interrupted call is repeated", "broker/intake.c", "bool again = !sent || sh->idempotent != 0;", "bool again = true;"),
     ("outcomes are not made truthful", "broker/outcome.c", "    result = truthful(c, result);\n", "    (void)truthful;\n"),
-    ("an order that got no answer is said to have failed", "broker/exchange.c", "call_end(w, c, c->idempotent ? late : WEIR_RESULT_OUTCOME_UNKNOWN, (int)t->code);", "call_end(w, c, late, (int)t->code);"),
+    ("an order that got no answer is said to have failed", "broker/exchange.c", "call_end(w, c, c->idempotent ? late : WEIR_RESULT_OUTCOME_UNKNOWN, (int)code);", "call_end(w, c, late, (int)code);"),
+    # hedges and cancels
+    ("a hedge has no permit of its own", "broker/hedge.c", "    if (e == NULL || dispatch_permit(w, hedge) != WEIR_OK) {",
+     "    hedge->permit = hedge->hedge_of->permit;\n    hedge->own_permit = hedge->hedge_of->own_permit;\n    hedge->permit.state = hedge->own_permit.state = WEIR_PERMIT_GRANTED;\n    if (e == NULL) {"),
+    ("a hedge that won does not stop the first", "broker/hedge.c", "        exchange_stop(w, first);\n", "        call_attempt_over(w, first, WEIR_RESULT_FAILED);\n"),
+    ("the answer of a hedge is not the call's", "broker/hedge.c", "        memcpy(c->room, hedge->room, (size_t)hedge->head_bytes + hedge->body_bytes);\n", ""),
+    ("orders are hedged", "broker/config/config_check_hedge.c", "provider->hedge.budget_ppm > 0 && fetches && route->is_idempotent &&", "provider->hedge.budget_ppm > 0 && (fetches || true) &&"),
+    ("who lost is given back", "broker/exchange.c", "        call_attempt_over(w, c, WEIR_RESULT_FAILED);\n    }\n}", "        c->permit.state = c->own_permit.state = WEIR_PERMIT_GRANTED;\n        call_give_back(w, c);\n    }\n}"),
+    ("a hedge's sends are not told", "broker/hedge.c", "        c->hedge_of->sends++;\n", ""),
+    ("an order on the wire is cancelled, and said not to be sent", "broker/dispatch.c", "(!wire || !c->idempotent || c->follow_first != NULL)", "(!wire || c->follow_first != NULL)",
+     "broker/outcome.c", "    if (!c->idempotent) {\n        return WEIR_RESULT_OUTCOME_UNKNOWN;", "    if (!c->idempotent && result != WEIR_RESULT_CANCELLED) {\n        return WEIR_RESULT_OUTCOME_UNKNOWN;"),
     # settle
     ("a call without an answer is given back", "broker/outcome.c", "        (void)weir_permit_end(&w->own, &c->own_permit, NULL);\n        (void)weir_permit_end(&w->shared, &c->permit, NULL);",
      "        (void)weir_permit_give(&w->own, &c->own_permit);\n        (void)weir_permit_give(&w->shared, &c->permit);"),
-    ("what was sent and stopped is given back", "broker/exchange.c", "    if (c->permit.state == WEIR_PERMIT_GRANTED) {\n        reply_charged", "    if (c->permit.state != WEIR_PERMIT_NONE) {\n        c->permit.state = c->own_permit.state = WEIR_PERMIT_GRANTED;\n        reply_charged"),
+    ("what was sent and stopped is given back", "broker/outcome.c", "    if (c->permit.state == WEIR_PERMIT_GRANTED) {\n        reply_charged", "    if (c->permit.state != WEIR_PERMIT_NONE) {\n        c->permit.state = c->own_permit.state = WEIR_PERMIT_GRANTED;\n        reply_charged"),
     ("what got no answer is given back in windows and buckets", "broker/outcome.c", "    if (c->permit.state == WEIR_PERMIT_GRANTED || c->permit.state == WEIR_PERMIT_SENT) {\n        dispatch_as(w, c);\n", "    if (c->permit.state == WEIR_PERMIT_GRANTED || c->permit.state == WEIR_PERMIT_SENT) {\n        c->permit.state = c->own_permit.state = WEIR_PERMIT_GRANTED;\n        (void)weir_permit_give(&w->own, &c->own_permit);\n        (void)weir_permit_give(&w->shared, &c->permit);\n        return;\n        dispatch_as(w, c);\n"),
     ("brokered calls leave the shared account alone", "broker/dispatch.c", "    rc = weir_permit_take(&w->shared, c->route, c->request.scope, units, c->priority, &c->permit);\n", "    c->permit = c->own_permit;\n"),
     ("straddles are given back at random", "shm/weir_straddle.c", "other.window = counted == c->window ?", "other.window = counted != c->window ?"),
@@ -93,6 +103,23 @@ MUTANTS = [
     ("open calls are not renewed in sliding windows", "shm/weir_overdue.c", "        if (c->kind == WEIR_LIMIT_SLIDING_WINDOW && sliding_renew(view, permit, c, now_ns)) {", "        if (c->kind == WEIR_LIMIT_SLIDING_WINDOW && now_ns == 1 && sliding_renew(view, permit, c, now_ns)) {"),
     # faults of kernel and libc
     ("a signal ends the write of the state", "broker/aftermath.c", "        if (n <= 0 && !(n < 0 && errno == EINTR)) {", "        if (n <= 0) {"),
+    # kept answers, and one call for many
+    ("an element is given to whoever waits first", "broker/batch_give.c", "? split_find(&b->split, b->name[i].text, b->name[i].bytes)\n", "? &b->split.element[0]\n"),
+    ("an element is kept under another's key", "broker/batch_give.c", "(void)keep_one(w, k, e, &b->key[i]);", "(void)keep_one(w, k, e, &b->key[0]);"),
+    ("what nobody asked for is kept under another's key", "broker/batch_give.c", "if (!batch_call_make(config, &b->with, e->name,", "if (!batch_call_make(config, &b->with, b->split.element[0].name,"),
+    ("the age of an element counts from its coming", "broker/batch_give.c", "uint64_t filled_ns = c->sent_ns > b->say.age_ns ? c->sent_ns - b->say.age_ns : 0;", "uint64_t filled_ns = w->now_ns;"),
+    ("the age of an answer counts from its coming", "broker/coalesce.c", "uint64_t filled_ns = c->sent_ns > say.age_ns ? c->sent_ns - say.age_ns : 0;", "uint64_t filled_ns = w->now_ns;"),
+    ("an element is kept beyond its time", "broker/batch_give.c", "uint64_t fresh_ns = weir_min_u64(route->cache_ns, b->say.max_age_ns);", "uint64_t fresh_ns = 4 * (route->cache_ns + route->stale_ns);"),
+    ("an answer is kept beyond its time", "broker/coalesce.c", "    fresh_ns = weir_min_u64(fresh_ns, say.max_age_ns);", "    fresh_ns = 4 * (fresh_ns + route->stale_ns);"),
+    ("who joins a batch that was sent gets it however old it is", "broker/batch_give.c", "(c->taken_ns > lead->sent_ns && age_ns > route->cache_ns + route->stale_ns)", "age_ns > UINT64_MAX / 2",
+     "broker/batch.c", "        w->now_ns > lead->sent_ns + w->route[b->route].config->cache_ns / 2) {", "        w->now_ns == 0) {"),
+    ("who joins a call that was sent gets its answer however old it is", "broker/coalesce.c", "    if (c->taken_ns > lead->sent_ns &&\n", "    if (c->taken_ns == 0 &&\n"),
+    ("who waits for a batch that fails is forgotten", "broker/coalesce.c", "            } else {\n                make_alone(w, c);\n            }\n            continue;", "            }\n            continue;"),
+    ("who waits for an equal call that fails is forgotten", "broker/coalesce.c", "            dispatch_ready(w, c);\n        }\n    }\n    if (lead->batch != NULL) {", "        }\n    }\n    if (lead->batch != NULL) {"),
+    ("who waits for a batch does not expire", "broker/coalesce.c", "        if (c->stage != CALL_FOLLOW) {", "        if (c->stage != CALL_FOLLOW || c->lead->batch != NULL) {"),
+    ("who is cancelled stays with its batch", "broker/coalesce.c", "    if (c->lead != NULL) {\n        unfollow(c);\n    }", "    if (c->lead != NULL && c->lead->batch == NULL) {\n        unfollow(c);\n    }"),
+    ("a batch pays what one call pays", "broker/dispatch.c", "weir_permit_take(&w->own, c->route, c->request.scope, units, c->priority, &c->own_permit);", "weir_permit_take(&w->own, c->batch != NULL ? c->route - 1 : c->route, c->request.scope, units, c->priority, &c->own_permit);",
+     "broker/dispatch.c", "    rc = weir_permit_take(&w->shared, c->route, c->request.scope,", "    rc = weir_permit_take(&w->shared, c->batch != NULL ? c->route - 1 : c->route, c->request.scope,"),
 ]
 
 WRAPPED = re.compile(r"'([a-z0-9_]+)'")
@@ -111,12 +138,12 @@ class Builder:
     def __init__(self, root, cc, base):
         self.root, self.cc, self.base = root, cc, base
         self.wrapped, self.replaced = build_list(root)
-        self.sources = [p.relative_to(root) for d in ("shm", "broker", "libclient", "broker/config") for p in sorted((root / d).glob("*.c"))
+        self.sources = [p.relative_to(root) for d in ("shm", "broker", "libclient", "broker/config", "broker/sign") for p in sorted((root / d).glob("*.c"))
                         if p.name not in self.replaced]
         self.own = [p.relative_to(root) for p in sorted((root / "tests/dst").glob("*.c"))]
 
     def compile(self, tree, source, out):
-        points = [] if str(source).startswith("broker/config") or source in self.own else ["-include", f"{tree}/tests/dst/dst_points.h"]
+        points = [] if str(source).startswith(("broker/config", "broker/sign")) or source in self.own else ["-include", f"{tree}/tests/dst/dst_points.h"]
         subprocess.run([self.cc, "-std=gnu11", "-O1", "-g", "-w", "-D_GNU_SOURCE", "-DWEIR_VERSION=\"0\"", "-DWEIR_WEAVE_HOOKS", "-fno-strict-aliasing",
                         f"-I{tree}", f"-I{tree}/shm", f"-I{tree}/libclient", f"-I{tree}/tests/dst", *points, "-MMD", "-MF", f"{out}.d", "-c", f"{tree}/{source}", "-o", out],
                        check=True)
@@ -126,7 +153,7 @@ class Builder:
 
     def link(self, objects, out):
         subprocess.run([self.cc, "-o", out, *map(str, objects), *(f"-Wl,--wrap={w}" for w in self.wrapped), "-lcurl", "-luring", "-lxxhash", "-ljansson",
-                        "-lyaml", "-lssl", "-lcrypto", "-lseccomp", "-lcap"], check=True)
+                        "-lyaml", "-lssl", "-lcrypto", "-lseccomp", "-lcap", "-lm"], check=True)
 
     def all(self, pool):
         list(pool.map(lambda s: self.compile(self.root, s, self.object(s)), self.sources + self.own))

@@ -29,21 +29,23 @@ static void no(const char *what)
     exit(99);
 }
 
-/* A self-signed certificate for 127.0.0.1 into PATH, and its key. */
-static X509 *certificate_make(const char *path, EVP_PKEY **key)
+/* A certificate for `host` into PATH, and its key; it ends in so many seconds. Signed by itself, or by `issuer`. */
+static X509 *certificate_for(const char *path, EVP_PKEY **key, const char *host, long ends_s,
+                             X509 *issuer, EVP_PKEY *issuer_key)
 {
     X509 *x = X509_new();
     *key = EVP_EC_gen("P-256");
     X509_NAME *name = x != NULL ? X509_get_subject_name(x) : NULL;
-    X509_EXTENSION *alt = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, "IP:127.0.0.1");
+    X509_EXTENSION *alt = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, host);
     if (name == NULL || *key == NULL || alt == NULL || X509_set_version(x, 2) != 1 ||
         ASN1_INTEGER_set(X509_get_serialNumber(x), 1) != 1 ||
-        X509_gmtime_adj(X509_getm_notBefore(x), -3600) == NULL ||
-        X509_gmtime_adj(X509_getm_notAfter(x), 86400) == NULL ||
+        X509_gmtime_adj(X509_getm_notBefore(x), -7200) == NULL ||
+        X509_gmtime_adj(X509_getm_notAfter(x), ends_s) == NULL ||
         X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)path, -1, -1,
                                    0) != 1 ||
-        X509_set_issuer_name(x, name) != 1 || X509_add_ext(x, alt, -1) != 1 ||
-        X509_set_pubkey(x, *key) != 1 || X509_sign(x, *key, EVP_sha256()) == 0) {
+        X509_set_issuer_name(x, issuer != NULL ? X509_get_subject_name(issuer) : name) != 1 ||
+        X509_add_ext(x, alt, -1) != 1 || X509_set_pubkey(x, *key) != 1 ||
+        X509_sign(x, issuer_key != NULL ? issuer_key : *key, EVP_sha256()) == 0) {
         no("certificate");
     }
     X509_EXTENSION_free(alt);
@@ -54,6 +56,11 @@ static X509 *certificate_make(const char *path, EVP_PKEY **key)
     return x;
 }
 
+static X509 *certificate_make(const char *path, EVP_PKEY **key)
+{
+    return certificate_for(path, key, "IP:127.0.0.1", 86400, NULL, NULL);
+}
+
 static void serve_one(struct rig_shared *shared, SSL_CTX *ctx, int fd)
 {
     static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
@@ -61,6 +68,7 @@ static void serve_one(struct rig_shared *shared, SSL_CTX *ctx, int fd)
     size_t n = 0;
     SSL *ssl = SSL_new(ctx);
     if (ssl == NULL || SSL_set_fd(ssl, fd) != 1 || SSL_accept(ssl) != 1) {
+        SSL_free(ssl);
         return;
     }
     (void)weir_fetch_add_u32(&shared->count[HANDSHAKES], 1);
@@ -75,6 +83,7 @@ static void serve_one(struct rig_shared *shared, SSL_CTX *ctx, int fd)
             }
         }
     }
+    SSL_free(ssl);
 }
 
 /* A process for each connection; all end with the test. */
@@ -97,6 +106,7 @@ static uint16_t server_start(struct rig *r, X509 *certificate, EVP_PKEY *key)
             if (one >= 0 && fork() == 0) {
                 (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
                 serve_one(r->shared, ctx, one);
+                SSL_CTX_free(ctx);
                 _exit(0);
             }
             (void)close(one);
@@ -109,9 +119,9 @@ static uint16_t server_start(struct rig *r, X509 *certificate, EVP_PKEY *key)
 
 /* ---------------------------------------------------------------------------------------------- calls */
 
-static void config(struct rig *r, const uint16_t port[4])
+static void config(struct rig *r, const uint16_t port[7])
 {
-    char text[4096];
+    char text[8192];
     (void)snprintf(
         text, sizeof text,
         "broker: {name: rig, wake: sleep}\n"
@@ -131,8 +141,21 @@ static void config(struct rig *r, const uint16_t port[4])
         "  - name: missing\n"
         "    limits: [{name: l, kind: token_bucket, quota: 1000, window: 1s}]\n"
         "    endpoints: [{name: d, url: \"https://127.0.0.1:%u/d\", ca_file: %s/nothing.pem}]\n"
+        "    routes: [{name: x, method: GET, path: /x, cost: {l: 1}, timeout: 3s}]\n"
+        "  - name: expired\n"
+        "    limits: [{name: l, kind: token_bucket, quota: 1000, window: 1h}]\n"
+        "    endpoints: [{name: e, url: \"https://127.0.0.1:%u/e\", ca_file: %s/expired.pem}]\n"
+        "    routes: [{name: x, method: GET, path: /x, cost: {l: 1}, timeout: 3s}]\n"
+        "  - name: host\n"
+        "    limits: [{name: l, kind: token_bucket, quota: 1000, window: 1h}]\n"
+        "    endpoints: [{name: f, url: \"https://127.0.0.1:%u/f\", ca_file: %s/host.pem}]\n"
+        "    routes: [{name: x, method: GET, path: /x, cost: {l: 1}, timeout: 3s}]\n"
+        "  - name: unknown\n" /* signed by somebody whom nobody believes */
+        "    limits: [{name: l, kind: token_bucket, quota: 1000, window: 1h}]\n"
+        "    endpoints: [{name: g, url: \"https://127.0.0.1:%u/g\", ca_file: %s/good.pem}]\n"
         "    routes: [{name: x, method: GET, path: /x, cost: {l: 1}, timeout: 3s}]\n",
-        port[0], r->dir, port[1], r->dir, port[2], port[3], r->dir);
+        port[0], r->dir, port[1], r->dir, port[2], port[3], r->dir, port[4], r->dir, port[5],
+        r->dir, port[6], r->dir);
     rig_config(r, text, 0);
 }
 
@@ -160,6 +183,38 @@ static void believes(struct rig *r, struct weir *w)
     }
 }
 
+static uint32_t used(struct weir *w, const char *limit)
+{
+    uint32_t index = 0;
+    struct weir_limit_info info = {0};
+    (void)weir_limit_find(w, limit, &index);
+    while (weir_limit_get(w, index, 0, &info) == WEIR_CONTENDED) {
+    }
+    return info.used_units;
+}
+
+/* Each with its own words for the operator, and nothing charged. */
+static void refuses(struct rig *r, struct weir *w)
+{
+    static const struct {
+        const char *route, *limit, *end, *reason;
+    } all[] = {
+        {"expired.x", "expired.l", "/e", "certificate has expired"},
+        {"host.x", "host.l", "/f", "it is for another host"},
+        {"unknown.x", "unknown.l", "/g", "unable to get local issuer certificate"},
+        {"other.x", NULL, "/b", "self-signed certificate"},
+    };
+    uint32_t read = weir_load_acquire_u32(&r->shared->count[READ]);
+    for (size_t i = 0; i < WEIR_ARRAY_CNT(all); i++) {
+        char text[128];
+        CHECK_INT(r, call(r, w, all[i].route), WEIR_RESULT_NOT_SENT);
+        CHECK_INT(r, all[i].limit != NULL ? used(w, all[i].limit) : 0, 0);
+        (void)snprintf(text, sizeof text, "%s\",\"reason\":\"%s\"", all[i].end, all[i].reason);
+        rig_check(r, rig_log_has(r, text), __FILE__, __LINE__, "the log has no %s", text);
+    }
+    CHECK_INT(r, weir_load_acquire_u32(&r->shared->count[READ]), read);
+}
+
 int main(int argc, char **argv)
 {
     static struct rig r;
@@ -171,14 +226,25 @@ int main(int argc, char **argv)
     X509 *good = certificate_make(path, &key);
     (void)snprintf(path, sizeof path, "%s/other.pem", r.dir);
     X509 *other = certificate_make(path, &unused);
-    uint16_t port[4];
-    for (size_t i = 0; i < WEIR_ARRAY_CNT(port); i++) {
+    EVP_PKEY *keys[3];
+    (void)snprintf(path, sizeof path, "%s/expired.pem", r.dir);
+    X509 *expired = certificate_for(path, &keys[0], "IP:127.0.0.1", -3600, NULL, NULL);
+    (void)snprintf(path, sizeof path, "%s/host.pem", r.dir);
+    X509 *host = certificate_for(path, &keys[1], "DNS:elsewhere.example", 86400, NULL, NULL);
+    (void)snprintf(path, sizeof path, "%s/unknown.pem", r.dir);
+    X509 *unknown = certificate_for(path, &keys[2], "IP:127.0.0.1", 86400, other, unused);
+    uint16_t port[7];
+    for (size_t i = 0; i < 4; i++) {
         port[i] = server_start(&r, good, key);
     }
+    port[4] = server_start(&r, expired, keys[0]);
+    port[5] = server_start(&r, host, keys[1]);
+    port[6] = server_start(&r, unknown, keys[2]);
     config(&r, port);
     rig_weird_start(&r);
     struct weir *w = rig_attach(&r, WEIR_ROLE_CALLER);
     believes(&r, w);
+    refuses(&r, w);
     pid_t worker = rig_process(&r, "weird-worker");
     (void)kill(worker, SIGKILL);
     CHECK(&r, rig_process_next(&r, "weird-worker", worker, 5000) > 0, "a next worker");
@@ -191,7 +257,13 @@ int main(int argc, char **argv)
           "by name and reason");
     X509_free(good);
     X509_free(other);
+    X509_free(expired);
+    X509_free(host);
+    X509_free(unknown);
     EVP_PKEY_free(key);
     EVP_PKEY_free(unused);
+    for (size_t i = 0; i < WEIR_ARRAY_CNT(keys); i++) {
+        EVP_PKEY_free(keys[i]);
+    }
     return rig_close(&r);
 }

@@ -145,6 +145,9 @@ void sim_path_answer(struct sim_request *request)
     case SIM_PLAYS_BATCH_CANCEL:
         batch_answer(request);
         break;
+    case SIM_PLAYS_QUOTES:
+        sim_quotes_answer(request);
+        break;
     default:
         single_answer(request);
         break;

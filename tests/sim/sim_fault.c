@@ -7,8 +7,8 @@ static const int64_t stall_default_ms = 60000;
 static const int64_t slow_default_ms = 1000;
 
 static const char *const kind_names[] = {
-    "reset",  "reset_before_count", "stall",      "half_body",
-    "status", "slow_first_byte",    "close_idle", NULL,
+    "reset",           "reset_before_count", "stall",       "half_body", "status",
+    "slow_first_byte", "close_idle",         "accept_late", NULL,
 };
 
 #define FAULT_AT(member) offsetof(struct sim_fault, member)
@@ -39,6 +39,7 @@ bool sim_fault_read(const json_t *object, const char *where, struct sim_fault *o
     if (out->delay_ms == DELAY_UNSET) {
         out->delay_ms = out->kind == SIM_FAULT_STALL             ? stall_default_ms
                         : out->kind == SIM_FAULT_SLOW_FIRST_BYTE ? slow_default_ms
+                        : out->kind == SIM_FAULT_ACCEPT_LATE     ? slow_default_ms
                                                                  : 0;
     }
     return true;

@@ -20,6 +20,7 @@ enum sim_fault_kind {
     SIM_FAULT_STATUS,             /* another status in place of the answer */
     SIM_FAULT_SLOW_FIRST_BYTE,    /* the right answer, late */
     SIM_FAULT_CLOSE_IDLE,         /* answers, then closes without having said so */
+    SIM_FAULT_ACCEPT_LATE,        /* RST now; the exchange takes the call delay_ms later */
 };
 
 enum { SIM_FAULT_MAX = 64, SIM_FAULT_ENDLESS = -1 };

@@ -328,14 +328,20 @@ static void headers_add(struct sim_request *request, struct MHD_Response *respon
     }
 }
 
-/* Ends the connection without an answer. Dissolving the association makes the
-   kernel send RST now; a plain close would say an orderly FIN first. */
-static enum MHD_Result call_cut(struct sim_request *request, bool rst)
+/* Dissolving the association makes the kernel send RST now; a plain close would
+   say an orderly FIN first. */
+static void connection_reset(struct sim_request *request)
 {
     struct sockaddr nobody = {.sa_family = AF_UNSPEC};
 
+    connect(connection_fd(request->connection), &nobody, sizeof(nobody));
+}
+
+/* Ends the connection without an answer. */
+static enum MHD_Result call_cut(struct sim_request *request, bool rst)
+{
     if (rst) {
-        connect(connection_fd(request->connection), &nobody, sizeof(nobody));
+        connection_reset(request);
     }
     if (!request->cut) {
         sim_exchange_answered(&request->sim->exchange, 0);
@@ -360,6 +366,8 @@ static enum MHD_Result call_send(struct sim_request *request)
             return call_cut(request, true);
         case SIM_FAULT_STALL:
             return call_cut(request, false);
+        case SIM_FAULT_ACCEPT_LATE:
+            return MHD_NO; /* it has ended already */
         default:
             break;
         }
@@ -393,6 +401,17 @@ static enum MHD_Result call_wait(struct sim_request *request, int64_t at_mono_ns
     return MHD_YES;
 }
 
+/* The caller loses its connection now, and the call goes on without it: it was
+   on its way, in a queue in front of the book. Once per call. */
+static bool leaves_first(struct sim_request *request)
+{
+    bool first =
+        !request->left && request->has_fault && request->fault.kind == SIM_FAULT_ACCEPT_LATE;
+
+    request->left = true;
+    return first;
+}
+
 /* Headers and body are complete: count if that is still to do, make the
    answer, send it when its time has come. Entered again after each wait. */
 static enum MHD_Result call_go_on(struct sim_request *request)
@@ -400,6 +419,10 @@ static enum MHD_Result call_go_on(struct sim_request *request)
     int64_t now_mono_ns = sim_clock_now(&request->sim->clock).mono_ns;
     bool early = !request->cut && !request->control;
 
+    if (early && leaves_first(request)) {
+        connection_reset(request);
+        return call_wait(request, now_mono_ns + request->fault.delay_ms * SIM_NS_PER_MS);
+    }
     if (!request->control && !request->counted) {
         if (early && now_mono_ns < request->count_at_mono_ns) {
             return call_wait(request, request->count_at_mono_ns);
@@ -515,11 +538,26 @@ struct MHD_Daemon *sim_http_start(struct sim *sim, int listen_fd)
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, sim, MHD_OPTION_END);
 }
 
+/* Here, for libmicrohttpd does not ask again once it finds the connection gone. */
+static void late_take(struct sim_request *request)
+{
+    if (request->cut || request->answered || !request->left || !request->has_fault ||
+        request->fault.kind != SIM_FAULT_ACCEPT_LATE) {
+        return;
+    }
+    if (!request->counted) {
+        call_count(request);
+    }
+    call_answer(request);
+    sim_exchange_answered(&request->sim->exchange, 0);
+}
+
 void sim_http_resume_due(struct sim *sim, int64_t now_mono_ns)
 {
     struct sim_request *request;
 
     while ((request = sim_timer_take(&sim->timers, now_mono_ns))) {
+        late_take(request);
         MHD_resume_connection(request->connection);
     }
 }

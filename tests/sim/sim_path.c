@@ -5,7 +5,7 @@
 #include <string.h>
 
 static const char *const plays_names[] = {
-    "built_in", "ok", "place", "amend", "cancel", "query", "batch_place", "batch_cancel", NULL,
+    "built_in", "ok", "place", "amend", "cancel", "query", "batch_place", "batch_cancel", "quotes", NULL,
 };
 static const char *const methods[] = {"GET", "POST", "PUT", "DELETE", "PATCH", "ANY", NULL};
 
@@ -125,7 +125,7 @@ static bool body_take(const json_t *body, const char *where, struct sim_path *pa
 static bool plays_check(const struct sim_path *path, const json_t *object, const char *where,
                         struct sim_error *error)
 {
-    if (path->plays >= SIM_PLAYS_PLACE && !*path->id) {
+    if (path->plays >= SIM_PLAYS_PLACE && path->plays != SIM_PLAYS_QUOTES && !*path->id) {
         return sim_error_set(error, "%s.id: missing: a route that plays \"%s\" needs it", where,
                              plays_names[path->plays]);
     }

@@ -25,7 +25,8 @@ enum sim_path_answer {
     SIM_PLAYS_CANCEL,
     SIM_PLAYS_QUERY,
     SIM_PLAYS_BATCH_PLACE,
-    SIM_PLAYS_BATCH_CANCEL
+    SIM_PLAYS_BATCH_CANCEL,
+    SIM_PLAYS_QUOTES /* what is made up of 200 symbols, each with the instant of the answer */
 };
 
 struct sim_path {

@@ -44,6 +44,7 @@ struct sim_request {
     bool counted;
     bool answered; /* `answer` is filled */
     bool cut;      /* ends without an answer: the simulator is stopping */
+    bool left;     /* accept_late: its connection is reset already */
     bool failed;   /* whatever the status: the exchange did not do what was asked */
     struct sim_call call;
     struct sim_verdict verdict;
@@ -114,6 +115,7 @@ const char *sim_request_item_id(const struct sim_request *request, const json_t 
 void sim_market_answer(struct sim_request *request);   /* sim_market.c: GET /api/v3/… */
 void sim_order_answer(struct sim_request *request);    /* sim_order.c: /api/v3/order */
 void sim_path_answer(struct sim_request *request);     /* sim_batch.c: configured routes */
+void sim_quotes_answer(struct sim_request *request);   /* sim_quotes.c: many symbols at once */
 void sim_tool_answer(struct sim_request *request);     /* sim_tool.c: /echo, /bytes, /chunked */
 void sim_built_in_answer(struct sim_request *request); /* sim_http.c: by call.route */
 void sim_control_answer(struct sim_request *request);  /* sim_control.c: /sim/… */

@@ -247,6 +247,12 @@ static void test_directives(void **state)
     assert_true(says("H\r\ncache-control: s-maxage=9 , max-age=2,must-revalidate\r\n", true, &d));
     assert_int_equal(d.max_age_ns, 9 * WEIR_NS_PER_S); /* what is said to shared caches counts */
     assert_true(d.must_revalidate);
+    assert_true(says("H\r\nCache-Control : max-age=7\r\n", true, &d)); /* wrong, and still it */
+    assert_int_equal(d.max_age_ns, 7 * WEIR_NS_PER_S);
+    assert_true(says("H\r\nCache-Controls: no-store\r\n", true, &d)); /* another one */
+    /* A line that goes on: what stands there may forbid, or be the rest of a cookie. */
+    assert_false(says("H\r\nCache-Control: max-age=5,\r\n no-store\r\n\r\n", true, &d));
+    assert_false(says("H\r\nSet-Cookie: a=b;\r\n\tc=d\r\n\r\n", false, &d));
     assert_true(says("H\r\ncache-control: max-age=\"3\"\r\n", true, &d));
     assert_int_equal(d.max_age_ns, 3 * WEIR_NS_PER_S);
     assert_true(says("H\r\ncache-control: max-age=x\r\n", true, &d));

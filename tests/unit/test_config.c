@@ -179,7 +179,11 @@ static void test_round_trip_of_everything(void **state)
         "  endpoints: [{name: e, url: 'https://[2001:db8::1]:8443/v1/', ca_file: /etc/ca.pem}]\n"
         "  routes:\n"
         "  - {name: x, method: PATCH, path: /a, cost: {'true': 2, '2': 1}, idempotent: true,\n"
-        "     headers: [], max_response: 1KiB, priority: background}\n");
+        "     headers: [], max_response: 1KiB, priority: background}\n"
+        "  - {name: y, method: GET, path: /y, cost: {'2': 1}, share: public, cache: 1s,\n"
+        "     batch: {route: z, param: s, with: [c, d], names: comma, names_param: n, max: 7,\n"
+        "       list: r.l, item: i, as: list, gather: 2500us, when: always}}\n"
+        "  - {name: z, method: GET, path: /z, cost: {'2': 2}}\n");
     assert_string_equal(config->broker.runtime_dir, "/tmp/a\"b\\c$d");
     const struct weir_config_provider *provider = &config->provider[0];
     assert_string_equal(provider->endpoint[0].url.host, "2001:db8::1");
@@ -187,6 +191,8 @@ static void test_round_trip_of_everything(void **state)
     assert_string_equal(provider->endpoint[0].url.base_path, "/v1");
     assert_int_equal(provider->limit[0].headroom_ppm[WEIR_PRIORITY_LOW], 1);
     assert_int_equal(provider->scope[WEIR_SCOPE_ACCOUNT].cnt, 2);
+    assert_int_equal(provider->route[1].batch.route_idx, 2);
+    assert_int_equal(provider->route[1].batch.gather_ns, 2500000);
     check_round_trip(config);
     weir_config_free(config);
 }

@@ -61,8 +61,8 @@ static const struct refusal keys_refusal[] = {
      "t:1:10: broker.nme: unknown key: did you mean name?"},
     {DOC("broker: {xyzzy: 1}\n", "", LIMIT, ROUTE),
      "t:1:10: broker.xyzzy: unknown key: the keys here are name, wake, spin, memory, ring, audit, "
-     "cache, log, "
-     "runtime_dir, user, worker_memory, shadow, state_dir, drain, core, operators, domains"},
+     "cache, last_good_every, log, runtime_dir, user, worker_memory, shadow, state_dir, drain, "
+     "core, operators, domains"},
     {DOC("broker: {name: a, name: b}\n", "", LIMIT, ROUTE),
      "t:1:19: name: written twice: it stands in line 1 already: remove one"},
     {DOC("", "  limits: []\n", LIMIT, ROUTE),
@@ -380,9 +380,19 @@ static const struct refusal routes_refusal[] = {
      "t:5:108: providers[0].routes[0].revalidate = \"2s\": must be at most stale: no answer is "
      "given "
      "when it is older than cache and stale together"},
-    {DOC("", HOST, LIMIT, "{name: r, method: GET, path: /a, cost: {l: 1}, last_good: true}"),
-     "t:5:70: providers[0].routes[0].last_good = \"true\": this version keeps no answers on disk: "
-     "remove it, and write stale for what may be given from memory"},
+    {DOC("", HOST, LIMIT, "{name: r, method: GET, path: /a, cost: {l: 1}, last_good: 1h}"),
+     "t:5:70: providers[0].routes[0].last_good = \"1h\": has no use without cache: write both, or "
+     "remove it"},
+    {DOC("", HOST, LIMIT,
+         "{name: r, method: GET, path: /a, cost: {l: 1}, share: public, cache: 1s, last_good: "
+         "true}"),
+     "t:5:96: providers[0].routes[0].last_good = \"true\": must be a whole number with a unit (ns, "
+     "us, "
+     "ms, s, m, h, d): 1ms..30d"},
+    {DOC("", HOST, LIMIT,
+         "{name: r, method: GET, path: /a, cost: {l: 1}, cache: 1s, last_good: 1h}"),
+     "t:5:66: providers[0].routes[0].cache = \"1s\": needs share: public: answers are kept where "
+     "every client can read them, and this version keeps no others"},
     {DOC("", HOST, LIMIT, "{name: r, method: GET, path: /a, cost: {l: 1}, share: everybody}"),
      "t:5:66: providers[0].routes[0].share = \"everybody\": must be one of private, public"},
     {DOC("", HOST, LIMIT,
@@ -392,6 +402,91 @@ static const struct refusal routes_refusal[] = {
      "most a quarter of broker.cache = 1MiB: lower the one, or raise the other"},
     {DOC("", "", LIMIT, "{name: r, transport: own, cost: {l: 1}, signed: yes}"),
      "t:4:60: providers[0].routes[0].signed = \"yes\": must be true or false"},
+};
+
+static const struct refusal batch_refusal[] = {
+    {DOC("", HOST, LIMIT,
+         "{name: r, method: GET, path: /a, cost: {l: 1}, batch: {route: b, param: s}}, {name: b, "
+         "method: GET, path: /b, cost: {l: 1}}"),
+     "t:5:74: providers[0].routes[0].batch.route = \"b\": has no use here: a batch answers calls "
+     "of a GET with cache: write cache, or remove batch"},
+    {DOC("", HOST, LIMIT,
+         "{name: r, method: GET, path: /a, cost: {l: 1}, share: public, cache: 1s, batch: {route: "
+         "b, param: s}}"),
+     "t:5:100: providers[0].routes[0].batch.route = \"b\": no such route of this provider"},
+    {DOC("", HOST, LIMIT,
+         "{name: r, method: GET, path: /a, cost: {l: 1}, share: public, cache: 1s, batch: {route: "
+         "r, param: s}}"),
+     "t:5:100: providers[0].routes[0].batch.route = \"r\": is this route itself: name the one that "
+     "answers for many"},
+    {DOC("", HOST, LIMIT,
+         "{name: r, method: GET, path: /a, cost: {l: 1}, share: public, cache: 1s, batch: {route: "
+         "b}}, {name: b, method: GET, path: /b, cost: {l: 1}}"),
+     "t:5:92: providers[0].routes[0].batch.param: missing: which query parameter of a single call "
+     "names what it asks for? Or let path end in /*"},
+    {DOC("", HOST, LIMIT,
+         "{name: r, method: GET, path: '/a/*', cost: {l: 1}, share: public, cache: 1s, batch: "
+         "{route: b, param: s}}, {name: b, method: GET, path: /b, cost: {l: 1}}"),
+     "t:5:114: providers[0].routes[0].batch.param = \"s\": has no use with a path that ends in *, "
+     "whose rest is the name: remove it"},
+    {DOC("", HOST, LIMIT,
+         "{name: r, method: GET, path: /a, cost: {l: 1}, share: public, cache: 1s, batch: {route: "
+         "b, param: 'a b'}}, {name: b, method: GET, path: /b, cost: {l: 1}}"),
+     "t:5:110: providers[0].routes[0].batch.param = \"a b\": must be of letters, digits and -._~"},
+    {DOC("", HOST, LIMIT,
+         "{name: r, method: GET, path: /a, cost: {l: 1}, share: public, cache: 1s, batch: {route: "
+         "b, param: s, with: [s]}}, {name: b, method: GET, path: /b, cost: {l: 1}}"),
+     "t:5:120: providers[0].routes[0].batch.with[0] = \"s\": is the parameter that holds names: "
+     "remove it here"},
+    {DOC("", HOST, LIMIT,
+         "{name: r, method: GET, path: /a, cost: {l: 1}, share: public, cache: 1s, batch: {route: "
+         "b, param: s, with: ['a=b']}}, {name: b, method: GET, path: /b, cost: {l: 1}}"),
+     "t:5:120: providers[0].routes[0].batch.with[0] = \"a=b\": must be of letters, digits and "
+     "-._~"},
+    {DOC("", HOST, LIMIT,
+         "{name: r, method: GET, path: /a, cost: {l: 1}, share: public, cache: 1s, batch: {route: "
+         "b, param: s, max: 9}}, {name: b, method: GET, path: /b, cost: {l: 1}}"),
+     "t:5:118: providers[0].routes[0].batch.max = \"9\": has no use with names: all, where the "
+     "call names nothing: remove it"},
+    {DOC("", HOST, LIMIT,
+         "{name: r, method: GET, path: /a, cost: {l: 1}, share: public, cache: 1s, batch: {route: "
+         "b, param: s, names: json}}, {name: b, method: GET, path: /b, cost: {l: 1}}"),
+     "t:5:92: providers[0].routes[0].batch.names_param: missing: names: json and comma say them in "
+     "this query parameter"},
+    {DOC("", HOST, LIMIT,
+         "{name: r, method: GET, path: /a, cost: {l: 1}, share: public, cache: 1s, batch: {route: "
+         "b, param: s, names: comma, names_param: 'a&'}}, {name: b, method: GET, path: /b, cost: "
+         "{l: 1}}"),
+     "t:5:140: providers[0].routes[0].batch.names_param = \"a&\": must be of letters, digits and "
+     "-._~"},
+    {DOC("", HOST, LIMIT,
+         "{name: r, method: GET, path: /a, cost: {l: 1}, share: public, cache: 1s, batch: {route: "
+         "b, param: s}}, {name: b, method: POST, path: /b, cost: {l: 1}}"),
+     "t:5:100: providers[0].routes[0].batch.route = \"b\": must be a GET that weir makes, "
+     "unsigned, with a path that does not end in *"},
+    {DOC("", HOST, LIMIT,
+         "{name: r, method: GET, path: /a, cost: {l: 1}, share: public, cache: 1s, batch: {route: "
+         "b, param: s}}, {name: b, method: GET, path: /b, cost: {l: 1}, max_response: 17MiB}"),
+     "t:5:100: providers[0].routes[0].batch.route = \"b\": its max_response must be at most 16MiB: "
+     "longer answers are not taken apart"},
+    {DOC("", HOST, LIMIT,
+         "{name: r, method: GET, path: /a, cost: {l: 1}, share: public, cache: 1s, batch: {route: "
+         "b, param: s, gather: 2s}}, {name: b, method: GET, path: /b, cost: {l: 1}}"),
+     "t:5:121: providers[0].routes[0].batch.gather = \"2s\": must be 100us..1s"},
+    {DOC("", HOST, LIMIT,
+         "{name: r, method: GET, path: /a, cost: {l: 1}, share: public, cache: 1s, batch: {route: "
+         "b, param: s, when: never}}, {name: b, method: GET, path: /b, cost: {l: 1}}"),
+     "t:5:119: providers[0].routes[0].batch.when = \"never\": must be one of cheaper, always"},
+    {DOC("", HOST, LIMIT,
+         "{name: r, method: GET, path: /a, cost: {l: 1}, share: public, cache: 1s, batch: {param: "
+         "s}}"),
+     "t:5:92: providers[0].routes[0].batch.route: missing: must be letters, digits, '-', '_' and "
+     "'.', the first a letter or a digit; 1..31 bytes"},
+    {DOC("", HOST, "{name: l, kind: token_bucket, quota: 10, window: 1s, scope: instrument}",
+         "{name: r, method: GET, path: /a, cost: {l: 1}, share: public, cache: 1s, batch: {route: "
+         "b, param: s}}, {name: b, method: GET, path: /b, cost: {l: 1}}"),
+     "t:5:100: providers[0].routes[0].batch.route = \"b\": a limit of one of both routes counts by "
+     "instrument, of which a batch has many: remove batch"},
 };
 
 static const struct refusal providers_refusal[] = {
@@ -489,6 +584,40 @@ static const struct refusal providers_refusal[] = {
      "bytes"},
     {DOC("", "  retry: {base: 2s, max: 1s}\n", LIMIT, ROUTE),
      "t:3:17: providers[0].retry.base = \"2s\": must not be above max = 1s"},
+    {DOC("", "  hedge: {}\n  endpoints: [{name: e, url: 'http://h'}]\n", LIMIT,
+         "{name: r, method: GET, path: /r, cost: {l: 1}}"),
+     "t:3:10: providers[0].hedge: needs a second endpoint for the second call to go to: add one, "
+     "or "
+     "remove this"},
+    {DOC("", "  hedge: {}\n  endpoints: [{name: e, url: 'http://h'}, {name: f, url: 'http://i'}]\n",
+         LIMIT, "{name: r, method: POST, path: /r, cost: {l: 1}}"),
+     "t:3:10: providers[0].hedge: has no use: no route is a GET or HEAD that is not signed, and "
+     "none "
+     "says hedge: true: remove it"},
+    {DOC("", "  hedge: {}\n  endpoints: [{name: e, url: 'http://h'}, {name: f, url: 'http://i'}]\n",
+         LIMIT, "{name: r, method: POST, path: /r, cost: {l: 1}, hedge: true}"),
+     "t:6:67: providers[0].routes[0].hedge = \"true\": must be false where a call may be made only "
+     "once: an order would be placed twice"},
+    {DOC("", "  endpoints: [{name: e, url: 'http://h'}, {name: f, url: 'http://i'}]\n", LIMIT,
+         "{name: r, method: GET, path: /r, cost: {l: 1}, hedge: true}"),
+     "t:5:66: providers[0].routes[0].hedge = \"true\": has no use without hedge of the provider: "
+     "write "
+     "hedge: {} there for its defaults, or remove this"},
+    {DOC("", "  hedge: {}\n  endpoints: [{name: e, url: 'http://h'}, {name: f, url: 'http://i'}]\n",
+         LIMIT,
+         "{name: r, method: GET, path: /r, cost: {l: 1}}, {name: s, transport: own, cost: {l: 1}, "
+         "hedge: true}"),
+     "t:6:107: providers[0].routes[1].hedge = \"true\": has no use with transport: own, where weir "
+     "makes no call: remove it"},
+    {DOC("", "  hedge: {after: p100}\n", LIMIT, ROUTE),
+     "t:3:18: providers[0].hedge.after = \"p100\": must be a percentile of the route's own "
+     "latency, "
+     "p50..p99, or a duration: 1ms..1m"},
+    {DOC("", "  hedge: {after: 0ms}\n", LIMIT, ROUTE),
+     "t:3:18: providers[0].hedge.after = \"0ms\": must be a percentile of the route's own latency, "
+     "p50..p99, or a duration: 1ms..1m"},
+    {DOC("", "  hedge: {budget: 51%}\n", LIMIT, ROUTE),
+     "t:3:19: providers[0].hedge.budget = \"51%\": must be 0.1%..50%"},
     {DOC("", "  scopes: {ip: [a, b, a]}\n", LIMIT, ROUTE),
      "t:3:23: providers[0].scopes.ip[2] = \"a\": ip[0] is the same: remove one"},
     {DOC("", "  scopes: {ip: [\"a,b\"]}\n", LIMIT, ROUTE),
@@ -756,6 +885,7 @@ static void test_routes(void **state)
 {
     (void)state;
     check(routes_refusal, sizeof(routes_refusal) / sizeof(routes_refusal[0]));
+    check(batch_refusal, sizeof(batch_refusal) / sizeof(batch_refusal[0]));
 }
 
 static void test_providers(void **state)

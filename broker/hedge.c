@@ -1,0 +1,393 @@
+#include "broker/hedge.h"
+
+#include "broker/hedge_rule.h"
+#include "broker/worker.h"
+#include "shm/weir_hold.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* How often a percentile is worked out anew. */
+#define LOOK_NS (100 * WEIR_NS_PER_MS)
+
+/* One route that is hedged. */
+struct hedge_route {
+    struct call *first, *last; /* written, nothing heard, not hedged: in the order of writing */
+    uint64_t late_ns; /* so long after it was written a call is late; UINT64_MAX: not known */
+    uint64_t look_at_ns;
+    const struct weir_config_hedge *config;
+    struct hedge_latency latency;
+};
+
+struct hedges {
+    struct hedge_route **of; /* [route]; NULL: it is not hedged */
+    struct hedge_route *route;
+    uint32_t route_cnt;
+    struct hedge_budget *budget; /* [provider] */
+    uint64_t due_ns;             /* no call is late earlier */
+};
+
+static bool is_hedged(const struct worker *w, uint32_t route)
+{
+    return w->route[route].config != NULL && w->route[route].config->is_hedged;
+}
+
+bool hedge_open(struct worker *w)
+{
+    uint32_t cnt = 0;
+    for (uint32_t r = 0; r < w->region->route_cnt; r++) {
+        cnt += is_hedged(w, r);
+    }
+    if (cnt == 0) {
+        return true;
+    }
+    struct hedges *all = calloc(1, sizeof *all);
+    if (all == NULL) {
+        return false;
+    }
+    w->hedges = all;
+    all->due_ns = UINT64_MAX;
+    all->of = calloc(w->region->route_cnt, sizeof(struct hedge_route *));
+    all->route = calloc(cnt, sizeof *all->route);
+    all->budget = calloc(w->region->provider_cnt, sizeof *all->budget);
+    if (all->of == NULL || all->route == NULL || all->budget == NULL) {
+        return false;
+    }
+    for (uint32_t r = 0; r < w->region->route_cnt; r++) {
+        if (is_hedged(w, r)) {
+            struct hedge_route *route = &all->route[all->route_cnt++];
+            route->config = &w->provider[w->route[r].provider].config->hedge;
+            route->late_ns = route->config->after_ppm == 0 ? route->config->after_ns : UINT64_MAX;
+            all->of[r] = route;
+        }
+    }
+    return true;
+}
+
+/* Where `c` is measured and may be hedged; NULL: it is not. */
+static struct hedge_route *route_of(const struct worker *w, const struct call *c)
+{
+    return w->hedges != NULL && c->client != NULL && c->hedge_of == NULL ? w->hedges->of[c->route]
+                                                                         : NULL;
+}
+
+/* ---------------------------------------------------------------------------------------------- who waits, and how long others waited */
+
+static void unlink_waiting(struct hedge_route *r, struct call *c)
+{
+    if (!c->hedge_waits) {
+        return;
+    }
+    c->hedge_waits = false;
+    *(c->hedge_prev != NULL ? &c->hedge_prev->hedge_next : &r->first) = c->hedge_next;
+    *(c->hedge_next != NULL ? &c->hedge_next->hedge_prev : &r->last) = c->hedge_prev;
+    c->hedge_prev = NULL;
+    c->hedge_next = NULL;
+}
+
+static void look_again(struct worker *w, const struct hedge_route *r)
+{
+    if (r->first != NULL && r->late_ns != UINT64_MAX) {
+        w->hedges->due_ns = weir_min_u64(w->hedges->due_ns, r->first->sent_ns + r->late_ns);
+        worker_due(w, w->hedges->due_ns);
+    }
+}
+
+static void sample(struct worker *w, struct hedge_route *r, uint64_t waited_ns, uint64_t now_ns)
+{
+    hedge_latency_add(&r->latency, waited_ns, now_ns);
+    if (r->config->after_ppm != 0 && now_ns >= r->look_at_ns) {
+        r->look_at_ns = now_ns + LOOK_NS;
+        r->late_ns = hedge_latency_ns(&r->latency, (uint32_t)r->config->after_ppm);
+        look_again(w, r);
+    }
+}
+
+/* How many sends of this call may still be counted by the exchange: a successor holds so many. */
+static void wire_tell(const struct call *c, uint32_t cnt)
+{
+    c->client->shadow[c->slot].on_wire = (uint16_t)cnt;
+}
+
+void hedge_sent(struct worker *w, struct call *c)
+{
+    struct hedge_route *r = route_of(w, c);
+    if (c->hedge_of != NULL) {
+        c->hedge_of->sends++;
+        c->client->shadow[c->slot].sends = c->hedge_of->sends;
+        wire_tell(c, c->hedge_of->stage == CALL_RUNNING ? 2 : 1);
+        if (c->sends == 1) {
+            board_add(&w->region->route_stats[c->route].hedges, 1);
+        }
+    }
+    if (r == NULL || c->hedged) {
+        return;
+    }
+    unlink_waiting(r, c); /* curl sends it again */
+    c->hedge_waits = true;
+    c->hedge_prev = r->last;
+    *(r->last != NULL ? &r->last->hedge_next : &r->first) = c;
+    r->last = c;
+    look_again(w, r);
+}
+
+void hedge_heard(struct worker *w, struct call *c)
+{
+    struct hedge_route *r = route_of(w, c);
+    uint64_t now_ns = worker_now(w);
+    if (r != NULL && now_ns >= c->sent_ns) {
+        unlink_waiting(r, c);
+        sample(w, r, now_ns - c->sent_ns, now_ns);
+    }
+}
+
+void hedge_over(struct worker *w, struct call *c)
+{
+    struct hedge_route *r = route_of(w, c);
+    uint64_t now_ns = worker_now(w);
+    if (r == NULL) {
+        return;
+    }
+    unlink_waiting(r, c);
+    /* It was given up. How long it would have waited is not known: longer than that. */
+    bool silent = c->trying && c->sent_ns != 0 && c->first_byte_ns == 0 && now_ns > c->sent_ns;
+    if (silent && r->late_ns != UINT64_MAX && now_ns - c->sent_ns >= r->late_ns) {
+        sample(w, r, now_ns - c->sent_ns, now_ns);
+    }
+}
+
+void hedge_paid(struct worker *w, const struct call *c)
+{
+    const struct hedge_route *r = route_of(w, c);
+    if (r != NULL) {
+        hedge_budget_call(&w->hedges->budget[w->route[c->route].provider], r->config->budget_ppm);
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------- sending the second */
+
+/* The second call: what it is asked is the first one's, all that is told and taken its own. */
+static struct call *copy_of(struct worker *w, struct call *of)
+{
+    char *room = malloc(of->room_bytes > 0 ? of->room_bytes : 1);
+    struct call *c = room != NULL ? call_make(w) : NULL;
+    if (c == NULL) {
+        free(room);
+        return NULL;
+    }
+    c->room = room;
+    c->room_bytes = of->room_bytes;
+    c->hedge_of = of;
+    c->client = of->client;
+    c->slot = of->slot;
+    c->claimed = of->claimed;
+    c->route = of->route;
+    c->priority = of->priority > WEIR_PRIORITY_LOW ? of->priority : WEIR_PRIORITY_LOW;
+    c->idempotent = true;
+    c->deadline_ns = of->deadline_ns;
+    c->taken_ns = of->taken_ns;
+    c->units = of->units;
+    c->request = of->request;
+    /* the same member of a pool: what a dead worker had of both on the wire is told by one word */
+    c->scope = of->scope;
+    c->member = of->member;
+    c->from = of->from;
+    c->parts = of->parts; /* they lie in the first one's payload, which outlives this */
+    c->tried = of->tried | 1U << of->endpoint->bit;
+    return c;
+}
+
+/* Is it worth a thought? */
+static bool may(const struct worker *w, const struct call *c)
+{
+    return c->stage == CALL_RUNNING && !c->hedged && !c->client->gone && !w->draining &&
+           w->now_ns + c->endpoint->answer_ns < c->deadline_ns;
+}
+
+static bool is_open(const struct worker *w, uint32_t provider)
+{
+    /* relaxed: a hint; the permit looks for itself */
+    return weir_hold_open(weir_load_relaxed_u64(&w->region->pause[provider].word),
+                          weir_load_relaxed_u64(&w->region->provider[provider].pause));
+}
+
+/* Endpoint, permit, transfer: all now, or nothing. */
+static bool start(struct worker *w, struct call *hedge)
+{
+    struct choice why;
+    struct endpoint *e = endpoint_choose(w, hedge, &why);
+    if (e == NULL || dispatch_permit(w, hedge) != WEIR_OK) {
+        return false;
+    }
+    if (!exchange_start(w, hedge, e)) {
+        call_give_back(w, hedge);
+        return false;
+    }
+    return true;
+}
+
+static void try_one(struct worker *w, struct call *c)
+{
+    uint32_t provider = w->route[c->route].provider;
+    struct hedge_budget *budget = &w->hedges->budget[provider];
+    struct weir_shm_route_stats *stats = &w->region->route_stats[c->route];
+    if (!may(w, c)) {
+        return;
+    }
+    if (!hedge_budget_has(budget)) {
+        board_add(&stats->hedges_unaffordable, 1);
+        return;
+    }
+    struct call *hedge = is_open(w, provider) ? copy_of(w, c) : NULL;
+    if (hedge == NULL || !start(w, hedge)) {
+        board_add(&stats->hedges_refused, 1);
+        if (hedge != NULL) {
+            call_free(w, hedge);
+        }
+        return;
+    }
+    hedge_budget_take(budget);
+    c->hedge = hedge;
+    c->hedged = true;
+}
+
+void hedge_turn(struct worker *w)
+{
+    struct hedges *all = w->hedges;
+    if (all == NULL) {
+        return;
+    }
+    if (w->now_ns < all->due_ns) {
+        worker_due(w, all->due_ns);
+        return;
+    }
+    all->due_ns = UINT64_MAX;
+    for (uint32_t i = 0; i < all->route_cnt; i++) {
+        struct hedge_route *r = &all->route[i];
+        while (r->first != NULL && r->late_ns != UINT64_MAX &&
+               w->now_ns >= r->first->sent_ns + r->late_ns) { /* each takes one out */
+            struct call *c = r->first;
+            unlink_waiting(r, c);
+            try_one(w, c);
+        }
+        look_again(w, r);
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------- the end of one of them */
+
+/* A good answer, or one that no other can better. */
+static bool is_good(const struct call *c)
+{
+    return c->stop == CALL_STOP_LARGE ||
+           (c->transfer.code == CURLE_OK && !retry_status(c->transfer.status, c->throttled));
+}
+
+/* The permit of an attempt that is over, and was not the call's last word. */
+static void settle(struct worker *w, struct call *c)
+{
+    call_give_back(w, c); /* if it was not used */
+    call_attempt_over(w, c, c->transfer.code == CURLE_OK ? WEIR_RESULT_DONE : WEIR_RESULT_FAILED);
+}
+
+static void end(struct worker *w, struct call *hedge)
+{
+    struct call *c = hedge->hedge_of;
+    c->hedge = NULL;
+    wire_tell(c, 1);
+    call_free(w, hedge);
+}
+
+/* The first attempt is over: all that the hedge is and has is the call's own from here on. */
+static void adopt(struct worker *w, struct call *c, struct call *hedge)
+{
+    const struct hear hear = c->hear;
+    bool answered = hedge->transfer.code == CURLE_OK;
+    c->stage = CALL_RUNNING;
+    c->transfer.code = hedge->transfer.code;
+    c->transfer.status = hedge->transfer.status;
+    c->transfer.connected = hedge->transfer.connected;
+    c->stop = hedge->stop;
+    c->endpoint = hedge->endpoint;
+    c->throttled = hedge->throttled;
+    c->retry_after_ns = hedge->retry_after_ns;
+    c->permitted_ns = hedge->permitted_ns;
+    c->sent_ns = hedge->sent_ns;
+    c->first_byte_ns = hedge->first_byte_ns;
+    c->permit = hedge->permit;
+    c->own_permit = hedge->own_permit;
+    c->trial_permit = hedge->trial_permit;
+    c->late = hedge->late;
+    c->hear = hedge->hear;
+    hedge->hear = hear;
+    hedge->trial_permit.state = WEIR_PERMIT_NONE;
+    if (answered) {
+        memcpy(c->room, hedge->room, (size_t)hedge->head_bytes + hedge->body_bytes);
+        c->head = hedge->head;
+        c->head_status = hedge->head_status;
+        c->head_bytes = hedge->head_bytes;
+        c->body_bytes = hedge->body_bytes;
+        c->kept.status = 0;
+    }
+    end(w, hedge);
+}
+
+static bool first_ended(struct worker *w, struct call *c)
+{
+    bool last_word = is_good(c) || c->stop == CALL_STOP_CANCEL || w->now_ns >= c->deadline_ns ||
+                     c->transfer.code == CURLE_OPERATION_TIMEDOUT;
+    if (last_word) {
+        hedge_drop(w, c);
+        return false;
+    }
+    if (c->transfer.code == CURLE_OK) {
+        call_answer_keep(c);
+    }
+    settle(w, c);
+    c->tried |= 1U << c->endpoint->bit;
+    c->stage = CALL_HEDGED;
+    wire_tell(c, 1);
+    return true;
+}
+
+bool hedge_ended(struct worker *w, struct call **at)
+{
+    struct call *c = *at;
+    struct call *first = c->hedge_of;
+    if (first == NULL) {
+        return c->hedge != NULL && first_ended(w, c);
+    }
+    if (first->stage == CALL_RUNNING && !is_good(c)) {
+        settle(w, c);
+        first->tried |= 1U << c->endpoint->bit;
+        end(w, c);
+        return true;
+    }
+    if (is_good(c)) {
+        board_add(&w->region->route_stats[c->route].hedges_won, 1);
+    }
+    if (first->stage == CALL_RUNNING) {
+        exchange_stop(w, first);
+    }
+    adopt(w, first, c);
+    *at = first;
+    return false;
+}
+
+void hedge_drop(struct worker *w, struct call *c)
+{
+    if (c->hedge != NULL) {
+        exchange_stop(w, c->hedge);
+        end(w, c->hedge);
+    }
+}
+
+void hedge_back(struct worker *w, struct call *hedge)
+{
+    struct call *c = hedge->hedge_of;
+    hedge_drop(w, c);
+    if (c->stage == CALL_HEDGED) {
+        c->sent_ns = 0;
+        dispatch_again(w, c);
+    }
+}
