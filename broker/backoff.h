@@ -13,7 +13,7 @@
 #ifndef WEIR_BROKER_BACKOFF_H
 #define WEIR_BROKER_BACKOFF_H
 
-#include "shm/weir_layout.h"
+#include "shm/weir_layout_ledger.h"
 
 #define BACKOFF_WHOLE_PPM 1000000U
 #define BACKOFF_LEVEL_MAX 63U

@@ -15,6 +15,7 @@
 #define WEIR_BROKER_DOUBT_RULE_H
 
 #include "broker/config/config.h"
+#include "shm/weir_layout_ledger.h"
 #include "shm/weir_request.h"
 
 struct doubt_question {

@@ -10,6 +10,7 @@
 #include "broker/config/config.h"
 #include "shm/weir_cache.h"
 #include "shm/weir_health.h"
+#include "shm/weir_layout_ledger.h"
 #include "shm/weir_permit.h"
 #include "shm/weir_ring.h"
 #include "shm/weir_segment.h"

@@ -25,7 +25,7 @@
 #ifndef WEIR_JOURNAL_H
 #define WEIR_JOURNAL_H
 
-#include "weir_layout.h"
+#include "weir_layout_ledger.h"
 
 #define WEIR_JOURNAL_MAGIC          UINT64_C(0x314c4e4a52494557) /* "WEIRJNL1" */
 #define WEIR_JOURNAL_VERSION        2U

@@ -3,6 +3,7 @@
 #include "weir_audit.h"
 #include "weir_cache.h"
 #include "weir_health.h"
+#include "weir_layout_ledger.h"
 
 #include <assert.h>
 #include <string.h>

@@ -67,6 +67,9 @@ struct weir_config_section {
 /* What a row allows, for messages and the man page: "1ms..366d", "one of spin, sleep, adaptive". */
 void weir_config_row_allowed(const struct weir_config_row *row, char *out, size_t bytes);
 
+/* Of each entry of providers[].routes. */
+extern const struct weir_config_section weir_config_route_section;
+
 /* The file as a whole. */
 extern const struct weir_config_section weir_config_root;
 
