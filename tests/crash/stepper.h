@@ -86,15 +86,13 @@ static inline void stepper_kill(pid_t pid, uint32_t k)
 }
 
 /*
- * One child of `body` stands at every `step`-th instruction: `look(k)` says whether that was the last. What it does to the `bytes` at `memory` is undone.
- * Returns the k of the last look.
+ * A child that stands behind instruction `k` goes on to its end and stands at every `step`-th instruction: `look(k)` says whether that was the last. What it does to
+ * the `bytes` at `memory` is undone. Returns the k of the last look.
  */
-static inline uint32_t stepper_walk(void (*body)(void), uint32_t step, bool (*look)(uint32_t k),
-                                    void *memory, size_t bytes)
+static inline uint32_t stepper_walk_on(pid_t pid, uint32_t k, uint32_t step,
+                                       bool (*look)(uint32_t k), void *memory, size_t bytes)
 {
     void *saved = malloc(bytes);
-    pid_t pid = stepper_start(body);
-    uint32_t k = 0;
     for (bool last = false; !last; k += last ? 0 : step) {
         memcpy(saved, memory, bytes);
         last = look(k);
@@ -106,6 +104,13 @@ static inline uint32_t stepper_walk(void (*body)(void), uint32_t step, bool (*lo
     stepper_end(pid);
     free(saved);
     return k;
+}
+
+/* The same from the beginning, with a child of `body`. */
+static inline uint32_t stepper_walk(void (*body)(void), uint32_t step, bool (*look)(uint32_t k),
+                                    void *memory, size_t bytes)
+{
+    return stepper_walk_on(stepper_start(body), 0, step, look, memory, bytes);
 }
 
 #endif
