@@ -11,7 +11,7 @@
  *   - the words are legal, and hold what the rival was granted plus the child's charge or nothing of it; all of it once it was granted;
  *   - another trader gets exactly what is left, at once, and then a refusal that names a limit; gives all back, and the words are as before.
  *
- * express_stepkill [--step N | --long]      N: a rival at each Nth instruction (41); the walk itself visits every one. --long: every pair
+ * express_stepkill [--step N | --long]      N: a rival at each Nth instruction (97); the walk itself visits every one. --long: every pair
  */
 #include "stepper.h"
 
@@ -19,7 +19,7 @@
 #include "weir_express.h"
 
 #define KILL_STEP   13U /* killed in truth at each so manyth */
-#define RIVAL_STEP  41U
+#define RIVAL_STEP  97U
 #define NOW         (UINT64_C(1020) * WEIR_NS_PER_S + WEIR_NS_PER_S / 2) /* no window is about to end */
 #define QUOTA       12U
 #define LIMITS      4U

@@ -7,13 +7,12 @@
  * The oracle is weir-sim: what came, how often, and whether a limit was passed. Of weir itself: after the last death nobody has an index, a slot, a unit in flight, an
  * arena or a descriptor, in the worker or in the supervisor; each call that was taken has ended by name; and orders that weir calls done are those at the exchange.
  */
-#include "rig.h"
+#include "holdings.h"
 
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define VICTIMS_MAX 12U
 #define KILLS       60U
@@ -101,63 +100,9 @@ static int survivor(struct rig *r, int arg)
     return bad;
 }
 
-static unsigned live_clients(const struct weir *w)
-{
-    unsigned cnt = 0;
-    for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
-        cnt += rig_board_client(w, i)->state != WEIR_CLIENT_FREE;
-    }
-    return cnt;
-}
-
-/* What a process has: descriptors of all kinds, of memory and of processes; mappings of weir's segments. */
-struct holdings {
-    unsigned fds, memory, processes, mappings;
-};
-
-static struct holdings holdings_of(pid_t pid)
-{
-    struct holdings h = {0};
-    char path[64];
-    char line[512];
-    for (int fd = 0; fd < 1024; fd++) {
-        char link[64];
-        (void)snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)pid, fd);
-        ssize_t n = readlink(path, link, sizeof link - 1);
-        link[n > 0 ? n : 0] = '\0';
-        h.fds += n > 0;
-        h.memory += strstr(link, "memfd:weir") != NULL;
-        h.processes += strstr(link, "[pidfd]") != NULL;
-    }
-    (void)snprintf(path, sizeof path, "/proc/%d/maps", (int)pid);
-    FILE *f = fopen(path, "re");
-    while (f != NULL && fgets(line, sizeof line, f) != NULL) {
-        h.mappings += strstr(line, "memfd:weir") != NULL;
-    }
-    if (f != NULL) {
-        (void)fclose(f);
-    }
-    return h;
-}
-
-static void holdings_check(struct rig *r, const char *who, const struct holdings *was, pid_t pid,
-                           unsigned connections)
-{
-    struct holdings is = holdings_of(pid);
-    (void)printf(
-        "%s: %u descriptors (before: %u), of memory %u (%u), of processes %u (%u), %u (%u) "
-        "mappings\n",
-        who, is.fds, was->fds, is.memory, was->memory, is.processes, was->processes, is.mappings,
-        was->mappings);
-    CHECK(r, is.fds <= was->fds + connections, "%s: no descriptor is left", who);
-    CHECK(r, is.memory <= was->memory && is.processes <= was->processes, "%s: none of clients",
-          who);
-    CHECK(r, is.mappings <= was->mappings, "%s: no arena is left", who);
-}
-
 static void live_await(const struct weir *look)
 {
-    for (int i = 0; i < 400 && live_clients(look) > 0; i++) {
+    for (int i = 0; i < 400 && holdings_clients(look) > 0; i++) {
         rig_sleep_ms(10);
     }
 }
@@ -250,7 +195,7 @@ static void run(struct rig *r)
     struct holdings by_supervisor = holdings_of(r->weird);
     strike(r);
     live_await(look); /* what is in flight is followed to its end */
-    CHECK_INT(r, live_clients(look), 0);
+    CHECK_INT(r, holdings_clients(look), 0);
     CHECK_INT(r, rig_process(r, "weird-worker"), worker);
     /* A strategy that was killed before it attached is none. */
     uint64_t seen = board->client_reaped - reaped;
