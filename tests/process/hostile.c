@@ -10,11 +10,12 @@
  *   flooder    hands over as fast as it can, fills its completion queue, and never reads
  *
  * Who is shut out or damaged attaches again. All run at the lowest scheduling class, so that what the others feel is what weir does, not who has the core. First the
- * honest one works alone, then beside them: 4 s, or 10 minutes with --long.
+ * honest ones work alone, then beside all who may only call: 4 s, or 10 minutes with --long. At last the scribbler who is a trader joins them, for 2 s or a minute: whoever may take
+ * permits can use up a limit, and a damaged word counts as spent, so what others wait for then is room in that limit.
  *
  * Oracles: the worker is the same one from the first to the last; the honest one's calls all end, each order once; the exchange counts no call too many;
- * no hostile client ever finds in its own mappings what the honest one sends and gets; the liar is quarantined, and the log names it. The honest
- * one's p50 and p99, quiet and beside them, are printed.
+ * no hostile client ever finds in its own mappings what the honest ones send and get; the liar is quarantined, and the log names it. The honest
+ * echoes' p50 and p99 in each of the three are printed.
  */
 #include "rig.h"
 
@@ -30,8 +31,16 @@
 #define ATTACK_MS      4000U
 #define ATTACK_LONG_MS 600000U
 #define QUIET_MS       2000U
+#define QUIET_LONG_MS  30000U
+#define TRADER_MS      2000U
+#define TRADER_LONG_MS 60000U
 #define ROUND_MS       1500U /* of one attachment */
 #define MARK           "HONEST-BYTES-"
+
+/* Who is there beside the honest ones. */
+enum phase { NOBODY, CALLERS, TRADER_TOO, PHASE_CNT };
+static const char *const phase_text[PHASE_CNT] = {"alone", "beside hostile callers",
+                                                  "and beside a hostile trader"};
 
 enum {
     DONE,
@@ -41,14 +50,13 @@ enum {
     LEAKED,
     ATTACHED,
     BLOCKED,
-    SAMPLES_QUIET,
-    SAMPLES_BUSY,
-    BUSY
+    SAMPLES,
+    PHASE = SAMPLES + PHASE_CNT
 };
 
 /* Latencies of the honest one, us; the reader looks when it has ended. */
 #define SAMPLES_MAX 200000U
-static uint32_t *samples[2];
+static uint32_t *samples[PHASE_CNT];
 
 static void scribble(struct rig *r, void *base, size_t bytes, unsigned writes)
 {
@@ -217,7 +225,7 @@ static const struct {
     void (*step)(struct attack *a);
     enum weir_role role;
 } attacks[] = {
-    {"scribbler, trader", "default", scribbler, WEIR_ROLE_TRADER},
+    {"scribbler, trader", "default", scribbler, WEIR_ROLE_TRADER}, /* the first: it comes last */
     {"scribbler", "a1", scribbler, WEIR_ROLE_CALLER},
     {"racer", "a2", racer, WEIR_ROLE_CALLER},
     {"forger", "a3", forger, WEIR_ROLE_CALLER},
@@ -267,29 +275,27 @@ static int attacker(struct rig *r, int which)
 
 static void sample(struct rig *r, uint64_t took_ns)
 {
-    unsigned busy = weir_load_acquire_u32(&r->shared->count[BUSY]);
-    uint32_t n = weir_fetch_add_u32(&r->shared->count[SAMPLES_QUIET + busy], 1);
+    unsigned phase = weir_load_acquire_u32(&r->shared->count[PHASE]);
+    uint32_t n = weir_fetch_add_u32(&r->shared->count[SAMPLES + phase], 1);
     if (n < SAMPLES_MAX) {
-        samples[busy][n] = (uint32_t)weir_min_u64(took_ns / 1000, UINT32_MAX);
+        samples[phase][n] = (uint32_t)weir_min_u64(took_ns / 1000, UINT32_MAX);
     }
 }
 
-/* In another domain: its ring is its own. Echoes with a mark, on a limit that nobody else has reason to use up, and orders. */
-static int honest(struct rig *r, int arg)
+/* In another domain: its ring is its own. Echoes with a mark, on a limit that no caller has reason to use up. */
+static int echoes(struct rig *r, int arg)
 {
     (void)arg;
     struct weir_open_opts opts = {.role = WEIR_ROLE_CALLER, .domain = "good"};
     int rc;
     struct weir *w = rig_attach_opts(r, &opts, NULL, &rc);
     int bad = w == NULL;
-    for (unsigned turn = 0; w != NULL && weir_load_acquire_u32(&r->shared->stop) == 0; turn++) {
+    while (w != NULL && weir_load_acquire_u32(&r->shared->stop) == 0) {
         const struct weir_request_spec echo = {.struct_bytes = sizeof echo,
                                                .route = rig_route(w, "sim.echo"),
                                                .body = MARK "0123456789abcdef",
                                                .body_bytes = sizeof MARK + 15};
         struct weir_response a;
-        weir_ticket t;
-        uint32_t n;
         uint64_t from_ns = rig_now_ns();
         rc = weir_call(w, &echo, weir_now_ns(w) + 2500 * WEIR_NS_PER_MS, &a);
         sample(r, rig_now_ns() - from_ns);
@@ -301,21 +307,36 @@ static int honest(struct rig *r, int arg)
             break;
         }
         (void)weir_release(w, a.ticket);
-        if (turn % 8 == 0 &&
-            rig_order_submit(r, w, rig_route(w, "sim.order"),
+        rig_sleep_ms(2);
+    }
+    weir_close(w);
+    return bad;
+}
+
+/* There too: orders, on a limit that the racer and the flooder use up. */
+static int orders(struct rig *r, int arg)
+{
+    (void)arg;
+    struct weir_open_opts opts = {.role = WEIR_ROLE_CALLER, .domain = "good"};
+    int rc;
+    struct weir *w = rig_attach_opts(r, &opts, NULL, &rc);
+    int bad = w == NULL;
+    while (w != NULL && weir_load_acquire_u32(&r->shared->stop) == 0) {
+        struct weir_response a;
+        weir_ticket t;
+        uint32_t n;
+        if (rig_order_submit(r, w, rig_route(w, "sim.order"),
                              weir_now_ns(w) + 2500 * WEIR_NS_PER_MS, &t, &n) == 0) {
             rc = weir_wait(w, t, weir_now_ns(w) + 5 * WEIR_NS_PER_S, &a);
             bad |= rc != 0;
             if (rc == 0) {
                 rig_order_ended(r, n, &a);
-                (void)weir_fetch_add_u32(
-                    &r->shared->count[a.result == WEIR_RESULT_DONE && a.status == 200 ? DONE
-                                                                                      : OTHERWISE],
-                    1);
+                bool done = a.result == WEIR_RESULT_DONE && a.status == 200;
+                (void)weir_fetch_add_u32(&r->shared->count[done ? DONE : OTHERWISE], 1);
                 (void)weir_release(w, t);
             }
         }
-        rig_sleep_ms(2);
+        rig_sleep_ms(20);
     }
     weir_close(w);
     return bad;
@@ -330,18 +351,17 @@ static int by_size(const void *a, const void *b)
 
 static void latencies(const struct rig *r)
 {
-    double p99[2] = {0, 0};
-    for (unsigned i = 0; i < 2; i++) {
-        uint32_t cnt = (uint32_t)weir_min_u64(r->shared->count[SAMPLES_QUIET + i], SAMPLES_MAX);
+    double p99[PHASE_CNT] = {0};
+    for (unsigned i = 0; i < PHASE_CNT; i++) {
+        uint32_t cnt = (uint32_t)weir_min_u64(r->shared->count[SAMPLES + i], SAMPLES_MAX);
         qsort(samples[i], cnt, sizeof *samples[i], by_size);
         if (cnt > 0) {
             p99[i] = samples[i][cnt * 99 / 100];
-            (void)printf("the honest one, %s: %u calls, p50 %.2f ms, p99 %.2f ms\n",
-                         i == 0 ? "alone" : "beside them", cnt, samples[i][cnt / 2] / 1e3,
-                         p99[i] / 1e3);
+            (void)printf("honest echoes, %s: %u calls, p50 %.2f ms, p99 %.2f ms: %.2f of alone\n",
+                         phase_text[i], cnt, samples[i][cnt / 2] / 1e3, p99[i] / 1e3,
+                         p99[NOBODY] > 0 ? p99[i] / p99[NOBODY] : 0);
         }
     }
-    (void)printf("p99 beside them / alone: %.2f\n", p99[0] > 0 ? p99[1] / p99[0] : 0);
 }
 
 static unsigned live_clients(const struct weir *w)
@@ -439,41 +459,49 @@ static void verdict(struct rig *r, const struct weir *look)
     (void)printf("honest orders: %u done, %u otherwise; highest at the exchange %.0f of 300\n",
                  c[DONE], c[OTHERWISE], rig_report(r, "limits.0.highest"));
     CHECK_INT(r, c[LEAKED], 0);
-    CHECK(r, c[SAMPLES_QUIET] > 20 && c[SAMPLES_BUSY] > 20, "the honest one worked");
+    CHECK(r, c[SAMPLES + NOBODY] > 20 && c[SAMPLES + CALLERS] > 20, "the honest one worked");
     CHECK(r, b->limit_damaged > 0, "damage was seen and repaired");
     CHECK(r, b->client_quarantined > 0, "the liar was shut out");
     CHECK(r, rig_log_has(r, "\"client_quarantined\""), "and named");
     CHECK_INT(r, rig_report(r, "violations"), 0);
 }
 
+static void phase_begin(struct rig *r, enum phase phase)
+{
+    weir_store_release_u32(&r->shared->count[PHASE], phase);
+}
+
 int main(int argc, char **argv)
 {
     struct rig r;
-    pid_t good;
     pid_t pid[ATTACKS];
     bool everything = argc > 3 && strcmp(argv[argc - 1], "--long") == 0;
     uint32_t attack_ms = everything ? ATTACK_LONG_MS : ATTACK_MS;
-    rig_open(&r, "hostile", everything ? argc - 1 : argc, argv, attack_ms / 1000 + 60);
-    for (unsigned i = 0; i < 2; i++) {
+    rig_open(&r, "hostile", everything ? argc - 1 : argc, argv, attack_ms / 1000 + 160);
+    for (unsigned i = 0; i < PHASE_CNT; i++) {
         samples[i] = mmap(NULL, SAMPLES_MAX * sizeof *samples[i], PROT_READ | PROT_WRITE,
                           MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     }
     configure(&r);
     struct weir *look = rig_attach(&r, WEIR_ROLE_MONITOR);
     pid_t worker = rig_process(&r, "weird-worker");
-    good = rig_fork(&r, honest, 0);
-    rig_sleep_ms(QUIET_MS);
-    weir_store_release_u32(&r.shared->count[BUSY], 1);
-    for (unsigned i = 0; i < ATTACKS; i++) {
+    const pid_t good[] = {rig_fork(&r, echoes, 0), rig_fork(&r, orders, 0)};
+    rig_sleep_ms(everything ? QUIET_LONG_MS : QUIET_MS);
+    phase_begin(&r, CALLERS);
+    for (unsigned i = 1; i < ATTACKS; i++) {
         pid[i] = rig_fork(&r, attacker, (int)i);
     }
     rig_sleep_ms(attack_ms);
+    phase_begin(&r, TRADER_TOO);
+    pid[0] = rig_fork(&r, attacker, 0);
+    rig_sleep_ms(everything ? TRADER_LONG_MS : TRADER_MS);
     weir_store_release_u32(&r.shared->stop, 1);
     for (unsigned i = 0; i < ATTACKS; i++) {
         rig_check(&r, rig_wait(pid[i], 15000) == 0, __FILE__, __LINE__, "the %s ends",
                   attacks[i].name);
     }
-    CHECK_INT(&r, rig_wait(good, 6000), 0);
+    CHECK_INT(&r, rig_wait(good[0], 6000), 0);
+    CHECK_INT(&r, rig_wait(good[1], 6000), 0);
     CHECK_INT(&r, rig_process(&r, "weird-worker"), worker);
     for (int i = 0; i < 600 && live_clients(look) > 0; i++) {
         rig_sleep_ms(10);
