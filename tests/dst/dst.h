@@ -456,8 +456,10 @@ void dst_check_quiet(void); /* all is over: what is left? */
 void dst_check_told_stop(unsigned provider, uint64_t sent_at, uint64_t until);
 void dst_check_resumed(unsigned provider);
 void dst_check_gate(unsigned provider);
-uint64_t dst_check_others(unsigned provider, unsigned limit,
-                          uint64_t window); /* what the board says that others use */
+/* Is a count of the first limit, heard now and of the current window, more than weir can have used itself? */
+bool dst_check_proves(unsigned provider, unsigned limit, uint64_t told_units);
+/* What the board says that others surely use: no claims, and nothing that is held for late calls. */
+uint64_t dst_check_others(unsigned provider, unsigned limit, uint64_t window);
 void dst_check_reset(void);
 
 /* The real ones, where the wrapped would belong to a process. */
