@@ -61,12 +61,21 @@ static struct feedback_window *window_of(struct feedback *f, uint32_t id)
     return w;
 }
 
+/* Others are proven in window `id`. */
+static void shared_from(struct feedback *f, uint32_t id)
+{
+    uint32_t until = id + FEEDBACK_SHARED_WINDOWS;
+    f->shared_until = f->shared && diff(f->shared_until, until) > 0 ? f->shared_until : until;
+    f->shared = true;
+}
+
 void feedback_restore(struct feedback *f, uint32_t id, uint32_t units)
 {
     struct feedback_window *w = units > 0 ? window_of(f, id) : NULL;
     if (w != NULL) {
         w->reported = true;
         w->proven = units;
+        shared_from(f, id);
     }
 }
 
@@ -167,8 +176,7 @@ bool feedback_report(struct feedback *f, const struct feedback_report *r)
     uint64_t ours = (uint64_t)w->brokered + w->traders_peak;
     if (r->used > ours) {
         w->proven = most_of(w->proven, (uint32_t)(r->used - ours));
-        f->shared = true;
-        f->shared_until = r->id + FEEDBACK_SHARED_WINDOWS;
+        shared_from(f, r->id);
     }
     return true;
 }

@@ -75,7 +75,7 @@ struct feedback {
 
 void feedback_init(struct feedback *f, uint32_t quota, bool expect);
 
-/* A worker before us had published `units` for window `id`: they count as proven there. Caller: once, at the start, for what the board holds. */
+/* A worker before us had published `units` for window `id`: they count as proven there, and others as proven from then on. Caller: once, at the start, for what the board holds. */
 void feedback_restore(struct feedback *f, uint32_t id, uint32_t units);
 
 /* The timeline was re-aligned: ids mean other windows now. What others were found to use is kept for `expect`. */

@@ -114,6 +114,12 @@ static void test_restored(void **state)
     report(&f, 7, 30, 0);
     assert_int_equal(feedback_foreign(&f, 7), 30);
     assert_int_equal(feedback_foreign(&f, 8), 0);
+    /* Others are proven from then on: 10 of what is told may be ours, in flight, and may be theirs. */
+    uint32_t next[2] = {0, 0};
+    charge(&f, next, 8, 10);
+    look(&f, 8, next, 20);
+    report(&f, 8, 10, 0);
+    assert_int_equal(feedback_foreign(&f, 8), 10);
 }
 
 static void test_older_windows_are_dropped(void **state)
