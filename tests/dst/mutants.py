@@ -57,7 +57,7 @@ MUTANTS = [
     ("a refused call ratchets the private account", "broker/dispatch.c", "        pair_back(w);\n", "        pair_close(w);\n"),
     ("the private account is given back last", "broker/dispatch.c", "    int rc =\n        weir_permit_take(&w->own,", "    for (int i = 0; i < 2; i++)\n        (void)weir_permit_take(&w->own, c->route, c->request.scope, units, c->priority, &c->own_permit);\n    int rc =\n        weir_permit_take(&w->own,"),
     # answers' room
-    ("room is reused before its answer was read", "broker/clients.c", "            (weir_slot_gen(word) != sh->generation || weir_slot_state(word) != WEIR_SLOT_DONE)) {", "            word != 0) {"),
+    ("room is reused before its answer was read", "broker/clients.c", "sh->state == WEIR_SLOT_DONE && is_released(sh, word)) {", "sh->state == WEIR_SLOT_DONE && (is_released(sh, word) || word != 0)) {"),
     ("room is never given back", "broker/clients.c", "            client_room_release(c, s);\n            any = true;", "            any = false;"),
     ("a restarted worker forgets which room is taken", "broker/clients.c", "if (sh->pool_bytes > 0 && !pool_claim(&c->pool, sh->pool_off_bytes, sh->pool_bytes)) {", "if (sh->pool_bytes > 0 && sh->pool_off_bytes == 1) {"),
     ("an answer keeps half of its room", "broker/pool.c", "uint32_t keep = granules_of(keep_bytes);", "uint32_t keep = granules_of(keep_bytes / 2);"),
