@@ -33,6 +33,8 @@ static uint32_t used_by_others(const struct feedback *f, const struct feedback_w
     uint32_t units = w->proven;
     if (f->shared && diff(f->shared_until, w->id) >= 0) {
         units = most_of(units, less(less(w->most, w->answered), w->over));
+        units =
+            most_of(units, less(less(w->least, w->answered + w->least_answered), w->least_over));
     }
     return units < f->quota ? units : f->quota;
 }
@@ -165,14 +167,18 @@ bool feedback_report(struct feedback *f, const struct feedback_report *r)
         return false;
     }
     uint32_t over = traders_at(f, r->id, r->settled_ns);
-    if (!w->reported || r->used > w->most) {
+    if (r->least) {
+        w->least = most_of(w->least, r->used);
+        w->least_over = most_of(w->least_over, over);
+        w->least_answered += r->units;
+    } else if (r->used > w->most) {
         w->most = r->used;
         w->over = over;
     } else if (r->used == w->most) {
         w->over = most_of(w->over, over);
     }
+    w->answered += r->least ? 0 : r->units;
     w->reported = true;
-    w->answered += r->units;
     uint64_t ours = (uint64_t)w->brokered + w->traders_peak;
     if (r->used > ours) {
         w->proven = most_of(w->proven, (uint32_t)(r->used - ours));

@@ -262,7 +262,7 @@ static void count_look(struct worker *w, struct answer *a, const struct weir_con
     }
     const struct weir_server_clock *clock = &w->provider[a->provider].published;
     const struct weir_straddle_span span = {.from_ns = c->sent_ns, .to_ns = c->first_byte_ns};
-    struct feedback_report r = {.used = used};
+    struct feedback_report r = {.used = used, .least = least};
     struct reply_word *rw = w->reply->word[index];
     uint64_t now_ns = worker_now(w);
     if (v == REPLY_VALUE) {

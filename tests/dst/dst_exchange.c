@@ -126,11 +126,11 @@ static size_t told_put(unsigned provider, unsigned i, struct dst_reply *out, siz
     if (p->others && dst_fault(DST_TOLD_NONSENSE, 0.03)) {
         return (size_t)snprintf(out->head + n, sizeof out->head - n, "X-T%u: -1\r\n", i);
     }
-    out->tells[i] = out->told[i] <= most; /* 0 left says no more than that */
+    bool left = l->kind != DST_FIXED || dst_tells_left(p);
+    uint64_t n_left = most > out->told[i] ? most - out->told[i] : 0;
+    out->tells[i] = left ? n_left > 0 : out->told[i] <= most; /* 0 left says no more than that */
     return (size_t)snprintf(out->head + n, sizeof out->head - n, "X-T%u: %llu\r\n", i,
-                            (unsigned long long)(l->kind == DST_FIXED  ? out->told[i]
-                                                 : most > out->told[i] ? most - out->told[i]
-                                                                       : 0));
+                            (unsigned long long)(left ? n_left : out->told[i]));
 }
 
 /* The body up to its padding, and what the call cost in the end. */
