@@ -47,6 +47,12 @@ static void head_look(struct worker *w, struct call *c, const char *line, size_t
     }
 }
 
+/* When the call left: behind a resume that its permit is older than, too, if its connection took so long. */
+static uint64_t left_ns(const struct call *c)
+{
+    return weir_max_u64(c->permit.granted_at_ns, c->sent_ns);
+}
+
 void answer_throttled(struct worker *w, struct call *c, enum throttle_by by)
 {
     uint32_t p = w->route[c->route].provider;
@@ -59,7 +65,7 @@ void answer_throttled(struct worker *w, struct call *c, enum throttle_by by)
                  throttle_by_name(by), "status", (int)c->head_status);
     }
     const struct throttle_heard heard = {.cause = pause_cause_of(c->head_status),
-                                         .left_ns = c->permit.granted_at_ns,
+                                         .left_ns = left_ns(c),
                                          .for_ns = c->retry_after_ns,
                                          .status = by == THROTTLE_BY_STATUS ? c->head_status : 0};
     pause_throttled(w, c, &heard);
@@ -71,7 +77,7 @@ void answer_banned_until(struct worker *w, struct call *c, uint64_t until_utc_ns
     uint64_t now_utc_ns = clock_server_utc_ns(w, p);
     if (until_utc_ns > now_utc_ns) {
         const struct throttle_heard heard = {.cause = pause_cause_of(c->head_status),
-                                             .left_ns = c->permit.granted_at_ns,
+                                             .left_ns = left_ns(c),
                                              .until_ns = worker_now(w) + until_utc_ns - now_utc_ns,
                                              .status = c->head_status,
                                              .again = true};

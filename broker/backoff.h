@@ -29,7 +29,7 @@ struct backoff_rule {
 /* Somebody was told to stop. Times are weir time. */
 struct backoff_event {
     uint64_t now_ns;
-    uint64_t left_ns;       /* when the call's permit was granted */
+    uint64_t left_ns;       /* when the call was written */
     uint64_t told_until_ns; /* what the answer names; 0 = nothing */
     uint64_t
         most_ns;    /* the pause is at most so long; 0 = no such bound. For what only traders say */

@@ -284,6 +284,17 @@ void client_room_release(struct client *c, uint32_t slot)
     }
 }
 
+/*
+ * Has the client let go of the answer that its shadow says is whole? Not while the word says that it is on its way: a worker died between the two,
+ * and its successor, which is about to deliver it, looks for room for the calls of other slots.
+ */
+static bool is_released(const struct weir_shm_shadow *sh, uint64_t word)
+{
+    enum weir_slot_state state = weir_slot_state(word);
+    return weir_slot_gen(word) != sh->generation ||
+           (state != WEIR_SLOT_DONE && state != WEIR_SLOT_CLAIMED && state != WEIR_SLOT_SENDING);
+}
+
 /* Take back the room of answers that the client has released. */
 static bool room_collect(struct client *c)
 {
@@ -291,8 +302,7 @@ static bool room_collect(struct client *c)
     for (uint32_t s = 0; s < c->info.slot_cnt; s++) {
         const struct weir_shm_shadow *sh = &c->shadow[s];
         uint64_t word = weir_load_acquire_u64(&c->slot[s].state); /* pair:slot A */
-        if (sh->pool_bytes > 0 && sh->state == WEIR_SLOT_DONE &&
-            (weir_slot_gen(word) != sh->generation || weir_slot_state(word) != WEIR_SLOT_DONE)) {
+        if (sh->pool_bytes > 0 && sh->state == WEIR_SLOT_DONE && is_released(sh, word)) {
             client_room_release(c, s);
             any = true;
         }

@@ -199,7 +199,8 @@ static void on_asked(struct worker *w, struct call *q, enum weir_result result)
     uint64_t settled_ns = c->doubt.since_ns + config->settled_after_ns;
     q->doubt.asks = NULL;
     c->doubt.asked = NULL;
-    c->due_ns = w->now_ns + c->doubt.wait_ns;
+    /* No wait outlasts the patience: it ends then, not at the next question. */
+    c->due_ns = weir_min_u64(w->now_ns + c->doubt.wait_ns, c->doubt.limit_ns);
     c->doubt.wait_ns =
         weir_max_u64(config->interval_ns, weir_min_u64(2 * c->doubt.wait_ns, INTERVAL_MAX_NS));
     if (says == DOUBT_ABSENT && q->sent_ns < settled_ns) {
@@ -225,7 +226,7 @@ static void ask(struct worker *w, struct call *c)
     struct call *q = room != NULL ? call_make(w) : NULL;
     if (q == NULL) {
         free(room);
-        c->due_ns = w->now_ns + c->doubt.wait_ns;
+        c->due_ns = weir_min_u64(w->now_ns + c->doubt.wait_ns, c->doubt.limit_ns);
         return;
     }
     q->route = route;

@@ -33,6 +33,8 @@ static uint32_t used_by_others(const struct feedback *f, const struct feedback_w
     uint32_t units = w->proven;
     if (f->shared && diff(f->shared_until, w->id) >= 0) {
         units = most_of(units, less(less(w->most, w->answered), w->over));
+        units =
+            most_of(units, less(less(w->least, w->answered + w->least_answered), w->least_over));
     }
     return units < f->quota ? units : f->quota;
 }
@@ -61,12 +63,21 @@ static struct feedback_window *window_of(struct feedback *f, uint32_t id)
     return w;
 }
 
+/* Others are proven in window `id`. */
+static void shared_from(struct feedback *f, uint32_t id)
+{
+    uint32_t until = id + FEEDBACK_SHARED_WINDOWS;
+    f->shared_until = f->shared && diff(f->shared_until, until) > 0 ? f->shared_until : until;
+    f->shared = true;
+}
+
 void feedback_restore(struct feedback *f, uint32_t id, uint32_t units)
 {
     struct feedback_window *w = units > 0 ? window_of(f, id) : NULL;
     if (w != NULL) {
         w->reported = true;
         w->proven = units;
+        shared_from(f, id);
     }
 }
 
@@ -156,19 +167,22 @@ bool feedback_report(struct feedback *f, const struct feedback_report *r)
         return false;
     }
     uint32_t over = traders_at(f, r->id, r->settled_ns);
-    if (!w->reported || r->used > w->most) {
+    if (r->least) {
+        w->least = most_of(w->least, r->used);
+        w->least_over = most_of(w->least_over, over);
+        w->least_answered += r->units;
+    } else if (r->used > w->most) {
         w->most = r->used;
         w->over = over;
     } else if (r->used == w->most) {
         w->over = most_of(w->over, over);
     }
+    w->answered += r->least ? 0 : r->units;
     w->reported = true;
-    w->answered += r->units;
     uint64_t ours = (uint64_t)w->brokered + w->traders_peak;
     if (r->used > ours) {
         w->proven = most_of(w->proven, (uint32_t)(r->used - ours));
-        f->shared = true;
-        f->shared_until = r->id + FEEDBACK_SHARED_WINDOWS;
+        shared_from(f, r->id);
     }
     return true;
 }

@@ -20,6 +20,9 @@
  * keep charged + published <= N, so U plus all that may yet come from us stays <= N. What others send after the newest reply nobody knows:
  * for that, `expect: adaptive` keeps free what they used in the last windows.
  *
+ * None left. A provider that says how much is left says 0 as well where more was used than there is. Such a U is the least that was used (`least`), and less what was answered
+ * it says too little. It has an account of its own, with its own `answered` and `over`: what it makes possible is added to what the numbers say, and changes nothing of it.
+ *
  * Only what lies wholly in one window is believed: the caller says which window a call was counted in, and does not report at all where that is
  * ambiguous. Older windows' reports are dropped. A limit is moved only by reports that name it, in the call's own scope.
  *
@@ -47,6 +50,9 @@ struct feedback_window {
     uint32_t answered;
     uint32_t brokered;
     uint32_t over;
+    uint32_t least; /* U of reports that tell only the least; the next two are theirs */
+    uint32_t least_answered;
+    uint32_t least_over;
     uint32_t traders_peak; /* most that traders were ever seen to have charged */
     uint32_t proven;
     uint32_t claimed; /* as `proven`, by what traders say */
@@ -75,7 +81,7 @@ struct feedback {
 
 void feedback_init(struct feedback *f, uint32_t quota, bool expect);
 
-/* A worker before us had published `units` for window `id`: they count as proven there. Caller: once, at the start, for what the board holds. */
+/* A worker before us had published `units` for window `id`: they count as proven there, and others as proven from then on. Caller: once, at the start, for what the board holds. */
 void feedback_restore(struct feedback *f, uint32_t id, uint32_t units);
 
 /* The timeline was re-aligned: ids mean other windows now. What others were found to use is kept for `expect`. */
@@ -95,6 +101,7 @@ void feedback_look(struct feedback *f, uint32_t id, const uint32_t charged[2], u
 struct feedback_report {
     uint32_t id;   /* the window in which the call was surely counted */
     uint32_t used; /* U */
+    bool least;    /* none is left: U or more was used */
     uint32_t
         units; /* what the call itself took from this word in that window; 0: not known to be counted */
     uint64_t

@@ -23,8 +23,8 @@ struct call;
 /* "Stop", as heard from an exchange. Times are weir time. */
 struct throttle_heard {
     enum weir_pause_cause cause; /* THROTTLED or BANNED */
-    uint64_t left_ns;  /* when the call's permit was granted (weir_permit.granted_at_ns) */
-    uint64_t for_ns;   /* Retry-After as a duration; 0 = none */
+    uint64_t left_ns; /* when the call was written, or its permit granted where that is not known */
+    uint64_t for_ns;  /* Retry-After as a duration; 0 = none */
     uint64_t until_ns; /* "banned until"; 0 = none. The later of both counts */
     uint32_t status;   /* for the log; 0 = it was not the status that said so */
     bool again;        /* the body of an answer that was heard already: not counted anew */

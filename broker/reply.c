@@ -252,16 +252,17 @@ static void count_look(struct worker *w, struct answer *a, const struct weir_con
     if (v == REPLY_ABSENT) {
         return;
     }
+    bool least = f->reports == WEIR_CONFIG_REPORTS_REMAINING && used >= f->of_units;
     struct weir_shm_provider *board = &w->region->provider[a->provider];
     if (w->reply->word[index]->rolling != NULL) {
-        bool taken = v == REPLY_VALUE &&
-                     reply_rolling_report(w, w->reply->word[index]->rolling, c, row, index, used);
+        bool taken = v == REPLY_VALUE && reply_rolling_report(w, w->reply->word[index]->rolling, c,
+                                                              row, index, used, least);
         board_add(taken ? &board->reports : &board->reports_ignored, 1);
         return;
     }
     const struct weir_server_clock *clock = &w->provider[a->provider].published;
     const struct weir_straddle_span span = {.from_ns = c->sent_ns, .to_ns = c->first_byte_ns};
-    struct feedback_report r = {.used = used};
+    struct feedback_report r = {.used = used, .least = least};
     struct reply_word *rw = w->reply->word[index];
     uint64_t now_ns = worker_now(w);
     if (v == REPLY_VALUE) {

@@ -166,11 +166,13 @@ static bool take(struct worker *w, struct rolling *r, struct rolling_report *q,
 }
 
 bool reply_rolling_report(struct worker *w, struct rolling *r, const struct call *c,
-                          const struct weir_shm_limit_row *row, uint32_t index, uint32_t used)
+                          const struct weir_shm_limit_row *row, uint32_t index, uint32_t used,
+                          bool least)
 {
     struct rolling_report q = {.sent_ns = c->sent_ns,
                                .seen_ns = c->first_byte_ns,
                                .used = used,
+                               .least = least,
                                .units = units_kept(w, c, index),
                                .stamp_ns = stamp_of(r, c)};
     return take(w, r, &q, row, index);
@@ -179,8 +181,12 @@ bool reply_rolling_report(struct worker *w, struct rolling *r, const struct call
 bool reply_rolling_claim(struct worker *w, struct rolling *r, const struct weir_shm_claim *c,
                          const struct weir_shm_limit_row *row, uint32_t index)
 {
-    struct rolling_report q = {
-        .sent_ns = c->sent_ns, .seen_ns = c->seen_ns, .used = (uint32_t)c->what, .claim = true};
+    struct rolling_report q = {.sent_ns = c->sent_ns,
+                               .seen_ns = c->seen_ns,
+                               .used = (uint32_t)c->what,
+                               .least = (uint32_t)c->what >=
+                                        row->quota, /* it may have been told that none is left */
+                               .claim = true};
     return take(w, r, &q, row, index);
 }
 

@@ -14,9 +14,10 @@
 struct rolling *reply_rolling_open(struct worker *w, const struct weir_shm_limit_row *row,
                                    uint32_t index);
 
-/* An answer says that `used` units are used. False: a later one was here before. */
+/* An answer says that `used` units are used, or that many at least (`least`: none is left). False: a later one was here before. */
 bool reply_rolling_report(struct worker *w, struct rolling *r, const struct call *c,
-                          const struct weir_shm_limit_row *row, uint32_t index, uint32_t used);
+                          const struct weir_shm_limit_row *row, uint32_t index, uint32_t used,
+                          bool least);
 
 /* The answer is here, whatever it told. After its report. */
 void reply_rolling_answered(struct worker *w, struct rolling *r, const struct call *c,

@@ -30,6 +30,7 @@ void rolling_restore(struct rolling *r, uint64_t now_ns, uint64_t until_ns, uint
         return;
     }
     uint64_t n = is_bucket(r) ? (uint64_t)units * r->rule.unit_ns : units;
+    r->shared_until_ns = now_ns + r->rule.window_ns * ROLLING_SHARED;
     r->point[0] = (struct rolling_point){.seen_ns = now_ns,
                                          .until_ns = is_bucket(r) ? UINT64_MAX : until_ns,
                                          .used = units,
@@ -129,6 +130,7 @@ static struct rolling_point point_of(const struct rolling *r, const struct rolli
                               .since_ns = less(q->sent_ns, q->jitter_ns),
                               .used = q->used,
                               .claim = q->claim,
+                              .least = q->least,
                               .fresh = true};
     if (is_bucket(r)) {
         uint64_t one_ns = r->rule.unit_ns;
@@ -163,6 +165,7 @@ static void point_merge(struct rolling_point *p, const struct rolling_point *q)
     p->since_ns = weir_min_u64(p->since_ns, q->since_ns);
     p->used = p->used > q->used ? p->used : q->used;
     p->own = 0;
+    p->least = p->least && q->least;
     p->proven = weir_max_u64(p->proven, q->proven);
     p->possible = weir_max_u64(p->possible, q->possible);
     p->fresh = true;
@@ -173,6 +176,12 @@ static bool is_live(const struct rolling_point *p, uint64_t now_ns)
     return p->until_ns > now_ns;
 }
 
+/* Does `p` say all that `q` says? One that tells only the least does not stand for a number. */
+static bool says_all(const struct rolling_point *p, const struct rolling_point *q)
+{
+    return !p->least || q->least;
+}
+
 /* Into the half of the points that it belongs to. False: it is late. */
 static bool point_put(struct rolling *r, const struct rolling_point *p, uint64_t now_ns)
 {
@@ -180,20 +189,21 @@ static bool point_put(struct rolling *r, const struct rolling_point *p, uint64_t
     uint32_t judges = p->claim ? 2 * ROLLING_POINTS : ROLLING_POINTS;
     struct rolling_point *place = NULL;
     for (uint32_t i = 0; i < judges; i++) {
-        if (is_live(&r->point[i], now_ns) && r->point[i].sent_ns >= p->seen_ns) {
+        const struct rolling_point *q = &r->point[i];
+        if (is_live(q, now_ns) && q->sent_ns >= p->seen_ns && says_all(q, p)) {
             return false;
         }
     }
     for (uint32_t i = first; i < 2 * ROLLING_POINTS; i++) {
         struct rolling_point *q = &r->point[i];
-        if (!is_live(q, now_ns) || q->seen_ns <= p->sent_ns) {
+        if (!is_live(q, now_ns) || (q->seen_ns <= p->sent_ns && says_all(p, q))) {
             q->until_ns = 0;
             place = i < first + ROLLING_POINTS && place == NULL ? q : place;
         }
     }
     if (place != NULL) {
         *place = *p;
-    } else {
+    } else if (says_all(p, &r->point[first])) {
         point_merge(&r->point[first], p);
     }
     return true;

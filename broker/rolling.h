@@ -36,6 +36,10 @@
  * Order. Of two replies whose spans [t0, t1] do not overlap the later one counts: it has seen whatever the earlier one saw and still matters. The earlier one is late,
  * and is dropped. Where they overlap nobody can tell: both stand, and the larger one counts. So late and reordered replies are harmless.
  *
+ * None left. A provider that says how much is left says 0 as well where more was used than there is: by others, and by ours that they left no room for. So U may be
+ * anything from the quota on (`least`), and less `over` it says too little. Such a report is added to what is known; it drops no report that told a number, and no such
+ * report is late for its sake. What was known before it holds on, by the theorem of that report. What others used beyond it is told by the next number.
+ *
  * How it ages. A report of a sliding window is over at t1 + W, widened by the drift; of a bucket when our bucket has been empty for as long as it takes to
  * drain. Nothing is refused for longer for its sake. `over` is worked out anew at each look of the worker (10 ms), for an instant a little ahead: while the worker is away for
  * longer, possible(g) does not rise, and as many units as age out meanwhile may be counted once too often.
@@ -91,6 +95,7 @@ struct rolling_point {
     uint64_t proven;           /* bucket: ns of units, both */
     uint64_t possible;         /* bucket only */
     bool claim;
+    bool least; /* U or more */
     bool fresh; /* nothing was published since it came */
 };
 
@@ -133,11 +138,12 @@ struct rolling_report {
     uint64_t
         late_ns; /* bucket: ours that may be counted by s though TAT has drained of them (weir_late.h) */
     bool claim;
+    bool least; /* none is left: U or more was used */
 };
 
 void rolling_init(struct rolling *r, const struct rolling_rule *rule);
 
-/* A worker before us had published `units` until `until_ns`. Caller: once, at the start, for what the board holds. */
+/* A worker before us had published `units` until `until_ns`: others are proven. Caller: once, at the start, for what the board holds. */
 void rolling_restore(struct rolling *r, uint64_t now_ns, uint64_t until_ns, uint32_t units);
 
 /* The answer of a brokered call that took `units` at `stamp_ns` and was sent at `sent_ns` came at `done_ns`. Only where they stay charged as they are. */

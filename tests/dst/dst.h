@@ -221,7 +221,7 @@ struct dst_provider {
     struct dst_limit limit[DST_LIMITS_MAX];
     struct dst_route route[DST_ROUTES_MAX];
     uint64_t jitter_ns; /* J */
-    bool reports_used;  /* a header says how much of limit 0 is used */
+    bool reports_used;  /* a header says how much of limit 0 is used, or left */
     bool others;  /* somebody else calls too; headers tell of each limit but `long` and units */
     bool settles; /* routes have settle rules */
     bool late;    /* it counts some calls later than max_jitter allows */
@@ -236,6 +236,12 @@ struct dst_provider {
     int64_t drift_ppb;
     uint64_t stepped_at;
 };
+
+/* Half of the exchanges tell what is left of the fixed window, not what is used. */
+static inline bool dst_tells_left(const struct dst_provider *p)
+{
+    return p->limit[0].quota % 2 == 1;
+}
 
 struct dst_mix { /* how often what goes wrong in this run; 0: never */
     double refused, hung, unseen, seen, dead_reused, lost, cut, slow, e5xx, large, told_429,
@@ -456,8 +462,10 @@ void dst_check_quiet(void); /* all is over: what is left? */
 void dst_check_told_stop(unsigned provider, uint64_t sent_at, uint64_t until);
 void dst_check_resumed(unsigned provider);
 void dst_check_gate(unsigned provider);
-uint64_t dst_check_others(unsigned provider, unsigned limit,
-                          uint64_t window); /* what the board says that others use */
+/* Is a count of the first limit, heard now and of the current window, more than weir can have used itself? */
+bool dst_check_proves(unsigned provider, unsigned limit, uint64_t told_units);
+/* What the board says that others surely use: no claims, and nothing that is held for late calls. */
+uint64_t dst_check_others(unsigned provider, unsigned limit, uint64_t window);
 void dst_check_reset(void);
 
 /* The real ones, where the wrapped would belong to a process. */

@@ -213,20 +213,30 @@ void dst_broker_operate(unsigned operation, const char *target, uint64_t duratio
 
 /* ---------------------------------------------------------------------------------------------- the worker's lives */
 
-static void worker_body(void *arg)
+/* What it is born with, as fork has it: the clients of that instant, whoever is reaped or attaches before it runs. */
+static struct {
+    struct client_info info[WEIR_CLIENTS_MAX];
+    uint32_t cnt;
+} heirloom;
+
+static void heirloom_make(void)
 {
-    static struct client_info infos[WEIR_CLIENTS_MAX];
-    uint32_t cnt = 0;
-    (void)arg;
+    heirloom.cnt = 0;
     for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
         if (b.attached[i].used) {
-            infos[cnt] = b.attached[i].info;
-            infos[cnt].arena_fd = dst_copy_for(&dst_worker_process, infos[cnt].arena_fd);
-            infos[cnt].shadow_fd = dst_copy_for(&dst_worker_process, infos[cnt].shadow_fd);
-            cnt++;
+            struct client_info *info = &heirloom.info[heirloom.cnt++];
+            *info = b.attached[i].info;
+            info->arena_fd = dst_copy_for(&dst_worker_process, info->arena_fd);
+            info->shadow_fd = dst_copy_for(&dst_worker_process, info->shadow_fd);
         }
     }
-    int rc = worker_run(dst_config, &my_side->region, infos, cnt, DST_FD_CONTROL, DST_FD_RESOLVER);
+}
+
+static void worker_body(void *arg)
+{
+    (void)arg;
+    int rc = worker_run(dst_config, &my_side->region, heirloom.info, heirloom.cnt, DST_FD_CONTROL,
+                        DST_FD_RESOLVER);
     dst_trace("worker left", (uint64_t)rc, 0, 0);
     if (rc != 0) {
         dst_broken("worker", "it does not start: status %d", rc);
@@ -255,6 +265,7 @@ static void worker_start(void)
     b.inbox_cnt = 0;
     b.drain_told = false;
     dst_born(&dst_worker_process, worker_body, NULL);
+    heirloom_make();
     dst_trace("worker", b.worker_lives, 0, 0);
 }
 

@@ -72,6 +72,53 @@ void dst_check_gate(unsigned provider)
 
 /* ---------------------------------------------------------------------------------------------- others */
 
+/* The most that a fixed window's word was seen to hold, by parity. */
+static struct {
+    uint64_t window;
+    uint32_t most;
+} charged[DST_PROVIDERS_MAX][2];
+
+/* What weir's word holds of ours in window `window` of the first limit; what it held at most is noted. */
+static uint32_t charged_note(unsigned provider, uint64_t window)
+{
+    const struct worker *w = dst_worker;
+    uint32_t index = w->shared.tables.provider[provider].limit_first;
+    uint32_t first = w->shared.tables.limit[index].word_first;
+    uint64_t word = weir_load_relaxed_u64(&dst_region()->word[first].word[window & 1]);
+    uint32_t units = word >> 32 == (uint32_t)window ? (uint32_t)word : 0;
+    if (charged[provider][window & 1].window != window) {
+        charged[provider][window & 1].window = window;
+        charged[provider][window & 1].most = 0;
+    }
+    if (units > charged[provider][window & 1].most) {
+        charged[provider][window & 1].most = units;
+    }
+    return units;
+}
+
+static uint64_t window_of(unsigned provider)
+{
+    const struct dst_provider *p = &dst_world.provider[provider];
+    return dst_server_utc(p, dst_now) / p->limit[0].window_ns;
+}
+
+/* feedback.h: brokered calls have charged no more than the word holds, and traders no more than it ever held. What is told beyond both is others'. */
+bool dst_check_proves(unsigned provider, unsigned limit, uint64_t told_units)
+{
+    const struct worker *w = dst_worker;
+    if (limit != 0 || dst_region() == NULL || w == NULL || !dst_worker_up() || dst_world.liars ||
+        w->provider[provider].published.state != WEIR_CLOCK_KNOWN) {
+        return false;
+    }
+    uint64_t window = window_of(provider);
+    uint64_t units = charged_note(provider, window);
+    return told_units > units + charged[provider][window & 1].most;
+}
+
+/*
+ * The theorems begin where a worker's own answers have proved others. A bucket's word also bears what is held for late calls (weir_late.h), and each word what traders
+ * claim: neither of them proves anybody.
+ */
 uint64_t dst_check_others(unsigned provider, unsigned limit, uint64_t window)
 {
     const struct region *r = dst_region();
@@ -82,11 +129,16 @@ uint64_t dst_check_others(unsigned provider, unsigned limit, uint64_t window)
     uint32_t index = w->shared.tables.provider[provider].limit_first + limit;
     const struct weir_shm_limit_row *l = &w->shared.tables.limit[index];
     const struct weir_shm_foreign *f = &r->foreign[l->word_first];
-    if (dst_world.provider[provider].limit[limit].kind != DST_FIXED) {
-        return weir_foreign_rolling(weir_load_relaxed_u64(&f->word[0]), dst_monotonic());
-    }
     uint64_t word = weir_load_relaxed_u64(&f->word[window & 1]);
-    return word >> 32 == (uint32_t)window ? (uint32_t)word : 0;
+    uint64_t said = word >> 32 == (uint32_t)window ? (uint32_t)word : 0;
+    if (dst_world.provider[provider].limit[limit].kind != DST_FIXED) {
+        said = weir_foreign_rolling(weir_load_relaxed_u64(&f->word[0]), dst_monotonic());
+    }
+    uint64_t not_theirs = weir_load_relaxed_u64(&r->limit_stats[index].claimed);
+    if (dst_world.provider[provider].limit[limit].kind == DST_BUCKET) {
+        not_theirs += weir_foreign_rolling(weir_load_relaxed_u64(&f->word[1]), dst_monotonic());
+    }
+    return said > not_theirs ? said - not_theirs : 0;
 }
 
 /* ---------------------------------------------------------------------------------------------- words */
@@ -185,6 +237,10 @@ static void look_event(void *arg, uint64_t a, uint64_t b)
             calls_check();
         }
         journal_check(r);
+        for (unsigned p = 0; dst_worker != NULL && p < dst_world.provider_cnt; p++) {
+            (void)charged_note(p, window_of(p));
+            (void)charged_note(p, window_of(p) + 1);
+        }
     }
     dst_at(dst_now + LOOK_NS, look_event, NULL, 0, 0);
 }
@@ -197,6 +253,7 @@ void dst_check_start(void)
 void dst_check_reset(void)
 {
     memset(told, 0, sizeof told);
+    memset(charged, 0, sizeof charged);
     damaged_before = 0;
     damaged_life = 0;
     looks = 0;

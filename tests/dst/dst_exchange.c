@@ -10,6 +10,7 @@
 static struct dst_call *calls;
 static uint64_t call_cnt, call_room;
 static uint64_t arrivals;
+static uint64_t arrived_at; /* the last one */
 
 /* ---------------------------------------------------------------------------------------------- calls by id */
 
@@ -48,6 +49,7 @@ void dst_exchange_reset(void)
     dst_count_reset();
     call_cnt = 0;
     arrivals = 0;
+    arrived_at = 0;
 }
 
 /* ---------------------------------------------------------------------------------------------- counting */
@@ -124,11 +126,11 @@ static size_t told_put(unsigned provider, unsigned i, struct dst_reply *out, siz
     if (p->others && dst_fault(DST_TOLD_NONSENSE, 0.03)) {
         return (size_t)snprintf(out->head + n, sizeof out->head - n, "X-T%u: -1\r\n", i);
     }
-    out->tells[i] = out->told[i] <= most; /* 0 left says no more than that */
+    bool left = l->kind != DST_FIXED || dst_tells_left(p);
+    uint64_t n_left = most > out->told[i] ? most - out->told[i] : 0;
+    out->tells[i] = left ? n_left > 0 : out->told[i] <= most; /* 0 left says no more than that */
     return (size_t)snprintf(out->head + n, sizeof out->head - n, "X-T%u: %llu\r\n", i,
-                            (unsigned long long)(l->kind == DST_FIXED  ? out->told[i]
-                                                 : most > out->told[i] ? most - out->told[i]
-                                                                       : 0));
+                            (unsigned long long)(left ? n_left : out->told[i]));
 }
 
 /* The body up to its padding, and what the call cost in the end. */
@@ -279,7 +281,9 @@ void dst_exchange_arrive(unsigned provider, const char *path, bool brokered, boo
     uint64_t id = UINT64_MAX;
     (void)late;
     arrivals++;
-    out->arrived_at = dst_now;
+    dst_now +=
+        dst_now == arrived_at; /* a call and an instant name one arrival: a call may come twice */
+    arrived_at = out->arrived_at = dst_now;
     if (!parse(provider, path, &route, &id)) {
         dst_broken("exchange", "a request for %s", path);
     }
@@ -370,9 +374,10 @@ void dst_exchange_heard(unsigned provider, const char *path, bool brokered, uint
     for (unsigned i = 0; p->others && brokered && reply->status == 200 && i < r->cost_cnt; i++) {
         unsigned k = r->limit[i];
         const struct dst_limit *l = &p->limit[k];
+        uint64_t window = dst_server_utc(p, reply->arrived_at) / l->window_ns;
         if (reply->tells[k] && reply->told[k] > 0 && window_is_sure(p, l, sent_at) &&
-            dst_check_others(provider, k, dst_server_utc(p, reply->arrived_at) / l->window_ns) >
-                0) {
+            (dst_check_proves(provider, k, reply->told[k]) ||
+             dst_check_others(provider, k, window) > 0)) {
             dst_count_heard(provider, k, reply->arrived_at);
         }
     }

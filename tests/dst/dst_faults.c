@@ -231,6 +231,7 @@ void dst_faults_stop(void)
     on = false;
     memset(&dst_world.mix, 0, sizeof dst_world.mix);
     dst_worker_process.kill_in = 0;
+    dst_supervisors[0].kill_in = dst_supervisors[1].kill_in = 0; /* condemned in a takeover */
     for (unsigned i = 0; i < DST_CLIENTS_MAX; i++) {
         dst_client_process[i].kill_in = 0;
     }

@@ -233,7 +233,8 @@ static void provider_put(unsigned index, const struct dst_provider *p)
         limit_put(p, &p->limit[i]);
     }
     if (p->reports_used || p->others) {
-        put("    feedback:\n      - {header: x-t0, limit: fixed, reports: used}\n");
+        put("    feedback:\n      - {header: x-t0, limit: fixed, reports: %s}\n",
+            dst_tells_left(p) ? "remaining" : "used");
     }
     for (unsigned i = 2; p->others && i < 5; i++) {
         put("      - {header: x-t%u, limit: %s, reports: remaining%s}\n", i, p->limit[i].name,

@@ -57,7 +57,7 @@ MUTANTS = [
     ("a refused call ratchets the private account", "broker/dispatch.c", "        pair_back(w);\n", "        pair_close(w);\n"),
     ("the private account is given back last", "broker/dispatch.c", "    int rc =\n        weir_permit_take(&w->own,", "    for (int i = 0; i < 2; i++)\n        (void)weir_permit_take(&w->own, c->route, c->request.scope, units, c->priority, &c->own_permit);\n    int rc =\n        weir_permit_take(&w->own,"),
     # answers' room
-    ("room is reused before its answer was read", "broker/clients.c", "            (weir_slot_gen(word) != sh->generation || weir_slot_state(word) != WEIR_SLOT_DONE)) {", "            word != 0) {"),
+    ("room is reused before its answer was read", "broker/clients.c", "sh->state == WEIR_SLOT_DONE && is_released(sh, word)) {", "sh->state == WEIR_SLOT_DONE && (is_released(sh, word) || word != 0)) {"),
     ("room is never given back", "broker/clients.c", "            client_room_release(c, s);\n            any = true;", "            any = false;"),
     ("a restarted worker forgets which room is taken", "broker/clients.c", "if (sh->pool_bytes > 0 && !pool_claim(&c->pool, sh->pool_off_bytes, sh->pool_bytes)) {", "if (sh->pool_bytes > 0 && sh->pool_off_bytes == 1) {"),
     ("an answer keeps half of its room", "broker/pool.c", "uint32_t keep = granules_of(keep_bytes);", "uint32_t keep = granules_of(keep_bytes / 2);"),
@@ -98,6 +98,7 @@ MUTANTS = [
     ("others are never proven in fixed windows", "broker/feedback.c", "    if (r->used > ours) {", "    if (r->used > ours && r->used < 1) {"),
     ("a sliding window's count is over at once", "broker/rolling.c", "        p.until_ns = q->seen_ns + r->rule.window_ns;", "        p.until_ns = q->seen_ns + r->rule.window_ns / 8;"),
     ("answers are over before they were sent", "broker/rolling.c", "        if (a->done_ns > p->sent_ns) {\n            continue;", "        if (a->done_ns > p->sent_ns + UINT64_C(1000000000)) {\n            continue;"),
+    ("none left is taken for a number", "broker/rolling.c", "    return !p->least || q->least;", "    return p != q;", "broker/feedback.c", "    if (r->least) {", "    if (r->least && r->used == 0) {"),
     # late arrivals
     ("open calls are not charged to later windows", "broker/reply.c", "        if (w->now_ns + OVERDUE_AHEAD_NS >= covered_ns) {", "        if (w->now_ns + OVERDUE_AHEAD_NS >= covered_ns + UINT64_C(60000000000)) {"),
     ("open calls are not renewed in sliding windows", "shm/weir_overdue.c", "        if (c->kind == WEIR_LIMIT_SLIDING_WINDOW && sliding_renew(view, permit, c, now_ns)) {", "        if (c->kind == WEIR_LIMIT_SLIDING_WINDOW && now_ns == 1 && sliding_renew(view, permit, c, now_ns)) {"),

@@ -98,6 +98,35 @@ static void test_others_are_seen_and_stay(void **state)
     assert_int_equal(feedback_foreign(&f, 8), 0);
 }
 
+/* "0 left" is said of more than there is, too: it takes nothing from what a number said. */
+static void test_none_left(void **state)
+{
+    (void)state;
+    struct feedback f;
+    uint32_t word[2] = {0, 0};
+    feedback_init(&f, 20, false);
+    look(&f, 7, word, 10);
+    report(&f, 7, 11, 0); /* others' */
+    assert_int_equal(feedback_foreign(&f, 7), 11);
+    charge(&f, word, 7, 12); /* 23 of 20: nobody knew of all of them when these were granted */
+    look(&f, 7, word, 11);
+    for (uint32_t i = 0; i < 4; i++) { /* four of ours are answered, and each time none is left */
+        assert_true(feedback_report(
+            &f, &(struct feedback_report){.id = 7, .used = 20, .units = 3, .least = true}));
+        assert_true(feedback_foreign(&f, 7) >= 11);
+    }
+    assert_int_equal(feedback_foreign(&f, 7), 11); /* 20 - 12 would be 8 */
+    /* Where it is all that is known, it says what it can: 20 less the 12 that it answered. */
+    feedback_init(&f, 20, false);
+    memset(word, 0, sizeof word);
+    feedback_restore(&f, 7, 1);
+    charge(&f, word, 7, 12);
+    look(&f, 7, word, 10);
+    assert_true(feedback_report(
+        &f, &(struct feedback_report){.id = 7, .used = 20, .units = 12, .least = true}));
+    assert_int_equal(feedback_foreign(&f, 7), 8);
+}
+
 /* The worker died: the next one goes on with what the board says. */
 static void test_restored(void **state)
 {
@@ -114,6 +143,12 @@ static void test_restored(void **state)
     report(&f, 7, 30, 0);
     assert_int_equal(feedback_foreign(&f, 7), 30);
     assert_int_equal(feedback_foreign(&f, 8), 0);
+    /* Others are proven from then on: 10 of what is told may be ours, in flight, and may be theirs. */
+    uint32_t next[2] = {0, 0};
+    charge(&f, next, 8, 10);
+    look(&f, 8, next, 20);
+    report(&f, 8, 10, 0);
+    assert_int_equal(feedback_foreign(&f, 8), 10);
 }
 
 static void test_older_windows_are_dropped(void **state)
@@ -447,6 +482,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_alone_nothing_is_foreign),
         cmocka_unit_test(test_others_are_seen_and_stay),
+        cmocka_unit_test(test_none_left),
         cmocka_unit_test(test_restored),
         cmocka_unit_test(test_older_windows_are_dropped),
         cmocka_unit_test(test_extremes),

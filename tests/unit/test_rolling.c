@@ -182,6 +182,49 @@ static void test_extremes(void **state)
     assert_int_equal(shown(&r, &l, UINT64_MAX - 5 * W), 7);
 }
 
+/* "0 left" is said of more than there is, too: it drops no number, and is dropped by the next one. */
+static void test_none_left(void **state)
+{
+    (void)state;
+    for (unsigned bucket = 0; bucket < 2; bucket++) {
+        struct rolling r = sliding_of(20, false);
+        struct log l = {0};
+        if (bucket) {
+            rolling_init(&r, &(struct rolling_rule){
+                                 .quota = 20, .unit_ns = 100 * MS, .window_ns = 20 * 100 * MS});
+        }
+        assert_true(told(&r, T0, T0 + MS, 11, 0)); /* 11 are others' */
+        uint32_t others = shown(&r, &l, T0 + MS);
+        assert_true(others >= 11);
+        /* Ours and theirs are 23 of 20 when we are told that none is left; 12 of them are ours, and answered. */
+        log_add(&l, T0 + 2 * MS, 12);
+        rolling_answered(&r, T0 + 2 * MS, T0 + 2 * MS, T0 + 3 * MS, 12);
+        struct rolling_report q = {.sent_ns = T0 + 4 * MS,
+                                   .seen_ns = T0 + 5 * MS,
+                                   .jitter_ns = J,
+                                   .used = 20,
+                                   .most = 12,
+                                   .least = true};
+        assert_true(rolling_report(&r, &q, q.seen_ns));
+        assert_true(shown(&r, &l, q.seen_ns) >= others);
+        /* A number that was counted before, and comes later, is heard as well. */
+        assert_true(told(&r, T0 + 2 * MS, T0 + 3 * MS, 15, 12));
+        assert_true(shown(&r, &l, q.seen_ns) >= 15);
+        q.sent_ns += 2 * MS; /* of two of them the later one stands */
+        q.seen_ns += 2 * MS;
+        assert_true(rolling_report(&r, &q, q.seen_ns));
+        assert_true(told(&r, T0 + 8 * MS, T0 + 9 * MS, 14, 12)); /* it has seen all of them */
+        assert_true(shown(&r, &l, T0 + 9 * MS) <= 3);
+        for (uint32_t i = 0; i < 40; i++) { /* no room is made for it by what was told */
+            assert_true(told(&r, T0 + 10 * MS, T0 + (20 + i) * MS, 16, 12));
+            q.sent_ns = T0 + 10 * MS;
+            q.seen_ns = T0 + (20 + i) * MS;
+            assert_true(rolling_report(&r, &q, q.seen_ns));
+        }
+        assert_true(shown(&r, &l, T0 + 60 * MS) >= 4);
+    }
+}
+
 static void test_restored(void **state)
 {
     (void)state;
@@ -192,6 +235,9 @@ static void test_restored(void **state)
     rolling_restore(&r, T0, T0 + 500 * MS, 25);
     assert_int_equal(shown(&r, &l, T0 + 499 * MS), 25);
     assert_int_equal(shown(&r, &l, T0 + 500 * MS), 0);
+    /* Others are proven from then on: what may be theirs counts, though all of it may be ours in flight. */
+    assert_true(told(&r, T0 + 501 * MS, T0 + 502 * MS, 15, 15));
+    assert_int_equal(shown(&r, &l, T0 + 502 * MS), 15);
 }
 
 static void test_expectation(void **state)
@@ -624,6 +670,7 @@ int main(void)
         cmocka_unit_test(test_in_flight_is_ours),
         cmocka_unit_test(test_late_and_reordered),
         cmocka_unit_test(test_extremes),
+        cmocka_unit_test(test_none_left),
         cmocka_unit_test(test_restored),
         cmocka_unit_test(test_expectation),
         cmocka_unit_test(test_claims),
