@@ -529,6 +529,9 @@ void dispatch_unlink(struct worker *w, struct call *c)
  */
 static void cancel(struct worker *w, struct call *c, bool wire)
 {
+    if (worker_now(w) >= c->deadline_ns) {
+        return; /* weir_call takes back what is late, too: it ends in this turn by the name of its deadline, with a kept answer if there is one */
+    }
     if (c->stage == CALL_RUNNING) {
         bool followed = c->sent_ns != 0 && (!wire || !c->idempotent || c->follow_first != NULL);
         if (!followed) { /* what was not written is given back */

@@ -270,7 +270,7 @@ static void env_show(const struct secrets *kept)
 static void env_hide(const struct secrets *kept)
 {
     char name[128];
-    for (char *at = kept->env; at < kept->env_end; at += strlen(at) + 1) {
+    for (const char *at = kept->env; at != NULL && at < kept->env_end; at += strlen(at) + 1) {
         (void)snprintf(name, sizeof name, "%.*s", (int)strcspn(at, "="), at);
         (void)unsetenv(name);
     }

@@ -44,18 +44,18 @@ MUTANTS = [
     ("who lost is given back", "broker/exchange.c", "        call_attempt_over(w, c, WEIR_RESULT_FAILED);\n    }\n}", "        c->permit.state = c->own_permit.state = WEIR_PERMIT_GRANTED;\n        call_give_back(w, c);\n    }\n}"),
     ("a hedge's sends are not told", "broker/hedge.c", "        c->hedge_of->sends++;\n", ""),
     ("an order on the wire is cancelled, and said not to be sent", "broker/dispatch.c", "(!wire || !c->idempotent || c->follow_first != NULL)", "(!wire || c->follow_first != NULL)",
-     "broker/outcome.c", "    if (!c->idempotent) {\n        return WEIR_RESULT_OUTCOME_UNKNOWN;", "    if (!c->idempotent && result != WEIR_RESULT_CANCELLED) {\n        return WEIR_RESULT_OUTCOME_UNKNOWN;"),
+     "broker/outcome.c", "    if (!c->idempotent) {\n        return c->doubt", "    if (!c->idempotent && result != WEIR_RESULT_CANCELLED) {\n        return c->doubt"),
     # settle
     ("a call without an answer is given back", "broker/outcome.c", "        (void)weir_permit_end(&w->own, &c->own_permit, NULL);\n        (void)weir_permit_end(&w->shared, &c->permit, NULL);",
      "        (void)weir_permit_give(&w->own, &c->own_permit);\n        (void)weir_permit_give(&w->shared, &c->permit);"),
     ("what was sent and stopped is given back", "broker/outcome.c", "    if (c->permit.state == WEIR_PERMIT_GRANTED) {\n        reply_charged", "    if (c->permit.state != WEIR_PERMIT_NONE) {\n        c->permit.state = c->own_permit.state = WEIR_PERMIT_GRANTED;\n        reply_charged"),
     ("what got no answer is given back in windows and buckets", "broker/outcome.c", "    if (c->permit.state == WEIR_PERMIT_GRANTED || c->permit.state == WEIR_PERMIT_SENT) {\n        dispatch_as(w, c);\n", "    if (c->permit.state == WEIR_PERMIT_GRANTED || c->permit.state == WEIR_PERMIT_SENT) {\n        c->permit.state = c->own_permit.state = WEIR_PERMIT_GRANTED;\n        (void)weir_permit_give(&w->own, &c->own_permit);\n        (void)weir_permit_give(&w->shared, &c->permit);\n        return;\n        dispatch_as(w, c);\n"),
-    ("brokered calls leave the shared account alone", "broker/dispatch.c", "    rc = weir_permit_take(&w->shared, c->route, c->request.scope, units, c->priority, &c->permit);\n", "    c->permit = c->own_permit;\n"),
+    ("brokered calls leave the shared account alone", "broker/dispatch.c", "    rc = weir_permit_take(&w->shared, c->route, c->scope, units, c->priority, &c->permit);\n", "    c->permit = c->own_permit;\n"),
     ("straddles are given back at random", "shm/weir_straddle.c", "other.window = counted == c->window ?", "other.window = counted != c->window ?"),
     # two accounts
     ("nobody repairs a half-made charge", "broker/pair.c", "uint32_t cnt = restore(w);\n    if (cnt > 0) {", "uint32_t cnt = w->region->own->undo_cnt;\n    pair_close(w);\n    if (cnt > 0) {"),
     ("a refused call ratchets the private account", "broker/dispatch.c", "        pair_back(w);\n", "        pair_close(w);\n"),
-    ("the private account is given back last", "broker/dispatch.c", "    int rc =\n        weir_permit_take(&w->own,", "    for (int i = 0; i < 2; i++)\n        (void)weir_permit_take(&w->own, c->route, c->request.scope, units, c->priority, &c->own_permit);\n    int rc =\n        weir_permit_take(&w->own,"),
+    ("the private account is given back last", "broker/dispatch.c", "    int rc = weir_permit_take(&w->own,", "    for (int i = 0; i < 2; i++)\n        (void)weir_permit_take(&w->own, c->route, c->scope, units, c->priority, &c->own_permit);\n    int rc = weir_permit_take(&w->own,"),
     # answers' room
     ("room is reused before its answer was read", "broker/clients.c", "sh->state == WEIR_SLOT_DONE && is_released(sh, word)) {", "sh->state == WEIR_SLOT_DONE && (is_released(sh, word) || word != 0)) {"),
     ("room is never given back", "broker/clients.c", "            client_room_release(c, s);\n            any = true;", "            any = false;"),
@@ -71,9 +71,9 @@ MUTANTS = [
     ("nobody ends a call whose time is over", "broker/exchange.c", "if (w->now_ns >= c->due_ns && (c->sent_ns == 0 || w->now_ns >= c->deadline_ns)) {", "if (w->now_ns >= c->due_ns && c->sent_ns == 0) {"),
     ("queued calls do not expire", "broker/dispatch.c", "} else if (w->now_ns >= c->deadline_ns && c != denied) {", "} else if (w->now_ns >= c->deadline_ns + UINT64_C(60000000000) && c != denied) {"),
     ("the exchange's clock is taken for ours", "broker/server_clock.c", "const struct server_clock_bound low = {(int64_t)(stamp_utc_ns - received_ns), received_ns};", "const struct server_clock_bound low = {(int64_t)(stamp_utc_ns + granularity_ns - sent_ns), received_ns};"),
-    ("re-alignment carries nothing", "shm/weir_limit_repair.c", "return overwritten && recent ? row->quota : units;", "return 0;"),
+    ("re-alignment carries nothing", "shm/weir_limit_repair.c", "return overwritten && recent ? weir_limit_peak(row) : units;", "return 0;"),
     # pauses
-    ("a 429 pauses nobody", "broker/pause.c", "    if (step == BACKOFF_LATE || !board_pause(w, provider, s->until_ns, s->cause)) {", "    if (step != BACKOFF_LATE || !board_pause(w, provider, s->until_ns, s->cause)) {"),
+    ("a 429 pauses nobody", "broker/pause.c", "    if (step == BACKOFF_LATE || !board_pause(w, line, s->until_ns, s->cause)) {", "    if (step != BACKOFF_LATE || !board_pause(w, line, s->until_ns, s->cause)) {"),
     ("what Retry-After says is not heard", "broker/pause.c", "uint64_t told_ns = heard->for_ns > 0 ? now_ns + heard->for_ns : 0;", "uint64_t told_ns = 0 * now_ns;"),
     # journal and restart
     ("a ceiling is used before it is on disk", "broker/ceiling.c", "    c->writing = true;\n", "    c->writing = true;\n    for (uint32_t i = 0; i < c->cnt; i++)\n        early(w, &c->raise[i]);\n",
@@ -119,8 +119,8 @@ MUTANTS = [
     ("who waits for an equal call that fails is forgotten", "broker/coalesce.c", "            dispatch_ready(w, c);\n        }\n    }\n    if (lead->batch != NULL) {", "        }\n    }\n    if (lead->batch != NULL) {"),
     ("who waits for a batch does not expire", "broker/coalesce.c", "        if (c->stage != CALL_FOLLOW) {", "        if (c->stage != CALL_FOLLOW || c->lead->batch != NULL) {"),
     ("who is cancelled stays with its batch", "broker/coalesce.c", "    if (c->lead != NULL) {\n        unfollow(c);\n    }", "    if (c->lead != NULL && c->lead->batch == NULL) {\n        unfollow(c);\n    }"),
-    ("a batch pays what one call pays", "broker/dispatch.c", "weir_permit_take(&w->own, c->route, c->request.scope, units, c->priority, &c->own_permit);", "weir_permit_take(&w->own, c->batch != NULL ? c->route - 1 : c->route, c->request.scope, units, c->priority, &c->own_permit);",
-     "broker/dispatch.c", "    rc = weir_permit_take(&w->shared, c->route, c->request.scope,", "    rc = weir_permit_take(&w->shared, c->batch != NULL ? c->route - 1 : c->route, c->request.scope,"),
+    ("a batch pays what one call pays", "broker/dispatch.c", "weir_permit_take(&w->own, c->route, c->scope, units, c->priority, &c->own_permit);", "weir_permit_take(&w->own, c->batch != NULL ? c->route - 1 : c->route, c->scope, units, c->priority, &c->own_permit);",
+     "broker/dispatch.c", "    rc = weir_permit_take(&w->shared, c->route, c->scope,", "    rc = weir_permit_take(&w->shared, c->batch != NULL ? c->route - 1 : c->route, c->scope,"),
 ]
 
 WRAPPED = re.compile(r"'([a-z0-9_]+)'")

@@ -66,7 +66,8 @@ static void test_wrong_values(void **state)
     assert_refused("{\"limits\": {}}", "limits: must be a list of at most 16 limits");
     assert_refused("{\"faults\": [{\"kind\": \"fire\"}]}",
                    "faults[0].kind=\"fire\": must be one of \"reset\", \"reset_before_count\", "
-                   "\"stall\", \"half_body\", \"status\", \"slow_first_byte\", \"close_idle\"");
+                   "\"stall\", \"half_body\", \"status\", \"slow_first_byte\", \"close_idle\", "
+                   "\"accept_late\"");
 }
 
 static void test_unknown_keys(void **state)
