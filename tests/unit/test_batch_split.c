@@ -219,7 +219,7 @@ static void name_is(const struct weir_config_batch *config, const char *path, co
     struct batch_want w;
     bool ok = batch_want_read(config, path, strlen(path), query, strlen(query), &w);
     assert_int_equal(ok, name != NULL);
-    if (ok) {
+    if (ok && name != NULL) {
         assert_int_equal(w.name.bytes, strlen(name));
         assert_memory_equal(w.name.text, name, w.name.bytes);
         assert_int_equal(w.with_bytes, strlen(with));

@@ -316,6 +316,7 @@ static int store_teardown(void **state)
     (void)state;
     free(store_worker.cache->touched);
     free(store_worker.cache->refresh_at_ns);
+    free(store_worker.cache->plan);
     pool_free(&store_worker.cache->pool);
     return 0;
 }

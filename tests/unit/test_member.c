@@ -151,7 +151,7 @@ static void test_sum(void **state)
     (void)state;
     run_open(&r);
     weir_route_id open = route_of(&r, "p.open");
-    weir_scope_id scope;
+    weir_scope_id scope = 0;
     for (unsigned i = 0; i < 3 * QUOTA; i++) {
         assert_int_equal(take(&r, open, 0, false, &scope, (uint32_t)fixture_random(&random)),
                          WEIR_OK);
@@ -198,7 +198,7 @@ static void test_keys(void **state)
     run_open(&r);
     weir_route_id mine = route_of(&r, "p.mine");
     weir_route_id any = route_of(&r, "p.any");
-    weir_scope_id scope;
+    weir_scope_id scope = 0;
     unsigned by_key[3] = {0};
     /* mine, without a name: an address, but no key */
     weir_member_begin(&c, r.view, mine, 0, false);
@@ -233,7 +233,7 @@ static void test_held(void **state)
     (void)state;
     run_open(&r);
     weir_route_id open = route_of(&r, "p.open");
-    weir_scope_id scope;
+    weir_scope_id scope = 0;
     assert_int_equal(
         weir_permit_take(r.view, open, scope_of(&r, "ip=b"), NULL, WEIR_PRIORITY_MEDIUM, &p),
         WEIR_OK);
