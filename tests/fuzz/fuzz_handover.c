@@ -6,6 +6,7 @@
  * when no lease holds on the other board, and then nobody is named as successor; a taker that gives up says why; as many descriptors are open afterwards as before.
  */
 #include "broker/handover.h"
+#include "broker/reload.h"
 #include "broker/log.h"
 #include "broker/takeover.h"
 #include "shm/weir_atomic.h"
@@ -56,7 +57,9 @@ static void once(void)
     const struct region_fds fds = {.broker_id = region.broker_id,
                                    .permits = dup(region.permits.fd),
                                    .ledger = dup(region.ledger.fd),
-                                   .ring = {dup(region.ring[0].fd), dup(region.ring[1].fd)}};
+                                   .ring = {dup(region.ring[0].fd), dup(region.ring[1].fd)},
+                                   .tables = reload_tables(&region),
+                                   .tables_stride_bytes = region.tables_stride_bytes};
     stage_must(region_adopt(&other, config, &fds, text, sizeof text) == WEIR_OK);
     const struct arena_spec spec = {
         .slot_cnt = 8, .request_bytes = 2048, .response_bytes = 65536, .role = WEIR_ROLE_TRADER};
