@@ -1,5 +1,7 @@
 #include "broker/breaker.h"
 
+#include "shm/weir_weave.h"
+
 #include <string.h>
 
 bool breaker_is_failure(enum weir_call_class class)
@@ -52,6 +54,7 @@ static void change(struct weir_shm_breaker *b, const struct breaker_rule *rule, 
     b->passed = 0;
     b->until_ns = to == WEIR_BREAKER_OPEN ? now_ns + rule->open_ns : 0;
     window_clear(b, slice_of(rule, now_ns));
+    WEIR_WEAVE("breaker:cleared");
     b->state = to;
 }
 

@@ -7,6 +7,7 @@
 #include "broker/log.h"
 #include "broker/worker.h"
 #include "shm/weir_atomic.h"
+#include "shm/weir_weave.h"
 
 #include <stdlib.h>
 
@@ -63,6 +64,7 @@ static void check_start(struct worker *w, struct endpoint *e)
     c->internal_done = on_check_done;
     e->checking++;
     board_add(&e->board->checks, 1);
+    WEIR_WEAVE("check:made");
     dispatch_enter(w, c);
 }
 

@@ -31,6 +31,7 @@
 #include "broker/cache.h"
 #include "broker/settle.h"
 #include "shm/weir_atomic.h"
+#include "shm/weir_weave.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -92,6 +93,7 @@ static void flight_add(struct worker *w, struct call *c)
 
 void cache_follow(struct worker *w, struct call *lead, struct call *c)
 {
+    WEIR_WEAVE("flight:follow");
     c->stage = CALL_FOLLOW;
     c->lead = lead;
     c->next = NULL;

@@ -3,6 +3,7 @@
 #include "broker/egress.h"
 #include "broker/pause.h"
 #include "broker/worker.h"
+#include "shm/weir_weave.h"
 
 static bool is_safe(const struct call *c, enum retry_why why)
 {
@@ -50,6 +51,8 @@ bool retry_later(struct worker *w, struct call *c, enum retry_why why)
                    ? 1U << c->endpoint->bit /* another one may do better */
                    : 0;
     c->sent_ns = 0;
+    WEIR_WEAVE(
+        "retry:over"); /* the attempt has ended on every account, the next one is nowhere yet */
     c->stage = CALL_LATER;
     c->due_ns = w->now_ns + wait_ns;
     w->retry_due_ns = weir_min_u64(w->retry_due_ns, c->due_ns);

@@ -4,6 +4,7 @@
 #include "broker/secret.h"
 #include "broker/sign/sign.h"
 #include "shm/weir_error.h"
+#include "shm/weir_weave.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -306,6 +307,7 @@ bool signer_sign(struct worker *w, struct call *c, uint64_t nonce_utc_ns)
         /* In the ledger before it is used: a worker that dies here leaves a gap, never the same nonce twice. */
         r.nonce_ns = own->nonce_ns =
             sign_nonce(own->nonce_ns, nonce_utc_ns, key->parts.nonce_unit_ns);
+        WEIR_WEAVE("sign:nonce");
     }
     if (!chance(key, random) || !sign_call(key, &r, &form->result) ||
         (form->has_body && form->result.body_bytes != form->result.body_cap_bytes)) {

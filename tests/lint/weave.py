@@ -2,6 +2,7 @@
 """Each CAS and each publication of production code stands at a named instant, so that a test can hold a process there.
 
 weave.py SOURCE_ROOT               exit 1 with one line per access without WEIR_WEAVE("...") beside it, in the same function
+                                   and one per wrong row of tests/process/weave_names.def
 weave.py SOURCE_ROOT BINARY...     the same, and: none of these programs, built without the hooks, has a trace of them
 
 Where no instant is wanted a comment says why: "weave: REASON".
@@ -16,6 +17,9 @@ EXEMPT = re.compile(r"\bweave: \w+")
 NAME = re.compile(r"[a-z]+:[a-z]+([_-][a-z]+)*")
 NAME_MAX = 39  # WEAVE_NAME_BYTES of tests/support/weave.h, with its end
 NAMES_MAX = 256  # WEAVE_NAMES_MAX
+LIFE = re.compile(r'^LIFE\(\w+, +"([^"]+)"\)$', re.M)
+ELSEWHERE = re.compile(r'^ELSEWHERE\("([^"]+)", +"([^"]+)", +"[^"]+"\)$', re.M)
+LIST = "tests/process/weave_names.def"  # who answers for what process_weave does not hold anybody at
 NEAR = 5  # lines around an access in which its instant stands
 DOORS = {"weir_atomic.h", "weir_weave.h"}  # what defines them
 
@@ -28,6 +32,23 @@ def around(lines, at):
     while last + 1 < len(lines) and last - at < NEAR and lines[last] != "}":
         last += 1
     return "\n".join(lines[first:last + 1])
+
+
+def answered(root, names):
+    """What is wrong with the list of names that process_weave leaves to others."""
+    text = (root / LIST).read_text()
+    lives, others = LIFE.findall(text), ELSEWHERE.findall(text)
+    if len(lives) + len(others) != len(re.findall(r"^(?:LIFE|ELSEWHERE)\(", text, re.M)):
+        yield f"{LIST}: a row that is none"
+    for name in lives:
+        if name not in names:
+            yield f"{LIST}: no such instant: {name}"
+    for name, test in others:
+        if not any(n.startswith(name) for n in names):
+            yield f"{LIST}: no such instant: {name}"
+        path = root / "tests" / test
+        if not path.is_file() or name not in path.read_text():
+            yield f"{LIST}: {name}: {test} does not speak of it"
 
 
 def main():
@@ -55,6 +76,7 @@ def main():
                         found.append(f"{where}: a change of shared memory without a named instant: {line.strip()}")
     if len(names) > NAMES_MAX:
         found.append(f"tests/support/weave.h: WEAVE_NAMES_MAX {NAMES_MAX}: there are {len(names)} names")
+    found += answered(root, names)
     for path in sys.argv[2:]:
         image = pathlib.Path(path).read_bytes()
         traces = [n for n in sorted(names) if n.encode() + b"\0" in image]

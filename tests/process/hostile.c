@@ -6,6 +6,7 @@
  *   scribbler  random bytes over arena, ring and, as a trader, limit words and pauses
  *   racer      hands over good requests, while its other thread flips their words between the worker's check and its use
  *   forger     fills all five levels of its ring with handles of everybody's slots
+ *              (scribbler and forger bring the consumer to ring:repair-tail)
  *   liar       requests with lengths, costs, routes and priorities that no libweir makes
  *   flooder    hands over as fast as it can, fills its completion queue, and never reads
  *

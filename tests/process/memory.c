@@ -2,6 +2,7 @@
  * The journal: what was used of a long window is remembered, whoever dies. kill -9 of the worker and of both, a clean stop, a reboot (the journal's boot
  * id edited, the runtime directory gone), journals that must be refused, a disk that fails. Oracle: the exchange's own count of the
  * window, which weir may be above by one ceiling step for each unclean end, and never below.
+ * It goes through the instant memory:resolve: what a window of the journal becomes once the clock is known.
  */
 #include "rig.h"
 

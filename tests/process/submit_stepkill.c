@@ -83,7 +83,7 @@ static struct told {
     volatile uint32_t client; /* its index */
     volatile int32_t handed;  /* its order: 1 weir_submit has returned WEIR_OK; -1 it was refused */
     volatile uint32_t number; /* of its order */
-    volatile int32_t taken_back;
+    volatile int32_t taken_back; /* perhaps */
     volatile int32_t
         over; /* what is stepped has returned: 1 + what it returned, as a positive number */
     volatile int32_t unfit; /* what comes before did not succeed: another try */
@@ -210,6 +210,7 @@ static int release_step(void)
 
 static int cancel_step(void)
 {
+    told->taken_back = 1; /* before: behind its CAS it may die */
     int rc = weir_cancel(v.w, v.ticket);
     told->taken_back = rc == WEIR_OK;
     return rc == WEIR_E_CANCEL_LATE ? WEIR_OK : rc;
@@ -351,6 +352,12 @@ static int victim(struct rig *r, int arg)
     const struct part *p = &parts[arg];
     v.w = rig_attach(r, WEIR_ROLE_TRADER);
     told->client = v.w->at->client;
+    /* The worker knows it: until then its row is free, as it is again after its death. */
+    const struct weir_shm_client *row = rig_board_client(v.w, told->client);
+    while (weir_load_acquire_u32(&row->state) != WEIR_CLIENT_LIVE ||
+           row->pid != (uint32_t)getpid()) {
+        (void)usleep(100);
+    }
     p->before();
     stepper_ready();
     told->over = 1 + (p->step != NULL ? p->step() : submit_and_cancel());

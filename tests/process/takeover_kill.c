@@ -2,6 +2,7 @@
  * kill -9 at each step of a takeover. The test stands between the two brokers as a proxy: it passes on their messages, and kills one of them, or the old one's
  * worker, just before a message of a given name goes on. Whatever dies: no two brokers grant (the exchange counts every call, and its limit is always asked
  * for in full), each order ends once, and afterwards either broker serves, or both are dead and the next one starts.
+ * Where the old one dies before it told its clients of the next, they look for it themselves: the instants rejoin:connected and rejoin:marked.
  *
  *   takeover_kill WEIR-SIM WEIRD [SEED] [--long]     --long: every victim at every step; else each step with one of them
  */

@@ -1,12 +1,14 @@
 /*
  * Every named instant (WEIR_WEAVE) of a client, of the worker and of the supervisor: the process is held there, and then killed, stopped or delayed.
  *
- *   process_weave SIM WEIRD [SEED] [--long | --only NAME]
+ *   process_weave SIM WEIRD [SEED] [--long | --part=K/N | --only NAME]
  *
  * A victim does all that a strategy can, and somebody makes trouble (weave_work.h). Which instants the processes pass is watched first. Then each of them, in random order:
- * killed, stopped or delayed by the seed; --long goes round ten times by all three ways, with later passages of the same instant; --only tries one instant
- * 30 times in each process that passes it. What only a death brings about (recovery, reaping, a full ring) has its way below; what only a broker's start, stop or
- * takeover does is process_weave_lives'; the few that are left stand in `elsewhere` with who goes there. A name of shm/ or libclient/ that nobody reached fails the test.
+ * killed, stopped or delayed by the seed. --long: by all three ways; --part: that for the Kth part of N of the names; --only tries one instant 30 times in each process
+ * that passes it. What only a death brings about (recovery, reaping, a full ring) has its way below.
+ *
+ * All names are asked for that the programs have, weird, libweir and this test, but those of weave_names.def, which says who answers for them. A name that nobody was held
+ * at fails the test; with --long, one that was not held at in each of the three ways.
  *
  * Oracles: while somebody stands at an instant, the others go on (a held client or supervisor: permits on the same words and calls; a held worker: permits).
  * After a kill of a client its index is free again in time; after a kill of the worker the next one answers; after one of the supervisor the next start goes on with the
@@ -26,6 +28,8 @@
 #define REAP_MS     3000U
 #define SURVEY_MS   5000U
 #define AUDITED     50000U
+#define TRIES       4U /* of a name that nobody was held at yet */
+#define ONLY_ROUNDS 6U
 
 enum whom { CLIENT, WORKER, SUPERVISOR, WHOM_CNT };
 enum ending { KILL, STOP, DELAY, ENDING_CNT };
@@ -49,58 +53,43 @@ struct campaign {
     struct place {
         char name[WEAVE_NAME_BYTES];
         enum whom whom;
-        bool reached;
+        bool seen; /* by the survey */
+        unsigned held[ENDING_CNT];
     } at[WHOM_CNT * WEAVE_NAMES_MAX];
     unsigned cnt;
+    bool all; /* each in all three ways */
     unsigned rounds;
+    unsigned part, parts;
     const char *only; /* NULL: all */
 };
 
 /* ---------------------------------------------------------------------------------------------- names */
 
-/* Where others go. A name that begins as one of these is not asked for here. */
-static const struct {
-    const char *name;
-    const char *who;
-} elsewhere[] = {
-    {"takeover:", "process_weave_lives"},
-    {"handover:", "process_weave_lives"},
-    {"quiesce:", "process_weave_lives"},
-    {"tables:built", "process_weave_lives"},
-    {"journal:slot", "process_weave_lives"},
-    {"journal:made", "process_weave_lives"},
-    {"journal:renamed", "process_weave_lives"},
-    {"journal:lea", "process_weave_lives"},
-    {"journal:left", "process_weave_lives"},
-    {"lease:end", "process_weave_lives"},
-    {"lease:back", "process_weave_lives"},
-    {"memory:resolve", "a window of the journal that meets a clock: process_memory, weir-dst"},
-    {"rejoin:welcomed", "process_weave_lives"},
-    {"rejoin:connected",
-     "a broker that died before it told its clients of the next: process_takeover_kill"},
-    {"rejoin:marked", "as above"},
-    {"board:", "process_weave_lives"},
-    {"cache:", "a worker that keeps an answer: crash/cache_stepkill, torture/cache_torture"},
-    {"ring:poison", "no honest client leaves a hole: model/ring_model, crash/ring_stepkill"},
-    {"ring:repair-tail", "no honest client moves tail: crash/ring_stepkill, process_hostile"},
-    {"ring:help", "of two producers within some ns: model/ring_model, torture/ring_torture"},
-    {"express:lost", "of two traders within some ns: model/permit_model, crash/permit_stepkill"},
-    {"express:again", "as above"},
-    {"limit:plan_again", "as above"},
-    {"sliding:undo", "as above: model/cells_model"},
-    {"sliding:help", "as above: model/cells_model"},
-    {"permit:rolled_back_one", "as above: model/permit_model"},
-    {"sliding:withdrawn", "at a full limit within some ns: model/parts_model, prop_permit"},
-};
-
-static const char *who_else(const char *name)
+/* Is this name another test's? */
+static bool is_elsewhere(const char *name)
 {
-    for (unsigned i = 0; i < WEIR_ARRAY_CNT(elsewhere); i++) {
-        if (strncmp(name, elsewhere[i].name, strlen(elsewhere[i].name)) == 0) {
-            return elsewhere[i].who;
-        }
+#define LIFE(scene, its)          \
+    if (strcmp(name, its) == 0) { \
+        return true;              \
     }
-    return NULL;
+#define ELSEWHERE(its, test, why)                   \
+    if (strncmp(name, its, sizeof(its) - 1) == 0) { \
+        return true;                                \
+    }
+#include "weave_names.def"
+#undef LIFE
+#undef ELSEWHERE
+    return false;
+}
+
+/* Is it among those that this run is about? */
+static bool is_ours(const struct campaign *c, const char *name)
+{
+    unsigned sum = 0;
+    for (const char *at = name; *at != '\0'; at++) {
+        sum = sum * 31U + (unsigned char)*at;
+    }
+    return c->only != NULL ? strcmp(name, c->only) == 0 : sum % c->parts == c->part;
 }
 
 static struct place *place_of(struct campaign *c, enum whom whom, const char *name)
@@ -126,29 +115,52 @@ static void survey(struct campaign *c)
     for (unsigned w = 0; w < WHOM_CNT; w++) {
         weave_watch(page, w, 0);
         for (uint32_t i = 0; i < page->watch[w].seen_cnt; i++) {
-            (void)place_of(c, (enum whom)w, page->watch[w].seen[i].name);
+            place_of(c, (enum whom)w, page->watch[w].seen[i].name)->seen = true;
         }
     }
 }
 
-/* Names that this program has (those of shm/ and libclient/; the broker's are not in it), nobody was held at, and no other test answers for. */
-static void unreached(struct campaign *c)
+/* In how many ways somebody was held there. */
+static unsigned ways_held(const struct campaign *c, const char *name)
 {
-    const char *const *names;
-    uint32_t n = weave_names(&names);
-    for (uint32_t i = 0; i < n; i++) {
-        bool again = false;
-        bool reached = false;
-        for (uint32_t k = 0; k < i && !again; k++) {
-            again = strcmp(names[k], names[i]) == 0;
+    unsigned ways = 0;
+    for (unsigned how = 0; how < ENDING_CNT; how++) {
+        bool held = false;
+        for (unsigned k = 0; k < c->cnt && !held; k++) {
+            held = c->at[k].held[how] > 0 && strcmp(c->at[k].name, name) == 0;
         }
-        for (unsigned k = 0; k < c->cnt && !reached; k++) {
-            reached = c->at[k].reached && strcmp(c->at[k].name, names[i]) == 0;
-        }
-        if (!again && !reached && who_else(names[i]) == NULL) {
-            rig_check(c->r, false, __FILE__, __LINE__, "nobody was held at %s", names[i]);
-        }
+        ways += held;
     }
+    return ways;
+}
+
+static bool was_held(const struct place *at)
+{
+    return at->held[KILL] + at->held[STOP] + at->held[DELAY] > 0;
+}
+
+/* All names of all programs, but those that other tests answer for. */
+static void names_check(struct campaign *c)
+{
+    const char *names[WEAVE_NAMES_MAX];
+    uint32_t n = weave_known(page, names);
+    unsigned asked = 0;
+    unsigned enough = 0;
+    CHECK(c->r, n > 100 && n <= WEAVE_NAMES_MAX, "names");
+    for (uint32_t i = 0; i < n && n <= WEAVE_NAMES_MAX; i++) {
+        if (is_elsewhere(names[i]) || !is_ours(c, names[i])) {
+            continue;
+        }
+        unsigned ways = ways_held(c, names[i]);
+        asked++;
+        enough += ways >= (c->all ? (unsigned)ENDING_CNT : 1U);
+        rig_check(c->r, ways > 0, __FILE__, __LINE__, "nobody was held at %s", names[i]);
+        rig_check(c->r, ways == 0 || !c->all || ways == ENDING_CNT, __FILE__, __LINE__,
+                  "held at %s in %u ways of %u", names[i], ways, (unsigned)ENDING_CNT);
+    }
+    (void)printf("%u names in weird, libweir and here; %u asked for, at %u of them somebody was "
+                 "held%s\n",
+                 n, asked, enough, c->all ? " in all three ways" : "");
 }
 
 /* ---------------------------------------------------------------------------------------------- deaths */
@@ -217,7 +229,7 @@ static void end(struct campaign *c, struct place *at, enum ending how)
 {
     struct rig *r = c->r;
     pid_t pid = c->pid[at->whom];
-    at->reached = true;
+    at->held[how]++;
     c->tally.tried[at->whom][how]++;
     rig_check(r, work_moves(r, WORK_PERMITS, PROGRESS_MS), __FILE__, __LINE__,
               "permits go on while the %s stands at %s", whom_text[at->whom], at->name);
@@ -242,17 +254,21 @@ static void end(struct campaign *c, struct place *at, enum ending how)
               __FILE__, __LINE__, "the %s goes on behind %s", whom_text[at->whom], at->name);
 }
 
-static void at_instant(struct campaign *c, struct place *at, enum ending how)
+/* Returns whether it came there. */
+static bool at_instant(struct campaign *c, struct place *at, enum ending how)
 {
-    unsigned after = at->reached ? rig_random(c->r, 3) : 0;
+    unsigned after = was_held(at) ? rig_random(c->r, 3) : 0;
     bool seldom = strncmp(at->name, "realign:", 8) == 0;
+    uint32_t turns = work_at(c->r, WORK_VICTIM);
     if (weave_hold(page, c->pid[at->whom], at->name, seldom ? 0 : after,
                    seldom ? 3 * REACH_MS : REACH_MS) == 0) {
-        (void)printf("the %s did not come to %s in time\n", whom_text[at->whom], at->name);
+        (void)printf("the %s did not come to %s in %u turns of the victim\n", whom_text[at->whom],
+                     at->name, work_at(c->r, WORK_VICTIM) - turns);
         c->tally.missed++;
-        return;
+        return false;
     }
     end(c, at, how);
+    return true;
 }
 
 static void all_instants(struct campaign *c)
@@ -268,12 +284,43 @@ static void all_instants(struct campaign *c)
     for (unsigned i = 0; i < cnt && c->r->failures == 0; i++) {
         struct place *at = &c->at[order[i] / ENDING_CNT];
         enum ending how = (enum ending)(order[i] % ENDING_CNT);
-        if (c->rounds == 1 && who_else(at->name) != NULL) {
-            continue; /* it came here by chance */
+        bool skip = !c->all && (order[i] / ENDING_CNT + how) % ENDING_CNT != one;
+        if (!skip && is_ours(c, at->name) && (c->all || !is_elsewhere(at->name))) {
+            (void)at_instant(c, at, how);
         }
-        bool skip = c->rounds == 1 && (order[i] / ENDING_CNT + how) % ENDING_CNT != one;
-        if (!skip && (c->only == NULL || strcmp(at->name, c->only) == 0)) {
-            at_instant(c, at, how);
+    }
+}
+
+/* A name that was passed too seldom to be met: whoever comes there first. */
+static void again(struct campaign *c, const char *name, enum ending how)
+{
+    for (unsigned i = 0; i < TRIES * WHOM_CNT && c->r->failures == 0; i++) {
+        struct place *at = place_of(c, (enum whom)(i % WHOM_CNT), name);
+        bool seen = at->seen || i >= WHOM_CNT; /* those who were seen there first */
+        if (seen && (at->held[how] > 0 || at_instant(c, at, how))) {
+            return;
+        }
+    }
+}
+
+static void missed_instants(struct campaign *c)
+{
+    const char *names[WEAVE_NAMES_MAX];
+    uint32_t n = weave_known(page, names);
+    unsigned one = rig_random(c->r, ENDING_CNT);
+    for (uint32_t i = 0; n <= WEAVE_NAMES_MAX && i < n && c->r->failures == 0; i++) {
+        if (is_elsewhere(names[i]) || !is_ours(c, names[i]) || c->only != NULL) {
+            continue;
+        }
+        for (unsigned how = 0; how < ENDING_CNT; how++) {
+            bool held = false;
+            for (unsigned k = 0; k < c->cnt && !held; k++) {
+                held = strcmp(c->at[k].name, names[i]) == 0 &&
+                       (c->all ? c->at[k].held[how] > 0 : was_held(&c->at[k]));
+            }
+            if (!held && (c->all || how == one)) {
+                again(c, names[i], (enum ending)how);
+            }
         }
     }
 }
@@ -353,19 +400,45 @@ static void without_worker(struct campaign *c, enum ending how)
     }
 }
 
+/* Where a worker goes that follows another, and where it cannot be met otherwise. */
+static void rare_instant(struct campaign *c, unsigned which, enum ending how)
+{
+    static const char *const name[] = {"slot:take_back", "ring:full", "lease:supervisor"};
+    if (which < WEIR_ARRAY_CNT(behind)) {
+        if (is_ours(c, behind[which].name)) {
+            behind_death(c, which, how);
+        }
+        return;
+    }
+    which -= (unsigned)WEIR_ARRAY_CNT(behind);
+    if (!is_ours(c, name[which])) {
+        return;
+    }
+    if (which == 2) {
+        without_worker(c, how);
+    } else {
+        full_ring(c, name[which], how);
+    }
+}
+
+static unsigned missed_before(struct campaign *c, unsigned which, enum ending how)
+{
+    unsigned missed = c->tally.missed;
+    rare_instant(c, which, how);
+    return c->tally.missed - missed;
+}
+
 static void rare_instants(struct campaign *c)
 {
     unsigned one = rig_random(c->r, ENDING_CNT);
-    for (unsigned how = 0; how < ENDING_CNT && c->r->failures == 0 && c->only == NULL; how++) {
-        if (c->rounds == 1 && how != one) {
-            continue;
+    for (unsigned how = 0; how < ENDING_CNT && c->only == NULL; how++) {
+        for (unsigned i = 0; (c->all || how == one) && i < WEIR_ARRAY_CNT(behind) + 3; i++) {
+            for (unsigned n = 0; n < TRIES && c->r->failures == 0; n++) {
+                if (missed_before(c, i, (enum ending)how) == 0) {
+                    break;
+                }
+            }
         }
-        for (unsigned i = 0; i < WEIR_ARRAY_CNT(behind); i++) {
-            behind_death(c, i, (enum ending)how);
-        }
-        full_ring(c, "slot:take_back", (enum ending)how);
-        full_ring(c, "ring:full", (enum ending)how);
-        without_worker(c, (enum ending)how);
     }
 }
 
@@ -446,13 +519,21 @@ static void nothing_left(struct campaign *c)
 /* What is ours; the rest is the rig's. */
 static void arguments(struct campaign *c, int *argc, char **argv)
 {
+    const char *last = *argc > 3 ? argv[*argc - 1] : "";
     c->rounds = 1;
-    if (*argc > 3 && strcmp(argv[*argc - 1], "--long") == 0) {
-        c->rounds = 10;
+    c->parts = 1;
+    if (strcmp(last, "--long") == 0) {
+        c->all = true;
+        *argc -= 1;
+    } else if (sscanf(last, "--part=%u/%u", &c->part, &c->parts) == 2 && c->part >= 1 &&
+               c->part <= c->parts) {
+        c->all = true;
+        c->part--;
         *argc -= 1;
     } else if (*argc > 4 && strcmp(argv[*argc - 2], "--only") == 0) {
-        c->rounds = 30;
-        c->only = argv[*argc - 1];
+        c->all = true;
+        c->rounds = ONLY_ROUNDS;
+        c->only = last;
         *argc -= 2;
     }
 }
@@ -507,7 +588,7 @@ int main(int argc, char **argv)
     c.r = &r;
     char path[96];
     arguments(&c, &argc, argv);
-    rig_open(&r, "weave", argc, argv, c.rounds > 1 ? 3600 : 580);
+    rig_open(&r, "weave", argc, argv, c.all ? 3600 : 580);
     (void)snprintf(path, sizeof path, "%s/weave", r.dir);
     page = weave_open(path);
     if (page == NULL) {
@@ -519,9 +600,10 @@ int main(int argc, char **argv)
         all_instants(&c);
         rare_instants(&c);
     }
+    missed_instants(&c);
     stop(&c);
     if (c.only == NULL && r.failures == 0) {
-        unreached(&c);
+        names_check(&c);
     }
     nothing_left(&c);
     audited_once(&c);

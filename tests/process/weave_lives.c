@@ -29,16 +29,11 @@ static const struct life {
     enum scene scene;
     const char *name;
 } lives[] = {
-    {START, "tables:built"},       {START, "segment:filled"},     {START, "journal:slot"},
-    {START, "journal:made"},       {START, "journal:renamed"},    {STOP, "lease:end"},
-    {STOP, "journal:leave"},       {STOP, "journal:left"},        {TAKEOVER, "takeover:hello"},
-    {TAKEOVER, "takeover:pieces"}, {TAKEOVER, "takeover:client"}, {TAKEOVER, "takeover:ready"},
-    {TAKEOVER, "takeover:copied"}, {TAKEOVER, "takeover:leased"}, {TAKEOVER, "takeover:taken"},
-    {TAKEOVER, "handover:asked"},  {TAKEOVER, "handover:begin"},  {TAKEOVER, "handover:end_lease"},
-    {TAKEOVER, "handover:closed"}, {TAKEOVER, "handover:go"},     {TAKEOVER, "handover:taken"},
-    {TAKEOVER, "quiesce:begun"},   {TAKEOVER, "quiesce:over"},    {BACK, "lease:back"},
-    {FOLLOWED, "board:follow"},    {FOLLOWED, "board:found"},     {FOLLOWED, "board:looked"},
-    {FOLLOWED, "rejoin:welcomed"},
+#define LIFE(scene, name)          {scene, name},
+#define ELSEWHERE(name, test, why) /* not ours */
+#include "weave_names.def"
+#undef LIFE
+#undef ELSEWHERE
 };
 
 static struct weave_page *page;

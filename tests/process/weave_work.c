@@ -111,7 +111,10 @@ static void by_odd(struct weir *w, weir_route_id odd, unsigned limits, unsigned 
 /* What a victim has handed over and not released. */
 struct flight {
     unsigned cnt;
-    uint32_t number_of[4096]; /* by slot: its order, or UINT32_MAX */
+    unsigned wild_cnt;        /* beside them */
+    uint32_t number_of[4096]; /* by slot: its order, or one of these: */
+#define NO_ORDER UINT32_MAX
+#define WILD     (UINT32_MAX - 1)
 };
 
 static void take_answers(struct rig *r, struct weir *w, struct flight *f)
@@ -119,11 +122,12 @@ static void take_answers(struct rig *r, struct weir *w, struct flight *f)
     struct weir_response a;
     while (weir_poll(w, &a) == 0) {
         uint32_t n = f->number_of[(uint32_t)a.ticket & 4095U];
-        if (n != UINT32_MAX) {
+        if (n < WILD) {
             rig_order_ended(r, n, &a);
         }
         (void)weir_release(w, a.ticket);
-        f->cnt--;
+        f->cnt -= n != WILD;
+        f->wild_cnt -= n == WILD;
     }
 }
 
@@ -141,7 +145,7 @@ static void by_call(struct rig *r, struct weir *w, weir_route_id order, weir_rou
     }
     if (f->cnt < FLIGHT_MAX &&
         weir_submit_until(w, &spec, weir_now_ns(w) + 2 * WEIR_NS_PER_S, &t) == 0) {
-        f->number_of[(uint32_t)t & 4095U] = UINT32_MAX;
+        f->number_of[(uint32_t)t & 4095U] = NO_ORDER;
         bool gone = turn % 2 == 0
                         ? weir_cancel(w, t) == 0
                         : weir_wait(w, t, weir_now_ns(w) + 20 * WEIR_NS_PER_MS, &a) == 0 &&
@@ -149,6 +153,25 @@ static void by_call(struct rig *r, struct weir *w, weir_route_id order, weir_rou
         f->cnt += !gone;
     }
     take_answers(r, w, f);
+}
+
+/*
+ * Answers that are kept and shared, calls that are signed with a nonce, and an exchange that fails half of the time: tried again, and behind a breaker. No promise is judged
+ * here.
+ */
+static void by_wild(struct weir *w, const weir_route_id route[3], unsigned turn, struct flight *f)
+{
+    for (unsigned i = 0; i < 4 && f->wild_cnt < FLIGHT_MAX; i++) {
+        weir_ticket t;
+        const struct weir_request_spec spec = {.struct_bytes = sizeof spec,
+                                               .route = route[i < 2 ? 0 : i - 1],
+                                               .query = i < 2 ? "symbol=BTCUSDT" : NULL};
+        if ((i < 2 || (turn + i) % 2 == 0) &&
+            weir_submit_until(w, &spec, weir_now_ns(w) + 200 * WEIR_NS_PER_MS, &t) == 0) {
+            f->number_of[(uint32_t)t & 4095U] = WILD;
+            f->wild_cnt++;
+        }
+    }
 }
 
 /* More calls than the ring holds; whatever was taken in is taken back. */
@@ -212,6 +235,8 @@ int work_victim(struct rig *r, int arg)
     weir_route_id few = rig_route(w, "odd.few");   /* full at once: surcharges are owed */
     weir_route_id rest = rig_route(w, "odd.rest"); /* while the clock is being judged */
     weir_route_id slow = rig_route(w, "sim.slow");
+    const weir_route_id wild[] = {rig_route(w, "wild.kept"), rig_route(w, "wild.signed"),
+                                  rig_route(w, "ill.read")};
     for (unsigned turn = (unsigned)arg; going(r); turn++) {
         if (work_at(r, WORK_FLOOD) != 0) {
             flood(r, w, mix);
@@ -222,11 +247,12 @@ int work_victim(struct rig *r, int arg)
         by_odd(w, rest, 3, turn + 1);
         by_odd(w, few, 1, turn);
         by_call(r, w, order, mix, turn, &f);
+        by_wild(w, wild, turn, &f);
         if (turn % 4 == 0) {
             by_other_handles(r, w, mix, slow, turn);
         }
         if (weir_check(w) == WEIR_E_STALE) { /* what was handed over went with it */
-            f.cnt = 0;
+            f.cnt = f.wild_cnt = 0;
             w = lively(r, w, WEIR_ROLE_TRADER);
         }
         work_add(r, WORK_VICTIM);
@@ -440,7 +466,29 @@ static const char yaml[] =
     "      - {name: c, url: \"http://127.0.0.1:$PORT\", connections: 1}\n"
     "    routes:\n"
     "      - {name: own, transport: own, cost: {t_window: 1, t_bucket: 1, t_cells: 1, t_parts: "
-    "1}}\n";
+    "1}}\n"
+    "  - name: wild\n"
+    "    clock: {source: host}\n"
+    "    auth: {kind: kraken, key: name, secret: \"c2VjcmV0\"}\n"
+    "    limits: [{name: w_bucket, kind: token_bucket, quota: 100000, window: 1s}]\n"
+    "    endpoints:\n"
+    "      - {name: d, url: \"http://127.0.0.1:$PORT2\", connections: 8}\n"
+    "    routes:\n"
+    "      - {name: kept, method: GET, path: /api/v3/time, cost: {w_bucket: 1}, timeout: 1s, "
+    "share: "
+    "public, cache: 5ms, stale: 1s}\n"
+    "      - {name: signed, method: POST, path: /echo, cost: {w_bucket: 1}, timeout: 1s, signed: "
+    "true}\n"
+    "  - name: ill\n"
+    "    clock: {source: host}\n"
+    "    breaker: {failures: 3, window: 1s, part: 20%, open: 100ms, probes: 1}\n"
+    "    health: {path: /api/v3/ping, interval: 1s}\n"
+    "    retry: {attempts: 3, base: 2ms, budget: 100%}\n"
+    "    limits: [{name: i_bucket, kind: token_bucket, quota: 100000, window: 1s}]\n"
+    "    endpoints:\n"
+    "      - {name: e, url: \"http://127.0.0.1:$PORT2\", connections: 8}\n"
+    "    routes:\n"
+    "      - {name: read, method: GET, path: /api/v3/depth, cost: {i_bucket: 1}, timeout: 1s}\n";
 
 /* `text` with every $UID replaced by ours. */
 static void uid_put(const char *text, char *out, size_t bytes)
@@ -467,6 +515,8 @@ void work_configure(struct rig *r, char *state_dir, size_t bytes)
     second = *r;
     second.port = 0;
     rig_sim_start(&second, "{\"latency_ms\": 1}");
+    rig_fault(&second, "{\"kind\": \"status\", \"status\": 503, \"path\": \"/api/v3/depth\", "
+                       "\"probability\": 0.5}");
     uid_put(yaml, text, sizeof text);
     rig_config(r, text, second.port);
 }

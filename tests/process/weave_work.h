@@ -1,8 +1,8 @@
 /*
  * weave_work.h: what runs while process_weave and process_weave_lives hold somebody at an instant.
  *
- * Three providers. `sim`: calls and permits of every kind of limit; all promises are judged there. `odd`: shares, pauses, surcharges, a journal. `torn`: its words are
- * overwritten by a trader, so that the worker has something to repair; nobody calls it.
+ * Five providers. `sim`: calls and permits of every kind of limit; all promises are judged there. `odd`: shares, pauses, surcharges, a journal. `torn`: its words are
+ * overwritten by a trader, so that the worker has something to repair; nobody calls it. `wild`: answers that are kept, signed calls. `ill`: retries, a breaker, checks.
  */
 #ifndef WEIR_TESTS_PROCESS_WEAVE_WORK_H
 #define WEIR_TESTS_PROCESS_WEAVE_WORK_H

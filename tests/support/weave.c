@@ -17,15 +17,49 @@ static uint32_t the_pid; /* no system call at an instant: the worker's cage need
 extern const char *const __start_weir_weave[] __attribute__((weak));
 extern const char *const __stop_weir_weave[] __attribute__((weak));
 
-uint32_t weave_names(const char *const **names)
-{
-    *names = __start_weir_weave;
-    return (uint32_t)(__stop_weir_weave - __start_weir_weave);
-}
-
 static void pid_set(void)
 {
     the_pid = (uint32_t)getpid();
+}
+
+/* Is it among the first `cnt` that are known? One that is being written down is not. */
+static bool is_known(const struct weave_page *page, uint32_t cnt, const char *name)
+{
+    for (uint32_t i = 0; i < cnt && i < WEAVE_KNOWN_MAX; i++) {
+        if (strcmp(page->known[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* This program's names. Two that start at a time may write one down twice. */
+static void names_put(struct weave_page *page)
+{
+    for (const char *const *name = __start_weir_weave; name < __stop_weir_weave; name++) {
+        if (is_known(page, weir_load_acquire_u32(&page->known_cnt), *name)) { /* pair:weave A */
+            continue;
+        }
+        uint32_t i = weir_fetch_add_u32(&page->known_cnt, 1); /* pair:weave R */
+        if (i < WEAVE_KNOWN_MAX) {
+            (void)strncpy(page->known[i], *name, WEAVE_NAME_BYTES - 1);
+        }
+    }
+}
+
+uint32_t weave_known(const struct weave_page *page, const char *names[WEAVE_NAMES_MAX])
+{
+    uint32_t all = weir_load_acquire_u32(&page->known_cnt); /* pair:weave A */
+    uint32_t cnt = 0;
+    for (uint32_t i = 0; i < all; i++) {
+        if (i >= WEAVE_KNOWN_MAX || cnt >= WEAVE_NAMES_MAX) {
+            return UINT32_MAX;
+        }
+        if (page->known[i][0] != '\0' && !is_known(page, i, page->known[i])) {
+            names[cnt++] = page->known[i];
+        }
+    }
+    return cnt;
 }
 
 static struct weave_page *page_map(const char *path, int flags)
@@ -43,6 +77,7 @@ static struct weave_page *page_map(const char *path, int flags)
         return NULL;
     }
     pid_set();
+    names_put(at);
     the_page = at;
     return at;
 }

@@ -5,7 +5,8 @@
  * system call, until the test lets it go, or kills it. So a kill, a stop and a delay at an instruction are the same thing up to the last step, and
  * while somebody stands there the test can look whether the others go on.
  *
- *   writers  the test: all but `held` and `seen`; the process that is held: `held`; those that are watched: each its own `seen`
+ *   writers  the test: all but `held`, `seen` and `known`; the process that is held: `held`; those that are watched: each its own `seen`; each program, when it
+ *            starts: its names into `known`
  *   dies     held stays until the next weave_arm; nobody waits for it but the test, which has a time-out
  */
 #ifndef WEIR_TESTS_SUPPORT_WEAVE_H
@@ -17,6 +18,7 @@
 
 #define WEAVE_NAMES_MAX  256
 #define WEAVE_NAME_BYTES 40
+#define WEAVE_KNOWN_MAX  (4 * WEAVE_NAMES_MAX)
 
 /* The environment names the file of the page; whatever was built with the hooks maps it when it starts. */
 #define WEAVE_ENV "WEIR_WEAVE_PAGE"
@@ -44,6 +46,8 @@ struct weave_page {
     uint32_t held;   /* pid of who stands there */
     uint32_t go;     /* go on */
     char name[WEAVE_NAME_BYTES];
+    uint32_t known_cnt; /* names that the programs which mapped the page have, some twice */
+    char known[WEAVE_KNOWN_MAX][WEAVE_NAME_BYTES];
     struct weave_watch watch[WEAVE_WATCHED];
 };
 
@@ -66,7 +70,7 @@ pid_t weave_hold(struct weave_page *page, pid_t pid, const char *name, uint32_t 
 /* Whoever is held goes on. */
 void weave_go(struct weave_page *page);
 
-/* The names that this program has, in the order of the linker, each once or more. */
-uint32_t weave_names(const char *const **names);
+/* All names of the programs that were started with this page, and of the test: each once. Returns how many; UINT32_MAX: there were too many for the page. */
+uint32_t weave_known(const struct weave_page *page, const char *names[WEAVE_NAMES_MAX]);
 
 #endif

@@ -11,6 +11,8 @@
  *                quota, no try of route 2 is anything but granted (research/pitfalls.md 5)
  *   sound        the audit finds no damage
  *
+ * Only two traders within some ns come to limit:plan_again; here they do.
+ *
  * permit_torture [--seconds N] [--threads] [--seed N]
  */
 #include <inttypes.h>

@@ -15,6 +15,8 @@
  *     scribbler stops the ring must be as good as new.
  *
  * ring_torture [--seconds N] [--seed N] [--producers N] [--threads] [--scribble]
+ *
+ * Producers that find another one's entry not yet counted count it (ring:help): of two within some ns, so it is found here.
  */
 #include <errno.h>
 #include <pthread.h>
