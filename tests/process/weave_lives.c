@@ -1,7 +1,8 @@
 /*
  * Named instants of a broker's own life: how it starts, stops and gives way. Who comes first to the instant is held there, and then killed, stopped or delayed.
  *
- *   process_weave_lives SIM WEIRD [SEED] [--long]     --long: every name by all three ways; else each by one of them
+ *   process_weave_lives SIM WEIRD [SEED] [--long | --part=K/N]     --long: every name by all three ways; --part: of the Kth of N names;
+ *                                                              else each by one of them
  *
  * Scenes: a start, a stop (SIGTERM), a takeover (--takeover) in which the new broker, the old one or its worker is held, and a takeover that a held client follows.
  *
@@ -183,7 +184,10 @@ int main(int argc, char **argv)
     struct rig r;
     char path[96];
     char state[96];
-    bool all = argc > 3 && strcmp(argv[argc - 1], "--long") == 0;
+    unsigned part = 1;
+    unsigned parts = 1;
+    bool one_part = argc > 3 && sscanf(argv[argc - 1], "--part=%u/%u", &part, &parts) == 2;
+    bool all = one_part || (argc > 3 && strcmp(argv[argc - 1], "--long") == 0);
     rig_open(&r, "weave_lives", argc - all, argv, all ? 900 : 580);
     (void)snprintf(path, sizeof path, "%s/weave", r.dir);
     page = weave_open(path);
@@ -202,6 +206,9 @@ int main(int argc, char **argv)
     for (unsigned i = 0; i < WEIR_ARRAY_CNT(lives) && r.failures == 0; i++) {
         for (unsigned how = 0; how < ENDING_CNT && r.failures == 0; how++) {
             uint64_t began_ns = rig_now_ns();
+            if (one_part && i % parts + 1 != part) {
+                continue;
+            }
             if (!all && how != (first + i) % ENDING_CNT) {
                 continue;
             }
