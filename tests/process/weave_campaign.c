@@ -382,14 +382,15 @@ static void full_ring(struct campaign *c, const char *name, enum ending how)
     end(c, at, how);
 }
 
-/* Without a worker the supervisor holds the lease. It starts the next one only when it goes on. */
+/* Behind a crash the supervisor waits a second for the next worker, and holds the lease meanwhile. */
 static void without_worker(struct campaign *c, enum ending how)
 {
     struct rig *r = c->r;
     struct place *at = place_of(c, SUPERVISOR, "lease:supervisor");
     pid_t old = c->pid[WORKER];
     weave_arm(page, (uint32_t)c->pid[SUPERVISOR], at->name, 0);
-    (void)kill(old, SIGKILL);
+    weir_store_release_u32(&r->shared->count[WORK_GONE], how == KILL);
+    (void)kill(old, SIGABRT);
     if (weave_await(page, REACH_MS) == 0) {
         c->tally.missed++;
     } else {

@@ -306,7 +306,9 @@ int work_by_call(struct rig *r, int arg)
         }
         int rc = weir_wait(w, t, weir_now_ns(w) + PATIENCE, &a);
         if (rc == WEIR_E_STALE &&
-            arg != 0) { /* both brokers died with it: its strategy knows that it does not know */
+            (arg != 0 ||
+             work_at(r, WORK_GONE) !=
+                 0)) { /* both brokers died with it: its strategy knows that it does not know */
             w = lively(r, w, WEIR_ROLE_CALLER);
             continue;
         }

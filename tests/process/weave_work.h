@@ -17,7 +17,8 @@ enum work_count {
     WORK_DONE,    /* calls of the neighbour by their end */
     WORK_OTHERWISE,
     WORK_FLOOD, /* not 0: the victim hands over calls until the ring is full */
-    WORK_LOST,  /* handles of neighbours that had to be opened anew */
+    WORK_GONE, /* not 0: both brokers may be dead at a time, and what was under way is lost to its strategy */
+    WORK_LOST, /* handles of neighbours that had to be opened anew */
 };
 
 void work_add(struct rig *r, enum work_count which);

@@ -9,6 +9,8 @@
  *   let go    when no call is open, nothing is held but for J as it is measured
  *   floor     then every class is granted the dearest call, however slow the network is
  *
+ * Others go on, and the worker dies, at all instants late:..., too.
+ *
  * prop_late [--seed N] [--schedules N] [--seconds N]
  */
 #include <inttypes.h>
