@@ -291,14 +291,19 @@ static void all_instants(struct campaign *c)
     }
 }
 
-/* A name that was passed too seldom to be met: whoever comes there first. */
+/* A name that was passed too seldom to be met: those who were seen there a few times, or, where nobody was, each of them once. */
 static void again(struct campaign *c, const char *name, enum ending how)
 {
-    for (unsigned i = 0; i < TRIES * WHOM_CNT && c->r->failures == 0; i++) {
-        struct place *at = place_of(c, (enum whom)(i % WHOM_CNT), name);
-        bool seen = at->seen || i >= WHOM_CNT; /* those who were seen there first */
-        if (seen && (at->held[how] > 0 || at_instant(c, at, how))) {
-            return;
+    bool seen = false;
+    for (unsigned w = 0; w < WHOM_CNT; w++) {
+        seen |= place_of(c, (enum whom)w, name)->seen;
+    }
+    for (unsigned n = 0; n < (seen ? TRIES : 1U); n++) {
+        for (unsigned w = 0; w < WHOM_CNT && c->r->failures == 0; w++) {
+            struct place *at = place_of(c, (enum whom)w, name);
+            if ((at->seen || !seen) && at_instant(c, at, how)) {
+                return;
+            }
         }
     }
 }
@@ -586,6 +591,7 @@ int main(int argc, char **argv)
 {
     struct rig r;
     static struct campaign c;
+    (void)setvbuf(stdout, NULL, _IOLBF, 0);
     c.r = &r;
     char path[96];
     arguments(&c, &argc, argv);
