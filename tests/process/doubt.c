@@ -1,6 +1,7 @@
 /*
  * Orders in doubt (broker/doubt.h): what got no answer is asked after by its client order id. Oracle: the exchange's own book of orders (weir-sim, which knows only what it
  * accepted and when). Never "absent" for what is in the book, never "done" for what is not, never two in the book, each order ends once.
+ * A worker killed in the middle leaves them to the next one, which goes through the instant recover:doubt.
  *
  *   doubt WEIR-SIM WEIRD [SEED]
  */

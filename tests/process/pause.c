@@ -3,6 +3,7 @@
  *
  * Oracle: the order of events, told through shared words: whoever sees that the report was made and asks for a permit afterwards must not get one
  * before the pause is over. Times are only bounded by seconds.
+ * A stop that a call of the broker's own was told goes through the instant pause:begin.
  */
 #include "rig.h"
 

@@ -446,8 +446,8 @@ static const char yaml[] =
     "[{uid: $UID, part: 50%}]}\n"
     "      - {name: half_hour, kind: fixed_window, quota: 1000000, window: 30m}\n"
     "      - {name: few, kind: sliding_window, quota: 4, window: 1s}\n"
-    "      - {name: rolls, kind: sliding_window, quota: 100000, window: 11m}\n"
-    "      - {name: slow, kind: token_bucket, quota: 100000, window: 30m, burst: 100000}\n"
+    "      - {name: rolls, kind: sliding_window, quota: 10000000, window: 11m}\n"
+    "      - {name: slow, kind: token_bucket, quota: 10000000, window: 30m, burst: 10000000}\n"
     "    feedback:\n"
     "      - {header: X-Used, limit: window, reports: used}\n"
     "    endpoints:\n"
@@ -516,7 +516,11 @@ void work_configure(struct rig *r, char *state_dir, size_t bytes)
     rig_fault(r, "{\"kind\": \"slow_first_byte\", \"path\": \"/k/slow\", \"delay_ms\": 1300}");
     second = *r;
     second.port = 0;
-    rig_sim_start(&second, "{\"latency_ms\": 1}");
+    /* No ban: it is asked as often as the victim goes round. */
+    rig_sim_start(&second,
+                  "{\"latency_ms\": 1, \"ban_after\": 0, \"limits\": [{\"name\": \"weight\", "
+                  "\"kind\": \"token_bucket\", \"quota\": 1000000, \"refill_per_s\": "
+                  "1000000}]}");
     rig_fault(&second, "{\"kind\": \"status\", \"status\": 503, \"path\": \"/api/v3/depth\", "
                        "\"probability\": 0.5}");
     uid_put(yaml, text, sizeof text);
