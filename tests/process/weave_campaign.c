@@ -254,11 +254,17 @@ static void end(struct campaign *c, struct place *at, enum ending how)
               __FILE__, __LINE__, "the %s goes on behind %s", whom_text[at->whom], at->name);
 }
 
+/* Only when the exchange's clock has jumped. */
+static bool is_seldom(const char *name)
+{
+    return strncmp(name, "realign:", 8) == 0;
+}
+
 /* Returns whether it came there. */
 static bool at_instant(struct campaign *c, struct place *at, enum ending how)
 {
     unsigned after = was_held(at) ? rig_random(c->r, 3) : 0;
-    bool seldom = strncmp(at->name, "realign:", 8) == 0;
+    bool seldom = is_seldom(at->name);
     uint32_t turns = work_at(c->r, WORK_VICTIM);
     if (weave_hold(page, c->pid[at->whom], at->name, seldom ? 0 : after,
                    seldom ? 3 * REACH_MS : REACH_MS) == 0) {
@@ -281,10 +287,12 @@ static void all_instants(struct campaign *c)
         order[k] = i;
     }
     unsigned one = rig_random(c->r, ENDING_CNT);
-    for (unsigned i = 0; i < cnt && c->r->failures == 0; i++) {
+    for (unsigned n = 0; n < 2 * cnt && c->r->failures == 0; n++) {
+        unsigned i = n % cnt;
         struct place *at = &c->at[order[i] / ENDING_CNT];
         enum ending how = (enum ending)(order[i] % ENDING_CNT);
-        bool skip = !c->all && (order[i] / ENDING_CNT + how) % ENDING_CNT != one;
+        bool skip = (!c->all && (order[i] / ENDING_CNT + how) % ENDING_CNT != one) ||
+                    is_seldom(at->name) != (n < cnt); /* the seldom ones first */
         if (!skip && is_ours(c, at->name) && (c->all || !is_elsewhere(at->name))) {
             (void)at_instant(c, at, how);
         }
