@@ -8,6 +8,9 @@
  *
  * Then: who waits for a window that is far away is woken by a raised quota; units in flight are let go after a reload as before it; what cannot change is refused with its
  * reason and changes nothing; a successor takes over from a broker that has reloaded.
+ *
+ * Of the named instants these are passed here, under load: reload:lease, reload:written, reload:named, reload:bucket, reload:cell, reload:owe, reload:leased, reload:rung
+ * (weave_names.def).
  */
 #include "rig.h"
 

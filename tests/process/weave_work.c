@@ -108,6 +108,16 @@ static void by_odd(struct weir *w, weir_route_id odd, unsigned limits, unsigned 
     }
 }
 
+/* A long fixed window, whose ceiling is on disk. */
+static void by_half(struct weir *w, weir_route_id half)
+{
+    struct weir_permit p;
+    const struct weir_outcome answered = {.kind = WEIR_OUTCOME_ANSWERED, .status = 200};
+    if (weir_permit_try(w, half, 0, NULL, WEIR_PRIORITY_MEDIUM, &p) == WEIR_OK) {
+        (void)weir_permit_settle(w, &p, &answered);
+    }
+}
+
 /* What a victim has handed over and not released. */
 struct flight {
     unsigned cnt;
@@ -201,11 +211,13 @@ static void by_other_handles(struct rig *r, struct weir *w, weir_route_id mix, w
 {
     struct weir *more = NULL;
     weir_ticket t;
-    const struct weir_request_spec spec = {.struct_bytes = sizeof spec,
-                                           .route = turn % 256 == 0 ? slow : mix};
+    bool open = turn % 256 == 0; /* so long that its charges are renewed: not taken back */
+    const struct weir_request_spec spec = {.struct_bytes = sizeof spec, .route = open ? slow : mix};
     if (weir_dup(w, &more) == 0) {
         int rc = weir_submit_until(more, &spec, weir_now_ns(w) + 4 * WEIR_NS_PER_S, &t);
-        if (rc == 0 && turn % 8 == 0) {
+        if (rc == 0 && open) {
+            rig_sleep_ms(5); /* until it is on the wire: it stays open behind its handle */
+        } else if (rc == 0 && turn % 8 == 0) {
             rig_sleep_ms(1);
             (void)weir_cancel(more, t); /* mostly too late */
         }
@@ -232,7 +244,8 @@ int work_victim(struct rig *r, int arg)
     weir_route_id order = rig_route(w, "sim.order");
     weir_route_id mix = rig_route(w, "sim.mix");
     weir_route_id odd = rig_route(w, "odd.own");
-    weir_route_id few = rig_route(w, "odd.few");   /* full at once: surcharges are owed */
+    weir_route_id few = rig_route(w, "odd.few"); /* full at once: surcharges are owed */
+    weir_route_id half = rig_route(w, "odd.half");
     weir_route_id rest = rig_route(w, "odd.rest"); /* while the clock is being judged */
     weir_route_id slow = rig_route(w, "sim.slow");
     const weir_route_id wild[] = {rig_route(w, "wild.kept"), rig_route(w, "wild.signed"),
@@ -246,6 +259,7 @@ int work_victim(struct rig *r, int arg)
         by_odd(w, odd, 4, turn);
         by_odd(w, rest, 3, turn + 1);
         by_odd(w, few, 1, turn);
+        by_half(w, half);
         by_call(r, w, order, mix, turn, &f);
         by_wild(w, wild, turn, &f);
         if (turn % 4 == 0) {
@@ -410,6 +424,10 @@ static const char sim[] =
     "{\"path\": \"GET /k/slow\", \"plays\": \"ok\", \"costs\": [{\"limit\": \"cells\", \"cost\": "
     "1}]}]}";
 
+/*
+ * The question for the time costs one of each limit whose scope is ip. So of `odd` only those are that are free again within a second, whoever dies in a re-alignment: that spends
+ * all fixed windows, and until the half hour was over nobody could ask for the time.
+ */
 static const char yaml[] =
     "broker: {name: rig, wake: sleep, audit: 50000, ring: 64, domains: [{clients: 64}]}\n"
     "providers:\n"
@@ -444,10 +462,11 @@ static const char yaml[] =
     "$UID, part: 50%}]}\n"
     "      - {name: drops, kind: token_bucket, quota: 2000, window: 1s, burst: 1000, shares: "
     "[{uid: $UID, part: 50%}]}\n"
-    "      - {name: half_hour, kind: fixed_window, quota: 1000000, window: 30m}\n"
-    "      - {name: few, kind: sliding_window, quota: 4, window: 1s}\n"
-    "      - {name: rolls, kind: sliding_window, quota: 10000000, window: 11m}\n"
-    "      - {name: slow, kind: token_bucket, quota: 10000000, window: 30m, burst: 10000000}\n"
+    "      - {name: half_hour, kind: fixed_window, quota: 1000000, window: 30m, scope: account}\n"
+    "      - {name: few, kind: sliding_window, quota: 4, window: 1s, scope: account}\n"
+    "      - {name: rolls, kind: sliding_window, quota: 10000000, window: 11m, scope: account}\n"
+    "      - {name: slow, kind: token_bucket, quota: 10000000, window: 30m, burst: 10000000, "
+    "scope: account}\n"
     "    feedback:\n"
     "      - {header: X-Used, limit: window, reports: used}\n"
     "    endpoints:\n"
@@ -456,6 +475,7 @@ static const char yaml[] =
     "      - {name: own, transport: own, cost: {window: 1, drops: 1, rolls: 1, slow: "
     "1}}\n"
     "      - {name: few, transport: own, cost: {few: 1}}\n"
+    "      - {name: half, transport: own, cost: {half_hour: 1}}\n"
     "      - {name: rest, transport: own, cost: {drops: 1, rolls: 1, slow: 1}}\n"
     "  - name: torn\n"
     "    clock: {source: host}\n"

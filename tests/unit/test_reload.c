@@ -184,7 +184,7 @@ static void windows_keep_or_begin(void **arg)
     reload_convert(&at, &a, &exact, false, NOW_NS);
     assert_int_equal((uint32_t)word.word[0], 90);
     assert_int_equal(weir_limit_peak(&less), 100);
-    /* Another length: every window that may be current is spent, and what bore other ids is gone. */
+    /* Another length (reload:window): every window that may be current is spent, and what bore other ids is gone. */
     const struct weir_limit_place longer = {&other, &word, NULL};
     reload_convert(&longer, &a, &exact, true, NOW_NS);
     uint32_t k = (uint32_t)(NOW_NS / other.window_ns);
