@@ -51,8 +51,8 @@ bool retry_later(struct worker *w, struct call *c, enum retry_why why)
                    ? 1U << c->endpoint->bit /* another one may do better */
                    : 0;
     c->sent_ns = 0;
-    WEIR_WEAVE(
-        "retry:over"); /* the attempt has ended on every account, the next one is nowhere yet */
+    /* the attempt has ended on every account, the next one is nowhere yet */
+    WEIR_WEAVE("retry:over");
     c->stage = CALL_LATER;
     c->due_ns = w->now_ns + wait_ns;
     w->retry_due_ns = weir_min_u64(w->retry_due_ns, c->due_ns);

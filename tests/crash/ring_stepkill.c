@@ -11,8 +11,6 @@
  * Pairs: A is stopped after k1 instructions, B after k2, both at the same position of the ring; `laps` whole rings pass by; then
  * B dies and A goes on to its end. A's put must answer by itself and be in the ring exactly as it says.
  *
- * No death leaves a hole, so nobody comes to ring:poison: `cell_poisoned` stays 0.
- *
  * ring_stepkill [--pairs-step N]    1 = every pair of instructions; the default visits every second
  */
 #include <errno.h>

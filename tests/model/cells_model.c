@@ -14,8 +14,6 @@
  *   room     where nothing was given back: whoever is alone is granted a unit while any cell is old, whoever died where
  *   alone    in every reachable state each live process ends its call by itself within ALONE_STEPS_MAX accesses
  *
- * The steps behind sliding:undo and sliding:help, which only two traders within some ns come to, are among them.
- *
  * cells_model [--trace]
  */
 #include <stdio.h>

@@ -12,8 +12,6 @@
  *   refunds  without a kill, whenever nobody is within a call, each word of the span holds exactly what is granted and not given back
  *   alone    in every reachable state each live process ends its call by itself within ALONE_STEPS_MAX accesses
  *
- * Who is too late at a full limit takes its charge back: the instant sliding:withdrawn.
- *
  * parts_model [--trace]
  */
 #include <stdio.h>

@@ -6,9 +6,10 @@
  *   scribbler  random bytes over arena, ring and, as a trader, limit words and pauses
  *   racer      hands over good requests, while its other thread flips their words between the worker's check and its use
  *   forger     fills all five levels of its ring with handles of everybody's slots
- *              (scribbler and forger bring the consumer to ring:repair-tail)
  *   liar       requests with lengths, costs, routes and priorities that no libweir makes
  *   flooder    hands over as fast as it can, fills its completion queue, and never reads
+ *
+ * What is in their rings then brings the worker to the instants ring:repair-tail and ring:poison.
  *
  * Who is shut out or damaged attaches again. All run at the lowest scheduling class, so that what the others feel is what weir does, not who has the core. First the
  * honest ones work alone, then beside all who may only call: 4 s, or 10 minutes with --long. At last the scribbler who is a trader joins them, for 2 s or a minute: whoever may take

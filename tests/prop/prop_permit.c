@@ -3,7 +3,7 @@
  *
  * Each schedule draws limits, routes, jitter, clock error, headroom; then permits of all classes, refunds late and early, samples that
  * shrink or widen the clock's error, steps of the server's clock. At the places that WEIR_WEAVE names, another thread's permit, a
- * sample or a re-alignment happens in the middle of a permit, and time goes on.
+ * sample or a re-alignment happens in the middle of a permit, and time goes on. Who is too late at a full limit takes its charge back: sliding:withdrawn.
  *
  * Oracle, in plain arithmetic, knowing the true offset that the code under test does not know:
  *   window    the server counts at most N units in each of its windows; each call arrives within J of its permit's clock read

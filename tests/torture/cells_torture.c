@@ -2,7 +2,8 @@
  * cells_torture.c: traders at full speed on sliding windows in cells and in parts and on units in flight, killed at random and started again.
  *
  * Each takes two units of a window in cells and one unit in flight by one permit (route 0), or one unit of a window in parts (route 1); gives some back, ends
- * some as counted for less, and writes what it was granted into its own log before it goes on. The worker audits, and reaps what the dead hold.
+ * some as counted for less, and writes what it was granted into its own log before it goes on. The worker audits, and reaps what the dead hold. Two of them within
+ * some ns come to sliding:undo and sliding:help.
  *
  * Oracle
  *   bound     in no interval of length W may more than N logged units arrive, each between the instant its permit was had and J after its clock reading;
