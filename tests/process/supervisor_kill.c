@@ -1,7 +1,6 @@
 /*
  * kill -9 of the supervisor, of both, and the clean stop. What was used stays used: by the same words while the worker lives, as spent after an
  * unclean end, from the state after a clean one.
- * The start behind an unclean end goes through the instant spend:bucket.
  */
 #include "rig.h"
 

@@ -393,6 +393,14 @@ static void test_realign(void **state)
     assert_int_equal(word.word[1], weir_window_word(19, 10));
     assert_int_equal(word.word[0], weir_window_word(20, 10));
     to.state = WEIR_CLOCK_KNOWN;
+    /* A bucket (spend:bucket): full for as long as all of it takes to drain, whatever it held. */
+    const struct weir_shm_limit_row bucket = {
+        .kind = WEIR_LIMIT_TOKEN_BUCKET, .quota = 10, .unit_ns = 1000};
+    struct weir_shm_limit_word held = {.word = {now + 3, 7}};
+    weir_limit_spend(&(struct weir_limit_place){&bucket, &held, NULL}, &to, now);
+    assert_int_equal(held.word[0], now + (uint64_t)weir_limit_peak(&bucket) * bucket.unit_ns);
+    assert_int_equal(weir_limit_peak(&bucket), 10);
+    assert_int_equal(held.word[1], 8);
 
     struct weir_server_clock a = {.state = WEIR_CLOCK_KNOWN, .error_ns = 100};
     struct weir_server_clock b = {.state = WEIR_CLOCK_KNOWN, .error_ns = 100, .offset_ns = 200};
