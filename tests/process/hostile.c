@@ -12,7 +12,7 @@
  * What is in their rings then brings the worker to the instants ring:repair-tail and ring:poison.
  *
  * Who is shut out or damaged attaches again. All run at the lowest scheduling class, so that what the others feel is what weir does, not who has the core. First the
- * honest ones work alone, then beside all who may only call: 4 s, or 10 minutes with --long. At last the scribbler who is a trader joins them, for 2 s or a minute: whoever may take
+ * honest ones work alone; then beside as many processes that spin and do nothing to weir, which is what the machine costs them; then beside all who may only call: 4 s, or 10 minutes with --long. At last the scribbler who is a trader joins them, for 2 s or a minute: whoever may take
  * permits can use up a limit, and a damaged word counts as spent, so what others wait for then is room in that limit.
  *
  * Oracles: the worker is the same one from the first to the last; the honest one's calls all end, each order once; the exchange counts no call too many;
@@ -40,9 +40,9 @@
 #define MARK           "HONEST-BYTES-"
 
 /* Who is there beside the honest ones. */
-enum phase { NOBODY, CALLERS, TRADER_TOO, PHASE_CNT };
-static const char *const phase_text[PHASE_CNT] = {"alone", "beside hostile callers",
-                                                  "and beside a hostile trader"};
+enum phase { NOBODY, SPINNERS, CALLERS, TRADER_TOO, PHASE_CNT };
+static const char *const phase_text[PHASE_CNT] = {
+    "alone", "beside processes that spin", "beside hostile callers", "and beside a hostile trader"};
 
 enum {
     DONE,
@@ -359,9 +359,11 @@ static void latencies(const struct rig *r)
         qsort(samples[i], cnt, sizeof *samples[i], by_size);
         if (cnt > 0) {
             p99[i] = samples[i][cnt * 99 / 100];
-            (void)printf("honest echoes, %s: %u calls, p50 %.2f ms, p99 %.2f ms: %.2f of alone\n",
+            (void)printf("honest echoes, %s: %u calls, p50 %.2f ms, p99 %.2f ms: %.2f of alone, "
+                         "%.2f of spinning\n",
                          phase_text[i], cnt, samples[i][cnt / 2] / 1e3, p99[i] / 1e3,
-                         p99[NOBODY] > 0 ? p99[i] / p99[NOBODY] : 0);
+                         p99[NOBODY] > 0 ? p99[i] / p99[NOBODY] : 0,
+                         p99[SPINNERS] > 0 ? p99[i] / p99[SPINNERS] : 0);
         }
     }
 }
@@ -468,6 +470,22 @@ static void verdict(struct rig *r, const struct weir *look)
     CHECK_INT(r, rig_report(r, "violations"), 0);
 }
 
+/* Takes a core for as long as nobody else wants it, and calls the kernel now and then, as the attackers do. */
+static int spinner(struct rig *r, int arg)
+{
+    (void)arg;
+    const struct sched_param none = {0};
+    (void)sched_setscheduler(0, SCHED_IDLE, &none);
+    (void)setpriority(PRIO_PROCESS, 0, 19);
+    while (weir_load_acquire_u32(&r->shared->count[PHASE]) == SPINNERS) {
+        for (unsigned i = 0; i < 1000; i++) {
+            weir_cpu_relax();
+        }
+        (void)sched_yield();
+    }
+    return 0;
+}
+
 static void phase_begin(struct rig *r, enum phase phase)
 {
     weir_store_release_u32(&r->shared->count[PHASE], phase);
@@ -489,7 +507,15 @@ int main(int argc, char **argv)
     pid_t worker = rig_process(&r, "weird-worker");
     const pid_t good[] = {rig_fork(&r, echoes, 0), rig_fork(&r, orders, 0)};
     rig_sleep_ms(everything ? QUIET_LONG_MS : QUIET_MS);
+    phase_begin(&r, SPINNERS);
+    for (unsigned i = 1; i < ATTACKS; i++) {
+        pid[i] = rig_fork(&r, spinner, 0);
+    }
+    rig_sleep_ms(everything ? QUIET_LONG_MS : QUIET_MS);
     phase_begin(&r, CALLERS);
+    for (unsigned i = 1; i < ATTACKS; i++) {
+        CHECK_INT(&r, rig_wait(pid[i], 5000), 0);
+    }
     for (unsigned i = 1; i < ATTACKS; i++) {
         pid[i] = rig_fork(&r, attacker, (int)i);
     }

@@ -227,7 +227,7 @@ PROGRAMS = {
     "prop_rolling": (ROLLING_MUTANTS, ["tests/prop/prop_rolling.c", "broker/memory.c", "broker/memory_rolling.c", "broker/server_clock.c", *SHM], "-lxxhash"),
     "test_express": (EXPRESS_MUTANTS, ["tests/unit/test_express.c", "no_weave.c", *SHM], "-lxxhash", "-lcmocka"),
     "test_late": (LATE_UNIT_MUTANTS, ["tests/unit/test_late.c", "no_weave.c", *SHM], "-lxxhash", "-lcmocka"),
-    "prop_breaker": (BREAKER_MUTANTS, ["tests/prop/prop_breaker.c", "broker/breaker.c"]),
+    "prop_breaker": (BREAKER_MUTANTS, ["tests/prop/prop_breaker.c", "broker/breaker.c", "no_weave.c"]),
     "test_backoff": (BACKOFF_MUTANTS, ["tests/unit/test_backoff.c", "broker/backoff.c"], "-lcmocka"),
 }
 FLAGS = ["-std=gnu11", "-O1", "-w", "-D_GNU_SOURCE", "-DWEIR_WEAVE_HOOKS", "-fno-strict-aliasing", "-I.", "-Ishm", "-Itests/support"]

@@ -236,11 +236,11 @@ test_solana() {
 }
 
 test_concurrency() {
-    sim_start '{"latency_ms": 700, "limits": [{"name": "c", "kind": "concurrency", "quota": 2, "counts": "requests",
+    sim_start '{"latency_ms": 2000, "limits": [{"name": "c", "kind": "concurrency", "quota": 2, "counts": "requests",
         "refuse": {"status": 429, "body": "busy with %quota%"}}], "ban_after": 0}'
     local i
     for i in 1 2; do get -o /dev/null "$url/api/v3/ping" & done
-    sleep 0.3
+    sleep 0.8
     is 'a third is refused' "$(get "$url/api/v3/ping")" 'busy with 2'
     for i in $(jobs -p | grep -v "^$sim_pid$"); do wait "$i"; done
     is 'and passes when they are answered' "$(status "$url/api/v3/ping")" 200
@@ -248,7 +248,7 @@ test_concurrency() {
     get --max-time 0.2 "$url/api/v3/ping" >/dev/null
     is 'a client that went away is still in progress' "$(row c in_progress)" 1
     control POST reset
-    sleep 1
+    sleep 2.3
     is 'its end after a reset hurts nobody' "$(status "$url/api/v3/ping")/$(row c in_progress)" 200/0
 }
 
