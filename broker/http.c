@@ -183,7 +183,9 @@ static const char *value_of(const char *line, size_t bytes, const char *name, co
 
 /*
  * What curl 7.88 lets pass of a head that does not say where its answer ends (RFC 9112, 6.3): several lengths, of which it takes the last, and one that no number holds, with which it
- * reads to the end of the connection. And a length beside chunks: curl goes by the chunks, as it should, but keeps the connection. Returns false: nobody can tell what is the answer.
+ * reads to the end of the connection. And a length beside chunks: curl goes by the chunks, as it should, but keeps the connection. And a line that goes on in the next one (obs-fold, which
+ * RFC 9112, 5.2 forbids servers): curl moves the header that it adds to and keeps a pointer to where it was, which the next line of that kind would be read through, so the first one is
+ * the last that it gets. Returns false: nobody can tell what is the answer.
  */
 static bool framing_look(struct http_easy *e, const char *line, size_t bytes)
 {
@@ -192,6 +194,10 @@ static bool framing_look(struct http_easy *e, const char *line, size_t bytes)
     if (bytes > 5 && memcmp(line, "HTTP/", 5) == 0) {
         e->has_length = e->chunked =
             false; /* another head: the one before was an interim answer's */
+    }
+    if (bytes > 0 && (line[0] == ' ' || line[0] == '\t')) {
+        e->broken = true;
+        return false;
     }
     if (at != NULL) {
         uint64_t n = 0;

@@ -17,7 +17,7 @@
  * goes wrong in one call is another's; a transfer that is stopped takes its connection with it, or the stream's window would be lost to it; a body shorter than its
  * Content-Length is an error, whatever curl says of it.
  *
- * A head that does not say where its answer ends (two lengths, a length that is no number; RFC 9112, 6.3) is CURLE_WEIRD_SERVER_REPLY and the end of its connection. One with a
+ * A head that does not say where its answer ends (two lengths, a length that is no number; RFC 9112, 6.3), or has a line that goes on in the next one, is CURLE_WEIRD_SERVER_REPLY and the end of its connection. One with a
  * length beside chunks is read by its chunks, and its connection is used up.
  *
  * Compressed answers come unpacked to `data`; the head is the server's, so its Content-Length and Content-Encoding are those of what was on the wire.
