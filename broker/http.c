@@ -14,8 +14,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define IDLE_MAX 256U /* easy handles kept per target */
-
 /* What we know about one descriptor. Indexed by fd; the generation changes with every mask and every life. */
 struct http_socket {
     uint32_t generation;
@@ -32,22 +30,13 @@ struct http {
     size_t socket_cnt;
 };
 
-/*
- * A handle that has been through a transfer keeps its options, and so does what it remembers here: an option that would be set to what
- * it is already is left alone. (Setting a dozen of them costs a microsecond.)
- */
+/* What curl is told of one transfer, by the callbacks' argument. */
 struct http_easy {
     CURL *curl;
-    struct http_easy *next; /* idle list */
     struct http_transfer *transfer;
-    enum weir_method method; /* as set with no body and no headers; UNSET: something else was set */
-    struct curl_slist *connect_to;
-    const char *source;
-    bool has_request_target;
-    /* Of the answer under way: what its head has named; nobody can tell where it ends; its connection is used up. */
-    bool has_length, chunked, broken, forbids;
+    /* Of the answer under way: what its head has named; nobody can tell where it ends. */
+    bool has_length, chunked, broken;
     uint64_t length_bytes;
-    char path_query[256]; /* as set; "" where it was longer */
 };
 
 static struct http_socket *socket_of(struct http *http, curl_socket_t fd)
@@ -215,7 +204,6 @@ static bool framing_look(struct http_easy *e, const char *line, size_t bytes)
     if (e->has_length &&
         e->chunked) { /* whoever stands between may see another end: RFC 9112, 6.1 */
         (void)curl_easy_setopt(e->curl, CURLOPT_FORBID_REUSE, 1L);
-        e->forbids = true;
     }
     return true;
 }
@@ -249,7 +237,6 @@ static int on_gate(void *arg, char *ip, char *local_ip, int port, int local_port
         return CURL_PREREQFUNC_ABORT;
     }
     if (t->request_target != NULL) { /* read behind this, where curl writes the request line */
-        e->has_request_target = true;
         return curl_easy_setopt(e->curl, CURLOPT_REQUEST_TARGET, t->request_target) == CURLE_OK
                    ? CURL_PREREQFUNC_OK
                    : CURL_PREREQFUNC_ABORT;
@@ -323,13 +310,7 @@ static void easy_options(struct http *http, struct http_target *t, CURL *e)
 
 static struct http_easy *easy_take(struct http *http, struct http_target *t)
 {
-    struct http_easy *e = t->idle;
-    if (e != NULL) {
-        t->idle = e->next;
-        t->idle_cnt--;
-        return e;
-    }
-    e = calloc(1, sizeof *e);
+    struct http_easy *e = calloc(1, sizeof *e);
     if (e != NULL) {
         e->curl = curl_easy_init();
     }
@@ -345,28 +326,18 @@ static struct http_easy *easy_take(struct http *http, struct http_target *t)
     return e;
 }
 
-static void easy_give(struct http_target *t, struct http_easy *e)
+/*
+ * A handle makes one transfer. curl 7.88 keeps a pointer to the last header that came, also when it frees that with the answer (data->state.prevhead; upstream clears it since 8.0): an
+ * answer of the same handle whose first line of the head is folded was read through it, before anybody is asked about that line. Connections, addresses and sessions are the multi's and
+ * the share's, and stay.
+ */
+static void easy_end(struct http_easy *e)
 {
-    e->transfer = NULL;
-    if (e->has_request_target) {
-        (void)curl_easy_setopt(e->curl, CURLOPT_REQUEST_TARGET, NULL);
-        e->has_request_target = false;
-    }
-    if (e->forbids) {
-        (void)curl_easy_setopt(e->curl, CURLOPT_FORBID_REUSE, 0L);
-        e->forbids = false;
-    }
-    if (t->idle_cnt < IDLE_MAX) {
-        e->next = t->idle;
-        t->idle = e;
-        t->idle_cnt++;
-    } else {
-        curl_easy_cleanup(e->curl);
-        free(e);
-    }
+    curl_easy_cleanup(e->curl);
+    free(e);
 }
 
-/* The options of method and body: each is set every time, because the handle remembers its last transfer. */
+/* The options of method and body. */
 static void method_set(CURL *e, const struct http_transfer *t)
 {
     static const char *const verb[] = {NULL, NULL, NULL, NULL, "PUT", "DELETE", "PATCH"};
@@ -397,10 +368,6 @@ static CURLcode url_set(struct http_easy *e, const struct http_transfer *t)
     char url[4096];
     size_t base = strlen(t->target->base);
     size_t rest = strlen(t->path_query);
-    if (rest < sizeof e->path_query && e->path_query[0] != '\0' &&
-        strcmp(e->path_query, t->path_query) == 0) {
-        return CURLE_OK;
-    }
     char *at = base + rest < sizeof url ? url : malloc(base + rest + 1);
     if (at == NULL) {
         return CURLE_OUT_OF_MEMORY;
@@ -411,29 +378,19 @@ static CURLcode url_set(struct http_easy *e, const struct http_transfer *t)
     if (at != url) {
         free(at);
     }
-    e->path_query[0] = '\0';
-    if (code == CURLE_OK && rest < sizeof e->path_query) {
-        memcpy(e->path_query, t->path_query, rest + 1);
-    }
     return code;
 }
 
 static void options_set(struct http_easy *e, const struct http_transfer *t)
 {
-    bool plain = t->body_bytes == 0 && t->headers == NULL;
-    if (!plain || e->method != t->method) {
-        method_set(e->curl, t);
-        (void)curl_easy_setopt(e->curl, CURLOPT_HTTPHEADER,
-                               t->headers != NULL ? t->headers : t->target->headers);
-        e->method = plain ? t->method : WEIR_METHOD_UNSET;
-    }
-    if (e->connect_to != t->target->connect_to) {
+    method_set(e->curl, t);
+    (void)curl_easy_setopt(e->curl, CURLOPT_HTTPHEADER,
+                           t->headers != NULL ? t->headers : t->target->headers);
+    if (t->target->connect_to != NULL) {
         (void)curl_easy_setopt(e->curl, CURLOPT_CONNECT_TO, t->target->connect_to);
-        e->connect_to = t->target->connect_to;
     }
-    if (e->source != t->source) {
+    if (t->source != NULL) {
         (void)curl_easy_setopt(e->curl, CURLOPT_INTERFACE, t->source);
-        e->source = t->source;
     }
 }
 
@@ -446,13 +403,12 @@ bool http_start(struct http *http, struct http_transfer *t)
     CURLcode code = url_set(e, t);
     options_set(e, t);
     e->transfer = t;
-    e->has_length = e->chunked = e->broken = false;
     t->easy = e;
     t->code = CURLE_OK;
     t->status = 0;
     t->connected = false;
     if (code != CURLE_OK || curl_multi_add_handle(http->multi, e->curl) != CURLM_OK) {
-        easy_give(t->target, e);
+        easy_end(e);
         t->easy = NULL;
         return false;
     }
@@ -467,10 +423,7 @@ static void transfer_drop(struct http *http, struct http_transfer *t, bool close
         (void)curl_easy_setopt(curl, CURLOPT_FORBID_REUSE, 1L);
     }
     (void)curl_multi_remove_handle(http->multi, curl);
-    if (closes) {
-        (void)curl_easy_setopt(curl, CURLOPT_FORBID_REUSE, 0L); /* the handle is kept */
-    }
-    easy_give(t->target, t->easy);
+    easy_end(t->easy);
     t->easy = NULL;
 }
 
@@ -591,13 +544,6 @@ uint64_t http_next_ns(const struct http *http)
 
 void http_target_close(struct http_target *target)
 {
-    while (target->idle != NULL) {
-        struct http_easy *e = target->idle;
-        target->idle = e->next;
-        curl_easy_cleanup(e->curl);
-        free(e);
-    }
-    target->idle_cnt = 0;
     curl_slist_free_all(target->connect_to);
     target->connect_to = NULL;
 }
