@@ -141,12 +141,12 @@ test_faults() {
 }
 
 test_latency() {
-    sim_start "{\"latency_ms\": 500, \"count_delay_ms\": 500, \"limits\": [$weight]}"
+    sim_start "{\"latency_ms\": 1500, \"count_delay_ms\": 1500, \"limits\": [$weight]}"
     get -o /dev/null "$url/api/v3/ping" &
     local waiting=$!
-    sleep 0.25
-    is 'counted late' "$(get "$url/sim/report")" '*"arrivals":0,*'
     sleep 0.5
+    is 'counted late' "$(get "$url/sim/report")" '*"arrivals":0,*'
+    sleep 1.7
     is 'counted before the answer' "$(get "$url/sim/report")" '*"arrivals":1,*"by_status":{"none":0}*'
     wait $waiting
     is 'answered' "$(get "$url/sim/report")" '*"by_status":{"200":1,"none":0}*'
@@ -156,7 +156,7 @@ test_latency() {
     curl --no-progress-meter --parallel --parallel-immediate --parallel-max 200 -o /dev/null \
         "$url/bytes/[1-200]" 2>/dev/null
     local took_ms=$(($(date +%s%3N) - began_ms))
-    is "200 slow calls at once (took $took_ms ms)" $((took_ms < 3000)) 1
+    is "200 slow calls at once (took $took_ms ms)" $((took_ms < 12000)) 1
     is 'all arrived' "$(get "$url/sim/report")" '*"GET /bytes/":200*'
     get -o /dev/null "$url/api/v3/ping" >/dev/null &
     sleep 0.1
