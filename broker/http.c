@@ -173,8 +173,7 @@ static const char *value_of(const char *line, size_t bytes, const char *name, co
 /*
  * What curl 7.88 lets pass of a head that does not say where its answer ends (RFC 9112, 6.3): several lengths, of which it takes the last, and one that no number holds, with which it
  * reads to the end of the connection. And a length beside chunks: curl goes by the chunks, as it should, but keeps the connection. And a line that goes on in the next one (obs-fold, which
- * RFC 9112, 5.2 forbids servers): curl moves the header that it adds to and keeps a pointer to where it was, which the next line of that kind would be read through, so the first one is
- * the last that it gets. Returns false: nobody can tell what is the answer.
+ * RFC 9112, 5.2 forbids servers): joining them is the part of curl 7.88 in which easy_end's fault was met, and no exchange needs it. Returns false: nobody can tell what is the answer.
  */
 static bool framing_look(struct http_easy *e, const char *line, size_t bytes)
 {
@@ -327,7 +326,7 @@ static struct http_easy *easy_take(struct http *http, struct http_target *t)
 }
 
 /*
- * A handle makes one transfer. curl 7.88 keeps a pointer to the last header that came, also when it frees that with the answer (data->state.prevhead; upstream clears it since 8.0): an
+ * A handle makes one transfer. curl 7.88 keeps a pointer to the last header that came, also when it frees that with the answer (data->state.prevhead; later versions clear it there): an
  * answer of the same handle whose first line of the head is folded was read through it, before anybody is asked about that line. Connections, addresses and sessions are the multi's and
  * the share's, and stay.
  */
