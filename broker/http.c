@@ -14,6 +14,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define IDLE_MAX 256U /* easy handles kept per target */
+
 /* What we know about one descriptor. Indexed by fd; the generation changes with every mask and every life. */
 struct http_socket {
     uint32_t generation;
@@ -30,13 +32,22 @@ struct http {
     size_t socket_cnt;
 };
 
-/* What curl is told of one transfer, by the callbacks' argument. */
+/*
+ * A handle that has been through a transfer keeps its options, and so does what it remembers here: an option that would be set to what
+ * it is already is left alone. (Setting a dozen of them costs a microsecond.)
+ */
 struct http_easy {
     CURL *curl;
+    struct http_easy *next; /* idle list */
     struct http_transfer *transfer;
-    /* Of the answer under way: what its head has named; nobody can tell where it ends. */
-    bool has_length, chunked, broken;
+    enum weir_method method; /* as set with no body and no headers; UNSET: something else was set */
+    struct curl_slist *connect_to;
+    const char *source;
+    bool has_request_target;
+    /* Of the answer under way: lines of a head come, and one of them has begun; what the head has named; nobody can tell where it ends; its connection is used up. */
+    bool in_head, in_line, has_length, chunked, broken, forbids;
     uint64_t length_bytes;
+    char path_query[256]; /* as set; "" where it was longer */
 };
 
 static struct http_socket *socket_of(struct http *http, curl_socket_t fd)
@@ -172,8 +183,7 @@ static const char *value_of(const char *line, size_t bytes, const char *name, co
 
 /*
  * What curl 7.88 lets pass of a head that does not say where its answer ends (RFC 9112, 6.3): several lengths, of which it takes the last, and one that no number holds, with which it
- * reads to the end of the connection. And a length beside chunks: curl goes by the chunks, as it should, but keeps the connection. And a line that goes on in the next one (obs-fold, which
- * RFC 9112, 5.2 forbids servers): joining them is the part of curl 7.88 in which easy_end's fault was met, and no exchange needs it. Returns false: nobody can tell what is the answer.
+ * reads to the end of the connection. And a length beside chunks: curl goes by the chunks, as it should, but keeps the connection. Returns false: nobody can tell what is the answer.
  */
 static bool framing_look(struct http_easy *e, const char *line, size_t bytes)
 {
@@ -182,10 +192,6 @@ static bool framing_look(struct http_easy *e, const char *line, size_t bytes)
     if (bytes > 5 && memcmp(line, "HTTP/", 5) == 0) {
         e->has_length = e->chunked =
             false; /* another head: the one before was an interim answer's */
-    }
-    if (bytes > 0 && (line[0] == ' ' || line[0] == '\t')) {
-        e->broken = true;
-        return false;
     }
     if (at != NULL) {
         uint64_t n = 0;
@@ -203,8 +209,17 @@ static bool framing_look(struct http_easy *e, const char *line, size_t bytes)
     if (e->has_length &&
         e->chunked) { /* whoever stands between may see another end: RFC 9112, 6.1 */
         (void)curl_easy_setopt(e->curl, CURLOPT_FORBID_REUSE, 1L);
+        e->forbids = true;
     }
     return true;
+}
+
+/* The empty line behind a head: is it the head of the answer, or an interim one with another behind it? curl goes on behind each 1xx but 101, which nobody asked for. */
+static bool head_ends(const struct http_easy *e, const char *line)
+{
+    long status = 0;
+    (void)curl_easy_getinfo(e->curl, CURLINFO_RESPONSE_CODE, &status);
+    return (line[0] == '\r' || line[0] == '\n') && (status / 100 != 1 || status == 101);
 }
 
 static size_t on_head(char *at, size_t one, size_t bytes, void *arg)
@@ -212,14 +227,35 @@ static size_t on_head(char *at, size_t one, size_t bytes, void *arg)
     (void)one;
     struct http_easy *e = arg;
     struct http_transfer *t = e->transfer;
+    e->in_line = false;
+    if (e->in_head && bytes > 0) {
+        e->in_head = !head_ends(e, at);
+    }
     return framing_look(e, at, bytes) && t->head(t, at, bytes) ? bytes : 0;
+}
+
+/*
+ * A piece of a line of the head, before curl keeps it (CURLOPT_HEADER); on_head gets the line behind that. A line that goes on with the one before (obs-fold, which RFC 9112, 5.2 forbids servers)
+ * must not come so far: curl 7.88 joins it to the last header that it kept (data->state.prevhead), and where the line is a head's first that header was the last answer's of this handle, and is
+ * freed. Later versions clear the pointer.
+ */
+static bool line_look(struct http_easy *e, const char *piece)
+{
+    if (!e->in_line && (piece[0] == ' ' || piece[0] == '\t')) {
+        e->broken = true;
+    }
+    e->in_line = true;
+    return !e->broken;
 }
 
 static size_t on_data(char *at, size_t one, size_t bytes, void *arg)
 {
     (void)one;
-    struct http_transfer *t = ((struct http_easy *)arg)->transfer;
-    return t->data(t, at, bytes);
+    struct http_easy *e = arg;
+    if (e->in_head && bytes > 0) {
+        return line_look(e, at) ? bytes : 0;
+    }
+    return e->transfer->data(e->transfer, at, bytes);
 }
 
 static int on_gate(void *arg, char *ip, char *local_ip, int port, int local_port)
@@ -229,6 +265,8 @@ static int on_gate(void *arg, char *ip, char *local_ip, int port, int local_port
     (void)local_port;
     struct http_easy *e = arg;
     struct http_transfer *t = e->transfer;
+    e->in_head = true; /* of this sending, should curl send again */
+    e->in_line = false;
     if (t->source != NULL && strcmp(local_ip, t->source + sizeof HTTP_SOURCE_PREFIX - 1) != 0) {
         return CURL_PREREQFUNC_ABORT; /* another member's connection: its count is not ours to use */
     }
@@ -236,6 +274,7 @@ static int on_gate(void *arg, char *ip, char *local_ip, int port, int local_port
         return CURL_PREREQFUNC_ABORT;
     }
     if (t->request_target != NULL) { /* read behind this, where curl writes the request line */
+        e->has_request_target = true;
         return curl_easy_setopt(e->curl, CURLOPT_REQUEST_TARGET, t->request_target) == CURLE_OK
                    ? CURL_PREREQFUNC_OK
                    : CURL_PREREQFUNC_ABORT;
@@ -281,6 +320,7 @@ static void easy_options(struct http *http, struct http_target *t, CURL *e)
     (void)curl_easy_setopt(e, CURLOPT_PROXY, t->proxy != NULL ? t->proxy : "");
     (void)curl_easy_setopt(e, CURLOPT_NOPROXY, t->proxy != NULL ? "" : "*");
     (void)curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    (void)curl_easy_setopt(e, CURLOPT_HEADER, 1L); /* line_look */
     (void)curl_easy_setopt(e, CURLOPT_PATH_AS_IS, 1L);
     (void)curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
     (void)curl_easy_setopt(e, CURLOPT_BUFFERSIZE, 65536L);
@@ -309,7 +349,13 @@ static void easy_options(struct http *http, struct http_target *t, CURL *e)
 
 static struct http_easy *easy_take(struct http *http, struct http_target *t)
 {
-    struct http_easy *e = calloc(1, sizeof *e);
+    struct http_easy *e = t->idle;
+    if (e != NULL) {
+        t->idle = e->next;
+        t->idle_cnt--;
+        return e;
+    }
+    e = calloc(1, sizeof *e);
     if (e != NULL) {
         e->curl = curl_easy_init();
     }
@@ -325,18 +371,28 @@ static struct http_easy *easy_take(struct http *http, struct http_target *t)
     return e;
 }
 
-/*
- * A handle makes one transfer. curl 7.88 keeps a pointer to the last header that came, also when it frees that with the answer (data->state.prevhead; later versions clear it there): an
- * answer of the same handle whose first line of the head is folded was read through it, before anybody is asked about that line. Connections, addresses and sessions are the multi's and
- * the share's, and stay.
- */
-static void easy_end(struct http_easy *e)
+static void easy_give(struct http_target *t, struct http_easy *e)
 {
-    curl_easy_cleanup(e->curl);
-    free(e);
+    e->transfer = NULL;
+    if (e->has_request_target) {
+        (void)curl_easy_setopt(e->curl, CURLOPT_REQUEST_TARGET, NULL);
+        e->has_request_target = false;
+    }
+    if (e->forbids) {
+        (void)curl_easy_setopt(e->curl, CURLOPT_FORBID_REUSE, 0L);
+        e->forbids = false;
+    }
+    if (t->idle_cnt < IDLE_MAX) {
+        e->next = t->idle;
+        t->idle = e;
+        t->idle_cnt++;
+    } else {
+        curl_easy_cleanup(e->curl);
+        free(e);
+    }
 }
 
-/* The options of method and body. */
+/* The options of method and body: each is set every time, because the handle remembers its last transfer. */
 static void method_set(CURL *e, const struct http_transfer *t)
 {
     static const char *const verb[] = {NULL, NULL, NULL, NULL, "PUT", "DELETE", "PATCH"};
@@ -367,6 +423,10 @@ static CURLcode url_set(struct http_easy *e, const struct http_transfer *t)
     char url[4096];
     size_t base = strlen(t->target->base);
     size_t rest = strlen(t->path_query);
+    if (rest < sizeof e->path_query && e->path_query[0] != '\0' &&
+        strcmp(e->path_query, t->path_query) == 0) {
+        return CURLE_OK;
+    }
     char *at = base + rest < sizeof url ? url : malloc(base + rest + 1);
     if (at == NULL) {
         return CURLE_OUT_OF_MEMORY;
@@ -377,19 +437,29 @@ static CURLcode url_set(struct http_easy *e, const struct http_transfer *t)
     if (at != url) {
         free(at);
     }
+    e->path_query[0] = '\0';
+    if (code == CURLE_OK && rest < sizeof e->path_query) {
+        memcpy(e->path_query, t->path_query, rest + 1);
+    }
     return code;
 }
 
 static void options_set(struct http_easy *e, const struct http_transfer *t)
 {
-    method_set(e->curl, t);
-    (void)curl_easy_setopt(e->curl, CURLOPT_HTTPHEADER,
-                           t->headers != NULL ? t->headers : t->target->headers);
-    if (t->target->connect_to != NULL) {
-        (void)curl_easy_setopt(e->curl, CURLOPT_CONNECT_TO, t->target->connect_to);
+    bool plain = t->body_bytes == 0 && t->headers == NULL;
+    if (!plain || e->method != t->method) {
+        method_set(e->curl, t);
+        (void)curl_easy_setopt(e->curl, CURLOPT_HTTPHEADER,
+                               t->headers != NULL ? t->headers : t->target->headers);
+        e->method = plain ? t->method : WEIR_METHOD_UNSET;
     }
-    if (t->source != NULL) {
+    if (e->connect_to != t->target->connect_to) {
+        (void)curl_easy_setopt(e->curl, CURLOPT_CONNECT_TO, t->target->connect_to);
+        e->connect_to = t->target->connect_to;
+    }
+    if (e->source != t->source) {
         (void)curl_easy_setopt(e->curl, CURLOPT_INTERFACE, t->source);
+        e->source = t->source;
     }
 }
 
@@ -402,12 +472,14 @@ bool http_start(struct http *http, struct http_transfer *t)
     CURLcode code = url_set(e, t);
     options_set(e, t);
     e->transfer = t;
+    e->in_head = true;
+    e->in_line = e->has_length = e->chunked = e->broken = false;
     t->easy = e;
     t->code = CURLE_OK;
     t->status = 0;
     t->connected = false;
     if (code != CURLE_OK || curl_multi_add_handle(http->multi, e->curl) != CURLM_OK) {
-        easy_end(e);
+        easy_give(t->target, e);
         t->easy = NULL;
         return false;
     }
@@ -422,7 +494,10 @@ static void transfer_drop(struct http *http, struct http_transfer *t, bool close
         (void)curl_easy_setopt(curl, CURLOPT_FORBID_REUSE, 1L);
     }
     (void)curl_multi_remove_handle(http->multi, curl);
-    easy_end(t->easy);
+    if (closes) {
+        (void)curl_easy_setopt(curl, CURLOPT_FORBID_REUSE, 0L); /* the handle is kept */
+    }
+    easy_give(t->target, t->easy);
     t->easy = NULL;
 }
 
@@ -543,6 +618,13 @@ uint64_t http_next_ns(const struct http *http)
 
 void http_target_close(struct http_target *target)
 {
+    while (target->idle != NULL) {
+        struct http_easy *e = target->idle;
+        target->idle = e->next;
+        curl_easy_cleanup(e->curl);
+        free(e);
+    }
+    target->idle_cnt = 0;
     curl_slist_free_all(target->connect_to);
     target->connect_to = NULL;
 }

@@ -126,6 +126,12 @@ static const struct fixed {
     {"/r/not_http", "220 smtp.example ESMTP\r\n250 ok\r\n"},
     {"/r/old", "just some text, as in HTTP/0.9\n"},
     {"/r/nul_in_head", OK_HEAD "X-A: b"},
+    {"/r/fold_first", OK_HEAD " X-Fold: evil\r\nContent-Length: 4\r\n\r\nfine"},
+    {"/r/fold_later", OK_HEAD "X-A: b\r\n\tevil\r\nContent-Length: 4\r\n\r\nfine"},
+    {"/r/fold_behind_interim",
+     "HTTP/1.1 103 Early Hints\r\n\r\n" OK_HEAD " X-Fold: evil\r\nContent-Length: 4\r\n\r\nfine"},
+    {"/r/blank_body",
+     "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" OK_HEAD "Content-Length: 4\r\n\r\n \t\r\n"},
     {"/r/other_version", "HTTP/7.3 200 OK\r\nContent-Length: 0\r\n\r\n"},
     {"/r/status_text", "HTTP/1.1 abc OK\r\nContent-Length: 0\r\n\r\n"},
     {"/r/not_gzip", OK_HEAD "Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello"},
@@ -152,6 +158,10 @@ static bool answer_odd(int fd, const char *path)
         say_times(fd, OK_HEAD "X-Long: ", 1);
         say_times(fd, "0123456789abcdef", 65536);
         say_times(fd, "\r\nContent-Length: 0\r\n\r\n", 1);
+    } else if (strcmp(path, "/r/blank_line") == 0) { /* libcurl hands it on in pieces of 16 KiB */
+        say_times(fd, OK_HEAD "X-Blank:", 1);
+        say_times(fd, "                                ", 1024);
+        say_times(fd, "x\r\nContent-Length: 4\r\n\r\nfine", 1);
     } else if (strcmp(path, "/r/interims") == 0) {
         say_for_ever(fd, "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", 0);
     } else if (strcmp(path, "/r/drip_head") == 0) {
@@ -214,6 +224,7 @@ static const struct expect {
     uint32_t status; /* where DONE */
     enum after after;
     unsigned limit_ms;
+    const char *body; /* NULL: not looked at */
 } expects[] = {
     {"fine", WEIR_RESULT_DONE, WEIR_RESULT_DONE, 200, KEEPS, 3000},
     {"huge", WEIR_RESULT_TOO_LARGE, WEIR_RESULT_TOO_LARGE, 0, DROPS, 3000},
@@ -241,6 +252,11 @@ static const struct expect {
     {"not_http", WEIR_RESULT_FAILED, WEIR_RESULT_OUTCOME_UNKNOWN, 0, DROPS, 3000},
     {"old", WEIR_RESULT_FAILED, WEIR_RESULT_OUTCOME_UNKNOWN, 0, DROPS, 3000},
     {"nul_in_head", WEIR_RESULT_FAILED, WEIR_RESULT_OUTCOME_UNKNOWN, 0, DROPS, 3000},
+    {"fold_first", WEIR_RESULT_FAILED, WEIR_RESULT_OUTCOME_UNKNOWN, 0, DROPS, 3000},
+    {"fold_later", WEIR_RESULT_FAILED, WEIR_RESULT_OUTCOME_UNKNOWN, 0, DROPS, 3000},
+    {"fold_behind_interim", WEIR_RESULT_FAILED, WEIR_RESULT_OUTCOME_UNKNOWN, 0, DROPS, 3000},
+    {"blank_body", WEIR_RESULT_DONE, WEIR_RESULT_DONE, 200, KEEPS, 3000, " \t\r\n"},
+    {"blank_line", WEIR_RESULT_TOO_LARGE, WEIR_RESULT_TOO_LARGE, 0, DROPS, 3000},
     {"other_version", WEIR_RESULT_FAILED, WEIR_RESULT_OUTCOME_UNKNOWN, 0, DROPS, 3000},
     {"status_text", WEIR_RESULT_FAILED, WEIR_RESULT_OUTCOME_UNKNOWN, 0, DROPS, 3000},
     {"not_gzip", WEIR_RESULT_FAILED, WEIR_RESULT_OUTCOME_UNKNOWN, 0, DROPS, 3000},
@@ -317,6 +333,8 @@ static void one(struct rig *r, struct weir *w, const struct expect *e, bool post
               (unsigned long long)took_ms);
     rig_check(r, a.sends == 1 && used(w, "raw.l") - before == 1, __FILE__, __LINE__,
               "%s: %u sends, %u charged", e->rest, a.sends, used(w, "raw.l") - before);
+    rig_check(r, e->body == NULL || strcmp(body, e->body) == 0, __FILE__, __LINE__, "%s: \"%s\"",
+              e->rest, body);
     rig_check(r, strstr(body, "evil") == NULL, __FILE__, __LINE__, "%s: %s", e->rest, body);
     if (e->after == DROPS) {
         rig_check(r, comes(DROPPED, 1) == 1, __FILE__, __LINE__, "%s: the connection stays",
