@@ -1,0 +1,735 @@
+/*
+ * failover.c: the endpoint that serves is struck by each of eight faults under 100 callers, and another one takes over. What is lost meanwhile, and for how long?
+ *
+ * Two real nginx (edge.h) in front of one weir-sim, which keeps the only book of orders. `balance: failover`, so that all calls are at the first one. The callers live in four
+ * processes; each call in ten is an order. A fault strikes, stays for longer than any call's deadline, and ends; at the end orders that were stuck in it arrive, if they do.
+ *
+ * Oracle: the book. Each order ends exactly once, by a named outcome; what ended as done is in it, what ended as not sent is not; none is there twice. Of calls that may be made
+ * twice SHARE_MIN end well. Times are printed; what is judged of them is bounded by seconds.
+ *
+ *   failover WEIR-SIM WEIRD NAMES-SO|- [SEED] [--long] [--only FAULT]      --long: many rounds, the table of docs/http.md
+ */
+#include "edge.h"
+
+#include "shm/weir_health.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define PROCESSES   4U
+#define CALLERS     25U /* of each */
+#define RECORDS_MAX 262144U
+#define ROUNDS_MAX  32U
+#define ORDER_EACH  10U
+#define SHARE_MIN   0.9995
+#define BEFORE_NS   (500 * WEIR_NS_PER_MS)
+#define BOUND_NS    (3 * WEIR_NS_PER_S) /* of what is judged: this is no benchmark */
+
+/* ---------------------------------------------------------------------------------------------- the callers */
+
+/* One call that ended. */
+struct record {
+    uint64_t began_ns, sent_ns, ended_ns;
+    uint32_t result, status, endpoint, sends, doubt;
+    bool order;
+};
+
+/* Of one process. Its writer appends; the test reads what is below `cnt`. */
+struct book {
+    uint32_t cnt;
+    struct record of[RECORDS_MAX];
+};
+
+static struct {
+    struct book *book; /* [PROCESSES] */
+    uint64_t deadline_ns;
+    unsigned think_ms; /* between the end of a call and the next one's begin, half to one and a half times */
+    const char *names_so; /* NULL: not in this build */
+    const char *only;
+    unsigned rounds, hold_ms;
+    bool is_long;
+} plan;
+
+struct caller {
+    bool out, order;
+    weir_ticket ticket;
+    uint32_t number;
+    unsigned calls;
+    uint64_t next_ns, began_ns;
+};
+
+static void ask(struct rig *r, struct weir *w, struct caller *c, weir_route_id ping,
+                weir_route_id order)
+{
+    const uint64_t now_ns = weir_now_ns(w);
+    const struct weir_request_spec spec = {
+        .struct_bytes = sizeof spec, .route = ping, .deadline_ns = now_ns + plan.deadline_ns};
+    c->order = ++c->calls % ORDER_EACH == 0;
+    int rc = c->order ? rig_order_submit(r, w, order, spec.deadline_ns, &c->ticket, &c->number)
+                      : weir_submit(w, &spec, &c->ticket);
+    c->out = rc == 0;
+    c->began_ns = now_ns;
+    c->next_ns = now_ns + WEIR_NS_PER_MS; /* not handed over: once more */
+}
+
+static void ended(struct rig *r, struct weir *w, struct caller *c, struct book *book,
+                  const struct weir_response *a)
+{
+    const uint64_t now_ns = weir_now_ns(w);
+    if (c->order) {
+        rig_order_ended(r, c->number, a);
+    }
+    if (book->cnt < RECORDS_MAX) {
+        book->of[book->cnt] = (struct record){.began_ns = c->began_ns,
+                                              .sent_ns = a->sent_ns,
+                                              .ended_ns = now_ns,
+                                              .result = (uint32_t)a->result,
+                                              .status = a->status,
+                                              .endpoint = a->endpoint,
+                                              .sends = a->sends,
+                                              .doubt = a->doubt,
+                                              .order = c->order};
+        weir_store_release_u32(&book->cnt, book->cnt + 1);
+    }
+    (void)weir_release(w, a->ticket);
+    c->out = false;
+    c->next_ns = now_ns + (plan.think_ms / 2 + rig_random(r, plan.think_ms + 1)) * WEIR_NS_PER_MS;
+}
+
+/* Take what has ended. Returns how many. */
+static unsigned take(struct rig *r, struct weir *w, struct caller *c, struct book *book)
+{
+    struct weir_response a;
+    unsigned cnt = 0;
+    while (weir_poll(w, &a) == 0) {
+        unsigned i = 0;
+        while (i < CALLERS && (!c[i].out || c[i].ticket != a.ticket)) {
+            i++;
+        }
+        if (i == CALLERS) {
+            (void)printf("FAILED: an answer that nobody asked for, or a second one\n");
+            (void)weir_fetch_add_u32(&r->shared->count[63], 1);
+            continue;
+        }
+        ended(r, w, &c[i], book, &a);
+        cnt++;
+    }
+    return cnt;
+}
+
+static int crowd(struct rig *r, int arg)
+{
+    static struct caller c[CALLERS];
+    struct weir *w = rig_attach(r, WEIR_ROLE_CALLER);
+    const weir_route_id ping = rig_route(w, "sim.ping");
+    const weir_route_id order = rig_route(w, "sim.order");
+    struct pollfd ready = {.fd = weir_fd(w), .events = POLLIN};
+    unsigned out = 0;
+    for (unsigned i = 0; i < CALLERS; i++) {
+        c[i] = (struct caller){.calls = rig_random(r, ORDER_EACH),
+                               .next_ns = weir_now_ns(w) +
+                                          rig_random(r, 2 * plan.think_ms + 1) * WEIR_NS_PER_MS};
+    }
+    for (;;) {
+        const bool stop = weir_load_acquire_u32(&r->shared->stop) != 0;
+        const uint64_t now_ns = weir_now_ns(w);
+        for (unsigned i = 0; i < CALLERS && !stop; i++) {
+            if (!c[i].out && now_ns >= c[i].next_ns) {
+                ask(r, w, &c[i], ping, order);
+                out += c[i].out;
+            }
+        }
+        out -= take(r, w, c, &plan.book[arg]);
+        if (stop && out == 0) {
+            break;
+        }
+        (void)poll(&ready, 1, 1);
+    }
+    weir_close(w);
+    return 0;
+}
+
+/* ---------------------------------------------------------------------------------------------- the stage, and the faults */
+
+struct stage {
+    struct rig *r;
+    struct weir *w; /* the test's own look at the board */
+    uint16_t exchange_port;
+    struct edge edge[2];
+    struct forwarder forwarder;
+    struct edge_names *names;
+    pid_t child[PROCESSES];
+};
+
+struct fault {
+    const char *name;
+    void (*strike)(struct stage *s);
+    void (*end)(struct stage *s);
+    bool tls, forwarded, named;
+    bool crash; /* who asks is told at once */
+};
+
+static void killed(struct stage *s)
+{
+    edge_signal(&s->edge[0], SIGKILL);
+}
+
+static void started(struct stage *s)
+{
+    edge_start(s->r, &s->edge[0], s->exchange_port);
+}
+
+static void stopped(struct stage *s)
+{
+    edge_signal(&s->edge[0], SIGSTOP);
+}
+
+static void continued(struct stage *s)
+{
+    edge_signal(&s->edge[0], SIGCONT);
+}
+
+static void mode(struct stage *s, enum forward_mode m)
+{
+    weir_store_release_u32(s->forwarder.mode, m);
+}
+
+static void swallowed(struct stage *s)
+{
+    mode(s, FORWARD_NOTHING);
+}
+
+static void reset(struct stage *s)
+{
+    mode(s, FORWARD_RESET);
+}
+
+static void slowed(struct stage *s)
+{
+    mode(s, FORWARD_SLOW);
+}
+
+static void halved(struct stage *s)
+{
+    mode(s, FORWARD_HALF);
+}
+
+static void forwarded(struct stage *s)
+{
+    mode(s, FORWARD_ALL);
+}
+
+/* The master takes the new certificate and lets the old connections end. */
+static void mistrusted(struct stage *s)
+{
+    edge_certificate(s->r, &s->edge[0], "IP:127.0.0.1");
+    (void)kill(s->edge[0].pid, SIGHUP);
+}
+
+static void trusted(struct stage *s)
+{
+    char from[160];
+    char to[160];
+    for (unsigned i = 0; i < 2; i++) {
+        const char *const suffix = i == 0 ? "pem" : "key";
+        (void)snprintf(from, sizeof from, "%s/a.good.%s", s->r->dir, suffix);
+        (void)snprintf(to, sizeof to, "%s/a.%s", s->r->dir, suffix);
+        (void)rename(from, to);
+    }
+    (void)kill(s->edge[0].pid, SIGHUP);
+}
+
+/* So that trusted() can bring them back. */
+static void certificate_keep(const struct stage *s)
+{
+    char from[160];
+    char to[160];
+    for (unsigned i = 0; i < 2; i++) {
+        const char *const suffix = i == 0 ? "pem" : "key";
+        (void)snprintf(from, sizeof from, "%s/a.%s", s->r->dir, suffix);
+        (void)snprintf(to, sizeof to, "%s/a.good.%s", s->r->dir, suffix);
+        (void)unlink(to);
+        (void)link(from, to);
+        (void)unlink(from);
+    }
+}
+
+static void mistrusted_for_a_while(struct stage *s)
+{
+    certificate_keep(s);
+    mistrusted(s);
+}
+
+static void named(struct stage *s, const char *address)
+{
+    (void)snprintf(s->names->address, sizeof s->names->address, "%s", address);
+}
+
+/* The name leads where nobody listens. It strikes when the worker has asked again, address_ttl later at most. */
+static void renamed(struct stage *s)
+{
+    const struct weir_shm_endpoint *e =
+        rig_board(s->w, WEIR_SECTION_ENDPOINT, sizeof(struct weir_shm_endpoint));
+    named(s, "127.0.0.2");
+    for (unsigned i = 0; i < 20000 && strcmp(e->address, "127.0.0.2") != 0; i++) {
+        (void)usleep(200);
+    }
+}
+
+static void named_well(struct stage *s)
+{
+    named(s, "127.0.0.1");
+}
+
+static const struct fault faults[] = {
+    {.name = "kill -9", .strike = killed, .end = started, .crash = true},
+    {.name = "SIGSTOP", .strike = stopped, .end = continued},
+    {.name = "blackhole", .strike = swallowed, .end = forwarded, .forwarded = true},
+    {.name = "RST", .strike = reset, .end = forwarded, .forwarded = true, .crash = true},
+    {.name = "slow", .strike = slowed, .end = forwarded, .forwarded = true},
+    {.name = "half-body", .strike = halved, .end = forwarded, .forwarded = true, .crash = true},
+    {.name = "wrong TLS",
+     .strike = mistrusted_for_a_while,
+     .end = trusted,
+     .tls = true,
+     .crash = true},
+    {.name = "DNS change", .strike = renamed, .end = named_well, .named = true, .crash = true},
+};
+
+/* As somebody writes it who wants to go on trading. */
+static void configure(struct stage *s, const struct fault *f)
+{
+    static const char yaml[] =
+        "broker: {name: rig, log: info}\n"
+        "providers:\n"
+        "  - name: sim\n"
+        "    clock: {source: host, error: 1ms, max_jitter: 10ms}\n"
+        "    limits: [{name: bucket, kind: token_bucket, quota: 100000, window: 1s}]\n"
+        "    balance: failover\n"
+        "    breaker: {failures: 5, window: 10s, part: 50%%, open: 500ms, probes: 1}\n"
+        "    retry: {attempts: 3, base: 10ms, factor: 2, jitter: 25%%, max: 200ms, budget: 20%%}\n"
+        "    hedge: {after: p95, budget: 10%%}\n"
+        "    health: {path: /api/v3/time, interval: 1s}\n"
+        "    endpoints:\n"
+        "      - {name: a, url: \"%s://%s:%u\", connections: 128, warm: 8%s}\n"
+        "      - {name: b, url: \"%s://127.0.0.1:%u\", connections: 128, warm: 8%s}\n"
+        "    routes:\n"
+        "      - {name: ping, method: GET, path: /api/v3/ping, cost: {bucket: 1}, "
+        "max_response: 4KiB}\n"
+        "      - {name: ask, method: GET, path: /api/v3/order, cost: {bucket: 1}, "
+        "max_response: 4KiB}\n"
+        "      - name: order\n"
+        "        method: POST\n"
+        "        path: /api/v3/order\n"
+        "        cost: {bucket: 1}\n"
+        "        max_response: 4KiB\n"
+        "        doubt: {id: newClientOrderId, in: form, route: ask, found: clientOrderId, "
+        "patience: 500ms, interval: 50ms,\n"
+        "          query: \"symbol={symbol}&origClientOrderId={id}\"}\n";
+    static char text[4096];
+    char ca[2][160] = {"", ""};
+    const char *const scheme = f->tls ? "https" : "http";
+    for (unsigned i = 0; f->tls && i < 2; i++) {
+        (void)snprintf(ca[i], sizeof ca[i], ", ca_file: %s/%s.ca.pem", s->r->dir, s->edge[i].name);
+    }
+    if (f->named) {
+        (void)snprintf(ca[0], sizeof ca[0], ", address_ttl: 1s");
+    }
+    (void)snprintf(text, sizeof text, yaml, scheme, f->named ? "edge.weir.test" : "127.0.0.1",
+                   f->forwarded ? s->forwarder.port : s->edge[0].port, ca[0], scheme,
+                   s->edge[1].port, ca[1]);
+    rig_config(s->r, text, 0);
+    (void)snprintf(text, sizeof text, "%s/rig/state", s->r->dir);
+    (void)unlink(text);
+}
+
+static void stage_open(struct stage *s, const struct fault *f)
+{
+    struct rig *r = s->r;
+    for (unsigned i = 0; i < 2; i++) {
+        s->edge[i] = (struct edge){.name = i == 0 ? "a" : "b", .tls = f->tls};
+        if (f->tls) {
+            edge_certificate(r, &s->edge[i], "IP:127.0.0.1");
+        }
+        edge_start(r, &s->edge[i], s->exchange_port);
+    }
+    if (f->forwarded) {
+        forwarder_start(r, &s->forwarder, s->edge[0].port);
+    }
+    named(s, "127.0.0.1");
+    configure(s, f);
+    if (f->named) {
+        (void)setenv("LD_PRELOAD", plan.names_so, 1);
+    }
+    rig_weird_spawn(r);
+    (void)unsetenv("LD_PRELOAD");
+    s->w = rig_attach(r, WEIR_ROLE_MONITOR);
+    weir_store_release_u32(&r->shared->stop, 0);
+    for (unsigned i = 0; i < PROCESSES; i++) {
+        weir_store_release_u32(&plan.book[i].cnt, 0);
+    }
+    for (unsigned i = 0; i < PROCESSES; i++) {
+        s->child[i] = rig_fork(r, crowd, (int)i);
+    }
+}
+
+static void crowd_stop(struct stage *s)
+{
+    weir_store_release_u32(&s->r->shared->stop, 1);
+    for (unsigned i = 0; i < PROCESSES; i++) {
+        CHECK_INT(s->r, s->child[i] == 0 ? 0 : rig_wait(s->child[i], 20000), 0);
+        s->child[i] = 0;
+    }
+}
+
+static void stage_close(struct stage *s, const struct fault *f)
+{
+    weir_close(s->w);
+    CHECK_INT(s->r, rig_weird_stop(s->r, 10000), 0);
+    if (f->forwarded) {
+        (void)kill(s->forwarder.pid, SIGKILL);
+        (void)rig_wait(s->forwarder.pid, 5000);
+        (void)munmap(s->forwarder.mode, sizeof *s->forwarder.mode);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        edge_signal(&s->edge[i], SIGKILL);
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------- what came of it */
+
+/* One fault, from its strike to its end. */
+struct round {
+    uint64_t struck_ns, over_ns;
+    uint64_t board_ns; /* the board says so first; 0: never */
+};
+
+struct judged {
+    double detect_ms, switch_ms, back_ms, p99_ms;
+    double wait_ms; /* the longest, of calls that may be made twice */
+    unsigned calls, good, orders, found, unknown, unsent;
+};
+
+static bool is_good(const struct record *a)
+{
+    return a->result == WEIR_RESULT_DONE && a->status == 200;
+}
+
+static double ms_since(uint64_t from_ns, uint64_t at_ns)
+{
+    return at_ns == UINT64_MAX ? -1 : ((double)at_ns - (double)from_ns) / 1e6;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a;
+    double y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Of `cnt` numbers, which are put in order: the one that `part` of them are not above. */
+static double rank(double *of, unsigned cnt, double part)
+{
+    qsort(of, cnt, sizeof *of, by_value);
+    unsigned at = cnt > 0 ? (unsigned)(part * cnt + 0.999999) : 0;
+    return cnt > 0 ? of[at > 0 ? at - 1 : 0] : 0;
+}
+
+/* Each record of all callers so far. */
+static void records_each(void (*each)(const struct record *a, void *arg), void *arg)
+{
+    for (unsigned p = 0; p < PROCESSES; p++) {
+        uint32_t cnt = weir_load_acquire_u32(&plan.book[p].cnt);
+        for (uint32_t i = 0; i < cnt; i++) {
+            each(&plan.book[p].of[i], arg);
+        }
+    }
+}
+
+struct look {
+    const struct round *round;
+    struct judged j;
+    uint64_t other_ns, good_ns, back_ns;
+    double *before;
+    unsigned before_cnt;
+};
+
+static void order_look(struct judged *j, const struct record *a)
+{
+    j->orders++;
+    j->found += a->doubt == WEIR_DOUBT_FOUND;
+    j->unknown += a->result == WEIR_RESULT_OUTCOME_UNKNOWN;
+    j->unsent += a->sends == 0;
+}
+
+static void record_look(const struct record *a, void *arg)
+{
+    struct look *l = arg;
+    const struct round *x = l->round;
+    const double took_ms = (double)(a->ended_ns - a->began_ns) / 1e6;
+    if (!a->order && a->ended_ns < x->struck_ns && a->ended_ns >= x->struck_ns - BEFORE_NS) {
+        l->before[l->before_cnt++] = took_ms;
+    }
+    if (a->began_ns > x->over_ns && a->endpoint == 0 && is_good(a)) {
+        l->back_ns = weir_min_u64(l->back_ns, a->ended_ns);
+    }
+    if (a->ended_ns < x->struck_ns || a->began_ns > x->over_ns) {
+        return;
+    }
+    if (a->order) {
+        order_look(&l->j, a);
+        return;
+    }
+    l->j.calls++;
+    l->j.good += is_good(a);
+    l->j.wait_ms = took_ms > l->j.wait_ms ? took_ms : l->j.wait_ms;
+    if (!is_good(a) && plan.is_long) {
+        (void)printf("  lost: %s after %.0f ms, status %u, endpoint %u, sends %u, began %.0f ms\n",
+                     weir_result_text(a->result), took_ms, a->status, a->endpoint, a->sends,
+                     ((double)a->began_ns - (double)x->struck_ns) / 1e6);
+    }
+    if (a->began_ns >= x->struck_ns && a->endpoint == 1 && is_good(a)) {
+        l->good_ns = weir_min_u64(l->good_ns, a->ended_ns);
+        l->other_ns = a->sends == 1 ? weir_min_u64(l->other_ns, a->sent_ns) : l->other_ns;
+    }
+}
+
+static struct judged judge(const struct round *x)
+{
+    struct look l = {
+        .round = x, .other_ns = UINT64_MAX, .good_ns = UINT64_MAX, .back_ns = UINT64_MAX};
+    l.before = calloc((size_t)PROCESSES * RECORDS_MAX, sizeof *l.before);
+    if (l.before == NULL) {
+        exit(99);
+    }
+    if (x->board_ns != 0) {
+        l.other_ns = x->board_ns;
+    }
+    records_each(record_look, &l);
+    l.j.p99_ms = rank(l.before, l.before_cnt, 0.99);
+    l.j.detect_ms = ms_since(x->struck_ns, l.other_ns);
+    l.j.switch_ms = ms_since(x->struck_ns, l.good_ns);
+    l.j.back_ms = ms_since(x->over_ns, l.back_ns);
+    free(l.before);
+    return l.j;
+}
+
+/* ---------------------------------------------------------------------------------------------- rounds */
+
+static bool board_says(const struct stage *s)
+{
+    const struct weir_shm_health *h =
+        rig_board(s->w, WEIR_SECTION_HEALTH, sizeof(struct weir_shm_health));
+    /* relaxed: a picture */
+    return (weir_load_relaxed_u32(&h->flags) &
+            (WEIR_HEALTH_EJECTED | WEIR_HEALTH_DOWN | WEIR_HEALTH_SUSPECT)) != 0 ||
+           weir_breaker_state_of(weir_load_relaxed_u64(&h->breaker)) != WEIR_BREAKER_CLOSED;
+}
+
+/* Wait until the last `BEFORE_NS` were all the first one's, but for hedges, and nothing speaks against it. */
+static bool settled(const struct stage *s, unsigned limit_ms)
+{
+    uint64_t end_ns = rig_now_ns() + limit_ms * WEIR_NS_PER_MS;
+    uint64_t since_ns = 0;
+    while (rig_now_ns() < end_ns) {
+        uint32_t good = 0;
+        for (unsigned p = 0; p < PROCESSES; p++) {
+            uint32_t cnt = weir_load_acquire_u32(&plan.book[p].cnt);
+            const struct record *a = cnt > 0 ? &plan.book[p].of[cnt - 1] : NULL;
+            good += a != NULL && is_good(a) &&
+                    (a->endpoint == 0 || a->sends > 1 || a->doubt != WEIR_DOUBT_NONE);
+        }
+        since_ns = good < PROCESSES || board_says(s) ? 0 : since_ns == 0 ? rig_now_ns() : since_ns;
+        if (since_ns != 0 && rig_now_ns() - since_ns > BEFORE_NS + 100 * WEIR_NS_PER_MS) {
+            return true;
+        }
+        rig_sleep_ms(5);
+    }
+    return false;
+}
+
+static struct round strike(struct stage *s, const struct fault *f)
+{
+    struct round x = {.struck_ns = rig_now_ns()};
+    f->strike(s);
+    if (f->named) { /* when it has been asked for */
+        x.struck_ns = rig_now_ns();
+    }
+    while (rig_now_ns() < x.struck_ns + plan.hold_ms * WEIR_NS_PER_MS) {
+        x.board_ns = x.board_ns == 0 && board_says(s) ? rig_now_ns() : x.board_ns;
+        (void)usleep(x.board_ns == 0 ? 200 : 2000);
+    }
+    x.over_ns = rig_now_ns();
+    f->end(s);
+    return x;
+}
+
+struct row {
+    double detect_ms[ROUNDS_MAX], switch_ms[ROUNDS_MAX], back_ms[ROUNDS_MAX], p99_ms[ROUNDS_MAX];
+    double wait_ms;
+    unsigned cnt, calls, good, orders, found, unknown, unsent;
+};
+
+static void row_add(struct row *row, const struct judged *j)
+{
+    row->detect_ms[row->cnt] = j->detect_ms;
+    row->switch_ms[row->cnt] = j->switch_ms;
+    row->back_ms[row->cnt] = j->back_ms;
+    row->p99_ms[row->cnt] = j->p99_ms;
+    row->wait_ms = j->wait_ms > row->wait_ms ? j->wait_ms : row->wait_ms;
+    row->cnt++;
+    row->calls += j->calls;
+    row->good += j->good;
+    row->orders += j->orders;
+    row->found += j->found;
+    row->unknown += j->unknown;
+    row->unsent += j->unsent;
+}
+
+static double share(const struct row *row)
+{
+    return row->calls > 0 ? (double)row->good / row->calls : 0;
+}
+
+/* rank() puts in order: one call of it at a time. */
+static void row_print(const char *name, struct row *row)
+{
+    const double p99_ms = rank(row->p99_ms, row->cnt, 0.5);
+    const double detect_ms = rank(row->detect_ms, row->cnt, 0.5);
+    const double half_ms = rank(row->switch_ms, row->cnt, 0.5);
+    const double most_ms = rank(row->switch_ms, row->cnt, 0.99);
+    const double back_ms = rank(row->back_ms, row->cnt, 0.5);
+    (void)printf("| %s | %.0f | %.1f | %.1f | %.1f | %u | %.3f %% | %.0f | %u | 0 | %u | %u | %.0f "
+                 "|\n",
+                 name, p99_ms, detect_ms, half_ms, most_ms, row->calls, 100 * share(row),
+                 row->wait_ms, row->orders, row->found, row->unknown, back_ms);
+    (void)fflush(stdout);
+}
+
+static void row_head(void)
+{
+    (void)printf("| fault | p99 before, ms | seen, ms | first good answer, p50 | p99 | calls | good "
+                 "| longest, ms | orders | doubled | found | unknown | back, ms |\n"
+                 "|--|--|--|--|--|--|--|--|--|--|--|--|--|\n");
+}
+
+static void fault_run(struct stage *s, const struct fault *f, struct row *row)
+{
+    struct rig *r = s->r;
+    struct round x[ROUNDS_MAX];
+    unsigned cnt = 0;
+    stage_open(s, f);
+    while (cnt < plan.rounds) {
+        if (!settled(s, 30000)) {
+            rig_check(r, false, __FILE__, __LINE__, "%s: round %u: the first is not used", f->name,
+                      cnt);
+            break;
+        }
+        x[cnt++] = strike(s, f);
+    }
+    if (plan.is_long) {
+        (void)settled(s, 30000);
+    }
+    crowd_stop(s);
+    for (unsigned i = 0; i < cnt; i++) {
+        const struct judged j = judge(&x[i]);
+        row_add(row, &j);
+    }
+    stage_close(s, f);
+}
+
+static void fault_judge(struct rig *r, const struct fault *f, struct row *row)
+{
+    rig_check(r, share(row) >= SHARE_MIN, __FILE__, __LINE__, "%s: %u of %u calls were good",
+              f->name, row->good, row->calls);
+    CHECK(r, row->calls > 0 && row->orders > 0, "%s", f->name);
+    for (unsigned i = 0; i < row->cnt; i++) {
+        rig_check(r,
+                  row->switch_ms[i] >= 0 && row->switch_ms[i] * 1e6 < (double)BOUND_NS,
+                  __FILE__, __LINE__, "%s: %.0f ms to the first good answer", f->name,
+                  row->switch_ms[i]);
+    }
+    rig_orders_check(r, false); /* the exchange's book against what the callers were told */
+}
+
+static struct edge_names *names_open(struct rig *r)
+{
+    char path[160];
+    (void)snprintf(path, sizeof path, "%s/names", r->dir);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    void *at = fd >= 0 && ftruncate(fd, sizeof(struct edge_names)) == 0
+                   ? mmap(NULL, sizeof(struct edge_names), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+                          0)
+                   : MAP_FAILED;
+    (void)close(fd);
+    (void)setenv("WEIR_TEST_NAMES", path, 1);
+    if (at == MAP_FAILED) {
+        exit(99);
+    }
+    return at;
+}
+
+static char **options(int *argc, char **argv)
+{
+    static char *left[16];
+    int cnt = 0;
+    for (int i = 0; i < *argc && cnt < 15; i++) {
+        if (strcmp(argv[i], "--long") == 0) {
+            plan.is_long = true;
+        } else if (strcmp(argv[i], "--only") == 0 && i + 1 < *argc) {
+            plan.only = argv[++i];
+        } else if (i == 3) {
+            plan.names_so = strcmp(argv[i], "-") != 0 ? argv[i] : NULL;
+        } else {
+            left[cnt++] = argv[i];
+        }
+    }
+    *argc = cnt;
+    return left;
+}
+
+int main(int argc, char **argv)
+{
+    static struct rig r;
+    static struct stage s;
+    static struct row row[WEIR_ARRAY_CNT(faults)];
+    char **left = options(&argc, argv);
+    plan.rounds = plan.is_long ? 20 : 1;
+    plan.deadline_ns = (rig_sanitized() ? 3 : 1) * WEIR_NS_PER_S;
+    plan.hold_ms = (unsigned)(plan.deadline_ns / WEIR_NS_PER_MS) + 200;
+    plan.think_ms = plan.is_long ? 20 : 60;
+    plan.book = mmap(NULL, PROCESSES * sizeof *plan.book, PROT_READ | PROT_WRITE,
+                     MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    rig_open(&r, "failover", argc, left, plan.is_long ? 3000 : 110);
+    if (plan.book == MAP_FAILED) {
+        return 99;
+    }
+    s.r = &r;
+    s.names = names_open(&r);
+    rig_sim_start(&r, "{\"limits\": [], \"latency_ms\": 15, \"jitter_ms\": 10}");
+    s.exchange_port = r.port;
+    for (size_t i = 0; i < WEIR_ARRAY_CNT(faults); i++) {
+        if ((plan.only != NULL && strcmp(plan.only, faults[i].name) != 0) ||
+            (faults[i].named && plan.names_so == NULL)) {
+            continue;
+        }
+        fault_run(&s, &faults[i], &row[i]);
+        fault_judge(&r, &faults[i], &row[i]);
+        row_head();
+        row_print(faults[i].name, &row[i]);
+    }
+    if (plan.only == NULL) {
+        (void)printf("\n");
+        row_head();
+        for (size_t i = 0; i < WEIR_ARRAY_CNT(faults); i++) {
+            row_print(faults[i].name, &row[i]);
+        }
+    }
+    return rig_close(&r);
+}
