@@ -10,7 +10,7 @@
 
 #include <stdlib.h>
 
-/* A connection that does not stand after so long counts as failed: another endpoint may do better. */
+/* A connection that does not stand after so long counts as failed. Where another endpoint is in good state patience ends sooner (health_connect_ns). */
 #define CONNECT_MAX_NS (3 * WEIR_NS_PER_S)
 
 /* curl's callbacks carry only the transfer; there is one worker per process. */
@@ -146,7 +146,9 @@ static enum weir_call_class class_of(const struct worker *w, const struct call *
     bool by_far =
         w->now_ns > since_ns && health_is_late(&c->endpoint->health, w->now_ns - since_ns);
     if (c->sent_ns == 0) {
-        return late && !by_far ? WEIR_CLASS_NONE : WEIR_CLASS_TRANSPORT;
+        bool no_way = w->now_ns > since_ns &&
+                      w->now_ns - since_ns >= health_connect_ns(&c->endpoint->health);
+        return late && !by_far && !no_way ? WEIR_CLASS_NONE : WEIR_CLASS_TRANSPORT;
     }
     return !late ? WEIR_CLASS_TRANSPORT : by_far ? WEIR_CLASS_TIMEOUT : WEIR_CLASS_NONE;
 }
@@ -261,6 +263,9 @@ static void on_done(struct http_transfer *t)
         uint64_t answer_ns = c->first_byte_ns > c->sent_ns ? c->first_byte_ns - c->sent_ns : 0;
         c->endpoint->answer_ns = (7 * c->endpoint->answer_ns + answer_ns / 2) / 8;
     }
+    if (t->connected && c->sent_ns > c->permitted_ns) {
+        health_connected(&c->endpoint->health, c->sent_ns - c->permitted_ns, w->now_ns);
+    }
     hedge_over(w, c);
     endpoint_told(w, c, class_of(w, c, t));
     if (c->sent_ns > 0) {
@@ -306,11 +311,23 @@ bool exchange_start(struct worker *w, struct call *c, struct endpoint *e)
     free(path);
     if (ok) {
         c->stage = CALL_RUNNING;
-        c->due_ns = weir_min_u64(c->deadline_ns, w->now_ns + CONNECT_MAX_NS);
+        c->due_ns = weir_min_u64(c->deadline_ns, w->now_ns + health_connect_ns(&e->health));
         w->running_due_ns = weir_min_u64(w->running_due_ns, c->due_ns);
         endpoint_took(w, c);
     }
     return ok;
+}
+
+/* It has no connection yet: is it worth while to wait on? Then until `due_ns`. */
+static bool connects_on(struct worker *w, struct call *c)
+{
+    uint64_t end_ns = weir_min_u64(c->deadline_ns, c->permitted_ns + CONNECT_MAX_NS);
+    if (w->now_ns >= end_ns || endpoint_sound(w, c)) {
+        return false;
+    }
+    /* the others may be better in a moment */
+    c->due_ns = weir_min_u64(end_ns, w->now_ns + health_connect_ns(&c->endpoint->health));
+    return true;
 }
 
 /* Running calls whose time is over. curl's own timers would cost two tree nodes a transfer and know only milliseconds. */
@@ -326,7 +343,8 @@ void exchange_due(struct worker *w)
         if (c->stage != CALL_RUNNING) {
             continue;
         }
-        if (w->now_ns >= c->due_ns && (c->sent_ns == 0 || w->now_ns >= c->deadline_ns)) {
+        if (w->now_ns >= c->due_ns &&
+            (c->sent_ns == 0 ? !connects_on(w, c) : w->now_ns >= c->deadline_ns)) {
             c->transfer.code = CURLE_OPERATION_TIMEDOUT;
             http_stop(w->http, &c->transfer);
             on_done(&c->transfer);
