@@ -359,6 +359,13 @@ void endpoint_heard(struct call *c, uint64_t now_ns)
     c->endpoint->owed_since_ns = now_ns; /* it speaks: what is owed still is owed from here on */
 }
 
+bool endpoint_still_ill(const struct call *c)
+{
+    return c->pin != NULL && c->pin->health.ejected_until_ns != 0 &&
+           c->first_byte_ns > c->sent_ns && c->sent_ns != 0 &&
+           health_is_late(&c->pin->health, c->first_byte_ns - c->sent_ns);
+}
+
 void endpoint_back(struct worker *w, struct endpoint *e)
 {
     e->down_until_ns = 0;
@@ -449,7 +456,8 @@ void endpoint_told(struct worker *w, struct call *c, enum weir_call_class class)
     }
     if (breaker_is_answer(class)) {
         e->down_until_ns = 0;
-        if (c->first_byte_ns > c->sent_ns && c->sent_ns != 0) {
+        /* What it took while it was out would make its illness its standard: nothing would be late any more. */
+        if (c->first_byte_ns > c->sent_ns && c->sent_ns != 0 && e->health.ejected_until_ns == 0) {
             health_latency(&e->health, c->first_byte_ns - c->sent_ns, w->now_ns);
         }
         if (!was_closed && e->breaker->state == WEIR_BREAKER_CLOSED) {

@@ -126,6 +126,9 @@ static size_t on_data(struct http_transfer *t, const char *bytes, size_t cnt)
 static enum weir_call_class class_of(const struct worker *w, const struct call *c,
                                      const struct http_transfer *t)
 {
+    if (t->code == CURLE_OK && endpoint_still_ill(c)) {
+        return WEIR_CLASS_NONE;
+    }
     if (t->code == CURLE_OK || c->stop == CALL_STOP_LARGE) {
         uint32_t status = t->status;
         return c->throttled    ? (pause_cause_of(status) == WEIR_PAUSE_BANNED ? WEIR_CLASS_BAN

@@ -645,6 +645,8 @@ void endpoint_took(struct worker *w, struct call *c);
 void endpoint_sent(struct call *c, uint64_t now_ns);
 void endpoint_heard(struct call *c, uint64_t now_ns);
 void endpoint_told(struct worker *w, struct call *c, enum weir_call_class class);
+/* A check of an ejected one was answered, but as late as what it was ejected for: that says nothing, and it stays out for its time. */
+bool endpoint_still_ill(const struct call *c);
 /* A check was answered: whatever kept it out is over. */
 void endpoint_back(struct worker *w, struct endpoint *e);
 void choose_turn(struct worker *w);   /* each tick: scores and flags on the board */

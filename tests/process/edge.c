@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <openssl/pem.h>
+#include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <poll.h>
 #include <signal.h>
@@ -48,6 +49,11 @@ static void file_make(struct rig *r, const char *name, const char *suffix, const
 
 /* ---------------------------------------------------------------------------------------------- nginx */
 
+static const char *host_of(const struct edge *e)
+{
+    return e->host != NULL ? e->host : "127.0.0.1";
+}
+
 static struct sockaddr_in loopback(uint16_t port)
 {
     return (struct sockaddr_in){.sin_family = AF_INET,
@@ -55,9 +61,10 @@ static struct sockaddr_in loopback(uint16_t port)
                                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 }
 
-static int connect_to(uint16_t port)
+static int connect_to(const char *host, uint16_t port)
 {
-    const struct sockaddr_in to = loopback(port);
+    struct sockaddr_in to = loopback(port);
+    to.sin_addr.s_addr = inet_addr(host);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd >= 0 && connect(fd, (const struct sockaddr *)&to, sizeof to) != 0) {
         (void)close(fd);
@@ -96,12 +103,12 @@ static void conf_make(struct rig *r, const struct edge *e, uint16_t exchange_por
               "  client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3;\n"
               "  uwsgi_temp_path t4; scgi_temp_path t5;\n"
               "  upstream exchange { server 127.0.0.1:%u; keepalive 256; }\n"
-              "  server {\n    listen 127.0.0.1:%u backlog=512%s;\n%s"
+              "  server {\n    listen %s:%u backlog=512%s;\n%s"
               "    location / {\n      proxy_pass http://exchange;\n      proxy_http_version 1.1;\n"
               "      proxy_set_header Connection \"\";\n      proxy_next_upstream off;\n"
               "      proxy_ignore_client_abort on;\n    }\n  }\n}\n",
               geteuid() == 0 ? "user root;\n" : "", e->tls ? "on" : "off", e->name, exchange_port,
-              e->port, e->tls ? " ssl" : "", tls);
+              host_of(e), e->port, e->tls ? " ssl" : "", tls);
 }
 
 void edge_start(struct rig *r, struct edge *e, uint16_t exchange_port)
@@ -125,7 +132,7 @@ void edge_start(struct rig *r, struct edge *e, uint16_t exchange_port)
         _exit(127);
     }
     (void)setpgid(e->pid, e->pid);
-    while ((fd = connect_to(e->port)) < 0) {
+    while ((fd = connect_to(host_of(e), e->port)) < 0) {
         if (waitpid(e->pid, NULL, WNOHANG) != 0 || rig_now_ns() > end_ns) {
             give_up(r, "nginx does not start: scripts/setup.sh test installs it");
         }
@@ -182,6 +189,38 @@ void edge_certificate(struct rig *r, const struct edge *e, const char *host)
     X509_EXTENSION_free(alt);
     X509_free(x);
     EVP_PKEY_free(key);
+}
+
+/* A kept connection, over which one call was made. */
+static SSL *kept_connection(SSL_CTX *ctx, const struct edge *e)
+{
+    static const char ask[] = "GET /api/v3/ping HTTP/1.1\r\nHost: edge\r\n\r\n";
+    char answer[4096];
+    int fd = connect_to(host_of(e), e->port);
+    SSL *ssl = fd >= 0 ? SSL_new(ctx) : NULL;
+    if (ssl == NULL || SSL_set_fd(ssl, fd) != 1 || SSL_connect(ssl) != 1 ||
+        SSL_write(ssl, ask, sizeof ask - 1) <= 0 || SSL_read(ssl, answer, sizeof answer) <= 0) {
+        SSL_free(ssl);
+        (void)close(fd);
+        return NULL;
+    }
+    return ssl;
+}
+
+void edge_reload(struct rig *r, const struct edge *e)
+{
+    char rest[4096];
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+    SSL *old = ctx != NULL ? kept_connection(ctx, e) : NULL;
+    if (old == NULL) {
+        give_up(r, "a connection to the edge");
+    }
+    (void)kill(e->pid, SIGHUP);
+    while (SSL_read(old, rest, sizeof rest) > 0) { /* the end: it is the new one's from here on */
+    }
+    (void)close(SSL_get_fd(old));
+    SSL_free(old);
+    SSL_CTX_free(ctx);
 }
 
 /* ---------------------------------------------------------------------------------------------- the forwarder */
@@ -254,7 +293,7 @@ static void let_in(struct pair *pair, int fd, uint16_t port, uint32_t mode)
         }
         pair[i].weir = weir;
         pair[i].held_bytes = 0;
-        pair[i].edge = connect_to(port);
+        pair[i].edge = connect_to("127.0.0.1", port);
         (void)setsockopt(weir, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         (void)setsockopt(pair[i].edge, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         if (pair[i].edge < 0 || mode == FORWARD_RESET) {

@@ -11,6 +11,7 @@
 
 struct edge {
     const char *name; /* of its files */
+    const char *host; /* where it listens; NULL: 127.0.0.1 */
     bool tls;         /* with the certificate NAME.pem, see edge_certificate */
     uint16_t port;    /* 0: any; kept over a restart */
     pid_t pid;        /* and of its process group */
@@ -22,6 +23,8 @@ void edge_start(struct rig *r, struct edge *e, uint16_t exchange_port);
 void edge_signal(struct edge *e, int signal);
 /* Write NAME.pem and NAME.key anew: for `host` ("IP:127.0.0.1"). The first one of a name is what weir believes: NAME.ca.pem. */
 void edge_certificate(struct rig *r, const struct edge *e, const char *host);
+/* Take what edge_certificate wrote, as `nginx -s reload` does, and wait until kept connections end: new ones were the new certificate's some 100 ms before. */
+void edge_reload(struct rig *r, const struct edge *e);
 
 enum forward_mode {
     FORWARD_ALL = 0,

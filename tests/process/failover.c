@@ -7,7 +7,7 @@
  * Oracle: the book. Each order ends exactly once, by a named outcome; what ended as done is in it, what ended as not sent is not; none is there twice. Of calls that may be made
  * twice SHARE_MIN end well. Times are printed; what is judged of them is bounded by seconds.
  *
- *   failover WEIR-SIM WEIRD NAMES-SO|- [SEED] [--long] [--only FAULT]      --long: many rounds, the table of docs/http.md
+ *   failover WEIR-SIM WEIRD NAMES-SO|- [SEED] [--long] [--rounds N] [--only FAULT]      --long: ten rounds, the table of docs/http.md
  */
 #include "edge.h"
 
@@ -172,7 +172,8 @@ struct fault {
     void (*strike)(struct stage *s);
     void (*end)(struct stage *s);
     bool tls, forwarded, named;
-    bool crash; /* who asks is told at once */
+    const char *ttl; /* of the name; NULL: 1s */
+    bool told; /* it strikes when strike() returns, not when it is called */
 };
 
 static void killed(struct stage *s)
@@ -225,45 +226,31 @@ static void forwarded(struct stage *s)
     mode(s, FORWARD_ALL);
 }
 
-/* The master takes the new certificate and lets the old connections end. */
+/* NAME.pem and NAME.key become good.pem and good.key, or (`back`) the other way round. */
+static void certificate_move(const struct stage *s, bool back)
+{
+    static const char *const suffix[] = {"pem", "key"};
+    for (unsigned i = 0; i < WEIR_ARRAY_CNT(suffix); i++) {
+        char own[160];
+        char good[160];
+        (void)snprintf(own, sizeof own, "%s/a.%s", s->r->dir, suffix[i]);
+        (void)snprintf(good, sizeof good, "%s/good.%s", s->r->dir, suffix[i]);
+        (void)rename(back ? good : own, back ? own : good);
+    }
+}
+
+/* The master takes the new certificate, and lets the old connections end. */
 static void mistrusted(struct stage *s)
 {
+    certificate_move(s, false);
     edge_certificate(s->r, &s->edge[0], "IP:127.0.0.1");
-    (void)kill(s->edge[0].pid, SIGHUP);
+    edge_reload(s->r, &s->edge[0]);
 }
 
 static void trusted(struct stage *s)
 {
-    char from[160];
-    char to[160];
-    for (unsigned i = 0; i < 2; i++) {
-        const char *const suffix = i == 0 ? "pem" : "key";
-        (void)snprintf(from, sizeof from, "%s/a.good.%s", s->r->dir, suffix);
-        (void)snprintf(to, sizeof to, "%s/a.%s", s->r->dir, suffix);
-        (void)rename(from, to);
-    }
-    (void)kill(s->edge[0].pid, SIGHUP);
-}
-
-/* So that trusted() can bring them back. */
-static void certificate_keep(const struct stage *s)
-{
-    char from[160];
-    char to[160];
-    for (unsigned i = 0; i < 2; i++) {
-        const char *const suffix = i == 0 ? "pem" : "key";
-        (void)snprintf(from, sizeof from, "%s/a.%s", s->r->dir, suffix);
-        (void)snprintf(to, sizeof to, "%s/a.good.%s", s->r->dir, suffix);
-        (void)unlink(to);
-        (void)link(from, to);
-        (void)unlink(from);
-    }
-}
-
-static void mistrusted_for_a_while(struct stage *s)
-{
-    certificate_keep(s);
-    mistrusted(s);
+    certificate_move(s, true);
+    edge_reload(s->r, &s->edge[0]);
 }
 
 static void named(struct stage *s, const char *address)
@@ -288,19 +275,36 @@ static void named_well(struct stage *s)
 }
 
 static const struct fault faults[] = {
-    {.name = "kill -9", .strike = killed, .end = started, .crash = true},
+    {.name = "kill -9", .strike = killed, .end = started},
     {.name = "SIGSTOP", .strike = stopped, .end = continued},
     {.name = "blackhole", .strike = swallowed, .end = forwarded, .forwarded = true},
-    {.name = "RST", .strike = reset, .end = forwarded, .forwarded = true, .crash = true},
+    {.name = "RST", .strike = reset, .end = forwarded, .forwarded = true},
     {.name = "slow", .strike = slowed, .end = forwarded, .forwarded = true},
-    {.name = "half-body", .strike = halved, .end = forwarded, .forwarded = true, .crash = true},
+    {.name = "half-body", .strike = halved, .end = forwarded, .forwarded = true},
     {.name = "wrong TLS",
-     .strike = mistrusted_for_a_while,
+     .strike = mistrusted,
      .end = trusted,
      .tls = true,
-     .crash = true},
-    {.name = "DNS change", .strike = renamed, .end = named_well, .named = true, .crash = true},
+     .told = true},
+    {.name = "DNS change", .strike = renamed, .end = named_well, .named = true, .told = true},
 };
+
+/* The host moves: it dies where it was, and the name leads to where it is now. Its address counts for an hour: weir asks again because it does not get there. */
+static void moved(struct stage *s)
+{
+    edge_signal(&s->edge[0], SIGKILL);
+    s->edge[0].host = "127.0.0.2";
+    named(s, "127.0.0.2");
+    edge_start(s->r, &s->edge[0], s->exchange_port);
+}
+
+static void stays(struct stage *s)
+{
+    (void)s;
+}
+
+static const struct fault move = {
+    .name = "host moves", .strike = moved, .end = stays, .named = true, .ttl = "1h"};
 
 /* As somebody writes it who wants to go on trading. */
 static void configure(struct stage *s, const struct fault *f)
@@ -339,7 +343,7 @@ static void configure(struct stage *s, const struct fault *f)
         (void)snprintf(ca[i], sizeof ca[i], ", ca_file: %s/%s.ca.pem", s->r->dir, s->edge[i].name);
     }
     if (f->named) {
-        (void)snprintf(ca[0], sizeof ca[0], ", address_ttl: 1s");
+        (void)snprintf(ca[0], sizeof ca[0], ", address_ttl: %s", f->ttl != NULL ? f->ttl : "1s");
     }
     (void)snprintf(text, sizeof text, yaml, scheme, f->named ? "edge.weir.test" : "127.0.0.1",
                    f->forwarded ? s->forwarder.port : s->edge[0].port, ca[0], scheme,
@@ -558,7 +562,7 @@ static struct round strike(struct stage *s, const struct fault *f)
 {
     struct round x = {.struck_ns = rig_now_ns()};
     f->strike(s);
-    if (f->named) { /* when it has been asked for */
+    if (f->told) {
         x.struck_ns = rig_now_ns();
     }
     while (rig_now_ns() < x.struck_ns + plan.hold_ms * WEIR_NS_PER_MS) {
@@ -658,6 +662,24 @@ static void fault_judge(struct rig *r, const struct fault *f, struct row *row)
     rig_orders_check(r, false); /* the exchange's book against what the callers were told */
 }
 
+/* Back at its new address in seconds, though the old one counts for an hour; nothing is lost meanwhile. */
+static void move_run(struct stage *s)
+{
+    static struct row row;
+    struct rig *r = s->r;
+    stage_open(s, &move);
+    CHECK(r, settled(s, 30000));
+    struct round x = strike(s, &move);
+    CHECK(r, settled(s, 30000), "it is found where it is now");
+    (void)printf("host moves: used again %.1f s after it died\n",
+                 (double)(rig_now_ns() - x.struck_ns) / 1e9);
+    crowd_stop(s);
+    const struct judged j = judge(&x);
+    row_add(&row, &j);
+    stage_close(s, &move);
+    fault_judge(r, &move, &row);
+}
+
 static struct edge_names *names_open(struct rig *r)
 {
     char path[160];
@@ -682,6 +704,8 @@ static char **options(int *argc, char **argv)
     for (int i = 0; i < *argc && cnt < 15; i++) {
         if (strcmp(argv[i], "--long") == 0) {
             plan.is_long = true;
+        } else if (strcmp(argv[i], "--rounds") == 0 && i + 1 < *argc) {
+            plan.rounds = (unsigned)atoi(argv[++i]);
         } else if (strcmp(argv[i], "--only") == 0 && i + 1 < *argc) {
             plan.only = argv[++i];
         } else if (i == 3) {
@@ -700,7 +724,7 @@ int main(int argc, char **argv)
     static struct stage s;
     static struct row row[WEIR_ARRAY_CNT(faults)];
     char **left = options(&argc, argv);
-    plan.rounds = plan.is_long ? 20 : 1;
+    plan.rounds = plan.rounds > 0 && plan.rounds < ROUNDS_MAX ? plan.rounds : plan.is_long ? 10 : 1;
     plan.deadline_ns = (rig_sanitized() ? 3 : 1) * WEIR_NS_PER_S;
     plan.hold_ms = (unsigned)(plan.deadline_ns / WEIR_NS_PER_MS) + 200;
     plan.think_ms = plan.is_long ? 20 : 60;
@@ -723,6 +747,9 @@ int main(int argc, char **argv)
         fault_judge(&r, &faults[i], &row[i]);
         row_head();
         row_print(faults[i].name, &row[i]);
+    }
+    if (plan.names_so != NULL && (plan.only == NULL || strcmp(plan.only, move.name) == 0)) {
+        move_run(&s);
     }
     if (plan.only == NULL) {
         (void)printf("\n");
