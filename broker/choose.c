@@ -353,6 +353,11 @@ static void owes_no_more(struct call *c)
     }
 }
 
+void endpoint_unsent(struct call *c)
+{
+    owes_no_more(c);
+}
+
 void endpoint_heard(struct call *c, uint64_t now_ns)
 {
     owes_no_more(c);
@@ -381,10 +386,11 @@ static void show(struct endpoint *e, enum doubt doubt, uint64_t now_ns)
     const struct health_parts *parts = &e->parts;
     bool shut = e->breaker->state == WEIR_BREAKER_OPEN;
     uint32_t start_ppm = health_start_ppm(&e->health, now_ns);
-    uint32_t flags = (doubt == DOUBT_EJECTED ? WEIR_HEALTH_EJECTED : 0U) |
-                     (now_ns < e->down_until_ns ? WEIR_HEALTH_DOWN : 0U) |
-                     (now_ns >= endpoint_suspect_ns(e) || is_quiet(e, now_ns) ? WEIR_HEALTH_SUSPECT : 0U) |
-                     (start_ppm < 1000000U ? WEIR_HEALTH_STARTING : 0U);
+    uint32_t flags =
+        (doubt == DOUBT_EJECTED ? WEIR_HEALTH_EJECTED : 0U) |
+        (now_ns < e->down_until_ns ? WEIR_HEALTH_DOWN : 0U) |
+        (now_ns >= endpoint_suspect_ns(e) || is_quiet(e, now_ns) ? WEIR_HEALTH_SUSPECT : 0U) |
+        (start_ppm < 1000000U ? WEIR_HEALTH_STARTING : 0U);
     weir_store_relaxed_u32(&b->score, shut ? 0 : parts->score);
     weir_store_relaxed_u32(&b->flags, flags);
     weir_store_relaxed_u64(&b->latency_ns, (uint64_t)e->health.latency_ns);

@@ -98,6 +98,29 @@ static bool on_gate(struct http_transfer *t)
     return true;
 }
 
+/*
+ * It passed the gate, and its connection was dead: nothing was written. Its permit stays charged, which errs against the user; all else is as before the gate, so an order may go on. In
+ * the ledger it stays SENDING: whoever takes over asks, and does not send. A hedge is one of two, and idempotent: it may be counted as sent.
+ */
+static void on_unsent(struct http_transfer *t)
+{
+    struct worker *w = the_worker;
+    struct call *c = call_of(t);
+    if (c->hedge_of != NULL || c->sent_ns == 0 || c->sends == 0) {
+        return;
+    }
+    weir_hold_unanswered(&w->shared, w->route[c->route].provider, &c->permit);
+    call_attempt_over(w, c, WEIR_RESULT_FAILED);
+    c->sends--;
+    c->sent_ns = 0;
+    hedge_over(w, c);
+    endpoint_unsent(c);
+    c->due_ns =
+        weir_min_u64(c->deadline_ns, worker_now(w) + health_connect_ns(&c->endpoint->health));
+    w->running_due_ns = weir_min_u64(w->running_due_ns, c->due_ns);
+    worker_due(w, c->due_ns);
+}
+
 /* ---------------------------------------------------------------------------------------------- the answer */
 
 static bool on_head(struct http_transfer *t, const char *line, size_t bytes)
@@ -149,8 +172,8 @@ static enum weir_call_class class_of(const struct worker *w, const struct call *
     bool by_far =
         w->now_ns > since_ns && health_is_late(&c->endpoint->health, w->now_ns - since_ns);
     if (c->sent_ns == 0) {
-        bool no_way = w->now_ns > since_ns &&
-                      w->now_ns - since_ns >= health_connect_ns(&c->endpoint->health);
+        bool no_way =
+            w->now_ns > since_ns && w->now_ns - since_ns >= health_connect_ns(&c->endpoint->health);
         return late && !by_far && !no_way ? WEIR_CLASS_NONE : WEIR_CLASS_TRANSPORT;
     }
     return !late ? WEIR_CLASS_TRANSPORT : by_far ? WEIR_CLASS_TIMEOUT : WEIR_CLASS_NONE;
@@ -305,6 +328,7 @@ bool exchange_start(struct worker *w, struct call *c, struct endpoint *e)
         .gate = on_gate,
         .head = on_head,
         .data = on_data,
+        .unsent = on_unsent,
         .done = on_done,
     };
     if (c->sign != NULL) {

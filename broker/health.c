@@ -4,11 +4,11 @@
 
 #include <math.h>
 
-#define LATE_TIMES    4.0
-#define LATE_MIN_NS   (50 * WEIR_NS_PER_MS)
-#define LATE_BLIND_NS WEIR_NS_PER_S
-#define QUIET_TIMES   1.5
-#define QUIET_MIN_NS  (10 * WEIR_NS_PER_MS)
+#define LATE_TIMES     4.0
+#define LATE_MIN_NS    (50 * WEIR_NS_PER_MS)
+#define LATE_BLIND_NS  WEIR_NS_PER_S
+#define QUIET_TIMES    1.5
+#define QUIET_MIN_NS   (10 * WEIR_NS_PER_MS)
 #define CONNECT_MIN_NS (100 * WEIR_NS_PER_MS)
 
 static double left_of(uint64_t age_ns, uint64_t over_ns)
@@ -190,8 +190,7 @@ uint32_t health_start_ppm(const struct health *h, uint64_t now_ns)
 /* `times` a peak EWMA, `min_ns` at least; where nothing is known, LATE_BLIND_NS. */
 static uint64_t bound_of(double peak_ns, double times, uint64_t min_ns)
 {
-    return peak_ns <= 0.0 ? LATE_BLIND_NS
-                          : weir_max_u64(min_ns, (uint64_t)ceil(times * peak_ns));
+    return peak_ns <= 0.0 ? LATE_BLIND_NS : weir_max_u64(min_ns, (uint64_t)ceil(times * peak_ns));
 }
 
 uint64_t health_late_ns(const struct health *h)
@@ -206,7 +205,8 @@ bool health_is_late(const struct health *h, uint64_t owed_ns)
 
 bool health_is_quiet(const struct health *h, uint32_t owed_cnt, uint64_t silent_ns)
 {
-    return owed_cnt >= QUIET_OWED && silent_ns >= bound_of(h->latency_ns, QUIET_TIMES, QUIET_MIN_NS);
+    return owed_cnt >= QUIET_OWED &&
+           silent_ns >= bound_of(h->latency_ns, QUIET_TIMES, QUIET_MIN_NS);
 }
 
 uint64_t health_connect_ns(const struct health *h)

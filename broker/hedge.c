@@ -22,7 +22,7 @@ struct waiting {
 struct hedge_route {
     struct waiting early; /* not late yet */
     struct waiting stuck; /* late, and the budget was spent */
-    uint64_t late_ns; /* so long after it was written a call is late; UINT64_MAX: not known */
+    uint64_t late_ns;     /* so long after it was written a call is late; UINT64_MAX: not known */
     uint64_t look_at_ns;
     const struct weir_config_hedge *config;
     struct hedge_latency latency;
@@ -111,8 +111,7 @@ static void link_waiting(struct hedge_route *r, struct call *c, bool stuck)
 static void look_again(struct worker *w, const struct hedge_route *r)
 {
     if (r->early.first != NULL && r->late_ns != UINT64_MAX) {
-        w->hedges->due_ns =
-            weir_min_u64(w->hedges->due_ns, r->early.first->sent_ns + r->late_ns);
+        w->hedges->due_ns = weir_min_u64(w->hedges->due_ns, r->early.first->sent_ns + r->late_ns);
         worker_due(w, w->hedges->due_ns);
     }
 }

@@ -643,6 +643,7 @@ uint64_t endpoint_suspect_ns(const struct endpoint *e);
 /* An attempt begins; its request is written; a byte of its answer came; it ended so. */
 void endpoint_took(struct worker *w, struct call *c);
 void endpoint_sent(struct call *c, uint64_t now_ns);
+void endpoint_unsent(struct call *c); /* ... but for a dead connection: it was not */
 void endpoint_heard(struct call *c, uint64_t now_ns);
 void endpoint_told(struct worker *w, struct call *c, enum weir_call_class class);
 /* A check of an ejected one was answered, but as late as what it was ejected for: that says nothing, and it stays out for its time. */

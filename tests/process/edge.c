@@ -56,9 +56,8 @@ static const char *host_of(const struct edge *e)
 
 static struct sockaddr_in loopback(uint16_t port)
 {
-    return (struct sockaddr_in){.sin_family = AF_INET,
-                                .sin_port = htons(port),
-                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    return (struct sockaddr_in){
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 }
 
 static int connect_to(const char *host, uint16_t port)
@@ -275,8 +274,8 @@ static bool relay(struct pair *p, bool answer, uint32_t mode)
         return false;
     }
     if (mode == FORWARD_SLOW) {
-        p->due_ns = p->held_bytes == 0 ? rig_now_ns() + FORWARD_DELAY_MS * WEIR_NS_PER_MS
-                                       : p->due_ns;
+        p->due_ns =
+            p->held_bytes == 0 ? rig_now_ns() + FORWARD_DELAY_MS * WEIR_NS_PER_MS : p->due_ns;
         p->held_bytes += (size_t)n;
         return p->held_bytes < sizeof p->held;
     }
@@ -397,4 +396,12 @@ void forwarder_start(struct rig *r, struct forwarder *f, uint16_t port)
         forward(fd, port, f->mode);
     }
     (void)close(fd);
+}
+
+int forwarder_knock(const struct forwarder *f)
+{
+    const struct sockaddr_in to = loopback(f->port);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    (void)connect(fd, (const struct sockaddr *)&to, sizeof to);
+    return fd;
 }

@@ -44,6 +44,9 @@ struct forwarder {
 /* To 127.0.0.1:`port`. */
 void forwarder_start(struct rig *r, struct forwarder *f, uint16_t port);
 
+/* Begin a connection and do not wait for it. Returns its descriptor. */
+int forwarder_knock(const struct forwarder *f);
+
 /* Where names lead: the page that tests/support/names.c reads inside weird. */
 struct edge_names {
     char address[64];

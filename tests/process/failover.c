@@ -9,12 +9,12 @@
  *
  *   failover WEIR-SIM WEIRD NAMES-SO|- [SEED] [--long] [--rounds N] [--only FAULT]      --long: ten rounds, the table of docs/http.md
  */
+#include "crowd.h"
 #include "edge.h"
 
 #include "shm/weir_health.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,138 +22,17 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define PROCESSES   4U
-#define CALLERS     25U /* of each */
-#define RECORDS_MAX 262144U
-#define ROUNDS_MAX  32U
-#define ORDER_EACH  10U
-#define SHARE_MIN   0.9995
-#define BEFORE_NS   (500 * WEIR_NS_PER_MS)
-#define BOUND_NS    (3 * WEIR_NS_PER_S) /* of what is judged: this is no benchmark */
-
-/* ---------------------------------------------------------------------------------------------- the callers */
-
-/* One call that ended. */
-struct record {
-    uint64_t began_ns, sent_ns, ended_ns;
-    uint32_t result, status, endpoint, sends, doubt;
-    bool order;
-};
-
-/* Of one process. Its writer appends; the test reads what is below `cnt`. */
-struct book {
-    uint32_t cnt;
-    struct record of[RECORDS_MAX];
-};
+#define ROUNDS_MAX 32U
+#define SHARE_MIN  0.9995
+#define BEFORE_NS  (500 * WEIR_NS_PER_MS)
+#define BOUND_NS   (3 * WEIR_NS_PER_S) /* of what is judged: this is no benchmark */
 
 static struct {
-    struct book *book; /* [PROCESSES] */
-    uint64_t deadline_ns;
-    unsigned think_ms; /* between the end of a call and the next one's begin, half to one and a half times */
     const char *names_so; /* NULL: not in this build */
     const char *only;
     unsigned rounds, hold_ms;
     bool is_long;
 } plan;
-
-struct caller {
-    bool out, order;
-    weir_ticket ticket;
-    uint32_t number;
-    unsigned calls;
-    uint64_t next_ns, began_ns;
-};
-
-static void ask(struct rig *r, struct weir *w, struct caller *c, weir_route_id ping,
-                weir_route_id order)
-{
-    const uint64_t now_ns = weir_now_ns(w);
-    const struct weir_request_spec spec = {
-        .struct_bytes = sizeof spec, .route = ping, .deadline_ns = now_ns + plan.deadline_ns};
-    c->order = ++c->calls % ORDER_EACH == 0;
-    int rc = c->order ? rig_order_submit(r, w, order, spec.deadline_ns, &c->ticket, &c->number)
-                      : weir_submit(w, &spec, &c->ticket);
-    c->out = rc == 0;
-    c->began_ns = now_ns;
-    c->next_ns = now_ns + WEIR_NS_PER_MS; /* not handed over: once more */
-}
-
-static void ended(struct rig *r, struct weir *w, struct caller *c, struct book *book,
-                  const struct weir_response *a)
-{
-    const uint64_t now_ns = weir_now_ns(w);
-    if (c->order) {
-        rig_order_ended(r, c->number, a);
-    }
-    if (book->cnt < RECORDS_MAX) {
-        book->of[book->cnt] = (struct record){.began_ns = c->began_ns,
-                                              .sent_ns = a->sent_ns,
-                                              .ended_ns = now_ns,
-                                              .result = (uint32_t)a->result,
-                                              .status = a->status,
-                                              .endpoint = a->endpoint,
-                                              .sends = a->sends,
-                                              .doubt = a->doubt,
-                                              .order = c->order};
-        weir_store_release_u32(&book->cnt, book->cnt + 1);
-    }
-    (void)weir_release(w, a->ticket);
-    c->out = false;
-    c->next_ns = now_ns + (plan.think_ms / 2 + rig_random(r, plan.think_ms + 1)) * WEIR_NS_PER_MS;
-}
-
-/* Take what has ended. Returns how many. */
-static unsigned take(struct rig *r, struct weir *w, struct caller *c, struct book *book)
-{
-    struct weir_response a;
-    unsigned cnt = 0;
-    while (weir_poll(w, &a) == 0) {
-        unsigned i = 0;
-        while (i < CALLERS && (!c[i].out || c[i].ticket != a.ticket)) {
-            i++;
-        }
-        if (i == CALLERS) {
-            (void)printf("FAILED: an answer that nobody asked for, or a second one\n");
-            (void)weir_fetch_add_u32(&r->shared->count[63], 1);
-            continue;
-        }
-        ended(r, w, &c[i], book, &a);
-        cnt++;
-    }
-    return cnt;
-}
-
-static int crowd(struct rig *r, int arg)
-{
-    static struct caller c[CALLERS];
-    struct weir *w = rig_attach(r, WEIR_ROLE_CALLER);
-    const weir_route_id ping = rig_route(w, "sim.ping");
-    const weir_route_id order = rig_route(w, "sim.order");
-    struct pollfd ready = {.fd = weir_fd(w), .events = POLLIN};
-    unsigned out = 0;
-    for (unsigned i = 0; i < CALLERS; i++) {
-        c[i] = (struct caller){.calls = rig_random(r, ORDER_EACH),
-                               .next_ns = weir_now_ns(w) +
-                                          rig_random(r, 2 * plan.think_ms + 1) * WEIR_NS_PER_MS};
-    }
-    for (;;) {
-        const bool stop = weir_load_acquire_u32(&r->shared->stop) != 0;
-        const uint64_t now_ns = weir_now_ns(w);
-        for (unsigned i = 0; i < CALLERS && !stop; i++) {
-            if (!c[i].out && now_ns >= c[i].next_ns) {
-                ask(r, w, &c[i], ping, order);
-                out += c[i].out;
-            }
-        }
-        out -= take(r, w, c, &plan.book[arg]);
-        if (stop && out == 0) {
-            break;
-        }
-        (void)poll(&ready, 1, 1);
-    }
-    weir_close(w);
-    return 0;
-}
 
 /* ---------------------------------------------------------------------------------------------- the stage, and the faults */
 
@@ -164,7 +43,6 @@ struct stage {
     struct edge edge[2];
     struct forwarder forwarder;
     struct edge_names *names;
-    pid_t child[PROCESSES];
 };
 
 struct fault {
@@ -173,7 +51,7 @@ struct fault {
     void (*end)(struct stage *s);
     bool tls, forwarded, named;
     const char *ttl; /* of the name; NULL: 1s */
-    bool told; /* it strikes when strike() returns, not when it is called */
+    bool told;       /* it strikes when strike() returns, not when it is called */
 };
 
 static void killed(struct stage *s)
@@ -281,11 +159,7 @@ static const struct fault faults[] = {
     {.name = "RST", .strike = reset, .end = forwarded, .forwarded = true},
     {.name = "slow", .strike = slowed, .end = forwarded, .forwarded = true},
     {.name = "half-body", .strike = halved, .end = forwarded, .forwarded = true},
-    {.name = "wrong TLS",
-     .strike = mistrusted,
-     .end = trusted,
-     .tls = true,
-     .told = true},
+    {.name = "wrong TLS", .strike = mistrusted, .end = trusted, .tls = true, .told = true},
     {.name = "DNS change", .strike = renamed, .end = named_well, .named = true, .told = true},
 };
 
@@ -374,22 +248,6 @@ static void stage_open(struct stage *s, const struct fault *f)
     rig_weird_spawn(r);
     (void)unsetenv("LD_PRELOAD");
     s->w = rig_attach(r, WEIR_ROLE_MONITOR);
-    weir_store_release_u32(&r->shared->stop, 0);
-    for (unsigned i = 0; i < PROCESSES; i++) {
-        weir_store_release_u32(&plan.book[i].cnt, 0);
-    }
-    for (unsigned i = 0; i < PROCESSES; i++) {
-        s->child[i] = rig_fork(r, crowd, (int)i);
-    }
-}
-
-static void crowd_stop(struct stage *s)
-{
-    weir_store_release_u32(&s->r->shared->stop, 1);
-    for (unsigned i = 0; i < PROCESSES; i++) {
-        CHECK_INT(s->r, s->child[i] == 0 ? 0 : rig_wait(s->child[i], 20000), 0);
-        s->child[i] = 0;
-    }
 }
 
 static void stage_close(struct stage *s, const struct fault *f)
@@ -420,7 +278,7 @@ struct judged {
     unsigned calls, good, orders, found, unknown, unsent;
 };
 
-static bool is_good(const struct record *a)
+static bool is_good(const struct crowd_record *a)
 {
     return a->result == WEIR_RESULT_DONE && a->status == 200;
 }
@@ -445,17 +303,6 @@ static double rank(double *of, unsigned cnt, double part)
     return cnt > 0 ? of[at > 0 ? at - 1 : 0] : 0;
 }
 
-/* Each record of all callers so far. */
-static void records_each(void (*each)(const struct record *a, void *arg), void *arg)
-{
-    for (unsigned p = 0; p < PROCESSES; p++) {
-        uint32_t cnt = weir_load_acquire_u32(&plan.book[p].cnt);
-        for (uint32_t i = 0; i < cnt; i++) {
-            each(&plan.book[p].of[i], arg);
-        }
-    }
-}
-
 struct look {
     const struct round *round;
     struct judged j;
@@ -464,7 +311,7 @@ struct look {
     unsigned before_cnt;
 };
 
-static void order_look(struct judged *j, const struct record *a)
+static void order_look(struct judged *j, const struct crowd_record *a)
 {
     j->orders++;
     j->found += a->doubt == WEIR_DOUBT_FOUND;
@@ -472,7 +319,7 @@ static void order_look(struct judged *j, const struct record *a)
     j->unsent += a->sends == 0;
 }
 
-static void record_look(const struct record *a, void *arg)
+static void record_look(const struct crowd_record *a, void *arg)
 {
     struct look *l = arg;
     const struct round *x = l->round;
@@ -508,14 +355,14 @@ static struct judged judge(const struct round *x)
 {
     struct look l = {
         .round = x, .other_ns = UINT64_MAX, .good_ns = UINT64_MAX, .back_ns = UINT64_MAX};
-    l.before = calloc((size_t)PROCESSES * RECORDS_MAX, sizeof *l.before);
+    l.before = calloc((size_t)CROWD_PROCESSES * CROWD_RECORDS_MAX, sizeof *l.before);
     if (l.before == NULL) {
         exit(99);
     }
     if (x->board_ns != 0) {
         l.other_ns = x->board_ns;
     }
-    records_each(record_look, &l);
+    crowd_each(record_look, &l);
     l.j.p99_ms = rank(l.before, l.before_cnt, 0.99);
     l.j.detect_ms = ms_since(x->struck_ns, l.other_ns);
     l.j.switch_ms = ms_since(x->struck_ns, l.good_ns);
@@ -543,13 +390,14 @@ static bool settled(const struct stage *s, unsigned limit_ms)
     uint64_t since_ns = 0;
     while (rig_now_ns() < end_ns) {
         uint32_t good = 0;
-        for (unsigned p = 0; p < PROCESSES; p++) {
-            uint32_t cnt = weir_load_acquire_u32(&plan.book[p].cnt);
-            const struct record *a = cnt > 0 ? &plan.book[p].of[cnt - 1] : NULL;
+        for (unsigned p = 0; p < CROWD_PROCESSES; p++) {
+            const struct crowd_record *a = crowd_last(p);
             good += a != NULL && is_good(a) &&
                     (a->endpoint == 0 || a->sends > 1 || a->doubt != WEIR_DOUBT_NONE);
         }
-        since_ns = good < PROCESSES || board_says(s) ? 0 : since_ns == 0 ? rig_now_ns() : since_ns;
+        since_ns = good < CROWD_PROCESSES || board_says(s) ? 0
+                   : since_ns == 0                         ? rig_now_ns()
+                                                           : since_ns;
         if (since_ns != 0 && rig_now_ns() - since_ns > BEFORE_NS + 100 * WEIR_NS_PER_MS) {
             return true;
         }
@@ -618,9 +466,10 @@ static void row_print(const char *name, struct row *row)
 
 static void row_head(void)
 {
-    (void)printf("| fault | p99 before, ms | seen, ms | first good answer, p50 | p99 | calls | good "
-                 "| longest, ms | orders | doubled | found | unknown | back, ms |\n"
-                 "|--|--|--|--|--|--|--|--|--|--|--|--|--|\n");
+    (void)printf(
+        "| fault | p99 before, ms | seen, ms | first good answer, p50 | p99 | calls | good "
+        "| longest, ms | orders | doubled | found | unknown | back, ms |\n"
+        "|--|--|--|--|--|--|--|--|--|--|--|--|--|\n");
 }
 
 static void fault_run(struct stage *s, const struct fault *f, struct row *row)
@@ -629,6 +478,7 @@ static void fault_run(struct stage *s, const struct fault *f, struct row *row)
     struct round x[ROUNDS_MAX];
     unsigned cnt = 0;
     stage_open(s, f);
+    crowd_start(r);
     while (cnt < plan.rounds) {
         if (!settled(s, 30000)) {
             rig_check(r, false, __FILE__, __LINE__, "%s: round %u: the first is not used", f->name,
@@ -640,7 +490,7 @@ static void fault_run(struct stage *s, const struct fault *f, struct row *row)
     if (plan.is_long) {
         (void)settled(s, 30000);
     }
-    crowd_stop(s);
+    crowd_stop(s->r);
     for (unsigned i = 0; i < cnt; i++) {
         const struct judged j = judge(&x[i]);
         row_add(row, &j);
@@ -654,10 +504,8 @@ static void fault_judge(struct rig *r, const struct fault *f, struct row *row)
               f->name, row->good, row->calls);
     CHECK(r, row->calls > 0 && row->orders > 0, "%s", f->name);
     for (unsigned i = 0; i < row->cnt; i++) {
-        rig_check(r,
-                  row->switch_ms[i] >= 0 && row->switch_ms[i] * 1e6 < (double)BOUND_NS,
-                  __FILE__, __LINE__, "%s: %.0f ms to the first good answer", f->name,
-                  row->switch_ms[i]);
+        rig_check(r, row->switch_ms[i] >= 0 && row->switch_ms[i] * 1e6 < (double)BOUND_NS, __FILE__,
+                  __LINE__, "%s: %.0f ms to the first good answer", f->name, row->switch_ms[i]);
     }
     rig_orders_check(r, false); /* the exchange's book against what the callers were told */
 }
@@ -668,16 +516,66 @@ static void move_run(struct stage *s)
     static struct row row;
     struct rig *r = s->r;
     stage_open(s, &move);
+    crowd_start(r);
     CHECK(r, settled(s, 30000));
     struct round x = strike(s, &move);
     CHECK(r, settled(s, 30000), "it is found where it is now");
     (void)printf("host moves: used again %.1f s after it died\n",
                  (double)(rig_now_ns() - x.struck_ns) / 1e9);
-    crowd_stop(s);
+    crowd_stop(s->r);
     const struct judged j = judge(&x);
     row_add(&row, &j);
     stage_close(s, &move);
     fault_judge(r, &move, &row);
+}
+
+/*
+ * Kept connections are gone, and new ones hang: the host has left the network. What was not written may go elsewhere whatever it is, so an order does, long before its deadline and
+ * before 3 s, which is what a connection has where there is nobody else.
+ */
+static void vanished(struct stage *s)
+{
+    static const struct fault vanish = {.name = "host vanishes", .forwarded = true};
+    struct rig *r = s->r;
+    int own[4];
+    stage_open(s, &vanish);
+    struct weir *w = rig_attach(r, WEIR_ROLE_CALLER);
+    for (unsigned i = 0; i < 6; i++) {
+        struct weir_response a = {0};
+        weir_ticket t = 0;
+        uint32_t number = 0;
+        if (i == 5) {
+            mode(s, FORWARD_RESET);
+            rig_sleep_ms(20);
+            mode(s, FORWARD_NOTHING);
+            rig_sleep_ms(20);
+            for (unsigned k = 0; k < WEIR_ARRAY_CNT(own); k++) {
+                own[k] =
+                    forwarder_knock(&s->forwarder); /* the queue of those to be let in is full */
+            }
+        }
+        const uint64_t began_ns = weir_now_ns(w);
+        CHECK_INT(r,
+                  rig_order_submit(r, w, rig_route(w, "sim.order"),
+                                   began_ns + 2500 * WEIR_NS_PER_MS, &t, &number),
+                  0);
+        CHECK_INT(r, weir_wait(w, t, began_ns + 20 * WEIR_NS_PER_S, &a), 0);
+        rig_order_ended(r, number, &a);
+        CHECK_TEXT(r, weir_result_text(a.result), weir_result_text(WEIR_RESULT_DONE));
+        CHECK_INT(r, a.sends, 1);
+        CHECK_INT(r, a.endpoint, i == 5);
+        (void)weir_release(w, t);
+        if (i == 5) {
+            (void)printf("host vanishes: an order is elsewhere after %.0f ms\n",
+                         (double)(a.delivered_ns - began_ns) / 1e6);
+        }
+    }
+    for (unsigned k = 0; k < WEIR_ARRAY_CNT(own); k++) {
+        (void)close(own[k]);
+    }
+    weir_close(w);
+    stage_close(s, &vanish);
+    rig_orders_check(r, false);
 }
 
 static struct edge_names *names_open(struct rig *r)
@@ -685,10 +583,10 @@ static struct edge_names *names_open(struct rig *r)
     char path[160];
     (void)snprintf(path, sizeof path, "%s/names", r->dir);
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    void *at = fd >= 0 && ftruncate(fd, sizeof(struct edge_names)) == 0
-                   ? mmap(NULL, sizeof(struct edge_names), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-                          0)
-                   : MAP_FAILED;
+    void *at =
+        fd >= 0 && ftruncate(fd, sizeof(struct edge_names)) == 0
+            ? mmap(NULL, sizeof(struct edge_names), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)
+            : MAP_FAILED;
     (void)close(fd);
     (void)setenv("WEIR_TEST_NAMES", path, 1);
     if (at == MAP_FAILED) {
@@ -725,15 +623,10 @@ int main(int argc, char **argv)
     static struct row row[WEIR_ARRAY_CNT(faults)];
     char **left = options(&argc, argv);
     plan.rounds = plan.rounds > 0 && plan.rounds < ROUNDS_MAX ? plan.rounds : plan.is_long ? 10 : 1;
-    plan.deadline_ns = (rig_sanitized() ? 3 : 1) * WEIR_NS_PER_S;
-    plan.hold_ms = (unsigned)(plan.deadline_ns / WEIR_NS_PER_MS) + 200;
-    plan.think_ms = plan.is_long ? 20 : 60;
-    plan.book = mmap(NULL, PROCESSES * sizeof *plan.book, PROT_READ | PROT_WRITE,
-                     MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    const uint64_t deadline_ns = (rig_sanitized() ? 3 : 1) * WEIR_NS_PER_S;
+    plan.hold_ms = (unsigned)(deadline_ns / WEIR_NS_PER_MS) + 200;
     rig_open(&r, "failover", argc, left, plan.is_long ? 3000 : 110);
-    if (plan.book == MAP_FAILED) {
-        return 99;
-    }
+    crowd_open(deadline_ns, plan.is_long ? 20 : 60);
     s.r = &r;
     s.names = names_open(&r);
     rig_sim_start(&r, "{\"limits\": [], \"latency_ms\": 15, \"jitter_ms\": 10}");
@@ -747,6 +640,9 @@ int main(int argc, char **argv)
         fault_judge(&r, &faults[i], &row[i]);
         row_head();
         row_print(faults[i].name, &row[i]);
+    }
+    if (plan.only == NULL || strcmp(plan.only, "host vanishes") == 0) {
+        vanished(&s);
     }
     if (plan.names_so != NULL && (plan.only == NULL || strcmp(plan.only, move.name) == 0)) {
         move_run(&s);
