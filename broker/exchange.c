@@ -12,6 +12,8 @@
 
 /* A connection that does not stand after so long counts as failed. Where another endpoint is in good state patience ends sooner (health_connect_ns). */
 #define CONNECT_MAX_NS (3 * WEIR_NS_PER_S)
+/* Looks at those that wait for one come together, so that thousands of them cost some looks and not one each. */
+#define CONNECT_LOOK_NS (8 * WEIR_NS_PER_MS)
 
 /* curl's callbacks carry only the transfer; there is one worker per process. */
 static struct worker *the_worker;
@@ -98,6 +100,14 @@ static bool on_gate(struct http_transfer *t)
     return true;
 }
 
+/* When to look at a call whose connection does not stand yet. */
+static uint64_t connect_due_ns(const struct worker *w, const struct call *c, uint64_t now_ns)
+{
+    bool alone = c->pin != NULL || w->provider[c->endpoint->provider].endpoint_cnt < 2;
+    uint64_t due_ns = now_ns + (alone ? CONNECT_MAX_NS : health_connect_ns(&c->endpoint->health));
+    return weir_min_u64(c->deadline_ns, (due_ns / CONNECT_LOOK_NS + 1) * CONNECT_LOOK_NS);
+}
+
 /*
  * It passed the gate, and its connection was dead: nothing was written. Its permit stays charged, which errs against the user; all else is as before the gate, so an order may go on. In
  * the ledger it stays SENDING: whoever takes over asks, and does not send. A hedge is one of two, and idempotent: it may be counted as sent.
@@ -115,8 +125,7 @@ static void on_unsent(struct http_transfer *t)
     c->sent_ns = 0;
     hedge_over(w, c);
     endpoint_unsent(c);
-    c->due_ns =
-        weir_min_u64(c->deadline_ns, worker_now(w) + health_connect_ns(&c->endpoint->health));
+    c->due_ns = connect_due_ns(w, c, worker_now(w));
     w->running_due_ns = weir_min_u64(w->running_due_ns, c->due_ns);
     worker_due(w, c->due_ns);
 }
@@ -338,7 +347,7 @@ bool exchange_start(struct worker *w, struct call *c, struct endpoint *e)
     free(path);
     if (ok) {
         c->stage = CALL_RUNNING;
-        c->due_ns = weir_min_u64(c->deadline_ns, w->now_ns + health_connect_ns(&e->health));
+        c->due_ns = connect_due_ns(w, c, w->now_ns);
         w->running_due_ns = weir_min_u64(w->running_due_ns, c->due_ns);
         endpoint_took(w, c);
     }
@@ -352,8 +361,8 @@ static bool connects_on(struct worker *w, struct call *c)
     if (w->now_ns >= end_ns || endpoint_sound(w, c)) {
         return false;
     }
-    /* the others may be better in a moment */
-    c->due_ns = weir_min_u64(end_ns, w->now_ns + health_connect_ns(&c->endpoint->health));
+    c->due_ns =
+        weir_min_u64(end_ns, connect_due_ns(w, c, w->now_ns)); /* others may be better then */
     return true;
 }
 
