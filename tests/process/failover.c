@@ -651,7 +651,9 @@ int main(int argc, char **argv)
         (void)printf("\n");
         row_head();
         for (size_t i = 0; i < WEIR_ARRAY_CNT(faults); i++) {
-            row_print(faults[i].name, &row[i]);
+            if (row[i].cnt > 0) {
+                row_print(faults[i].name, &row[i]);
+            }
         }
     }
     return rig_close(&r);
