@@ -1,5 +1,6 @@
 #include "broker/doubt.h"
 #include "broker/egress.h"
+#include "broker/hush.h"
 #include "broker/late.h"
 #include "broker/log.h"
 #include "broker/signer.h"
@@ -197,6 +198,7 @@ static void claim(struct worker *w, struct client *cl, uint32_t slot, uint64_t w
     WEIR_WEAVE("intake:shadow_filled");
     weir_store_release_u32(&sh->state, WEIR_SLOT_CLAIMED); /* pair:shadow R */
     WEIR_WEAVE("intake:shadow_claimed");
+    hush_brought(cl);
     cl->call[slot] = c;
     cl->in_flight++;
     board_add(&w->region->client[cl->info.index].submitted, 1);
@@ -255,6 +257,7 @@ static void entry(struct worker *w, uint32_t domain, uint32_t handle)
     if (c == NULL || !c->live || c->gone || c->info.domain != domain ||
         !intake_claim(w, c, weir_handle_slot(handle), weir_handle_tag(handle))) {
         board_add(&w->region->worker->ring_dropped, 1);
+        hush_dropped(w, domain);
         if (c != NULL && c->live && c->info.domain == domain &&
             !is_stale(c, weir_handle_slot(handle), weir_handle_tag(handle))) {
             board_add(&w->region->client[index].forged, 1);
@@ -269,6 +272,9 @@ static bool take_one(struct worker *w, unsigned priority)
         uint32_t d = (w->take_domain[priority] + n) %
                      cnt; /* in turn: a flood in one domain does not hide the others */
         uint32_t handle;
+        if (hush_is_on(w, d)) {
+            continue;
+        }
         int rc = weir_ring_take(&w->ring[d][priority], &handle);
         if (rc == WEIR_RING_OK) {
             w->take_domain[priority] = d + 1;
@@ -276,6 +282,7 @@ static bool take_one(struct worker *w, unsigned priority)
             return true;
         }
         if (rc == WEIR_RING_CORRUPT) {
+            hush_dropped(w, d);
             w->sweep_domains |=
                 1U
                 << d; /* somebody scribbles: the slots say what the ring does not, at the next tick */
@@ -311,7 +318,7 @@ bool intake_ready(struct worker *w)
 {
     for (uint32_t d = 0; d < w->region->domain_cnt; d++) {
         for (unsigned p = 0; p < WEIR_PRIORITY_CNT; p++) {
-            if (weir_ring_ready(&w->ring[d][p])) {
+            if (!hush_is_on(w, d) && weir_ring_ready(&w->ring[d][p])) {
                 return true;
             }
         }

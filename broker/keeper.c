@@ -1,3 +1,4 @@
+#include "broker/hush.h"
 #include "broker/last_good.h"
 #include "broker/log.h"
 #include "broker/pause.h"
@@ -102,6 +103,7 @@ static void tick(struct worker *w)
     trial_turn(w);
     audit_turn(w);
     dispatch_expire(w);
+    hush_tick(w);
     clients_look(w);
     endpoint_turn(w);
     endpoints_show(w);

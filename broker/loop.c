@@ -52,7 +52,7 @@ static void explain(int error, char *text, size_t text_bytes)
  */
 static int restrict_and_enable(struct loop *loop)
 {
-    static const uint8_t operation[] = {IORING_OP_POLL_ADD, IORING_OP_POLL_REMOVE, IORING_OP_WRITE,
+    static const uint8_t operation[] = {IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL, IORING_OP_WRITE,
                                         IORING_OP_FSYNC};
     struct io_uring_restriction rule[WEIR_ARRAY_CNT(operation) + 2] = {
         {.opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED, .sqe_flags = IOSQE_IO_LINK},
@@ -154,7 +154,8 @@ void loop_write_answers(struct loop *loop, uint32_t generation, int fd, const vo
 void loop_poll_cancel(struct loop *loop, enum loop_kind kind, uint32_t generation, uint32_t index)
 {
     struct io_uring_sqe *sqe = sqe_get(loop);
-    io_uring_prep_poll_remove(sqe, user_data(kind, generation, index));
+    /* Not poll_remove: that fails (-EALREADY) while a wake-up of the poll is on its way, and whoever rings without end keeps one there. */
+    io_uring_prep_cancel64(sqe, user_data(kind, generation, index), 0);
     io_uring_sqe_set_data64(sqe, user_data(LOOP_CANCEL, 0, 0));
 }
 

@@ -3,6 +3,7 @@
 #include "broker/cage.h"
 #include "broker/doubt.h"
 #include "broker/egress.h"
+#include "broker/hush.h"
 #include "broker/identity.h"
 #include "broker/last_good.h"
 #include "broker/late.h"
@@ -299,8 +300,9 @@ static void event(struct worker *w, const struct loop_event *e)
         c = &w->client[e->index];
         if (c->live && is_of_today(w, e)) {
             cancels_look(w, c);
+            hush_rang(w, c);
         }
-        if (!e->more && e->result >= 0 && c->live && is_of_today(w, e)) {
+        if (!e->more && e->result >= 0 && c->live && is_of_today(w, e) && !c->bell_hushed) {
             loop_poll(&w->loop, LOOP_DOORBELL, w->client_life[e->index], e->index,
                       c->info.doorbell_fd, POLLIN, true);
         }

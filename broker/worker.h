@@ -3,6 +3,7 @@
  *
  *   worker.c    start, the loop, wake modes, drain
  *   clients.c   attached clients: mapping, reaping, room for answers
+ *   hush.h      whose rings and bells are left alone for the rest of a tick
  *   intake.c    ring entry or sweep -> a private, checked call
  *   dispatch.c  a checked call -> permit, endpoint, transfer
  *   exchange.c  the transfer's callbacks and the send gate: an attempt at one endpoint
@@ -102,11 +103,14 @@ struct client {
     struct call **call;                  /* [slot]: the call in flight, or NULL */
     struct call *room_first, *room_last; /* checked calls that wait for room for their answer */
     uint32_t in_flight;
-    bool bell;                    /* something was delivered since the last look at its bells */
-    uint32_t submitted_seen;      /* wake->submitted at the last sweep */
-    uint32_t cancelled_seen;      /* wake->cancelled at the last bell ... */
-    uint64_t cancels_at_ns;       /* ... and when it is looked at again, at the earliest */
-    uint32_t unit_life;           /* what its units in flight bear (shm/weir_concurrency.h) */
+    bool bell;               /* something was delivered since the last look at its bells */
+    uint32_t submitted_seen; /* wake->submitted at the last sweep */
+    uint32_t cancelled_seen; /* wake->cancelled at the last bell ... */
+    uint64_t cancels_at_ns;  /* ... and when it is looked at again, at the earliest */
+    uint32_t
+        bells_for_nothing; /* since the tick, or the last request that it brought (hush.h) ... */
+    bool bell_hushed;      /* ... and too many: nobody polls it until the next tick */
+    uint32_t unit_life;    /* what its units in flight bear (shm/weir_concurrency.h) */
     struct weir_permit_self self; /* its shares, by what the broker knows of it */
     uint64_t *brokered;           /* [limit]: units of calls made for it, and ... */
     uint64_t *brokered_seen;      /* ... how many of them are on the board */
@@ -362,8 +366,12 @@ struct worker {
     uint32_t sleep_epoch;
     uint32_t take_domain[WEIR_PRIORITY_CNT]; /* whose turn it is */
     uint32_t sweep_domains; /* bit per domain: its ring was damaged, look at the slots */
-    uint32_t member_turn;   /* decides between members with equal headroom */
-    uint32_t taken_high;    /* ring entries taken since a lower class had its turn */
+    uint32_t
+        hush_domains; /* bit per domain: its rings are left alone until the next tick (hush.h) */
+    uint32_t hush_entries[WEIR_DOMAINS_MAX];
+    uint64_t hush_told_ns[WEIR_DOMAINS_MAX];
+    uint32_t member_turn; /* decides between members with equal headroom */
+    uint32_t taken_high;  /* ring entries taken since a lower class had its turn */
     bool draining;
     bool quiescing; /* for a successor: nothing new is taken or started */
     uint64_t quiesce_since_ns;
