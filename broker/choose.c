@@ -9,6 +9,7 @@
  */
 #include "broker/egress.h"
 #include "broker/log.h"
+#include "broker/sign_in.h"
 #include "broker/worker.h"
 #include "shm/weir_atomic.h"
 #include "shm/weir_error.h"
@@ -162,6 +163,13 @@ static bool is_tried(const struct call *c, const struct endpoint *e)
     return (c->tried >> e->bit & 1U) != 0;
 }
 
+/* Where the exchange has named one server for a session there is no choice. */
+static bool may_go(const struct worker *w, const struct call *c, const struct endpoint *e)
+{
+    const char *server = w->provider[e->provider].config->auth.sign_in.server;
+    return server == NULL || server[0] == '\0' || sign_in_leads(w, c, e);
+}
+
 static uint32_t weight_of(const struct endpoint *e, uint64_t now_ns)
 {
     uint64_t thousandths = e->config->weight * health_start_ppm(&e->health, now_ns) / 1000U;
@@ -226,7 +234,7 @@ static bool look(struct worker *w, const struct call *c, struct endpoint *e, str
                  struct choice *why)
 {
     uint64_t earliest_ns = UINT64_MAX;
-    if (e->target.address[0] == '\0' || is_tried(c, e)) {
+    if (e->target.address[0] == '\0' || is_tried(c, e) || !may_go(w, c, e)) {
         return false;
     }
     enum breaker_says says =
@@ -307,7 +315,7 @@ bool endpoint_other(struct worker *w, const struct call *c)
     uint64_t earliest_ns;
     for (uint32_t i = 0; i < p->endpoint_cnt && c->pin == NULL; i++) {
         const struct endpoint *e = &p->endpoint[i];
-        if (e->target.address[0] != '\0' && !is_tried(c, e) &&
+        if (e->target.address[0] != '\0' && !is_tried(c, e) && may_go(w, c, e) &&
             breaker_ask(e->breaker, &p->breaker, w->now_ns, &earliest_ns) != BREAKER_REFUSE) {
             return true;
         }

@@ -1,6 +1,7 @@
 #include "broker/egress.h"
 #include "broker/log.h"
 #include "broker/pair.h"
+#include "broker/sign_in.h"
 #include "broker/worker.h"
 #include "shm/weir_atomic.h"
 #include "shm/weir_weave.h"
@@ -242,7 +243,8 @@ static bool hopeless(const struct call *c, const struct weir_denial *d)
 {
     return d->earliest_ns > c->deadline_ns &&
            (d->reason == WEIR_REASON_LIMIT_FULL || d->reason == WEIR_REASON_SHARE ||
-            d->reason == WEIR_REASON_PAUSED || d->reason == WEIR_REASON_BREAKER);
+            d->reason == WEIR_REASON_PAUSED || d->reason == WEIR_REASON_BREAKER ||
+            d->reason == WEIR_REASON_SIGN_IN);
 }
 
 enum start {
@@ -307,7 +309,7 @@ static enum start start(struct worker *w, struct queue *q, struct call *c)
     egress_begin(w, c, &turn);
     do { /* each turn rules one member of the pool out */
         e = endpoint_choose(w, c, &why);
-        rc = e != NULL ? dispatch_permit(w, c) : WEIR_OK;
+        rc = e == NULL ? WEIR_OK : sign_in_waits(w, c) ? WEIR_DENIED : dispatch_permit(w, c);
     } while (e == NULL ? why.busy && egress_busy(w, c, &turn)
                        : rc == WEIR_DENIED && egress_denied(w, c, &turn));
     if (e == NULL && !turn.is_denied) {

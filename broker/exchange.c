@@ -1,6 +1,7 @@
 #include "broker/doubt.h"
 #include "broker/egress.h"
 #include "broker/pause.h"
+#include "broker/sign_in.h"
 #include "broker/signer.h"
 #include "broker/worker.h"
 #include "shm/weir_atomic.h"
@@ -44,7 +45,7 @@ static bool on_gate(struct http_transfer *t)
     struct worker *w = the_worker;
     struct call *c = call_of(t);
     uint64_t now_ns = worker_now(w);
-    if (c->sends > 0 && !c->idempotent && !doubt_may_resend(c)) {
+    if (c->sends > 0 && !c->idempotent && !c->may_renew && !doubt_may_resend(c)) {
         board_add(&w->region->endpoint[c->endpoint->index].resends_stopped, 1);
         return stop(c, CALL_STOP_RESEND);
     }
@@ -66,9 +67,14 @@ static bool on_gate(struct http_transfer *t)
             return stop(c, CALL_STOP_PERMIT);
         }
     }
-    if (c->sign != NULL && !signer_sign(w, c, weir_clock_realtime_ns())) {
-        return stop(c, CALL_STOP_UNSIGNED);
+    bool waits;
+    if (c->sign != NULL && !signer_sign(w, c, weir_clock_realtime_ns(), &waits)) {
+        return stop(c, waits ? CALL_STOP_SIGN_IN : CALL_STOP_UNSIGNED);
     }
+    if (c->session != NULL) {
+        sign_in_sent(w, c);
+    }
+    c->may_renew = false;
     WEIR_WEAVE("gate:passed");
     c->permit.state = WEIR_PERMIT_SENT; /* consumed: nothing gives it back any more */
     c->own_permit.state = WEIR_PERMIT_SENT;
@@ -219,6 +225,11 @@ static void stopped(struct worker *w, struct call *c)
         call_give_back(w, c);
         call_end(w, c, WEIR_RESULT_NOT_SENT, WEIR_E_SYSTEM);
         break;
+    case CALL_STOP_SIGN_IN:
+        call_give_back(w, c);
+        c->sent_ns = 0;
+        dispatch_again(w, c);
+        break;
     case CALL_STOP_PERMIT:
         c->sent_ns = 0;
         dispatch_again(w, c);
@@ -263,7 +274,7 @@ static void conclude(struct worker *w, struct call *c)
 {
     CURLcode code = c->transfer.code;
     if (code == CURLE_OK) {
-        if (!doubt_answered(w, c) && !retry_later(w, c, RETRY_ANSWERED)) {
+        if (!sign_in_again(w, c) && !doubt_answered(w, c) && !retry_later(w, c, RETRY_ANSWERED)) {
             call_end(w, c, WEIR_RESULT_DONE, 0);
         }
     } else if (c->stop != CALL_STOP_NONE) {

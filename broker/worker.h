@@ -36,6 +36,7 @@
  *   check.c     the worker's own calls: are the endpoints well?
  *   provider_headers.c  what each provider's calls bear by the configuration
  *   signer.c    keys, and the signed form of a call (signer.h)
+ *   sign_in.c, sign_in_token.c, sign_in_cookie.c, sign_in_call.c  sessions: what calls bear that weir has to fetch first (sign_in.h)
  *
  * One thread. Everything here is private memory but for the mapped segments; nothing that a client can write is ever used without a
  * check of a private copy.
@@ -71,6 +72,7 @@ struct reply;
 struct late;
 struct cache;
 struct egress_source;
+struct session;
 
 #define CALL_HEAD_MAX_BYTES HEAR_HEAD_MAX_BYTES /* of an answer's head; more is TOO_LARGE */
 
@@ -139,6 +141,7 @@ enum call_stop {
     CALL_STOP_LARGE = 4,    /* the answer is above its cap */
     CALL_STOP_EXPIRED = 5,  /* the deadline passed while it connected */
     CALL_STOP_UNSIGNED = 6, /* it could not be signed */
+    CALL_STOP_SIGN_IN = 7,  /* its session is over: it waits for the next one */
 };
 
 /* How much of the answer's head has come. */
@@ -212,7 +215,10 @@ struct call {
     bool owed;                  /* written, and no byte of an answer seen */
     struct curl_slist *headers; /* its own; behind the last one stand the provider's */
     struct curl_slist *headers_last;
-    struct call_sign *sign; /* signer.c's; NULL: not signed */
+    struct call_sign *sign;  /* signer.c's; NULL: not signed */
+    struct session *session; /* it is that one's own call, which signs in (sign_in.h) */
+    bool renewed;   /* an answer said that its token was not taken, and it went back for that */
+    bool may_renew; /* ... and one passage of the send gate is open to it */
     uint32_t sends;
     uint32_t attempts; /* that ended and were to be tried again */
     struct kept_answer kept;

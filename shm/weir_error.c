@@ -59,7 +59,7 @@ const char *weir_error_name(int error)
 const char *weir_reason_name(unsigned reason)
 {
     NAME_OF(reason, "none", "limit_full", "paused", "lease_ended", "blocked", "limit_damaged",
-            "clock_moving", "reopening", "journal", "share", "breaker");
+            "clock_moving", "reopening", "journal", "share", "breaker", "sign_in");
 }
 
 const char *weir_result_name(unsigned result)

@@ -108,6 +108,7 @@ enum weir_section_kind {
     WEIR_SECTION_HEALTH = 41,
     WEIR_SECTION_BREAKER = 42,
     WEIR_SECTION_DOUBT = 43,
+    WEIR_SECTION_SIGN_IN = 44,
     WEIR_SECTION_CNT
 };
 

@@ -241,6 +241,12 @@ static void fault_delete(struct sim_request *request)
     done_answer(request);
 }
 
+static void revoke_post(struct sim_request *request)
+{
+    sim_session_revoke(&request->sim->exchange.session);
+    done_answer(request);
+}
+
 static const struct {
     const char *method;
     const char *path;
@@ -250,7 +256,7 @@ static const struct {
     {"POST", "/sim/reset", reset_post},     {"POST", "/sim/clock", clock_post},
     {"GET", "/sim/fault", fault_get},       {"POST", "/sim/fault", fault_post},
     {"DELETE", "/sim/fault", fault_delete}, {"POST", "/sim/use", use_post},
-    {"POST", "/sim/limit", limit_post},
+    {"POST", "/sim/limit", limit_post},     {"POST", "/sim/revoke", revoke_post},
 };
 
 void sim_control_answer(struct sim_request *request)
@@ -262,9 +268,10 @@ void sim_control_answer(struct sim_request *request)
             return;
         }
     }
-    sim_answer_error(request, 404, -1,
-                     "%s %.80s: no such control: there are GET /sim/report, GET /sim/orders, POST "
-                     "/sim/reset, POST /sim/clock, POST /sim/use, POST /sim/limit, GET, POST and "
-                     "DELETE /sim/fault",
-                     request->method, request->path);
+    sim_answer_error(
+        request, 404, -1,
+        "%s %.80s: no such control: there are GET /sim/report, GET /sim/orders, POST "
+        "/sim/reset, POST /sim/clock, POST /sim/use, POST /sim/limit, POST /sim/revoke, GET, "
+        "POST and DELETE /sim/fault",
+        request->method, request->path);
 }
