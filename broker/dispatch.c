@@ -307,15 +307,18 @@ static enum start start(struct worker *w, struct queue *q, struct call *c)
     struct endpoint *e;
     int rc = WEIR_OK;
     egress_begin(w, c, &turn);
-    do { /* each turn rules one member of the pool out */
-        e = endpoint_choose(w, c, &why);
-        rc = e == NULL ? WEIR_OK : sign_in_waits(w, c) ? WEIR_DENIED : dispatch_permit(w, c);
-    } while (e == NULL ? why.busy && egress_busy(w, c, &turn)
-                       : rc == WEIR_DENIED && egress_denied(w, c, &turn));
+    bool waits; /* for a session; before an endpoint is looked for: the session may name it */
+    do {        /* each turn rules one member of the pool out */
+        waits = sign_in_waits(w, c);
+        e = waits ? NULL : endpoint_choose(w, c, &why);
+        rc = waits ? WEIR_DENIED : e != NULL ? dispatch_permit(w, c) : WEIR_OK;
+    } while (e == NULL && !waits ? why.busy && egress_busy(w, c, &turn)
+                                 : rc == WEIR_DENIED && egress_denied(w, c, &turn));
     if (e == NULL && !turn.is_denied) {
         return start_nowhere(w, q, c, &why);
     }
-    if (e == NULL) { /* some are full, and some have no connection free: that may end first */
+    if (e == NULL &&
+        !waits) { /* some are full, and some have no connection free: that may end first */
         c->denial = turn.denial;
         c->denial.earliest_ns = weir_min_u64(c->denial.earliest_ns, w->now_ns + WEIR_NS_PER_MS);
         rc = WEIR_DENIED;

@@ -2,10 +2,9 @@
 
 #include "broker/backoff.h"
 #include "broker/log.h"
-#include "broker/pause.h"
 #include "broker/secret.h"
 #include "shm/weir_atomic.h"
-#include "shm/weir_weave.h"
+#include "shm/weir_error.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -349,8 +348,6 @@ void session_ready(struct worker *w, struct session *s, uint64_t lasts_ns)
 void session_failed(struct worker *w, struct session *s, enum weir_sign_in_why why,
                     uint64_t told_ns)
 {
-    static const char *const text[WEIR_SIGN_IN_WHY_CNT] = {"none",   "unsent", "stopped", "silent",
-                                                           "status", "answer", "disk",    "died"};
     const struct backoff_rule rule = {.base_ns = s->again_ns,
                                       .factor = 1,
                                       .jitter_ppm = BACKOFF_WHOLE_PPM / 5,
@@ -365,7 +362,7 @@ void session_failed(struct worker *w, struct session *s, enum weir_sign_in_why w
     board_add(&s->board->failed, 1);
     log_warn("sign_in_failed", "s:s, s:s, s:s, s:s, s:i, s:b, s:I", "provider",
              w->provider[s->provider].config->name, "account", s->board->account, "key",
-             s->board->key, "why", text[why], "status", (int)s->status, "session_in_force",
-             (int)good, "again_in_ms", (long long)(wait_ns / WEIR_NS_PER_MS));
+             s->board->key, "why", weir_sign_in_why_name(why), "status", (int)s->status,
+             "session_in_force", (int)good, "again_in_ms", (long long)(wait_ns / WEIR_NS_PER_MS));
     session_board(s);
 }

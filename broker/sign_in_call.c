@@ -116,7 +116,7 @@ bool sign_in_again(struct worker *w, struct call *c)
     c->may_renew = true; /* one passage of the gate, for orders too: nothing was done */
     c->sent_ns = 0;
     c->tried = 0;
-    WEIR_WEAVE("sign_in:again");
+    WEIR_WEAVE("session:again");
     dispatch_again(w, c);
     return true;
 }
@@ -143,6 +143,6 @@ void sign_in_sent(struct worker *w, struct call *c)
     if (session_is_token(s)) {
         s->place->sent =
             s->sequence; /* before a byte of it leaves: who dies behind this has spent it */
-        WEIR_WEAVE("sign_in:sent");
+        WEIR_WEAVE("session:sent");
     }
 }

@@ -25,7 +25,7 @@ static void on_crumb(struct worker *w, struct call *c, enum weir_result result)
     char crumb[SIGN_IN_CRUMB_MAX_BYTES + 1];
     bool whole = session_answered(s, c, result);
     s->asked_ns = asked_ns;
-    WEIR_WEAVE("sign_in:crumb");
+    WEIR_WEAVE("session:crumb");
     if (!whole || c->throttled) {
         session_failed(w, s,
                        c->throttled    ? WEIR_SIGN_IN_WHY_STOPPED
@@ -56,7 +56,7 @@ static void on_cookie(struct worker *w, struct call *c, enum weir_result result)
     bool heard = whole || result == WEIR_RESULT_TOO_LARGE; /* its head is whole */
     bool has = heard && !c->throttled && s->status < 500 && e != NULL &&
                sign_in_cookies(s->secret.jar_next, s->secret.room, head_bytes, e->config->url.host);
-    WEIR_WEAVE("sign_in:cookie");
+    WEIR_WEAVE("session:cookie");
     if (!heard || c->throttled) {
         session_failed(w, s,
                        c->throttled    ? WEIR_SIGN_IN_WHY_STOPPED

@@ -146,7 +146,7 @@ static void record_write(struct worker *w, struct session *s, enum session_step 
     s->step = step;
     s->life = (s->life + 1) & 0xffffffU;
     s->events = 0;
-    WEIR_WEAVE("sign_in:write");
+    WEIR_WEAVE("session:write");
     loop_write_token(&w->loop, s->life, s->nth, s->fd, r, SIGN_IN_RECORD_BYTES,
                      (uint64_t)to * SIGN_IN_RECORD_BYTES);
 }
@@ -181,7 +181,7 @@ static void token_asked(struct worker *w, struct call *c, enum weir_result resul
 static void intent_written(struct worker *w, struct session *s)
 {
     struct sign_in_record *r = s->secret.image;
-    WEIR_WEAVE("sign_in:intent");
+    WEIR_WEAVE("session:intent");
     s->secret.form_bytes =
         sign_in_form(s->secret.form, s->secret.form_room_bytes, r, s->parts.key, s->parts.secret);
     bool is_post = w->shared.tables.route[s->route].method == WEIR_METHOD_POST;
@@ -196,7 +196,7 @@ static void intent_written(struct worker *w, struct session *s)
 static void kept(struct worker *w, struct session *s)
 {
     struct sign_in_answer *a = s->secret.answer;
-    WEIR_WEAVE("sign_in:kept");
+    WEIR_WEAVE("session:kept");
     if (s->secret.image->state == SIGN_IN_REFUSED) {
         over(s, WEIR_SIGN_IN_REFUSED, WEIR_SIGN_IN_WHY_STATUS);
         return;
@@ -329,7 +329,7 @@ static void token_asked(struct worker *w, struct call *c, enum weir_result resul
     bool whole = session_answered(s, c, result);
     bool heard = whole || result == WEIR_RESULT_TOO_LARGE;
     const char *body = s->secret.room + head_bytes;
-    WEIR_WEAVE("sign_in:answered");
+    WEIR_WEAVE("session:answered");
     switch (sign_in_end_of(c->sends > 0, heard, c->throttled, s->status)) {
     case SIGN_IN_END_UNSENT:
         unsent(w, s, c);

@@ -108,3 +108,14 @@ const char *weir_method_name(unsigned method)
 {
     NAME_OF(method, "", "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH");
 }
+
+const char *weir_sign_in_state_name(unsigned state)
+{
+    NAME_OF(state, "none", "starting", "ready", "waiting", "lost", "refused", "off", "unkept",
+            "astray");
+}
+
+const char *weir_sign_in_why_name(unsigned why)
+{
+    NAME_OF(why, "-", "unsent", "stopped", "silent", "status", "answer", "disk", "died");
+}

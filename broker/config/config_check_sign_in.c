@@ -8,6 +8,7 @@
 
 /* Its answers lie in locked memory. */
 #define ANSWER_MAX_BYTES ((uint64_t)65536)
+#define SESSIONS_MAX     ((size_t)256) /* SIGN_IN_SESSIONS_MAX */
 
 static void complain(struct weir_config_reader *reader, const struct weir_config_place *place,
                      const char *key, const char *why)
@@ -145,6 +146,7 @@ static void check_route(struct weir_config_reader *reader, const struct weir_con
 void weir_config_check_sign_in(struct weir_config_reader *reader, struct weir_config *config,
                                const struct weir_config_place *providers)
 {
+    size_t session_cnt = 0;
     for (size_t p = 0; p < config->provider_cnt; p++) {
         struct weir_config_auth *auth = &config->provider[p].auth;
         struct weir_config_sign_in *s = &auth->sign_in;
@@ -155,6 +157,12 @@ void weir_config_check_sign_in(struct weir_config_reader *reader, struct weir_co
         struct weir_config_place place = weir_config_place_key(&provider, "auth");
         struct weir_config_place at = weir_config_place_key(&place, "sign_in");
         bool is_token = auth->kind == SIGN_OAUTH2;
+        session_cnt += weir_config_key_cnt(auth);
+        if (session_cnt > SESSIONS_MAX) {
+            weir_config_error(reader, &place,
+                              "has %zu sessions with those before: must be at most %zu",
+                              session_cnt, SESSIONS_MAX);
+        }
         if (is_token && strcmp(config->broker.state_dir, "none") == 0) {
             complain(reader, &place, "kind",
                      "needs broker.state_dir: a refresh token is good for one use, and the next "

@@ -27,7 +27,7 @@ MUTANTS = [
     ("a restarted worker does not sweep", "broker/clients.c", "    intake_sweep(w, c); /* it may have submitted", "    if (!recovered)\n        intake_sweep(w, c); /* it may have submitted",
      "broker/keeper.c", "            intake_sweep(w, c);\n", "            (void)c;\n"),
     # the send gate, and what follows a death
-    ("the gate lets an order pass twice", "broker/exchange.c", "if (c->sends > 0 && !c->idempotent && !doubt_may_resend(c)) {", "if (c->sends > 7 && !c->idempotent) {"),
+    ("the gate lets an order pass twice", "broker/exchange.c", "if (c->sends > 0 && !c->idempotent && !c->may_renew && !doubt_may_resend(c)) {", "if (c->sends > 7 && !c->idempotent) {"),
     ("the gate uses one permit twice", "broker/exchange.c", "return c->permit.state == WEIR_PERMIT_GRANTED && now_ns", "return now_ns"),
     ("the gate does not look at pauses", "broker/exchange.c", "now_ns <= c->permit.use_by_ns &&\n           !weir_hold_before(&w->shared, w->route[c->route].provider, &c->permit);", "now_ns <= c->permit.use_by_ns;"),
     ("the gate does not consume", "broker/exchange.c", "    c->permit.state = WEIR_PERMIT_SENT; /* consumed", "    if (c->sends > 99)\n        c->permit.state = WEIR_PERMIT_SENT; /* consumed"),

@@ -210,9 +210,10 @@ void sim_session_revoke(struct sim_session *session)
     session->revoked = true;
 }
 
-json_t *sim_session_report(const struct sim_session *session)
+json_t *sim_session_report(const struct sim_session *session, const struct sim_session_rule *rule)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "given",
+    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "refresh_token",
+                     refresh_text(rule, session->given_cnt), "given",
                      (json_int_t)session->given_cnt, "reused", (json_int_t)session->reused_cnt,
                      "unknown", (json_int_t)session->unknown_cnt, "good",
                      (json_int_t)session->good_cnt, "bad", (json_int_t)session->bad_cnt, "cookies",

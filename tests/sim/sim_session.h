@@ -74,6 +74,7 @@ bool sim_session_check(struct sim_session *session, const struct sim_session_rul
 /* Nothing that was given so far is taken any more. */
 void sim_session_revoke(struct sim_session *session);
 
-json_t *sim_session_report(const struct sim_session *session);
+/* `refresh_token`: the one that is good now, as a person would fetch it from the exchange's page. */
+json_t *sim_session_report(const struct sim_session *session, const struct sim_session_rule *rule);
 
 #endif
