@@ -206,8 +206,7 @@ json_t *sim_report(const struct sim_exchange *exchange, struct sim_instant now)
         json_object_set_new(report, "signatures", sim_signatures_report(&exchange->signatures));
     }
     if (*exchange->config->session.token || *exchange->config->session.cookie) {
-        json_object_set_new(report, "session",
-                            sim_session_report(&exchange->session, &exchange->config->session));
+        json_object_set_new(report, "session", sim_session_report(&exchange->session));
     }
     return report;
 }

@@ -65,7 +65,13 @@ bool sim_session_wanted(const struct sim_session_rule *rule, const char *method,
     return false;
 }
 
-/* The refresh token behind the `n`th use. */
+/* How many refresh tokens are not good any more. */
+static int64_t spent_cnt(const struct sim_session *session)
+{
+    return session->given_cnt + session->issued_cnt;
+}
+
+/* The refresh token behind `n` others. */
 static const char *refresh_text(const struct sim_session_rule *rule, int64_t n)
 {
     static char text[SIM_SESSION_TEXT_BYTES + 1];
@@ -90,10 +96,10 @@ json_t *sim_session_refresh(struct sim_session *session, const struct sim_sessio
     json_t *answer;
 
     if (!grant || strcmp(grant, "refresh_token") != 0 || !token ||
-        strcmp(token, refresh_text(rule, session->given_cnt)) != 0) {
+        strcmp(token, refresh_text(rule, spent_cnt(session))) != 0) {
         bool spent = false;
 
-        for (int64_t n = 0; token && n < session->given_cnt && !spent; n++) {
+        for (int64_t n = 0; token && n < spent_cnt(session) && !spent; n++) {
             spent = strcmp(token, refresh_text(rule, n)) == 0;
         }
         session->reused_cnt += spent;
@@ -109,7 +115,7 @@ json_t *sim_session_refresh(struct sim_session *session, const struct sim_sessio
                        "expires_in", (json_int_t)rule->lasts_s);
     if (!rule->same) {
         json_object_set_new(answer, "refresh_token",
-                            json_string(refresh_text(rule, session->given_cnt)));
+                            json_string(refresh_text(rule, spent_cnt(session))));
     }
     if (*rule->server) {
         json_object_set_new(answer, "api_server", json_string(rule->server));
@@ -204,16 +210,21 @@ bool sim_session_check(struct sim_session *session, const struct sim_session_rul
     return good;
 }
 
+const char *sim_session_issue(struct sim_session *session, const struct sim_session_rule *rule)
+{
+    session->issued_cnt++;
+    return refresh_text(rule, spent_cnt(session));
+}
+
 void sim_session_revoke(struct sim_session *session)
 {
     memset(session->access, 0, sizeof(session->access));
     session->revoked = true;
 }
 
-json_t *sim_session_report(const struct sim_session *session, const struct sim_session_rule *rule)
+json_t *sim_session_report(const struct sim_session *session)
 {
-    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "refresh_token",
-                     refresh_text(rule, session->given_cnt), "given",
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "given",
                      (json_int_t)session->given_cnt, "reused", (json_int_t)session->reused_cnt,
                      "unknown", (json_int_t)session->unknown_cnt, "good",
                      (json_int_t)session->good_cnt, "bad", (json_int_t)session->bad_cnt, "cookies",

@@ -40,6 +40,7 @@ struct sim_session_access {
 
 struct sim_session {
     int64_t given_cnt;  /* tokens given for a refresh token */
+    int64_t issued_cnt; /* ... to a person */
     int64_t reused_cnt; /* ... asked for with one that was spent */
     int64_t unknown_cnt;
     int64_t good_cnt; /* calls with a proof in force */
@@ -71,10 +72,12 @@ bool sim_session_check(struct sim_session *session, const struct sim_session_rul
                        const char *authorization, const char *cookie, const char *crumb,
                        int64_t now_mono_ns);
 
+/* A person fetches a new refresh token from the exchange's page: those before are not good any more. In static memory. */
+const char *sim_session_issue(struct sim_session *session, const struct sim_session_rule *rule);
+
 /* Nothing that was given so far is taken any more. */
 void sim_session_revoke(struct sim_session *session);
 
-/* `refresh_token`: the one that is good now, as a person would fetch it from the exchange's page. */
-json_t *sim_session_report(const struct sim_session *session, const struct sim_session_rule *rule);
+json_t *sim_session_report(const struct sim_session *session);
 
 #endif
