@@ -45,7 +45,7 @@ enum sign_scheme {
     SIGN_HTX,
     SIGN_KRAKEN,
     SIGN_KRAKEN_FUTURES,
-    SIGN_OAUTH2, /* what a session has (broker/sign_in.h) */
+    SIGN_OAUTH2, /* from here on: what a session has (broker/sign_in.h) */
     SIGN_COOKIE,
     SIGN_SCHEME_CNT,
 };
