@@ -67,6 +67,13 @@ static void one_open(struct sign_in_files *f, const struct journal *journal,
 {
     char path[PATH_MAX] = "none";
     uint32_t nth = f->cnt++;
+    uint64_t identity[2];
+    sign_in_identity(provider, key, identity);
+    if (memcmp(identity, f->identity[nth], sizeof identity) != 0) {
+        /* After a reload: what was sent of another key says nothing of this one. */
+        memcpy(f->identity[nth], identity, sizeof identity);
+        f->place[nth] = (struct sign_in_place){0, 0};
+    }
     f->fd[nth] = -1;
     f->why[nth] = 0;
     if (provider->auth.kind != SIGN_OAUTH2) {

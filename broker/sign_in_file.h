@@ -25,7 +25,8 @@ struct sign_in_files {
     uint32_t cnt;                 /* of sessions, in the order of the configuration */
     int fd[SIGN_IN_SESSIONS_MAX]; /* -1: no token, or it could not be opened: why[] */
     int why[SIGN_IN_SESSIONS_MAX];
-    struct sign_in_place *place; /* [session] */
+    uint64_t identity[SIGN_IN_SESSIONS_MAX][2]; /* whose the place is */
+    struct sign_in_place *place;                /* [session] */
     size_t place_bytes;
 };
 

@@ -47,7 +47,7 @@ struct weir_shm_sign_in {
     uint64_t failed;
     uint64_t second_uses; /* of a token that may have been spent */
     uint64_t renewed; /* before their time, because an answer said that the token was not taken */
-    uint64_t refused; /* calls that were refused for want of a session */
+    uint64_t refused; /* calls that found no session: they waited, or were refused */
     uint64_t reserved[7];
     char account[WEIR_NAME_BYTES]; /* "": any; written at the worker's start */
     char key[WEIR_NAME_BYTES];
