@@ -221,6 +221,7 @@ struct call {
     struct call *hedge_of; /* what this one is sent beside: it has no slot, and lives no longer */
     struct call *hedge_prev, *hedge_next;
     bool hedge_waits; /* it may be hedged once it is late */
+    bool hedge_stuck; /* it is late, and may be once its endpoint is suspect */
     bool hedged;      /* it was, once */
     uint32_t tried;   /* endpoints tried, one bit each (index within the provider, the first 32) */
     char *room;       /* where the answer goes: head, then body */
@@ -643,11 +644,18 @@ struct choice {
 struct endpoint *endpoint_choose(struct worker *w, const struct call *c, struct choice *why);
 /* Is there another one that it has not tried, now or once a call has ended? */
 bool endpoint_other(struct worker *w, const struct call *c);
+/* Is there another one that it has not tried, in good state and with room, now? */
+bool endpoint_sound(struct worker *w, const struct call *c);
+/* From when on `e` has been silent for too long, if it says nothing until then; UINT64_MAX: it owes nothing. */
+uint64_t endpoint_suspect_ns(const struct endpoint *e);
 /* An attempt begins; its request is written; a byte of its answer came; it ended so. */
 void endpoint_took(struct worker *w, struct call *c);
 void endpoint_sent(struct call *c, uint64_t now_ns);
+void endpoint_unsent(struct call *c); /* ... but for a dead connection: it was not */
 void endpoint_heard(struct call *c, uint64_t now_ns);
 void endpoint_told(struct worker *w, struct call *c, enum weir_call_class class);
+/* A check of an ejected one was answered, but as late as what it was ejected for: that says nothing, and it stays out for its time. */
+bool endpoint_still_ill(const struct call *c);
 /* A check was answered: whatever kept it out is over. */
 void endpoint_back(struct worker *w, struct endpoint *e);
 void choose_turn(struct worker *w);   /* each tick: scores and flags on the board */

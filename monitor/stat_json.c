@@ -213,6 +213,7 @@ static json_t *route_json(const struct image *image, const struct image *before,
     (void)json_object_set_new(o, "hedges_won", json_u64(now.hedges_won));
     (void)json_object_set_new(o, "hedges_unaffordable", json_u64(now.hedges_unaffordable));
     (void)json_object_set_new(o, "hedges_refused", json_u64(now.hedges_refused));
+    (void)json_object_set_new(o, "hedges_stalled", json_u64(now.hedges_stalled));
     (void)json_object_set_new(o, "doubts", doubts_json(&now));
     (void)json_object_set_new(o, "cache", cache_route_json(image, r));
     if (before != NULL) {

@@ -231,7 +231,7 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_route_stats, hedges_won),
     F(weir_shm_route_stats, hedges_unaffordable),
     F(weir_shm_route_stats, hedges_refused),
-    F(weir_shm_route_stats, reserved),
+    F(weir_shm_route_stats, hedges_stalled),
     F(weir_shm_route_stats, doubts),
     F(weir_shm_route_stats, doubts_found),
     F(weir_shm_route_stats, doubts_absent),
