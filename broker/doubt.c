@@ -301,6 +301,7 @@ static void absent(struct worker *w, struct call *c)
         c->doubt.may_resend = true;
         c->kept.status = 0;
         c->sent_ns = 0;
+        c->writes = 0;
         c->tried = 0;
         dispatch_again(w, c);
         return;

@@ -16,6 +16,12 @@
 /* Looks at those that wait for one come together, so that thousands of them cost some looks and not one each. */
 #define CONNECT_LOOK_NS (8 * WEIR_NS_PER_MS)
 
+/*
+ * How often one attempt may be written. curl 7.88 writes a call again by itself where a connection that it used before turns out dead, which is good once, and where its stream was refused
+ * (HTTP/2), which a server can do for ever. Other endpoints, and retries, are attempts of their own.
+ */
+#define ATTEMPT_WRITES_MAX 2U
+
 /* curl's callbacks carry only the transfer; there is one worker per process. */
 static struct worker *the_worker;
 
@@ -49,6 +55,10 @@ static bool on_gate(struct http_transfer *t)
         board_add(&w->region->endpoint[c->endpoint->index].resends_stopped, 1);
         return stop(c, CALL_STOP_RESEND);
     }
+    if (c->writes >= ATTEMPT_WRITES_MAX) {
+        board_add(&w->region->endpoint[c->endpoint->index].resends_stopped, 1);
+        return stop(c, CALL_STOP_RESEND);
+    }
     if (c->client != NULL && weir_load_relaxed_u32(&c->client->slot[c->slot].cancel) !=
                                  0) { /* relaxed: a request to stop */
         return stop(c, CALL_STOP_CANCEL);
@@ -59,8 +69,9 @@ static bool on_gate(struct http_transfer *t)
             CALL_STOP_EXPIRED); /* it would be cut off on its way, and nobody would know what became of it */
     }
     if (!permit_usable(w, c, now_ns)) {
-        /* Too old, or curl sends again: the old charge stays, this passage takes its own. A pause refuses here too. */
+        /* Too old: nothing was written for it, so it goes back. Or curl sends again: that charge stays. This passage takes its own; a pause refuses here too. */
         weir_hold_unanswered(&w->shared, w->route[c->route].provider, &c->permit);
+        call_give_back(w, c);
         call_permit_over(w, c);
         if (dispatch_permit(w, c) != WEIR_OK) {
             c->permit.state = WEIR_PERMIT_NONE;
@@ -79,6 +90,7 @@ static bool on_gate(struct http_transfer *t)
     c->permit.state = WEIR_PERMIT_SENT; /* consumed: nothing gives it back any more */
     c->own_permit.state = WEIR_PERMIT_SENT;
     c->sends++;
+    c->writes++;
     c->sent_ns = now_ns;
     c->kept.status = 0; /* its room is the next answer's from here on */
     endpoint_sent(c, now_ns);
@@ -265,6 +277,7 @@ static bool goes_elsewhere(struct worker *w, struct call *c)
     }
     call_attempt_over(w, c, WEIR_RESULT_FAILED);
     c->sent_ns = 0;
+    c->writes = 0;
     dispatch_again(w, c);
     return true;
 }
@@ -277,7 +290,7 @@ static void conclude(struct worker *w, struct call *c)
         if (!sign_in_again(w, c) && !doubt_answered(w, c) && !retry_later(w, c, RETRY_ANSWERED)) {
             call_end(w, c, WEIR_RESULT_DONE, 0);
         }
-    } else if (c->stop != CALL_STOP_NONE) {
+    } else if (c->stop != CALL_STOP_NONE && !(c->stop == CALL_STOP_RESEND && c->idempotent)) {
         stopped(w, c);
     } else if (c->sent_ns == 0) { /* this attempt wrote nothing */
         not_sent(w, c);

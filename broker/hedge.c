@@ -368,6 +368,7 @@ static void adopt(struct worker *w, struct call *c, struct call *hedge)
     c->retry_after_ns = hedge->retry_after_ns;
     c->permitted_ns = hedge->permitted_ns;
     c->sent_ns = hedge->sent_ns;
+    c->writes = hedge->writes;
     c->first_byte_ns = hedge->first_byte_ns;
     c->permit = hedge->permit;
     c->own_permit = hedge->own_permit;
@@ -443,6 +444,7 @@ void hedge_back(struct worker *w, struct call *hedge)
     hedge_drop(w, c);
     if (c->stage == CALL_HEDGED) {
         c->sent_ns = 0;
+        c->writes = 0;
         dispatch_again(w, c);
     }
 }

@@ -51,6 +51,7 @@ bool retry_later(struct worker *w, struct call *c, enum retry_why why)
                    ? 1U << c->endpoint->bit /* another one may do better */
                    : 0;
     c->sent_ns = 0;
+    c->writes = 0;
     /* the attempt has ended on every account, the next one is nowhere yet */
     WEIR_WEAVE("retry:over");
     c->stage = CALL_LATER;

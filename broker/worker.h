@@ -220,6 +220,7 @@ struct call {
     bool renewed;   /* an answer said that its token was not taken, and it went back for that */
     bool may_renew; /* ... and one passage of the send gate is open to it */
     uint32_t sends;
+    uint32_t writes;   /* of them, in the attempt under way: what curl sends again by itself counts too */
     uint32_t attempts; /* that ended and were to be tried again */
     struct kept_answer kept;
     /* hedge.c's */
