@@ -1,5 +1,6 @@
 #include "broker/http.h"
 
+#include "broker/h2_end.h"
 #include "broker/identity.h"
 #include "broker/log.h"
 #include "broker/trust.h"
@@ -30,6 +31,7 @@ struct http {
     uint64_t timer_ns; /* UINT64_MAX = none */
     struct http_socket *socket;
     size_t socket_cnt;
+    bool reads_ends; /* of answers over HTTP/2; without it none is asked for */
 };
 
 /*
@@ -47,8 +49,9 @@ struct http_easy {
     /* Of the answer under way: lines of a head come, and one of them has begun; what the head has named; nobody can tell where it ends; its connection is used up. */
     bool in_head, in_line, has_length, chunked, broken, forbids;
     uint64_t length_bytes;
-    bool passed;          /* the gate, on its way to a connection */
-    char path_query[256]; /* as set; "" where it was longer */
+    bool passed;              /* the gate, on its way to a connection */
+    struct h2_reader *reader; /* of the connection it was written to, if that may be HTTP/2 */
+    char path_query[256];     /* as set; "" where it was longer */
 };
 
 static struct http_socket *socket_of(struct http *http, curl_socket_t fd)
@@ -178,8 +181,18 @@ static CURLcode on_tls(CURL *curl, void *ssl_ctx, void *arg)
     (void)curl;
     const struct http_target *t = arg;
     trust_apply(t->trust, ssl_ctx);
+    if (t->http2 && !h2_end_watch(ssl_ctx)) {
+        return CURLE_OUT_OF_MEMORY;
+    }
     return t->identity == NULL || identity_apply(t->identity, ssl_ctx) ? CURLE_OK
                                                                        : CURLE_SSL_CERTPROBLEM;
+}
+
+/* May the connection be used again behind this answer? */
+static void reuse_set(struct http_easy *e, bool may)
+{
+    e->forbids = !may;
+    (void)curl_easy_setopt(e->curl, CURLOPT_FORBID_REUSE, may ? 0L : 1L);
 }
 
 /* The value of the header `name`, which has its colon; NULL: this line is another one. */
@@ -227,8 +240,7 @@ static bool framing_look(struct http_easy *e, const char *line, size_t bytes)
     e->chunked = e->chunked || value_of(line, bytes, "transfer-encoding:", &end) != NULL;
     if (e->has_length &&
         e->chunked) { /* whoever stands between may see another end: RFC 9112, 6.1 */
-        (void)curl_easy_setopt(e->curl, CURLOPT_FORBID_REUSE, 1L);
-        e->forbids = true;
+        reuse_set(e, false);
     }
     return true;
 }
@@ -249,6 +261,9 @@ static size_t on_head(char *at, size_t one, size_t bytes, void *arg)
     e->in_line = false;
     if (e->in_head && bytes > 0) {
         e->in_head = !head_ends(e, at);
+    }
+    if (t->target->http2 && bytes > 7 && memcmp(at, "HTTP/1.", 7) == 0) { /* it did not agree */
+        reuse_set(e, true);
     }
     return framing_look(e, at, bytes) && t->head(t, at, bytes) ? bytes : 0;
 }
@@ -277,6 +292,25 @@ static size_t on_data(char *at, size_t one, size_t bytes, void *arg)
     return e->transfer->data(e->transfer, at, bytes);
 }
 
+/* The answer was ended by its server: its stream took nothing along. */
+static void on_ended(void *arg)
+{
+    reuse_set(arg, true);
+}
+
+/* A request is about to be written to a connection that may speak HTTP/2: it is closed behind it, unless the answer is ended. */
+static void end_watch(struct http_easy *e)
+{
+    struct curl_tlssessioninfo *tls = NULL;
+    h2_end_drop(e->reader);
+    e->reader = NULL;
+    if (curl_easy_getinfo(e->curl, CURLINFO_TLS_SSL_PTR, &tls) == CURLE_OK && tls != NULL &&
+        tls->backend == CURLSSLBACKEND_OPENSSL) {
+        e->reader = h2_end_begin(tls->internals, on_ended, e);
+    }
+    reuse_set(e, false);
+}
+
 static int on_gate(void *arg, char *ip, char *local_ip, int port, int local_port)
 {
     (void)ip;
@@ -294,6 +328,9 @@ static int on_gate(void *arg, char *ip, char *local_ip, int port, int local_port
         return CURL_PREREQFUNC_ABORT;
     }
     e->passed = true;
+    if (t->target->http2) {
+        end_watch(e);
+    }
     if (t->request_target != NULL) { /* read behind this, where curl writes the request line */
         e->has_request_target = true;
         return curl_easy_setopt(e->curl, CURLOPT_REQUEST_TARGET, t->request_target) == CURLE_OK
@@ -311,6 +348,11 @@ struct http *http_open(struct loop *loop)
     }
     http->loop = loop;
     http->timer_ns = UINT64_MAX;
+    http->reads_ends = h2_end_open();
+    if (!http->reads_ends) {
+        log_warn("http2_off", "s:s, s:s", "reason", "this libcurl does not read through OpenSSL",
+                 "meaning", "endpoints with http: 2 are asked in HTTP/1.1");
+    }
     http->multi = curl_multi_init();
     http->share = curl_share_init();
     if (http->multi == NULL || http->share == NULL) {
@@ -333,7 +375,8 @@ static void easy_options(struct http *http, struct http_target *t, CURL *e)
 {
     (void)curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
     (void)curl_easy_setopt(e, CURLOPT_HTTP_VERSION,
-                           t->http2 ? (long)CURL_HTTP_VERSION_2TLS : (long)CURL_HTTP_VERSION_1_1);
+                           t->http2 && http->reads_ends ? (long)CURL_HTTP_VERSION_2TLS
+                                                        : (long)CURL_HTTP_VERSION_1_1);
     (void)curl_easy_setopt(e, CURLOPT_ACCEPT_ENCODING, t->compressed ? "gzip, br, zstd" : NULL);
     (void)curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
     (void)curl_easy_setopt(e, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
@@ -395,13 +438,14 @@ static struct http_easy *easy_take(struct http *http, struct http_target *t)
 static void easy_give(struct http_target *t, struct http_easy *e)
 {
     e->transfer = NULL;
+    h2_end_drop(e->reader);
+    e->reader = NULL;
     if (e->has_request_target) {
         (void)curl_easy_setopt(e->curl, CURLOPT_REQUEST_TARGET, NULL);
         e->has_request_target = false;
     }
     if (e->forbids) {
-        (void)curl_easy_setopt(e->curl, CURLOPT_FORBID_REUSE, 0L);
-        e->forbids = false;
+        reuse_set(e, true);
     }
     if (t->idle_cnt < IDLE_MAX) {
         e->next = t->idle;
@@ -557,17 +601,14 @@ void http_event(struct http *http, const struct loop_event *event)
     }
 }
 
-/* What curl 7.88 may call success over HTTP/2: a stream that was reset before its body was whole. */
-static bool cut_short(CURL *curl, const struct http_transfer *t)
+/* What curl 7.88 may call success over HTTP/2: a stream that ended before its body was whole (h2_end.h). */
+static bool cut_short(const struct http_easy *e)
 {
-    curl_off_t told = -1;
+    long version = 0;
     curl_off_t got = 0;
-    if (t->method == WEIR_METHOD_HEAD || t->status == 204 || t->status == 304) {
-        return false; /* RFC 9110, 8.6: these tell a length and have no body */
-    }
-    (void)curl_easy_getinfo(curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &told);
-    (void)curl_easy_getinfo(curl, CURLINFO_SIZE_DOWNLOAD_T, &got);
-    return told >= 0 && got != told;
+    (void)curl_easy_getinfo(e->curl, CURLINFO_HTTP_VERSION, &version);
+    (void)curl_easy_getinfo(e->curl, CURLINFO_SIZE_DOWNLOAD_T, &got);
+    return version == CURL_HTTP_VERSION_2_0 && !h2_end_is_whole(e->reader, (uint64_t)got);
 }
 
 /* Say what is wrong with a certificate, once a minute. curl has one code for all. */
@@ -604,7 +645,7 @@ static bool collect(struct http *http)
         value = 0;
         (void)curl_easy_getinfo(m->easy_handle, CURLINFO_NUM_CONNECTS, &value);
         t->connected = value > 0;
-        if (t->code == CURLE_OK && t->target->http2 && cut_short(m->easy_handle, t)) {
+        if (t->code == CURLE_OK && t->target->http2 && cut_short(e)) {
             t->code = CURLE_PARTIAL_FILE;
         }
         if (e->broken) {

@@ -14,8 +14,8 @@
  * the caller's job, so curl never queues; finished transfers are collected after every action, before the worker may sleep.
  *
  * HTTP/1.1, unless a target wants HTTP/2. Its faults in 7.88 are kept away thus: one stream at a time on a connection (no multiplexing), so nothing that
- * goes wrong in one call is another's; a transfer that is stopped takes its connection with it, or the stream's window would be lost to it; a body shorter than its
- * Content-Length is an error, whatever curl says of it.
+ * goes wrong in one call is another's; a connection is used again only where its server ended the answer, or what the stream took along of the connection's window would be lost to it; an
+ * answer that its server did not end is an error, whatever curl says of it (h2_end.h). Where libcurl cannot be watched so, HTTP/1.1 is spoken.
  *
  * A head that does not say where its answer ends (two lengths, a length that is no number; RFC 9112, 6.3), or has a line that goes on in the next one, is CURLE_WEIRD_SERVER_REPLY and the end of its connection. One with a
  * length beside chunks is read by its chunks, and its connection is used up.

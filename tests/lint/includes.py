@@ -26,7 +26,7 @@ LIBRARIES = {  # header: where it may be included
     "hiredis": ("bench/",),
     "ck_": ("shm/weir_atomic.h",),
     "stdatomic.h": ("tests/", "bench/"),
-    "openssl/": ("broker/identity", "broker/sign/sign_digest", "broker/trust", "tests/"),
+    "openssl/": ("broker/h2_end", "broker/identity", "broker/sign/sign_digest", "broker/trust", "tests/"),
     "seccomp.h": ("broker/cage", "tests/"),
     "sys/capability.h": ("broker/cage", "tests/"),
     "xxhash.h": ("shm/", "broker/", "tests/"),
