@@ -106,6 +106,25 @@ void egress_begin(struct worker *w, struct call *c, struct egress_turn *t)
     source_set(w, c);
 }
 
+bool egress_begin_beside(struct worker *w, struct call *c, uint32_t member, struct egress_turn *t)
+{
+    bool other = false;
+    t->is_denied = false;
+    t->is_busy = false;
+    if (!has_pool(w, c->route)) {
+        return false;
+    }
+    weir_member_begin(&t->choice, &w->shared, c->route, c->request.scope, any_key(w, c->route));
+    t->choice.pair = member;
+    for (unsigned half = 0; half < 2; half++) {
+        uint64_t all = t->choice.open[half];
+        bool skipped = weir_member_skip(&t->choice, (enum weir_member_half)half);
+        other = other || skipped;
+        t->choice.open[half] = skipped ? t->choice.open[half] : all;
+    }
+    return other && choose(w, c, t);
+}
+
 bool egress_denied(struct worker *w, struct call *c, struct egress_turn *t)
 {
     if (!t->is_denied || c->denial.earliest_ns < t->denial.earliest_ns) {

@@ -41,6 +41,9 @@ int egress_admit(const struct worker *w, uint32_t route, uint64_t scope);
 /* Choose for this attempt. */
 void egress_begin(struct worker *w, struct call *c, struct egress_turn *t);
 
+/* Choose for a call that is made beside one of `member`: another address, and another key, where the pool has them and they are not named. False: there is nobody else. */
+bool egress_begin_beside(struct worker *w, struct call *c, uint32_t member, struct egress_turn *t);
+
 /* The choice was refused by c->denial: is there another one? If not c->denial is the earliest of all. */
 bool egress_denied(struct worker *w, struct call *c, struct egress_turn *t);
 

@@ -1,5 +1,6 @@
 #include "broker/hedge.h"
 
+#include "broker/egress.h"
 #include "broker/hedge_rule.h"
 #include "broker/worker.h"
 #include "shm/weir_hold.h"
@@ -126,7 +127,7 @@ static void sample(struct worker *w, struct hedge_route *r, uint64_t waited_ns, 
     }
 }
 
-/* How many sends of this call may still be counted by the exchange: a successor holds so many. */
+/* How many sends of this call may still be counted by the exchange: a successor holds so many, each for its member of a pool. */
 static void wire_tell(const struct call *c, uint32_t cnt)
 {
     c->client->shadow[c->slot].on_wire = (uint16_t)cnt;
@@ -136,9 +137,13 @@ void hedge_sent(struct worker *w, struct call *c)
 {
     struct hedge_route *r = route_of(w, c);
     if (c->hedge_of != NULL) {
+        struct weir_shm_shadow *sh = &c->client->shadow[c->slot];
+        bool both = c->hedge_of->stage == CALL_RUNNING;
         c->hedge_of->sends++;
-        c->client->shadow[c->slot].sends = c->hedge_of->sends;
-        wire_tell(c, c->hedge_of->stage == CALL_RUNNING ? 2 : 1);
+        sh->sends = c->hedge_of->sends;
+        sh->hedge_member = c->member; /* first: on_wire says that somebody may look */
+        sh->member = both ? sh->member : c->member;
+        wire_tell(c, both ? 2 : 1);
         if (c->sends == 1) {
             board_add(&w->region->route_stats[c->route].hedges, 1);
         }
@@ -207,7 +212,6 @@ static struct call *copy_of(struct worker *w, struct call *of)
     c->taken_ns = of->taken_ns;
     c->units = of->units;
     c->request = of->request;
-    /* the same member of a pool: what a dead worker had of both on the wire is told by one word */
     c->scope = of->scope;
     c->member = of->member;
     c->from = of->from;
@@ -223,21 +227,18 @@ static bool may(const struct worker *w, const struct call *c)
            w->now_ns + c->endpoint->answer_ns < c->deadline_ns;
 }
 
-static bool is_open(const struct worker *w, uint32_t provider)
+/* Is nobody paused where this call would be held? */
+static bool is_open(const struct worker *w, const struct call *c)
 {
+    uint32_t place =
+        weir_hold_place(&w->shared.tables, &w->shared.tables.route[c->route], c->scope);
     /* relaxed: a hint; the permit looks for itself */
-    return weir_hold_open(weir_load_relaxed_u64(&w->region->pause[provider].word),
-                          weir_load_relaxed_u64(&w->region->provider[provider].pause));
+    return weir_hold_open(weir_load_relaxed_u64(&w->region->pause[place].word),
+                          weir_load_relaxed_u64(&w->region->provider[place].pause));
 }
 
-/* Endpoint, permit, transfer: all now, or nothing. */
-static bool start(struct worker *w, struct call *hedge)
+static bool start_at(struct worker *w, struct call *hedge, struct endpoint *e)
 {
-    struct choice why;
-    struct endpoint *e = endpoint_choose(w, hedge, &why);
-    if (e == NULL || dispatch_permit(w, hedge) != WEIR_OK) {
-        return false;
-    }
     if (!exchange_start(w, hedge, e)) {
         call_give_back(w, hedge);
         return false;
@@ -245,9 +246,59 @@ static bool start(struct worker *w, struct call *hedge)
     return true;
 }
 
+/* By another member of the pool than the first attempt's: the one with the most headroom, or the next that passes. */
+static bool start_other(struct worker *w, struct call *hedge)
+{
+    struct egress_turn turn;
+    struct choice why;
+    if (!egress_begin_beside(w, hedge, hedge->hedge_of->member, &turn)) {
+        return false;
+    }
+    for (;;) { /* each turn rules one member of the pool out */
+        struct endpoint *e = endpoint_choose(w, hedge, &why);
+        if (e == NULL) {
+            if (!why.busy || !egress_busy(w, hedge, &turn)) {
+                return false;
+            }
+            continue;
+        }
+        hedge->denial = (struct weir_denial){.reason = WEIR_REASON_PAUSED};
+        int rc = is_open(w, hedge) ? dispatch_permit(w, hedge) : WEIR_DENIED;
+        if (rc == WEIR_OK) {
+            return start_at(w, hedge, e);
+        }
+        if (rc != WEIR_DENIED || !egress_denied(w, hedge, &turn)) {
+            return false;
+        }
+    }
+}
+
+/* By the first attempt's own member. */
+static bool start_same(struct worker *w, struct call *hedge)
+{
+    const struct call *first = hedge->hedge_of;
+    struct choice why;
+    hedge->scope = first->scope;
+    hedge->member = first->member;
+    hedge->from = first->from;
+    struct endpoint *e = is_open(w, hedge) ? endpoint_choose(w, hedge, &why) : NULL;
+    return e != NULL && dispatch_permit(w, hedge) == WEIR_OK && start_at(w, hedge, e);
+}
+
+/* Endpoint, member, permit, transfer: all now, or nothing. Another endpoint by another member; else by the same one; else the same endpoint by another. */
+static bool start(struct worker *w, struct call *hedge)
+{
+    const struct call *first = hedge->hedge_of;
+    if (start_other(w, hedge) || start_same(w, hedge)) {
+        return true;
+    }
+    hedge->tried = first->tried;
+    return start_other(w, hedge);
+}
+
 static bool send_second(struct worker *w, struct call *c, uint32_t priority)
 {
-    struct call *hedge = is_open(w, w->route[c->route].provider) ? copy_of(w, c) : NULL;
+    struct call *hedge = copy_of(w, c);
     if (hedge == NULL) {
         return false;
     }
@@ -331,11 +382,14 @@ void hedge_turn(struct worker *w)
 
 /* ---------------------------------------------------------------------------------------------- the end of one of them */
 
-/* A good answer, or one that no other can better. */
-static bool is_good(const struct call *c)
+/* A good answer, or one that no other can better. "Not you" is about whoever asked: `other`, on its way, may be another member of the pool. */
+static bool is_good(const struct call *c, const struct call *other)
 {
+    bool not_you = (c->transfer.status == 401 || c->transfer.status == 403) && other != NULL &&
+                   other->member != c->member;
     return c->stop == CALL_STOP_LARGE ||
-           (c->transfer.code == CURLE_OK && !retry_status(c->transfer.status, c->throttled));
+           (c->transfer.code == CURLE_OK && !not_you &&
+            !retry_status(c->transfer.status, c->throttled));
 }
 
 /* The permit of an attempt that is over, and was not the call's last word. */
@@ -364,6 +418,9 @@ static void adopt(struct worker *w, struct call *c, struct call *hedge)
     c->transfer.connected = hedge->transfer.connected;
     c->stop = hedge->stop;
     c->endpoint = hedge->endpoint;
+    c->scope = hedge->scope;
+    c->member = hedge->member;
+    c->from = hedge->from;
     c->throttled = hedge->throttled;
     c->retry_after_ns = hedge->retry_after_ns;
     c->permitted_ns = hedge->permitted_ns;
@@ -390,7 +447,7 @@ static void adopt(struct worker *w, struct call *c, struct call *hedge)
 
 static bool first_ended(struct worker *w, struct call *c)
 {
-    bool last_word = is_good(c) || c->stop == CALL_STOP_CANCEL || w->now_ns >= c->deadline_ns ||
+    bool last_word = is_good(c, c->hedge) || c->stop == CALL_STOP_CANCEL || w->now_ns >= c->deadline_ns ||
                      c->transfer.code == CURLE_OPERATION_TIMEDOUT;
     if (last_word) {
         hedge_drop(w, c);
@@ -402,6 +459,9 @@ static bool first_ended(struct worker *w, struct call *c)
     settle(w, c);
     c->tried |= 1U << c->endpoint->bit;
     c->stage = CALL_HEDGED;
+    if (c->hedge->sends > 0) { /* first: it is the one that is left */
+        c->client->shadow[c->slot].member = c->hedge->member;
+    }
     wire_tell(c, 1);
     return true;
 }
@@ -413,13 +473,14 @@ bool hedge_ended(struct worker *w, struct call **at)
     if (first == NULL) {
         return c->hedge != NULL && first_ended(w, c);
     }
-    if (first->stage == CALL_RUNNING && !is_good(c)) {
+    bool good = is_good(c, first->stage == CALL_RUNNING ? first : NULL);
+    if (first->stage == CALL_RUNNING && !good) {
         settle(w, c);
         first->tried |= 1U << c->endpoint->bit;
         end(w, c);
         return true;
     }
-    if (is_good(c)) {
+    if (good) {
         board_add(&w->region->route_stats[c->route].hedges_won, 1);
     }
     if (first->stage == CALL_RUNNING) {

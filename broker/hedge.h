@@ -7,7 +7,9 @@
  * Which     calls of clients to routes with `hedge` (config: idempotent; GET and HEAD that are not signed, unless the route says so). Once for a call, whatever its retries do.
  *           Never an order, never the worker's own call.
  * When      it was written, and no byte of an answer came for `after` (hedge_rule.h); there is time for an answer before its deadline.
- * Where     to an endpoint that the call has not tried, in good state and with room. Never as a breaker's probe, never while the provider is paused or being reopened.
+ * Where     to an endpoint that the call has not tried, in good state and with room, by another member of the provider's pool: its own address or key, its own limits, its own signature.
+ *           Where no other member may go, by the same one; where no other endpoint is, to the same one by another member. What a call names itself is never changed (egress.h).
+ *           Never as a breaker's probe, never while whoever would make it is paused or being reopened.
  * How many  `budget` of the calls (hedge_rule.h).
  * Beyond    that budget: a call that it does not pay for is stuck. Once its endpoint is suspect (nothing heard of it for 4 times its peak EWMA, 50 ms at least), it has a second
  *           one like any other, at the call's own class: it is as lost as if its connection had broken, and goes elsewhere as it would then. Looked at every 10 ms until somebody has
@@ -22,10 +24,12 @@
  *   ... and the other one is over already, or was not made: the call goes on as with one attempt: another endpoint, a retry, or its end
  *   the call itself ends (deadline, cancel, a drain)      the hedge with it
  *
+ * 401 and 403 are about whoever asked: while another member is on its way they are no good answer.
+ *
  * So there is one outcome, by the one way out (call_end). A stopped request's connection is closed. Who is stopped late by its endpoint's own standards counts as that
  * endpoint's timeout: hedges must not hide a dead server from its breaker.
  *
- * The worker dies: the ledger says in the call's own shadow how often it was sent and how many of that are on the wire (`on_wire`); there is no second entry, so nothing can be
+ * The worker dies: the ledger says in the call's own shadow how often it was sent and how many of that are on the wire (`on_wire`), and by whom (`member`, `hedge_member`); there is no second entry, so nothing can be
  * doubled. The next worker holds what both may still be charged, and makes the call once, anew.
  */
 #ifndef WEIR_BROKER_HEDGE_H

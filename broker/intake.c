@@ -195,6 +195,7 @@ static void claim(struct worker *w, struct client *cl, uint32_t slot, uint64_t w
     sh->correlation = c->request.correlation;
     sh->idempotent = 0;
     sh->member = 0;
+    sh->hedge_member = 0;
     WEIR_WEAVE("intake:shadow_filled");
     weir_store_release_u32(&sh->state, WEIR_SLOT_CLAIMED); /* pair:shadow R */
     WEIR_WEAVE("intake:shadow_claimed");
@@ -400,11 +401,11 @@ void intake_recover(struct worker *w, struct client *c, uint32_t slot)
              "client", (int)c->info.index, "sent", (int)sent, "repeated", (int)(again && !refused));
     if (sent && sh->route < w->shared.tables.route_cnt) {
         bool own = k->request.unit_cnt == w->shared.tables.route[sh->route].limit_cnt;
-        uint64_t scope =
-            weir_member_scope(&w->shared.tables, w->shared.tables.route[sh->route].provider,
-                              k->request.scope, sh->member);
-        for (uint32_t n = 0; n < (sh->on_wire > 1 ? 2U : 1U);
-             n++) { /* it, and its hedge, which is the same member's */
+        const uint32_t member[] = {sh->member, sh->hedge_member};
+        for (uint32_t n = 0; n < (sh->on_wire > 1 ? 2U : 1U); n++) { /* it, and its hedge */
+            uint64_t scope =
+                weir_member_scope(&w->shared.tables, w->shared.tables.route[sh->route].provider,
+                                  k->request.scope, member[n]);
             late_orphan(w, sh->route, scope, own ? k->request.units : NULL);
         }
     }

@@ -522,6 +522,8 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_shadow, idempotent),
     F(weir_shm_shadow, on_wire),
     F(weir_shm_shadow, member),
+    F(weir_shm_shadow, hedge_member),
+    F(weir_shm_shadow, reserved),
     T(weir_shm_doubt),
     F(weir_shm_doubt, generation),
     F(weir_shm_doubt, named),

@@ -24,6 +24,9 @@ struct weir_shm_shadow {
     uint16_t idempotent;
     uint16_t on_wire; /* in SENDING: of its sends, how many may still be counted; 2 with a hedge */
     uint32_t member;  /* of the pool: who makes it, as of the last sending (weir_member.h) */
+    uint32_t
+        hedge_member; /* ... and who makes its hedge; written before on_wire says that there is one */
+    uint32_t reserved;
 };
 
 #define WEIR_DOUBT_ID_BYTES   64U

@@ -37,6 +37,20 @@ void weir_config_finish_hedge(struct weir_config_reader *reader, void *section,
     }
 }
 
+/* Are there two who could make the same call: addresses, or keys? */
+static bool has_pool(const struct weir_config_provider *provider)
+{
+    size_t addresses = 0;
+    size_t keys = 0;
+    for (size_t i = 0; i < provider->egress_cnt; i++) {
+        addresses += provider->egress[i].is_pooled;
+    }
+    for (size_t i = 0; i < provider->auth.account_key_cnt; i++) {
+        keys += provider->auth.account_key[i].is_pooled;
+    }
+    return addresses > 1 || keys > 1;
+}
+
 static void check_route(struct weir_config_reader *reader,
                         const struct weir_config_provider *provider,
                         struct weir_config_route *route, const struct weir_config_place *place)
@@ -77,10 +91,10 @@ void weir_config_check_hedge(struct weir_config_reader *reader,
     if (provider->hedge.budget_ppm == 0) {
         return;
     }
-    if (provider->endpoint_cnt < 2) {
+    if (provider->endpoint_cnt < 2 && !has_pool(provider)) {
         weir_config_error(reader, &hedge,
-                          "needs a second endpoint for the second call to go to: add one, or "
-                          "remove this");
+                          "needs a second endpoint for the second call to go to, or another "
+                          "address or key of a pool: add one, or remove this");
     } else if (!any) {
         weir_config_error(reader, &hedge,
                           "has no use: no route is a GET or HEAD that is not signed, and none says "

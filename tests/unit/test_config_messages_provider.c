@@ -100,9 +100,8 @@ static const struct refusal providers_refusal[] = {
      "t:3:17: providers[0].retry.base = \"2s\": must not be above max = 1s"},
     {DOC("", "  hedge: {}\n  endpoints: [{name: e, url: 'http://h'}]\n", LIMIT,
          "{name: r, method: GET, path: /r, cost: {l: 1}}"),
-     "t:3:10: providers[0].hedge: needs a second endpoint for the second call to go to: add one, "
-     "or "
-     "remove this"},
+     "t:3:10: providers[0].hedge: needs a second endpoint for the second call to go to, or "
+     "another address or key of a pool: add one, or remove this"},
     {DOC("", "  hedge: {}\n  endpoints: [{name: e, url: 'http://h'}, {name: f, url: 'http://i'}]\n",
          LIMIT, "{name: r, method: POST, path: /r, cost: {l: 1}}"),
      "t:3:10: providers[0].hedge: has no use: no route is a GET or HEAD that is not signed, and "
