@@ -36,8 +36,8 @@ MUTANTS = [
     ("outcomes are not made truthful", "broker/outcome.c", "    result = truthful(c, result);\n", "    (void)truthful;\n"),
     ("an order that got no answer is said to have failed", "broker/exchange.c", "call_end(w, c, c->idempotent ? late : WEIR_RESULT_OUTCOME_UNKNOWN, (int)code);", "call_end(w, c, late, (int)code);"),
     # hedges and cancels
-    ("a hedge has no permit of its own", "broker/hedge.c", "    if (e == NULL || dispatch_permit(w, hedge) != WEIR_OK) {",
-     "    hedge->permit = hedge->hedge_of->permit;\n    hedge->own_permit = hedge->hedge_of->own_permit;\n    hedge->permit.state = hedge->own_permit.state = WEIR_PERMIT_GRANTED;\n    if (e == NULL) {"),
+    ("a hedge has no permit of its own", "broker/hedge.c", "    return e != NULL && dispatch_permit(w, hedge) == WEIR_OK && start_at(w, hedge, e);",
+     "    hedge->permit = first->permit;\n    hedge->own_permit = first->own_permit;\n    hedge->permit.state = hedge->own_permit.state = WEIR_PERMIT_GRANTED;\n    return e != NULL && start_at(w, hedge, e);"),
     ("a hedge that won does not stop the first", "broker/hedge.c", "        exchange_stop(w, first);\n", "        call_attempt_over(w, first, WEIR_RESULT_FAILED);\n"),
     ("the answer of a hedge is not the call's", "broker/hedge.c", "        memcpy(c->room, hedge->room, (size_t)hedge->head_bytes + hedge->body_bytes);\n", ""),
     ("orders are hedged", "broker/config/config_check_hedge.c", "provider->hedge.budget_ppm > 0 && fetches && route->is_idempotent &&", "provider->hedge.budget_ppm > 0 && (fetches || true) &&"),

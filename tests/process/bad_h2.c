@@ -421,7 +421,7 @@ static void f_http1(struct peer *p, unsigned where, unsigned which)
 #define LATE    WEIR_RESULT_TIMEOUT, WEIR_RESULT_OUTCOME_UNKNOWN
 #define LARGE   WEIR_RESULT_TOO_LARGE, WEIR_RESULT_TOO_LARGE
 #define ANY_MS  3000
-#define LATE_MS 700
+#define LATE_MS 300
 
 enum { FAREWELL = 1 };
 
