@@ -27,8 +27,11 @@ struct h2_reader {
     void *arg;
 };
 
+enum { MARK_END = 0, MARK_FRAMES = 1 };
+static char marks[2]; /* their addresses count */
+
 static int (*real_read)(SSL *ssl, void *buffer, int bytes);
-static int ctx_index = -1; /* set: its connections are read along */
+static int ctx_index = -1; /* what is read along on its connections: one of `marks` */
 static int ssl_index = -1; /* a connection's reader */
 
 /* ---------------------------------------------------------------------------------------------- frames */
@@ -153,9 +156,13 @@ __attribute__((visibility("default"))) int SSL_read(SSL *ssl, void *buffer, int 
         *(void **)&real_read = dlsym(RTLD_NEXT, "SSL_read");
     }
     int got = real_read(ssl, buffer, bytes);
-    if (got > 0 && ssl_index >= 0) {
+    const char *mark = ssl_index >= 0 ? SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), ctx_index) : NULL;
+    if (got == 0 && mark != NULL && SSL_get_error(ssl, 0) == SSL_ERROR_SYSCALL) {
+        return -1; /* the connection is gone, and TLS did not say so: curl takes 0 for an end */
+    }
+    if (got > 0 && mark == &marks[MARK_FRAMES]) {
         struct h2_reader *r = SSL_get_ex_data(ssl, ssl_index);
-        if (r == NULL && SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), ctx_index) != NULL) {
+        if (r == NULL) {
             r = h2_reader_make(); /* without memory nothing is seen, so nothing is whole */
             if (r != NULL && SSL_set_ex_data(ssl, ssl_index, r) != 1) {
                 h2_reader_free(r);
@@ -195,16 +202,16 @@ bool h2_end_open(void)
     return ctx_index >= 0 && ssl_index >= 0;
 }
 
-bool h2_end_watch(void *ssl_ctx)
+bool h2_end_watch(void *ssl_ctx, bool http2)
 {
-    static char watched;
-    return ctx_index >= 0 && SSL_CTX_set_ex_data(ssl_ctx, ctx_index, &watched) == 1;
+    char *mark = &marks[http2 ? MARK_FRAMES : MARK_END];
+    return ctx_index < 0 || SSL_CTX_set_ex_data(ssl_ctx, ctx_index, mark) == 1;
 }
 
 struct h2_reader *h2_end_begin(void *ssl, void (*ended)(void *arg), void *arg)
 {
     if (ssl == NULL || ssl_index < 0 ||
-        SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), ctx_index) == NULL) {
+        SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), ctx_index) != &marks[MARK_FRAMES]) {
         return NULL;
     }
     struct h2_reader *r = SSL_get_ex_data(ssl, ssl_index);

@@ -1,5 +1,5 @@
 /*
- * h2_end.h: where an answer over HTTP/2 ended.
+ * h2_end.h: where an answer over HTTP/2, or TLS, ended.
  *
  * An answer is whole when its server said so: END_STREAM on a frame of its stream (RFC 9113, 8.1). libcurl 7.88 does not always ask. It calls an answer whole that tells no length and whose stream
  * was reset with NO_ERROR, whose connection broke HTTP/2 in the middle of the body, or was closed right behind a reset (curl's 48cd032623 and 544a7f804d, of later versions, tell of them). And
@@ -13,6 +13,9 @@
  *
  * And libcurl reads on for as long as frames come that bring nothing (empty ones, pings, settings): a server that writes them fast enough had the worker for itself. Whoever writes more than
  * H2_IDLE_FRAMES_MAX of them during one call is not read any more.
+ *
+ * All of TLS: libcurl 7.88 takes a connection that is closed without close_notify for one that ended, so whoever stands between could cut an answer of HTTP/1.1 that only the end of its connection ends
+ * (RFC 9112, 9.8). Here that is an error.
  *
  * A reader is one connection's; the transfers on it, one at a time, borrow it. Both hold it: whoever is last frees it. One thread.
  */
@@ -30,8 +33,8 @@ struct h2_reader;
 /* Does libcurl read through this file? If not, HTTP/2 is not to be spoken. Caller: the worker, once, before its cage closes. */
 bool h2_end_open(void);
 
-/* Read along on connections of this SSL_CTX. Caller: curl's callback for it. False without memory. */
-bool h2_end_watch(void *ssl_ctx);
+/* Read along on connections of this SSL_CTX: their end, and with `http2` their frames. Caller: curl's callback for it. False without memory. */
+bool h2_end_watch(void *ssl_ctx, bool http2);
 
 /*
  * A request will be written to this connection (SSL) now. Returns its reader, to be dropped; NULL: it is not watched. `ended` is called once where its answer is ended, from inside of

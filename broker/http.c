@@ -181,7 +181,7 @@ static CURLcode on_tls(CURL *curl, void *ssl_ctx, void *arg)
     (void)curl;
     const struct http_target *t = arg;
     trust_apply(t->trust, ssl_ctx);
-    if (t->http2 && !h2_end_watch(ssl_ctx)) {
+    if (!h2_end_watch(ssl_ctx, t->http2)) {
         return CURLE_OUT_OF_MEMORY;
     }
     return t->identity == NULL || identity_apply(t->identity, ssl_ctx) ? CURLE_OK

@@ -8,17 +8,33 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 enum { READ = 0, HANDSHAKES = 1 }; /* r->shared->count */
 
 /* ---------------------------------------------------------------------------------------------- a server */
+
+/* To "/cut" and "/ended": an answer without a length, which the connection's end ends; with TLS' farewell only the second. */
+static bool answer_unsaid(SSL *ssl, int fd, const char *request)
+{
+    static const char answer[] = "HTTP/1.1 200 OK\r\n\r\nhalf";
+    bool cut = strncmp(request, "GET /cut", 8) == 0;
+    if (!cut && strncmp(request, "GET /ended", 10) != 0) {
+        return false;
+    }
+    (void)SSL_write(ssl, answer, sizeof answer - 1);
+    if (!cut) {
+        (void)SSL_shutdown(ssl);
+    }
+    (void)shutdown(fd, SHUT_RDWR);
+    return true;
+}
 
 static void serve(struct rig *r, SSL *ssl, int fd)
 {
     static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
     char text[4096];
     size_t n = 0;
-    (void)fd;
     (void)weir_fetch_add_u32(&r->shared->count[HANDSHAKES], 1);
     for (int got; (got = SSL_read(ssl, text + n, (int)(sizeof text - 1 - n))) > 0;) {
         n += (size_t)got;
@@ -26,7 +42,7 @@ static void serve(struct rig *r, SSL *ssl, int fd)
         if (strstr(text, "\r\n\r\n") != NULL) {
             (void)weir_fetch_add_u32(&r->shared->count[READ], 1);
             n = 0;
-            if (SSL_write(ssl, answer, sizeof answer - 1) <= 0) {
+            if (answer_unsaid(ssl, fd, text) || SSL_write(ssl, answer, sizeof answer - 1) <= 0) {
                 break;
             }
         }
@@ -45,7 +61,10 @@ static void config(struct rig *r, const uint16_t port[7])
         "  - name: good\n"
         "    limits: [{name: l, kind: token_bucket, quota: 1000, window: 1s}]\n"
         "    endpoints: [{name: a, url: \"https://127.0.0.1:%u\", ca_file: %s/good.pem}]\n"
-        "    routes: [{name: x, method: GET, path: /x, cost: {l: 1}, timeout: 3s}]\n"
+        "    routes:\n"
+        "      - {name: x, method: GET, path: /x, cost: {l: 1}, timeout: 3s}\n"
+        "      - {name: cut, method: GET, path: /cut, cost: {l: 1}, timeout: 3s}\n"
+        "      - {name: ended, method: GET, path: /ended, cost: {l: 1}, timeout: 3s}\n"
         "  - name: other\n" /* another's certificate is trusted */
         "    limits: [{name: l, kind: token_bucket, quota: 1000, window: 1s}]\n"
         "    endpoints: [{name: b, url: \"https://127.0.0.1:%u/b\", ca_file: %s/other.pem}]\n"
@@ -161,6 +180,9 @@ int main(int argc, char **argv)
     struct weir *w = rig_attach(&r, WEIR_ROLE_CALLER);
     believes(&r, w);
     refuses(&r, w);
+    /* Whoever stands between can close a connection, but cannot say farewell in TLS: an answer that only its end would end is whole with that alone. */
+    CHECK_INT(&r, call(&r, w, "good.cut"), WEIR_RESULT_FAILED);
+    CHECK_INT(&r, call(&r, w, "good.ended"), WEIR_RESULT_DONE);
     pid_t worker = rig_process(&r, "weird-worker");
     (void)kill(worker, SIGKILL);
     CHECK(&r, rig_process_next(&r, "weird-worker", worker, 5000) > 0, "a next worker");
