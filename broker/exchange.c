@@ -59,8 +59,9 @@ static bool on_gate(struct http_transfer *t)
         board_add(&w->region->endpoint[c->endpoint->index].resends_stopped, 1);
         return stop(c, CALL_STOP_RESEND);
     }
-    if (c->client != NULL && weir_load_relaxed_u32(&c->client->slot[c->slot].cancel) !=
-                                 0) { /* relaxed: a request to stop */
+    if (now_ns < c->deadline_ns && c->client != NULL &&
+        weir_load_relaxed_u32(&c->client->slot[c->slot].cancel) !=
+            0) { /* relaxed: a request to stop; behind its deadline a call ends by that name */
         return stop(c, CALL_STOP_CANCEL);
     }
     if (now_ns + c->endpoint->answer_ns >= c->deadline_ns) {
