@@ -54,14 +54,14 @@ static void frame(struct peer *p, unsigned type, unsigned flags, uint32_t stream
     p->out_bytes += h2_frame(p->out + p->out_bytes, type, flags, stream, at, bytes);
 }
 
-/* "a=b\nc=d" as a block of fields. */
+/* "a=b;c=d" as a block of fields. */
 static size_t block_of(uint8_t *to, const char *fields)
 {
     char text[512];
     size_t n = 0;
     (void)snprintf(text, sizeof text, "%s", fields);
     char *rest = text;
-    for (char *line; (line = strsep(&rest, "\n")) != NULL && *line != '\0';) {
+    for (char *line; (line = strsep(&rest, ";")) != NULL && *line != '\0';) {
         char *value = strchr(line + 1, '=');
         *value = '\0';
         n += h2_field(to + n, line, value + 1);
@@ -83,7 +83,7 @@ static void data(struct peer *p, unsigned flags, const char *text)
 
 static void fine(struct peer *p)
 {
-    head(p, 0, ":status=200\ncontent-length=4");
+    head(p, 0, ":status=200;content-length=4");
     data(p, H2_END_STREAM, "fine");
     (void)flush(p);
 }
@@ -123,7 +123,7 @@ static void flood(struct peer *p, const uint8_t *at, size_t bytes, unsigned ms)
 
 #define HANGS_UP  8U
 #define NO_LENGTH ":status=200"
-#define LENGTH_10 ":status=200\ncontent-length=10"
+#define LENGTH_10 ":status=200;content-length=10"
 
 /* Where a body is cut: in front of the head, behind it, in the body; with a length, and without. */
 static void cut_begin(struct peer *p, unsigned where)
@@ -196,7 +196,7 @@ static void f_goaway_then_fine(struct peer *p, unsigned where, unsigned code)
 
 static void f_fine_then_goaway(struct peer *p, unsigned where, unsigned code)
 {
-    head(p, 0, where == 0 ? NO_LENGTH : ":status=200\ncontent-length=4");
+    head(p, 0, where == 0 ? NO_LENGTH : ":status=200;content-length=4");
     data(p, H2_END_STREAM, "fine");
     goaway(p, p->stream, code);
     leave(p, true);
@@ -251,21 +251,21 @@ static void f_broken_frame(struct peer *p, unsigned where, unsigned which)
 
 /* Heads of an answer that HTTP/2 forbids, or that do not fit. */
 static const char *const heads[] = {
-    ":status=200\ncontent-length=2",                   /* the body has four */
-    ":status=200\ncontent-length=40",                  /* the same */
-    ":status=200\ncontent-length=2\ncontent-length=4", /* which one? */
-    ":status=200\ncontent-length=-1",                  /* none */
-    "content-length=4",                                /* no status */
-    ":status=two",                                     /* none, either */
-    ":status=200\n:status=404",                        /* two */
-    ":status=200\nUpper-Case=x",                       /* RFC 9113, 8.2 */
-    ":status=200\nconnection=close",                   /* 8.2.2 */
-    ":status=200\ntransfer-encoding=chunked",          /* the same */
-    ":status=200\nx=a\r\n\r\nHTTP/1.1 200 OK",         /* 8.2.1 */
-    ":status=101",                                     /* 8.6 */
-    ":status=200\n:path=/x",                           /* 8.3.2 */
-    "x=a\n:status=200",                                /* a pseudo field behind others */
-    ":status=0200",                                    /* four digits */
+    ":status=200;content-length=2",                  /* the body has four */
+    ":status=200;content-length=40",                 /* the same */
+    ":status=200;content-length=2;content-length=4", /* which one? */
+    ":status=200;content-length=-1",                 /* none */
+    "content-length=4",                              /* no status */
+    ":status=two",                                   /* none, either */
+    ":status=200;:status=404",                       /* two */
+    ":status=200;Upper-Case=x",                      /* RFC 9113, 8.2 */
+    ":status=200;connection=close",                  /* 8.2.2 */
+    ":status=200;transfer-encoding=chunked",         /* the same */
+    ":status=200;x=a\r\n\r\nHTTP/1.1 200 OK",        /* 8.2.1 */
+    ":status=101",                                   /* 8.6 */
+    ":status=200;:path=/x",                          /* 8.3.2 */
+    "x=a;:status=200",                               /* a pseudo field behind others */
+    ":status=0200",                                  /* four digits */
 };
 
 static void f_head(struct peer *p, unsigned where, unsigned which)
@@ -298,7 +298,7 @@ static void f_no_length(struct peer *p, unsigned where, unsigned which)
 static void f_interim(struct peer *p, unsigned where, unsigned which)
 {
     (void)where;
-    head(p, 0, which == 0 ? ":status=103\nlink=x" : ":status=100");
+    head(p, 0, which == 0 ? ":status=103;link=x" : ":status=100");
     fine(p);
 }
 
@@ -308,7 +308,7 @@ static void f_interims(struct peer *p, unsigned where, unsigned which)
     uint8_t at[128];
     (void)where;
     (void)which;
-    size_t n = block_of(block, ":status=103\nlink=x");
+    size_t n = block_of(block, ":status=103;link=x");
     n = h2_frame(at, H2_HEADERS, H2_END_HEADERS, p->stream, block, n);
     flood(p, at, n, 0);
 }
@@ -318,7 +318,7 @@ static void f_more(struct peer *p, unsigned where, unsigned which)
 {
     uint8_t block[64];
     (void)where;
-    head(p, 0, ":status=200\ncontent-length=4");
+    head(p, 0, ":status=200;content-length=4");
     data(p, H2_END_STREAM, "fine");
     if (which == 0) {
         data(p, H2_END_STREAM, "evil");
