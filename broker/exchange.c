@@ -141,6 +141,7 @@ static void on_unsent(struct http_transfer *t)
     weir_hold_unanswered(&w->shared, w->route[c->route].provider, &c->permit);
     call_attempt_over(w, c, WEIR_RESULT_FAILED);
     c->sends--;
+    c->writes--;
     c->sent_ns = 0;
     hedge_over(w, c);
     endpoint_unsent(c);
