@@ -12,6 +12,7 @@
  *   dst_broker.c     the supervisor's part: segments, attach, lives of the worker, control messages
  *   dst_attach.c     ... and its clients: attach, bells, deaths, new boards
  *   dst_handover.c   the sockets of a takeover
+ *   dst_reload.c     SIGHUP, and what its configurations are
  *   dst_clients.c    strategies, by the real libclient
  *   dst_faults.c     what goes wrong, when
  *   dst_check.c      the promises
@@ -149,6 +150,9 @@ enum dst_fault {
     DST_TAKEOVER_KILLED,
     DST_BATCH_ODD,
     DST_HEDGED,
+    DST_RELOAD,
+    DST_RELOADED,
+    DST_RELOAD_REFUSED,
     DST_FAULT_CNT,
 };
 
@@ -248,7 +252,7 @@ struct dst_mix { /* how often what goes wrong in this run; 0: never */
         told_418;
     double stall, clock_cut;
     double worker_kills_per_s, client_kills_per_s, broker_kills_per_s, host_per_s, operate_per_s,
-        steps_per_s, takeovers_per_s;
+        steps_per_s, takeovers_per_s, reloads_per_s;
     double takeover_kill;
     double overflow, interrupted;
     double disk_fail, disk_slow, scribble;
@@ -271,8 +275,16 @@ struct dst_world {
 
 extern struct dst_world dst_world;
 struct weir_config;
-extern struct weir_config *dst_config;
+extern struct weir_config *dst_config; /* in force, and what the exchanges have */
 void dst_world_make(uint64_t seed);
+
+/* What an operator has written since: other numbers, at the same places. */
+struct dst_file {
+    struct weir_config *config;
+    struct dst_limit limit[DST_PROVIDERS_MAX][DST_LIMITS_MAX];
+};
+void dst_world_redraw(struct dst_file *out);
+
 uint64_t dst_server_utc(const struct dst_provider *p, uint64_t at);
 
 /* ---- dst_exchange.c */
@@ -335,6 +347,9 @@ void dst_count_arrive(unsigned provider, unsigned limit, uint64_t id, uint64_t u
 void dst_count_over(unsigned provider, unsigned limit, uint64_t units);
 void dst_count_other(unsigned provider, unsigned limit, uint64_t units);
 uint64_t dst_count_told(unsigned provider, unsigned limit);
+/* The exchange has another limit. Until dst_count_changed says so, what was permitted by the one before may still arrive: the larger one is what counts. */
+void dst_count_change(unsigned provider, unsigned limit, const struct dst_limit *next);
+void dst_count_changed(uint64_t settled_at);
 void dst_count_heard(unsigned provider, unsigned limit, uint64_t counted_at);
 void dst_count_forget(void);
 void dst_count_forget_surcharges(void);
@@ -400,6 +415,7 @@ const void *dst_disk_durable(const char *path, size_t *bytes);
 #define DST_FD_TAKER    8000002
 #define DST_FD_LOCK     8000003
 #define DST_FD_REJOIN   8000004
+#define DST_FD_WORKER   8000005 /* the supervisor's end of what it has with its worker */
 #define DST_FD_FIRST    DST_FD_FILE
 
 /* ---- dst_broker.c */
@@ -424,6 +440,7 @@ void dst_broker_doorbell(int fd);
 bool dst_broker_pid_dead(int pidfd);
 bool dst_broker_bell_closed(int fd);
 void dst_broker_takeover(void); /* weird --takeover */
+void dst_broker_reload(void);   /* another file, and SIGHUP */
 struct msghdr;
 ssize_t dst_broker_welcome(int fd, struct msghdr *m);
 void dst_broker_knocks(const void *hello);

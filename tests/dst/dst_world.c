@@ -12,7 +12,11 @@
 struct dst_world dst_world;
 struct weir_config *dst_config;
 
+#define FILES_MAX 4096U
+
 static size_t yaml_used;
+static struct weir_config *parsed[FILES_MAX]; /* of this run: a worker may still have an earlier one */
+static unsigned parsed_cnt;
 
 static void __attribute__((format(printf, 1, 2))) put(const char *format, ...)
 {
@@ -328,21 +332,99 @@ static void mix_make(struct dst_mix *m)
                           .overflow = draw(p, 0.005),
                           .interrupted = draw(p, 0.02),
                           .takeovers_per_s = draw(2 * p, 0.2),
+                          .reloads_per_s = draw(2 * p, 0.05),
                           .takeover_kill = draw(p, 0.05),
                           .disk_fail = draw(p, 0.1),
                           .disk_slow = draw(p, 0.02),
                           .kill_after = draw(p, 0.002)};
 }
 
-static void parse(void)
+static struct weir_config *parse(void)
 {
     static struct weir_config_diag diag;
-    weir_config_free(dst_config);
-    dst_config = weir_config_parse(dst_world.yaml, yaml_used, "seed", &diag);
-    if (dst_config == NULL) {
+    struct weir_config *config =
+        parsed_cnt < FILES_MAX ? weir_config_parse(dst_world.yaml, yaml_used, "seed", &diag) : NULL;
+    if (config == NULL) {
         weir_config_diag_print(stderr, &diag);
         (void)fprintf(stderr, "%s\n", dst_world.yaml);
         dst_broken("simulator", "the configuration of this seed is refused");
+    }
+    parsed[parsed_cnt++] = config;
+    if (dst_tracing) {
+        (void)printf("%s", dst_world.yaml);
+    }
+    return config;
+}
+
+static struct weir_config *write_and_parse(uint64_t ring)
+{
+    yaml_used = 0;
+    put("broker: {name: dst, wake: %s, memory: 64MiB, cache: 64KiB, ring: %llu, state_dir: %s, "
+        "drain: 2s, log: "
+        "info, domains: [{clients: 40, arena: 256KiB}]}\nproviders:\n",
+        dst_world.spins ? "adaptive" : "sleep", (unsigned long long)ring,
+        dst_world.journal ? "/state" : "none");
+    for (unsigned i = 0; i < dst_world.provider_cnt; i++) {
+        provider_put(i, &dst_world.provider[i]);
+    }
+    return parse();
+}
+
+/* The dearest call on a limit. */
+static uint64_t dearest(const struct dst_provider *p, unsigned limit)
+{
+    uint64_t most = 1;
+    for (unsigned i = 0; i < p->route_all; i++) {
+        for (unsigned k = 0; k < p->route[i].cost_cnt; k++) {
+            bool here = p->route[i].limit[k] == limit && p->route[i].cost[k] > most;
+            most = here ? p->route[i].cost[k] : most;
+        }
+    }
+    return most;
+}
+
+/* Another number for one limit, as an operator would write it; now and then one that a reload cannot bring. */
+static void limit_redraw(const struct dst_provider *p, unsigned i, struct dst_limit *l)
+{
+    uint64_t least = dearest(p, i);
+    uint64_t small = dst_world.mix.host_per_s > 0 ? 30 : 200;
+    switch (l->kind) {
+    case DST_FIXED:
+        l->quota = i == 0 ? between(20, 80) : between(small, 15 * small);
+        l->window_ns = i == 0 && dst_chance(0.3) ? between(1, 6) * DST_S : l->window_ns;
+        break;
+    case DST_BUCKET:
+        l->quota = dst_chance(0.6) ? between(5, 40) : l->quota;
+        l->burst = l->quota + dst_below(20) + 4;
+        break;
+    case DST_SLIDING:
+        l->quota = i == 3 ? between(8, 60) : between(5000, 9000);
+        l->window_ns = i == 3 && dst_chance(0.3) ? between(1, 4) * DST_S : l->window_ns;
+        break;
+    default:
+        l->quota += dst_chance(0.9) ? dst_below(4) : UINT64_MAX; /* one less is refused */
+        l->quota = l->quota == 0 ? 1 : l->quota;
+        break;
+    }
+    l->quota = l->quota < least ? least : l->quota;
+}
+
+void dst_world_redraw(struct dst_file *out)
+{
+    struct dst_file was;
+    for (unsigned p = 0; p < dst_world.provider_cnt; p++) {
+        struct dst_provider *x = &dst_world.provider[p];
+        memcpy(was.limit[p], x->limit, sizeof was.limit[p]);
+        for (unsigned i = 0; i < x->limit_cnt; i++) {
+            if (dst_chance(0.4)) {
+                limit_redraw(x, i, &x->limit[i]);
+            }
+        }
+    }
+    out->config = write_and_parse(dst_chance(0.05) ? 128 : 64); /* a ring has its size for good */
+    for (unsigned p = 0; p < dst_world.provider_cnt; p++) {
+        memcpy(out->limit[p], dst_world.provider[p].limit, sizeof out->limit[p]);
+        memcpy(dst_world.provider[p].limit, was.limit[p], sizeof was.limit[p]);
     }
 }
 
@@ -381,16 +463,8 @@ void dst_world_make(uint64_t seed)
             0; /* without one, what was used before a reboot is not known: weir.yaml(5) says so */
     }
     dst_world.spins = !dst_chance(0.9);
-    yaml_used = 0;
-    put("broker: {name: dst, wake: %s, memory: 64MiB, cache: 64KiB, ring: 64, state_dir: %s, "
-        "drain: 2s, log: "
-        "info, domains: [{clients: 40, arena: 256KiB}]}\nproviders:\n",
-        dst_world.spins ? "adaptive" : "sleep", dst_world.journal ? "/state" : "none");
-    for (unsigned i = 0; i < dst_world.provider_cnt; i++) {
-        provider_put(i, &dst_world.provider[i]);
+    while (parsed_cnt > 0) {
+        weir_config_free(parsed[--parsed_cnt]);
     }
-    parse();
-    if (dst_tracing) {
-        (void)printf("%s", dst_world.yaml);
-    }
+    dst_config = write_and_parse(64);
 }

@@ -153,11 +153,18 @@ class Builder:
         return self.base / (str(source).replace("/", "_") + ".o")
 
     def link(self, objects, out):
-        subprocess.run([self.cc, "-o", out, *map(str, objects), *(f"-Wl,--wrap={w}" for w in self.wrapped), "-lcurl", "-luring", "-lxxhash", "-ljansson",
+        """As meson does: what is under test in an archive, from which comes what somebody asks for."""
+        own = {self.object(s).name for s in self.own}
+        archive = out.parent / "under_test.a"
+        archive.unlink(missing_ok=True)
+        subprocess.run(["ar", "rc", archive, *(str(o) for o in objects if o.name not in own)], check=True)
+        subprocess.run([self.cc, "-o", out, *(str(o) for o in objects if o.name in own), archive, *(f"-Wl,--wrap={w}" for w in self.wrapped), "-lcurl", "-luring", "-lxxhash", "-ljansson",
                         "-lyaml", "-lssl", "-lcrypto", "-lseccomp", "-lcap", "-lm"], check=True)
 
     def all(self, pool):
         list(pool.map(lambda s: self.compile(self.root, s, self.object(s)), self.sources + self.own))
+        self.link([self.object(s) for s in self.sources + self.own], self.base / "weir-dst")
+        return self.base / "weir-dst"
 
     def touched(self, source, files):
         text = pathlib.Path(f"{self.object(source)}.d").read_text()
@@ -184,6 +191,22 @@ class Builder:
         return tmp / "weir-dst"
 
 
+def broken_by(program, seed, hours):
+    """What a seed said of a program; None: all promises held. Anything else than a broken promise, a signal or a run without an end is no verdict."""
+    try:
+        run = subprocess.run([program, "--seed", str(seed), "--hours", str(hours)], capture_output=True, text=True, check=False, timeout=120)
+    except subprocess.TimeoutExpired:
+        return "it hangs"
+    broken = next((line for line in run.stderr.splitlines() if line.startswith("BROKEN")), None)
+    if run.returncode == 0:
+        return None
+    if run.returncode < 0:
+        return f"signal {-run.returncode}"
+    if broken is None:
+        raise RuntimeError(f"{program} ends with {run.returncode}: {run.stderr}")
+    return broken.removeprefix("BROKEN: ")
+
+
 def judge(builder, name, edits, first, seeds, hours):
     with tempfile.TemporaryDirectory(prefix="weir-dst.") as at:
         try:
@@ -191,13 +214,9 @@ def judge(builder, name, edits, first, seeds, hours):
         except LookupError as e:
             return name, None, str(e)
         for n in range(seeds):
-            try:
-                run = subprocess.run([program, "--seed", str(first + n), "--hours", str(hours)], capture_output=True, text=True, check=False, timeout=120)
-                broken = next((line for line in run.stderr.splitlines() if line.startswith("BROKEN")), f"signal {-run.returncode}")
-                if run.returncode != 0:
-                    return name, n + 1, broken.removeprefix("BROKEN: ")
-            except subprocess.TimeoutExpired:
-                return name, n + 1, "it hangs"
+            broken = broken_by(program, first + n, hours)
+            if broken is not None:
+                return name, n + 1, broken
         return name, 0, ""
 
 
@@ -217,7 +236,9 @@ def main():
     survived = 0
     with tempfile.TemporaryDirectory(prefix="weir-dst.") as base, concurrent.futures.ThreadPoolExecutor(a.jobs) as pool:
         builder = Builder(a.root.resolve(), a.cc, pathlib.Path(base))
-        builder.all(pool)
+        sound = broken_by(builder.all(pool), a.first, a.hours)
+        if sound is not None:
+            sys.exit(f"mutants.py: without any change seed {a.first} says: {sound}")
         jobs = [pool.submit(judge, builder, m[0], m[1:], a.first, a.seeds, a.hours) for m in mutants]
         for job in concurrent.futures.as_completed(jobs):
             name, tried, what = job.result()
