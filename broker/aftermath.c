@@ -364,6 +364,7 @@ static void limit_restore(const struct region *region, const struct state_record
         region->word[index].word[1] = s->value[1];
         region->own_word[index].word[0] = s->value[2];
         region->own_word[index].word[1] = s->value[3];
+        memory_peak(l, &s->value[0]);
         if (cells_kept(l)) {
             cells_restore(region, l, index, s, list);
         }
@@ -562,8 +563,8 @@ static struct memory_when when_now(void)
     return when;
 }
 
-static void restore(const struct region *region, const struct weir_tables *t, struct found *f,
-                    bool fresh, enum aftermath *found)
+static void restore(struct region *region, const struct weir_tables *t, struct found *f, bool fresh,
+                    enum aftermath *found)
 {
     const struct journal *j = region->journal;
     f->state.tables = t;
@@ -572,19 +573,25 @@ static void restore(const struct region *region, const struct weir_tables *t, st
         facts_each(region, t, fact_restore, &f->state);
         if (f->view.header != NULL) {
             const struct memory_when when = when_now();
-            memory_restore(region, t, &f->view, j->boot_id, true, &when);
+            (void)memory_restore(region, t, &f->view, j->boot_id, true, &when);
         }
+        memory_sign(region);
         *found = AFTERMATH_RESTORED;
         return;
     }
     lease_wait(f, j);
+    uint64_t now_ns = weir_clock_monotonic_ns();
     if (f->view.header != NULL) {
         const struct memory_when when = when_now();
-        memory_restore(region, t, &f->view, j->boot_id, false, &when);
+        bool known = memory_restore(region, t, &f->view, j->boot_id, false, &when);
         facts_each(region, t, fact_spend_short, (void *)(uintptr_t)t);
+        memory_sign(region);
+        region->guessed_ns[0] = now_ns;
+        region->guessed_ns[1] = known ? 0 : now_ns;
         *found = AFTERMATH_JOURNAL;
     } else if (f->unclean || f->had_state || (f->verdict != WEIR_JOURNAL_OFF && !fresh)) {
         facts_each(region, t, fact_spend, (void *)(uintptr_t)t);
+        region->guessed_ns[0] = region->guessed_ns[1] = now_ns;
         *found = AFTERMATH_SPENT;
     }
 }

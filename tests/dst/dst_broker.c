@@ -495,6 +495,7 @@ static void power_take(struct side *s)
     b.up = true;
     b.restart_at = 0;
     dst_reload_adopt(s);
+    s->s.region.guessed_ns[0] = weir_clock_monotonic_ns(); /* as broker/supervisor_open.c has it */
     handover_adopt(&s->s.handover, "/run/dst", DST_FD_LISTENER, DST_FD_LOCK);
     dst_trace("taken over", b.life, b.now, 0);
     for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
