@@ -227,7 +227,8 @@ struct dst_provider {
     uint64_t jitter_ns; /* J */
     bool reports_used;  /* a header says how much of limit 0 is used, or left */
     bool others;  /* somebody else calls too; headers tell of each limit but `long` and units */
-    bool settles; /* routes have settle rules */
+    bool counts_refused; /* ... and may take more than there is: then headers tell that none is left */
+    bool settles;        /* routes have settle rules */
     bool late;    /* it counts some calls later than max_jitter allows */
     /* Answers that all may have: route[route_cnt] asks for one symbol, the next one for many. */
     bool shares, batched, comma;

@@ -569,6 +569,9 @@ static void start_event(void *arg, uint64_t x, uint64_t y)
     }
     if (dst_worker_process.live) { /* it holds the lock: take over from it */
         plan_start(dst_now + 500 * DST_MS);
+        if (b.unattended) { /* nobody starts anything before it has left by itself */
+            return;
+        }
         dst_born(dst_supervisor == dst_supervisors ? &dst_supervisors[1] : &dst_supervisors[0],
                  taker_body, &b);
         return;
@@ -608,6 +611,7 @@ static void supervisor_died(struct dst_process *p)
     for (unsigned i = 0; i < dst_world.provider_cnt; i++) {
         dst_check_resumed(i);
     }
+    b.unattended = dst_chance(0.3);
     plan_start(dst_now + dst_log_uniform(DST_MS, 3 * DST_S));
 }
 

@@ -568,6 +568,16 @@ static void flood(struct client *c)
     }
 }
 
+/* With nothing else open: what is not given back shows here. */
+static void alone(struct client *c)
+{
+    for (unsigned i = 0; i < 50 && c->open_cnt > 0 && goes_on(c); i++) {
+        (void)wait_one(c, 200 * DST_MS);
+    }
+    submit(c, any_class());
+    (void)wait_one(c, DST_S);
+}
+
 static void act(struct client *c)
 {
     if (dst_world.liars && c->me == 0) {
@@ -590,7 +600,11 @@ static void act(struct client *c)
         poll_some(c);
         break;
     case 5:
-        (void)wait_one(c, dst_log_uniform(DST_MS, DST_S));
+        if (dst_chance(0.1)) {
+            alone(c);
+        } else {
+            (void)wait_one(c, dst_log_uniform(DST_MS, DST_S));
+        }
         break;
     case 6:
         if (dst_chance(0.3)) {

@@ -228,7 +228,7 @@ static uint64_t with_others(const struct dst_provider *p, const struct dst_limit
     return l->kind == DST_BUCKET ? whole(drained(level, dst_now - at, l)) : n;
 }
 
-/* Somebody else's call, if the exchange lets it in. */
+/* Somebody else's call, if the exchange lets it in, or counts also what it refuses. */
 void dst_count_other(unsigned provider, unsigned limit, uint64_t units)
 {
     const struct dst_provider *p = &dst_world.provider[provider];
@@ -236,7 +236,7 @@ void dst_count_other(unsigned provider, unsigned limit, uint64_t units)
     struct count *c = &count[provider][limit];
     advance(p, l, c);
     uint64_t now = l->kind == DST_BUCKET ? whole(c->level_all) : c->units + c->others;
-    if (now + units <= most_of(l) && dst_fault(DST_OTHERS_CALLED, 1)) {
+    if ((now + units <= most_of(l) || (p->counts_refused && now <= 2 * most_of(l))) && dst_fault(DST_OTHERS_CALLED, 1)) {
         add(l, c, UINT64_MAX, units, true);
         dst_trace("others", provider << 8 | limit, units, now + units);
     }

@@ -78,10 +78,11 @@ static void settle_make(const struct dst_provider *p, struct dst_route *r)
     r->settle_cost = (unsigned)dst_below(r->cost_cnt);
     const struct dst_limit *l = &p->limit[r->limit[r->settle_cost]];
     uint64_t cost = r->cost[r->settle_cost];
-    if (l->kind == DST_UNITS || dst_chance(0.3)) {
+    if (l->kind == DST_UNITS || dst_chance(0.15)) {
         return;
     }
-    r->settle = (enum dst_settle)between(DST_SETTLE_RULES, DST_SETTLE_LIST);
+    r->settle = dst_chance(0.4) ? DST_SETTLE_RULES
+                                : (enum dst_settle)between(DST_SETTLE_RULES, DST_SETTLE_LIST);
     if (cost > 8 && r->settle == DST_SETTLE_LIST) {
         r->settle = DST_SETTLE_FIELD; /* no list of hundreds */
     }
@@ -93,7 +94,7 @@ static void settle_make(const struct dst_provider *p, struct dst_route *r)
     }
     r->success_units = dst_chance(0.7) ? dst_below(cost) : DST_AS_CHARGED;
     r->failure_units = dst_chance(0.7) ? dst_chance(0.5) ? more : 0 : DST_AS_CHARGED;
-    r->ok_field = dst_chance(0.5);
+    r->ok_field = dst_chance(0.7);
 }
 
 static void routes_make(struct dst_provider *p)
@@ -445,6 +446,7 @@ void dst_world_make(uint64_t seed)
         uint64_t kind = dst_world.liars ? 9 : dst_below(10);
         p->settles = kind < 3;
         p->others = (kind >= 3 && kind < 6) && dst_allowed[DST_OTHERS_CALLED];
+        p->counts_refused = dst_chance(0.5);
         p->late = kind == 6 && dst_allowed[DST_COUNTED_LATE];
         routes_make(p);
         asks_make(p);

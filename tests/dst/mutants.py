@@ -31,7 +31,8 @@ MUTANTS = [
     ("the gate uses one permit twice", "broker/exchange.c", "return c->permit.state == WEIR_PERMIT_GRANTED && now_ns", "return now_ns"),
     ("the gate does not look at pauses", "broker/exchange.c", "now_ns <= c->permit.use_by_ns &&\n           !weir_hold_before(&w->shared, w->route[c->route].provider, &c->permit);", "now_ns <= c->permit.use_by_ns;"),
     ("the gate does not consume", "broker/exchange.c", "    c->permit.state = WEIR_PERMIT_SENT; /* consumed", "    if (c->sends > 99)\n        c->permit.state = WEIR_PERMIT_SENT; /* consumed"),
-    ("the ledger does not know what is on the wire", "broker/exchange.c", "weir_store_release_u32(&sh->state, WEIR_SLOT_SENDING); /* pair:shadow R */", ""),
+    ("the ledger does not know what is on the wire", "broker/exchange.c", "weir_store_release_u32(&sh->state, WEIR_SLOT_SENDING); /* pair:shadow R */", "",
+     "broker/exchange.c", "        sh->sends = c->sends;\n", ""),
     ("every interrupted call is repeated", "broker/intake.c", "bool again = !sent || sh->idempotent != 0;", "bool again = true;"),
     ("outcomes are not made truthful", "broker/outcome.c", "    result = truthful(c, result);\n", "    (void)truthful;\n"),
     ("an order that got no answer is said to have failed", "broker/exchange.c", "call_end(w, c, c->idempotent ? late : WEIR_RESULT_OUTCOME_UNKNOWN, (int)code);", "call_end(w, c, late, (int)code);"),
@@ -167,8 +168,9 @@ class Builder:
         return self.base / "weir-dst"
 
     def touched(self, source, files):
-        text = pathlib.Path(f"{self.object(source)}.d").read_text()
-        return any(f"{self.root}/{f}" in text for f in files)
+        text = pathlib.Path(f"{self.object(source)}.d").read_text().replace("\\\n", " ")
+        reads = {os.path.realpath(word) for word in text.split()[1:]} # ccache may have made them relative
+        return any(str(self.root / f) in reads for f in files)
 
     def mutant(self, edits, tmp):
         tree = tmp / "tree"
@@ -187,6 +189,8 @@ class Builder:
                 o = tmp / o.name
                 self.compile(tree, s, o)
             objects.append(o)
+        if not any(o.parent == tmp for o in objects):
+            raise LookupError(f"no object reads {files}")
         self.link(objects, tmp / "weir-dst")
         return tmp / "weir-dst"
 
