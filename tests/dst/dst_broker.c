@@ -480,6 +480,16 @@ static void pause_check(uint64_t ended_at)
     }
 }
 
+static void reload_event(void *arg, uint64_t x, uint64_t y)
+{
+    (void)arg;
+    (void)x;
+    (void)y;
+    if (dst_fault(DST_RELOAD, 1)) {
+        dst_broker_reload();
+    }
+}
+
 static void power_take(struct side *s)
 {
     for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
@@ -498,6 +508,9 @@ static void power_take(struct side *s)
     s->s.region.guessed_ns[0] = weir_clock_monotonic_ns(); /* as broker/supervisor_open.c has it */
     handover_adopt(&s->s.handover, "/run/dst", DST_FD_LISTENER, DST_FD_LOCK);
     dst_trace("taken over", b.life, b.now, 0);
+    if (dst_world.mix.reloads_per_s > 0 && dst_chance(0.3)) { /* some look at the old board still */
+        dst_at(dst_now + dst_log_uniform(DST_MS, 2 * DST_S), reload_event, NULL, 0, 0);
+    }
     for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
         const struct attached *a = &b.attached[i];
         /* It has a pidfd, and the connection that it was given tells its end. */
