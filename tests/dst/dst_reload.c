@@ -97,6 +97,7 @@ void dst_reload_turn(void)
     look_at_worker(s);
     if (b.hangup && !b.stopping) {
         b.hangup = false;
+        s->worker_control = DST_FD_WORKER; /* also where none lives: the switch itself is `change` */
         reload_ask(s);
     }
     look_at_worker(s);
