@@ -88,7 +88,7 @@ struct region {
     struct journal *journal;
     struct last_good *last_good; /* likewise; NULL: no answers are kept on disk */
     struct handover *handover;   /* likewise: how a successor comes (handover.h) */
-    /* likewise: when the windows of this start were counted as spent because nobody knew what was used of them; 0: never. [0] those that no journal keeps, [1] those that it keeps */
+    /* likewise: when the windows of this start were counted as spent because nobody knew what was used of them, or (reload.c) a sliding window became longer; 0: never. [0] those that no journal keeps, [1] those that it keeps */
     uint64_t guessed_ns[2];
     struct weir_shm_header
         *known; /* of segments that were taken over (weir_segment_map_spec); NULL: none were */

@@ -153,6 +153,7 @@ enum dst_fault {
     DST_RELOAD,
     DST_RELOADED,
     DST_RELOAD_REFUSED,
+    DST_FROM_DISK,
     DST_FAULT_CNT,
 };
 
@@ -232,7 +233,7 @@ struct dst_provider {
     bool late;    /* it counts some calls later than max_jitter allows */
     /* Answers that all may have: route[route_cnt] asks for one symbol, the next one for many. */
     bool shares, batched, comma;
-    uint64_t cache_ns, stale_ns;
+    uint64_t cache_ns, stale_ns, last_good_ns;
     unsigned route_all; /* with these */
     bool host_clock;
     bool asks;         /* orders in doubt are asked after: routes have `doubt` */
@@ -269,6 +270,7 @@ struct dst_world {
     bool spins; /* wake: adaptive */
     bool liars; /* somebody scribbles: only what the broker alone promises is checked */
     bool journal;
+    bool utc_kept; /* adjtimex says that UTC is right, and it is */
     uint64_t think_ns; /* between two actions of a client */
     int burst_shift;   /* how long somebody runs before another does: 1 .. 2^burst_shift points */
     char yaml[16384];
@@ -386,6 +388,7 @@ void dst_loop_handover(void);
 
 void dst_disk_reset(void);
 void dst_disk_host_crashed(void);
+void dst_disk_worker_died(void);
 bool dst_disk_path(const char *path);
 int dst_disk_open(const char *path, int flags);
 long dst_disk_read(int fd, void *at, size_t bytes);

@@ -252,6 +252,7 @@ static void worker_died(struct dst_process *p)
     dst_trace("worker died", b.worker_lives, 0, 0);
     dst_http_worker_died();
     dst_loop_worker_died();
+    dst_disk_worker_died();
     dst_handover_died(p);
     b.inbox_cnt = 0;
     b.restart_at = dst_now + dst_log_uniform(100 * DST_US, 5 * DST_MS);
@@ -298,6 +299,7 @@ static bool broker_open(void)
         dst_say("not started: %s", text);
         return false;
     }
+    last_good_open(&my_side->s.last_good, dst_config, &my_side->s.journal, &my_side->s.region, true);
     handover_adopt(&my_side->s.handover, "/run/dst", DST_FD_LISTENER, DST_FD_LOCK);
     dst_reload_adopt(my_side);
     b.ran = true;
@@ -446,6 +448,7 @@ static void supervisor_loop(void)
         dst_faults[DST_DISK_SYNC_FAILED] == 0) {
         dst_broken("restart", "the state is not written");
     }
+    last_good_leave(&my_side->s.last_good, &my_side->s.region);
     dst_trace("stopped", b.life, 0, 0);
 }
 
@@ -549,6 +552,7 @@ static void taker_body(void *arg)
     while (dst_worker_process.live) {
         dst_block(dst_now + 50 * DST_US, NULL);
     }
+    last_good_open(&s->s.last_good, s->s.config, &s->s.journal, &s->s.region, false);
     dst_worker_start();
     if (dst_fault(DST_TAKEOVER_KILLED, dst_world.mix.takeover_kill)) {
         dst_worker_process.kill_in = (long)dst_log_uniform(1, 3000);

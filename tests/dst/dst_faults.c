@@ -60,6 +60,7 @@ const char *const dst_fault_names[DST_FAULT_CNT] = {
     [DST_RELOAD] = "reload",
     [DST_RELOADED] = "reloaded",
     [DST_RELOAD_REFUSED] = "reload-refused",
+    [DST_FROM_DISK] = "answer-from-disk",
 };
 
 static bool on;

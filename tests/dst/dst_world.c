@@ -135,6 +135,7 @@ static void asks_make(struct dst_provider *p)
     p->comma = dst_chance(0.5);
     p->cache_ns = dst_log_uniform(2, 2000) * DST_MS;
     p->stale_ns = dst_chance(0.5) ? dst_log_uniform(10, 2000) * DST_MS : 0;
+    p->last_good_ns = dst_chance(0.6) ? dst_log_uniform(1, 60) * DST_S : 0;
     if (!p->shares) {
         return;
     }
@@ -156,6 +157,9 @@ static void asks_put(const struct dst_provider *p)
     }
     if (p->stale_ns > 0 && dst_chance(0.5)) {
         put(", revalidate: %llums", (unsigned long long)(p->stale_ns / DST_MS));
+    }
+    if (p->last_good_ns > 0) {
+        put(", last_good: %llus", (unsigned long long)(p->last_good_ns / DST_S));
     }
     if (dst_chance(0.3)) {
         put(", negative: 100ms");
@@ -361,7 +365,7 @@ static struct weir_config *write_and_parse(uint64_t ring)
 {
     yaml_used = 0;
     put("broker: {name: dst, wake: %s, memory: 64MiB, cache: 64KiB, ring: %llu, state_dir: %s, "
-        "drain: 2s, log: "
+        "drain: 2s, last_good_every: 300ms, log: "
         "info, domains: [{clients: 40, arena: 256KiB}]}\nproviders:\n",
         dst_world.spins ? "adaptive" : "sleep", (unsigned long long)ring,
         dst_world.journal ? "/state" : "none");
@@ -464,6 +468,7 @@ void dst_world_make(uint64_t seed)
         dst_world.mix.host_per_s =
             0; /* without one, what was used before a reboot is not known: weir.yaml(5) says so */
     }
+    dst_world.utc_kept = dst_world.mix.steps_per_s <= 0 && dst_chance(0.7);
     dst_world.spins = !dst_chance(0.9);
     while (parsed_cnt > 0) {
         weir_config_free(parsed[--parsed_cnt]);
