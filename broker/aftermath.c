@@ -254,6 +254,24 @@ static void limit_spend(const struct region *region, const struct weir_tables *t
     }
 }
 
+/*
+ * A worker that was killed in its drain may have charged the private account and not yet the shared one, or given back the shared one only: nothing was sent by that
+ * (pair.h). Its successor would have undone it; who starts from the state finds the private account no higher than the shared one.
+ */
+static void half_made_drop(const struct weir_shm_limit_row *l, const uint64_t *shared,
+                           uint64_t *own)
+{
+    if (l->kind == WEIR_LIMIT_TOKEN_BUCKET) {
+        own[0] = weir_min_u64(own[0], shared[0]);
+    }
+    for (uint32_t i = 0; l->kind == WEIR_LIMIT_FIXED_WINDOW && i < 2; i++) {
+        int32_t diff = weir_window_diff(weir_window_id(own[i]), weir_window_id(shared[i]));
+        if (shared[i] == 0 || diff > 0 || (diff == 0 && own[i] > shared[i])) {
+            own[i] = shared[i];
+        }
+    }
+}
+
 static void fact_save(const struct region *region, struct state_record *r, uint32_t index,
                       void *arg)
 {
@@ -266,6 +284,9 @@ static void fact_save(const struct region *region, struct state_record *r, uint3
         r->value[3] = weir_load_acquire_u64(&region->own_word[index].word[1]); /* pair:limit A */
         r->value[4] = limit_shape(list->tables, index);
         const struct weir_shm_limit_row *l = limit_of(list->tables, index);
+        if (l != NULL) {
+            half_made_drop(l, &r->value[0], &r->value[2]);
+        }
         if (cells_kept(l)) {
             r->value[5] = cells_shape(l);
             cells_save(region, l, index, *r, list);
