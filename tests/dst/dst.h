@@ -227,10 +227,11 @@ struct dst_provider {
     struct dst_route route[DST_ROUTES_MAX];
     uint64_t jitter_ns; /* J */
     bool reports_used;  /* a header says how much of limit 0 is used, or left */
-    bool others;  /* somebody else calls too; headers tell of each limit but `long` and units */
-    bool counts_refused; /* ... and may take more than there is: then headers tell that none is left */
-    bool settles;        /* routes have settle rules */
-    bool late;    /* it counts some calls later than max_jitter allows */
+    bool others; /* somebody else calls too; headers tell of each limit but `long` and units */
+    bool
+        counts_refused; /* ... and may take more than there is: then headers tell that none is left */
+    bool settles;       /* routes have settle rules */
+    bool late;          /* it counts some calls later than max_jitter allows */
     /* Answers that all may have: route[route_cnt] asks for one symbol, the next one for many. */
     bool shares, batched, comma;
     uint64_t cache_ns, stale_ns, last_good_ns;
@@ -255,7 +256,7 @@ struct dst_mix { /* how often what goes wrong in this run; 0: never */
     double stall, clock_cut;
     double worker_kills_per_s, client_kills_per_s, broker_kills_per_s, host_per_s, operate_per_s,
         steps_per_s, takeovers_per_s, reloads_per_s;
-    double takeover_kill;
+    double takeover_kill, reload_stall;
     double overflow, interrupted;
     double disk_fail, disk_slow, scribble;
     double kill_after; /* ... a moment that matters: chance that the worker is condemned there */
@@ -270,7 +271,7 @@ struct dst_world {
     bool spins; /* wake: adaptive */
     bool liars; /* somebody scribbles: only what the broker alone promises is checked */
     bool journal;
-    bool utc_kept; /* adjtimex says that UTC is right, and it is */
+    bool utc_kept;     /* adjtimex says that UTC is right, and it is */
     uint64_t think_ns; /* between two actions of a client */
     int burst_shift;   /* how long somebody runs before another does: 1 .. 2^burst_shift points */
     char yaml[16384];
@@ -445,6 +446,7 @@ bool dst_broker_pid_dead(int pidfd);
 bool dst_broker_bell_closed(int fd);
 void dst_broker_takeover(void); /* weird --takeover */
 void dst_broker_reload(void);   /* another file, and SIGHUP */
+bool dst_reload_is_near(void);  /* a SIGHUP, and the tables are not changed yet */
 struct msghdr;
 ssize_t dst_broker_welcome(int fd, struct msghdr *m);
 void dst_broker_knocks(const void *hello);

@@ -239,8 +239,8 @@ static void heirloom_make(void)
 static void worker_body(void *arg)
 {
     (void)arg;
-    int rc = worker_run(my_side->s.config, &my_side->s.region, heirloom.info, heirloom.cnt, DST_FD_CONTROL,
-                        DST_FD_RESOLVER);
+    int rc = worker_run(my_side->s.config, &my_side->s.region, heirloom.info, heirloom.cnt,
+                        DST_FD_CONTROL, DST_FD_RESOLVER);
     dst_trace("worker left", (uint64_t)rc, 0, 0);
     if (rc != 0) {
         dst_broken("worker", "it does not start: status %d", rc);
@@ -299,7 +299,8 @@ static bool broker_open(void)
         dst_say("not started: %s", text);
         return false;
     }
-    last_good_open(&my_side->s.last_good, dst_config, &my_side->s.journal, &my_side->s.region, true);
+    last_good_open(&my_side->s.last_good, dst_config, &my_side->s.journal, &my_side->s.region,
+                   true);
     handover_adopt(&my_side->s.handover, "/run/dst", DST_FD_LISTENER, DST_FD_LOCK);
     dst_reload_adopt(my_side);
     b.ran = true;

@@ -44,7 +44,7 @@ struct dst_broker {
     bool ran; /* a broker has run on this host's disk before */
     bool stopping, drain_told;
     bool unattended; /* its supervisor died, and nobody looks */
-    bool hangup; /* SIGHUP came, and the supervisor has not looked */
+    bool hangup;     /* SIGHUP came, and the supervisor has not looked */
     uint64_t life;
     struct side side[2];
     unsigned now; /* the side in power */

@@ -53,6 +53,7 @@ struct count {
     uint64_t most_before, before_until; /* ... so much may still be there */
     uint64_t base_at;                   /* bucket: its level then, and what came since by the log */
     double base;
+    bool begun_full; /* ... and it holds no more than it can */
 };
 
 static struct count count[DST_PROVIDERS_MAX][DST_LIMITS_MAX];
@@ -67,6 +68,7 @@ void dst_count_reset(void)
         c->surcharges = c->counted_at = 0;
         c->most_before = c->before_until = c->base_at = 0;
         c->base = 0;
+        c->begun_full = false;
     }
 }
 
@@ -236,7 +238,8 @@ void dst_count_other(unsigned provider, unsigned limit, uint64_t units)
     struct count *c = &count[provider][limit];
     advance(p, l, c);
     uint64_t now = l->kind == DST_BUCKET ? whole(c->level_all) : c->units + c->others;
-    if ((now + units <= most_of(l) || (p->counts_refused && now <= 2 * most_of(l))) && dst_fault(DST_OTHERS_CALLED, 1)) {
+    if ((now + units <= most_of(l) || (p->counts_refused && now <= 2 * most_of(l))) &&
+        dst_fault(DST_OTHERS_CALLED, 1)) {
         add(l, c, UINT64_MAX, units, true);
         dst_trace("others", provider << 8 | limit, units, now + units);
     }
@@ -262,6 +265,9 @@ void dst_count_arrive(unsigned provider, unsigned limit, uint64_t id, uint64_t u
     advance(p, l, c);
     uint64_t most = most_now(l, c);
     add(l, c, id, units, false);
+    if (c->begun_full && dst_now < c->before_until && c->level > (double)most_of(l)) {
+        c->level = (double)most_of(l); /* by the rate before; no counter holds more than it can */
+    }
     uint64_t now = ours(p, l, c);
     c->used_most = now > c->used_most ? now : c->used_most;
     dst_checks[DST_CHECK_QUOTA]++;
@@ -358,9 +364,14 @@ static void recount(const struct dst_provider *p, const struct dst_limit *l, str
 }
 
 /* One whose bucket says what is left gives the new part as it fills; another one at once. */
-static void bucket_change(const struct dst_limit *was, const struct dst_limit *is, struct count *c)
+static void bucket_change(const struct dst_provider *p, const struct dst_limit *was,
+                          const struct dst_limit *is, struct count *c)
 {
-    if (is->burst > was->burst && dst_chance(0.5)) {
+    bool another_rate = is->quota != was->quota;
+    c->begun_full = another_rate && !p->others && !p->settles && dst_chance(0.4);
+    if (c->begun_full) { /* of another rate: a new counter, which begins with nothing to give */
+        c->level = c->level_all = (double)is->burst;
+    } else if (is->burst > was->burst && dst_chance(0.5)) {
         c->level += (double)(is->burst - was->burst);
         c->level_all += (double)(is->burst - was->burst);
     }
@@ -384,7 +395,7 @@ void dst_count_change(unsigned provider, unsigned limit, const struct dst_limit 
     if (l->kind == DST_FIXED && was.window_ns != l->window_ns) {
         recount(p, l, c);
     } else if (l->kind == DST_BUCKET) {
-        bucket_change(&was, l, c);
+        bucket_change(p, &was, l, c);
     }
     dst_trace("limit is", provider << 8 | limit, most_of(l), l->window_ns);
 }

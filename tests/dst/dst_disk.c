@@ -34,7 +34,7 @@ struct name {
 
 struct open_file {
     bool used;
-    int inode; /* -1: a directory, or text */
+    int inode;   /* -1: a directory, or text */
     bool shared; /* by all who ever open it: closed by nobody */
     char text[64];
     size_t text_bytes, off;
@@ -382,7 +382,8 @@ static void job_begin(enum loop_kind kind, uint32_t generation, int fd, const vo
                                     .sync = sync,
                                     .serial = ++serials};
             memcpy(j->at, at, bytes);
-            dst_at(dst_now + dst_log_uniform(10 * DST_US, 500 * DST_US), job_written, j, j->serial, 0);
+            dst_at(dst_now + dst_log_uniform(10 * DST_US, 500 * DST_US), job_written, j, j->serial,
+                   0);
             return;
         }
     }

@@ -73,6 +73,16 @@ static void exchange_changes(void)
     r.loaded.config = NULL;
 }
 
+static void again_event(void *arg, uint64_t x, uint64_t y)
+{
+    (void)arg;
+    (void)x;
+    (void)y;
+    if (dst_fault(DST_RELOAD, 1)) {
+        dst_broker_reload();
+    }
+}
+
 /* The worker has left: the tables are changed. */
 static void change(struct supervisor *s)
 {
@@ -86,6 +96,9 @@ static void change(struct supervisor *s)
     dst_count_changed(dst_now +
                       (s->reload.settled_at_ns > now ? s->reload.settled_at_ns - now : 0));
     dst_checks[DST_CHECK_HANDOVER]++;
+    if (dst_chance(0.4)) { /* once more, while what was before still counts */
+        dst_at(dst_now + dst_log_uniform(DST_MS, 3 * DST_S), again_event, NULL, 0, 0);
+    }
     if (dst_now - began > most) {
         dst_broken("reload", "permits stood still for %.3f ms", (double)(dst_now - began) / 1e6);
     }
@@ -97,7 +110,8 @@ void dst_reload_turn(void)
     look_at_worker(s);
     if (b.hangup && !b.stopping) {
         b.hangup = false;
-        s->worker_control = DST_FD_WORKER; /* also where none lives: the switch itself is `change` */
+        s->worker_control =
+            DST_FD_WORKER; /* also where none lives: the switch itself is `change` */
         reload_ask(s);
     }
     look_at_worker(s);
@@ -119,7 +133,8 @@ void dst_reload_adopt(struct side *side)
     side->s.config = dst_config;
     side->s.reloading = &reloading;
     side->s.worker_control = -1;
-    dst_count_changed(dst_now); /* by the lease that was waited out nothing of the one before is on its way */
+    dst_count_changed(
+        dst_now); /* by the lease that was waited out nothing of the one before is on its way */
 }
 
 /* What it had begun is not known any more. */
@@ -138,6 +153,11 @@ void dst_broker_reload(void)
         dst_wake_process(&dst_supervisor_process);
         dst_trace("hangup", 0, 0, 0);
     }
+}
+
+bool dst_reload_is_near(void)
+{
+    return b.hangup || reload_is_on(&my_side->s);
 }
 
 void dst_reload_reset(void)

@@ -15,7 +15,8 @@ struct weir_config *dst_config;
 #define FILES_MAX 4096U
 
 static size_t yaml_used;
-static struct weir_config *parsed[FILES_MAX]; /* of this run: a worker may still have an earlier one */
+static struct weir_config
+    *parsed[FILES_MAX]; /* of this run: a worker may still have an earlier one */
 static unsigned parsed_cnt;
 
 static void __attribute__((format(printf, 1, 2))) put(const char *format, ...)
@@ -337,7 +338,8 @@ static void mix_make(struct dst_mix *m)
                           .overflow = draw(p, 0.005),
                           .interrupted = draw(p, 0.02),
                           .takeovers_per_s = draw(2 * p, 0.2),
-                          .reloads_per_s = draw(2 * p, 0.05),
+                          .reloads_per_s = draw(2 * p, 0.1),
+                          .reload_stall = draw(0.5, 0.01),
                           .takeover_kill = draw(p, 0.05),
                           .disk_fail = draw(p, 0.1),
                           .disk_slow = draw(p, 0.02),
@@ -399,7 +401,7 @@ static void limit_redraw(const struct dst_provider *p, unsigned i, struct dst_li
         l->window_ns = i == 0 && dst_chance(0.3) ? between(1, 6) * DST_S : l->window_ns;
         break;
     case DST_BUCKET:
-        l->quota = dst_chance(0.6) ? between(5, 40) : l->quota;
+        l->quota = dst_chance(0.4) ? between(5, 40) : l->quota;
         l->burst = l->quota + dst_below(20) + 4;
         break;
     case DST_SLIDING:
@@ -467,6 +469,9 @@ void dst_world_make(uint64_t seed)
     if (!dst_world.journal) {
         dst_world.mix.host_per_s =
             0; /* without one, what was used before a reboot is not known: weir.yaml(5) says so */
+    }
+    if (dst_world.mix.reloads_per_s > 0 && dst_chance(0.5)) { /* limits are used up */
+        dst_world.think_ns = dst_log_uniform(DST_MS, 8 * DST_MS);
     }
     dst_world.utc_kept = dst_world.mix.steps_per_s <= 0 && dst_chance(0.7);
     dst_world.spins = !dst_chance(0.9);

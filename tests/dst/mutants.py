@@ -79,7 +79,7 @@ MUTANTS = [
     # journal and restart
     ("a ceiling is used before it is on disk", "broker/ceiling.c", "    c->writing = true;\n", "    c->writing = true;\n    for (uint32_t i = 0; i < c->cnt; i++)\n        early(w, &c->raise[i]);\n",
      "broker/ceiling.c", "void ceiling_turn(struct worker *w)\n{", "static void publish(struct worker *w, const struct memory_raise *raise);\nstatic void early(struct worker *w, const struct memory_raise *raise)\n{\n    publish(w, raise);\n}\n\nvoid ceiling_turn(struct worker *w)\n{"),
-    ("the journal remembers nothing", "broker/aftermath.c", "        memory_restore(region, t, &f->view, j->boot_id, false, &when);\n", "        (void)when;\n"),
+    ("the journal remembers nothing", "broker/aftermath.c", "        bool known = memory_restore(region, t, &f->view, j->boot_id, false, &when);\n", "        bool known = when.now_ns > 0;\n"),
     ("short windows are fresh after a crash", "broker/aftermath.c", "if (row != NULL && row->ceiling_step == 0) {", "if (row != NULL && row->ceiling_step == 1) {"),
     ("a new broker does not wait out the lease", "broker/aftermath.c", "while (nanosleep(&lease, &lease) != 0 && errno == EINTR) {", "while (lease.tv_sec == 1) {"),
     ("a lease that never ends", "broker/keeper.c", "    weir_store_release_u64(&w->region->gate->lease_until_ns,\n                           until_ns);", "    weir_store_release_u64(&w->region->gate->lease_until_ns,\n                           until_ns + 900000000000);"),
@@ -102,6 +102,23 @@ MUTANTS = [
     # late arrivals
     ("open calls are not charged to later windows", "broker/reply.c", "        if (w->now_ns + OVERDUE_AHEAD_NS >= covered_ns) {", "        if (w->now_ns + OVERDUE_AHEAD_NS >= covered_ns + UINT64_C(60000000000)) {"),
     ("open calls are not renewed in sliding windows", "shm/weir_overdue.c", "        if (c->kind == WEIR_LIMIT_SLIDING_WINDOW && sliding_renew(view, permit, c, now_ns)) {", "        if (c->kind == WEIR_LIMIT_SLIDING_WINDOW && now_ns == 1 && sliding_renew(view, permit, c, now_ns)) {"),
+    # reload
+    ("a bucket of another rate owes what it owed", "broker/reload.c", "    return weir_max_u64(units, row->quota) * row->unit_ns;", "    return units * row->unit_ns;"),
+    ("a larger bucket is filled at once", "broker/reload.c", "        return owed_ns + more * row->unit_ns;", "        return owed_ns + 0 * more;"),
+    ("windows of another length are not spent", "broker/reload.c", "    return old->shape != row->shape || (row->quota", "    return (row->quota"),
+    ("what finds no cell is forgotten", "broker/reload.c", "    cells_owe(at, stamp, all - is, now_ns);", "    (void)cells_owe;"),
+    ("cells go on in the order in which they lay", "broker/reload.c", "    qsort(stamp, all, sizeof stamp[0], stamp_order); /* those never taken come first */", "    (void)stamp_order;"),
+    ("a window that becomes longer and larger is fresh", "broker/reload.c", "           (reaches || is_longer(old, row));", "           reaches;"),
+    ("a restart cuts what it remembers to its quota", "broker/memory.c", "    if (units > weir_limit_peak(row)) { /* the", "    if (units > UINT32_MAX) { /* the"),
+    ("the private account is not converted", "broker/reload.c", "            reload_convert(&own, old, clock, c->begin[i], now_ns);", ""),
+    ("a clean stop keeps half a charge", "broker/aftermath.c", "            half_made_drop(l, &r->value[0], &r->value[2]);", "            (void)half_made_drop;"),
+    # answers on disk
+    ("an answer from disk is as young as it was", "broker/snapshot.c", "    return *passed_ns > reader->longest_ns ? SNAPSHOT_STALE : SNAPSHOT_SOUND;", "    bool stale = *passed_ns > reader->longest_ns;\n    *passed_ns = 0;\n    return stale ? SNAPSHOT_STALE : SNAPSHOT_SOUND;"),
+    ("a torn file of answers is believed", "broker/snapshot.c", "    return at == h->used_bytes && h->sum == header_sum(h, sum) ?", "    return at == h->used_bytes || h->sum == header_sum(h, sum) ?"),
+    ("an answer from disk is given however old it is", "broker/last_good.c", "            r->age_ns >= g->kept_ns[route] || passed_ns >= g->kept_ns[route] - r->age_ns) {", "            false) {",
+     "broker/last_good.c", "now_ns + (g->kept_ns[route] - age_ns),", "now_ns + g->kept_ns[route] * 4,"),
+    ("an answer from disk stays when its time is over", "broker/last_good.c", "now_ns + (g->kept_ns[route] - age_ns),", "now_ns + g->kept_ns[route],"),
+    ("an answer from disk is of another route", "broker/last_good.c", "        if (g->kept_ns[i] != 0 && g->identity[i][0] == r->route[0] &&\n            g->identity[i][1] == r->route[1]) {", "        if (g->kept_ns[i] != 0) {"),
     # faults of kernel and libc
     ("a signal ends the write of the state", "broker/aftermath.c", "        if (n <= 0 && !(n < 0 && errno == EINTR)) {", "        if (n <= 0) {"),
     # kept answers, and one call for many
