@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Does weir-dst see a broken weir? Each mutant is one change to shm/ or broker/; a seed must break on every one.
 
-mutants.py SOURCE_ROOT [--cc CC] [--seeds N] [--first SEED] [--only TEXT] [--jobs N]      exit 1: a mutant survived, or no longer applies
+mutants.py SOURCE_ROOT [--cc CC] [--seeds N] [--first SEED] [--only TEXT] [--share K/N] [--keep DIR] [--jobs N]      exit 1: a mutant survived, or no longer applies
 
 Seeds are tried from FIRST on until one breaks. Printed: how many it took, and which promise.
 """
@@ -46,6 +46,11 @@ MUTANTS = [
     ("a hedge's sends are not told", "broker/hedge.c", "        c->hedge_of->sends++;\n", ""),
     ("an order on the wire is cancelled, and said not to be sent", "broker/dispatch.c", "(!wire || !c->idempotent || c->follow_first != NULL)", "(!wire || c->follow_first != NULL)",
      "broker/outcome.c", "    if (!c->idempotent) {\n        return c->doubt", "    if (!c->idempotent && result != WEIR_RESULT_CANCELLED) {\n        return c->doubt"),
+    # doubt and retry
+    ("absence is believed at once", "broker/doubt.c", "    if (says == DOUBT_ABSENT && q->sent_ns < settled_ns) {", "    if (says == DOUBT_ABSENT && q->sent_ns < 1) {"),
+    ("an order that broke off is made again", "broker/retry.c", "    case RETRY_BROKEN:\n        return c->idempotent;", "    case RETRY_BROKEN:\n        return true;",
+     "broker/exchange.c", "if (c->sends > 0 && !c->idempotent && !doubt_may_resend(c)) {", "if (c->sends > 7 && !c->idempotent) {"),
+    ("what an attempt cost is given back with the next one", "broker/retry.c", "    call_attempt_over(w, c, why == RETRY_ANSWERED ?", "    c->permit.state = c->own_permit.state = WEIR_PERMIT_GRANTED;\n    call_give_back(w, c);\n    call_attempt_over(w, c, why == RETRY_ANSWERED ?"),
     # settle
     ("a call without an answer is given back", "broker/outcome.c", "        (void)weir_permit_end(&w->own, &c->own_permit, NULL);\n        (void)weir_permit_end(&w->shared, &c->permit, NULL);",
      "        (void)weir_permit_give(&w->own, &c->own_permit);\n        (void)weir_permit_give(&w->shared, &c->permit);"),
@@ -178,15 +183,22 @@ class Builder:
         subprocess.run([self.cc, "-o", out, *(str(o) for o in objects if o.name in own), archive, *(f"-Wl,--wrap={w}" for w in self.wrapped), "-lcurl", "-luring", "-lxxhash", "-ljansson",
                         "-lyaml", "-lssl", "-lcrypto", "-lseccomp", "-lcap", "-lm"], check=True)
 
+    def reads(self, source):
+        """The files that an object is made of; ccache may have made their names relative."""
+        text = pathlib.Path(f"{self.object(source)}.d").read_text().replace("\\\n", " ")
+        return {os.path.realpath(word) for word in text.split()[1:]}
+
+    def current(self, source):
+        o = self.object(source)
+        return o.exists() and all(os.path.getmtime(f) < o.stat().st_mtime for f in self.reads(source))
+
     def all(self, pool):
-        list(pool.map(lambda s: self.compile(self.root, s, self.object(s)), self.sources + self.own))
+        list(pool.map(lambda s: self.current(s) or self.compile(self.root, s, self.object(s)), self.sources + self.own))
         self.link([self.object(s) for s in self.sources + self.own], self.base / "weir-dst")
         return self.base / "weir-dst"
 
     def touched(self, source, files):
-        text = pathlib.Path(f"{self.object(source)}.d").read_text().replace("\\\n", " ")
-        reads = {os.path.realpath(word) for word in text.split()[1:]} # ccache may have made them relative
-        return any(str(self.root / f) in reads for f in files)
+        return any(str(self.root / f) in self.reads(source) for f in files)
 
     def mutant(self, edits, tmp):
         tree = tmp / "tree"
@@ -249,13 +261,16 @@ def main():
     a.add_argument("--hours", default="0.0166667")
     a.add_argument("--only", default="", help="a pattern")
     a.add_argument("--share", default="0/1", help="K/N: every Nth, from the Kth on")
+    a.add_argument("--keep", type=pathlib.Path, help="a folder for the objects of the unchanged program, so that the next part need not make them")
     a.add_argument("--jobs", type=int, default=os.cpu_count())
     a = a.parse_args()
     k, n = map(int, a.share.split("/"))
     mutants = [m for m in MUTANTS if re.search(a.only, m[0])][k::n]
     survived = 0
     with tempfile.TemporaryDirectory(prefix="weir-dst.") as base, concurrent.futures.ThreadPoolExecutor(a.jobs) as pool:
-        builder = Builder(a.root.resolve(), a.cc, pathlib.Path(base))
+        if a.keep:
+            a.keep.mkdir(exist_ok=True)
+        builder = Builder(a.root.resolve(), a.cc, (a.keep or pathlib.Path(base)).resolve())
         sound = broken_by(builder.all(pool), a.first, a.hours)
         if sound is not None:
             sys.exit(f"mutants.py: without any change seed {a.first} says: {sound}")
