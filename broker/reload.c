@@ -262,7 +262,7 @@ static void tables_name(struct region *r, const struct weir_shm_tables *next)
     WEIR_WEAVE("reload:named");
 }
 
-/* Cells forget what is older than their window: by a longer one it may count again. */
+/* Cells forget what is older than their window, and a cell that was given back forgets whose place it took: by a longer window that may count again. */
 static bool is_longer(const struct weir_shm_limit_row *old, const struct weir_shm_limit_row *row)
 {
     return row->kind == WEIR_LIMIT_SLIDING_WINDOW && row->span_ns > old->span_ns;
@@ -279,8 +279,8 @@ bool reload_raise_is_blind(const struct region *r, const struct weir_shm_limit_r
     if (!fixed && row->kind != WEIR_LIMIT_SLIDING_WINDOW) {
         return false;
     }
-    return row->quota > (fixed ? weir_limit_peak(old) : old->quota) &&
-           (reaches || is_longer(old, row));
+    return is_longer(old, row) ||
+           (reaches && row->quota > (fixed ? weir_limit_peak(old) : old->quota));
 }
 
 static void words_convert(struct region *r, const struct weir_shm_tables *was,

@@ -46,7 +46,7 @@ bool reload_windows_begin(const struct weir_shm_limit_row *old,
 
 /*
  * Does a higher quota count as spent in windows that reach back to a start that knew nothing? That start spent the quota which it had; the exchange may have counted more, by one that was
- * in force before. So does one beside a longer sliding window: its cells have forgotten what was old by the shorter one.
+ * in force before. So does all of a sliding window that becomes longer: its cells have forgotten what was old by the shorter one.
  */
 bool reload_raise_is_blind(const struct region *region, const struct weir_shm_limit_row *old,
                            const struct weir_shm_limit_row *row, uint64_t now_ns);

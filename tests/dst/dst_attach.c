@@ -245,7 +245,10 @@ ssize_t dst_broker_welcome(int fd, struct msghdr *m)
 void dst_broker_knocks(const void *hello)
 {
     const struct weir_attach_hello *q = hello;
-    b.rejoining = (int)q->rejoin - 1;
+    const struct attached *a = &b.attached[q->rejoin - 1];
+    /* As broker/admission.c: known by its process. An index of a broker before this one may be somebody else's by now. */
+    bool known = a->used && dst_cur == &dst_client_process[a->client] && dst_cur->life == a->life;
+    b.rejoining = known ? (int)q->rejoin - 1 : -1;
 }
 
 void dst_broker_rejoined(int link)

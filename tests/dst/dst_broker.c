@@ -306,6 +306,10 @@ static bool broker_open(void)
     b.ran = true;
     b.life++;
     dst_http_traders_end();
+    for (unsigned i = 0; i < dst_world.provider_cnt; i++) {
+        dst_check_resumed(
+            i); /* what a worker without a supervisor was told is not judged, either */
+    }
     b.up = true;
     dst_trace("broker", b.life, found, my_side->s.region.journal_board->found);
     return true;

@@ -107,8 +107,8 @@ MUTANTS = [
     ("open calls are not renewed in sliding windows", "shm/weir_overdue.c", "        if (c->kind == WEIR_LIMIT_SLIDING_WINDOW && sliding_renew(view, permit, c, now_ns)) {", "        if (c->kind == WEIR_LIMIT_SLIDING_WINDOW && now_ns == 1 && sliding_renew(view, permit, c, now_ns)) {"),
     # reload
     ("windows of another length are not spent", "broker/reload.c", "    return old->shape != row->shape || (row->quota", "    return (row->quota"),
+    ("what finds no cell is forgotten", "broker/reload.c", "    cells_owe(at, stamp, all - is, now_ns);", "    (void)cells_owe;"),
     ("a restart cuts what it remembers to its quota", "broker/memory.c", "    if (units > weir_limit_peak(row)) { /* the", "    if (units > UINT32_MAX) { /* the"),
-    ("the private account is not converted", "broker/reload.c", "            reload_convert(&own, old, clock, c->begin[i], now_ns);", ""),
     # answers on disk
     ("an answer from disk is as young as it was", "broker/snapshot.c", "    return *passed_ns > reader->longest_ns ? SNAPSHOT_STALE : SNAPSHOT_SOUND;", "    bool stale = *passed_ns > reader->longest_ns;\n    *passed_ns = 0;\n    return stale ? SNAPSHOT_STALE : SNAPSHOT_SOUND;"),
     ("an answer from disk is given however old it is", "broker/last_good.c", "            r->age_ns >= g->kept_ns[route] || passed_ns >= g->kept_ns[route] - r->age_ns) {", "            false) {",

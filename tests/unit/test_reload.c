@@ -330,6 +330,8 @@ static void raise_after_a_guess(void **arg)
     struct weir_shm_limit_row longer = more; /* what the cells have forgotten is young by it */
     longer.span_ns = 2 * WINDOW_NS;
     assert_true(reload_raise_is_blind(&r, &cells, &longer, NOW_NS + 9 * WINDOW_NS));
+    assert_true(reload_raise_is_blind(&r, &more, &longer, NOW_NS + 9 * WINDOW_NS));
+    assert_false(reload_raise_is_blind(&r, &longer, &more, NOW_NS + 9 * WINDOW_NS));
 }
 
 int main(void)
