@@ -192,7 +192,10 @@ void weir_attachment_close(struct weir_attachment *at)
         free(b0);
     }
     weir_store_release_u64(&at->newest, 0);
-    struct attached *a = at->control_fd >= DST_FD_LINK ? link_of(at->control_fd) : NULL;
+    /* Also where nobody has it just now: a successor that is under way may know it. */
+    struct attached *a = at->control_fd >= DST_FD_LINK
+                             ? &b.attached[(at->control_fd - DST_FD_LINK) >> 12 & 0xff]
+                             : NULL;
     if (a != NULL && a->info.doorbell_fd == at->doorbell_fd) {
         dst_trace("detach", at->client, a->linked, 0);
         a->closed = true;
