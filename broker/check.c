@@ -2,7 +2,7 @@
  * check.c: the worker's own calls to find out how endpoints are, where the configuration has `health`. Each endpoint is asked every interval, give or take a
  * tenth so that endpoints do not march in step, by as many calls at once as connections are to be kept warm (curl reuses the first idle one, so only
  * concurrent calls warm several). One round is under way at a time. They take permits like everyone else, as class background: where there is no room they end without
- * a word. What they find goes the way of all calls (endpoint_told); besides, an answered check ends an ejection, and tells the height.
+ * a word. What they find goes the way of all calls (endpoint_told); besides, a check that is answered in time ends an ejection, and any tells the height.
  */
 #include "broker/log.h"
 #include "broker/worker.h"
@@ -39,7 +39,9 @@ static void on_check_done(struct worker *w, struct call *c, enum weir_result res
     e->checking -= e->checking > 0 ? 1U : 0U;
     if (result == WEIR_RESULT_DONE && c->transfer.status / 100 == 2) {
         weir_store_relaxed_u64(&e->board->checked_ns, w->now_ns); /* relaxed: for display */
-        endpoint_back(w, e);
+        if (!endpoint_still_ill(c)) {
+            endpoint_back(w, e);
+        }
         height_look(w, c, e);
     }
 }

@@ -9,6 +9,7 @@
  */
 #include "broker/egress.h"
 #include "broker/log.h"
+#include "broker/sign_in.h"
 #include "broker/worker.h"
 #include "shm/weir_atomic.h"
 #include "shm/weir_error.h"
@@ -23,10 +24,11 @@
 /* How much speaks against an endpoint that may be used. */
 enum doubt {
     DOUBT_NONE = 0,
-    DOUBT_SUSPECT = 1, /* it owes an answer for too long */
-    DOUBT_EJECTED = 2,
-    DOUBT_DOWN = 3,
-    DOUBT_PROBE = 4, /* half-open, and the call cannot be made twice */
+    DOUBT_QUIET,   /* it owes several answers, and has said nothing for longer than any took */
+    DOUBT_SUSPECT, /* it owes an answer for too long */
+    DOUBT_EJECTED,
+    DOUBT_DOWN,
+    DOUBT_PROBE, /* half-open, and the call cannot be made twice */
 };
 
 /* ---------------------------------------------------------------------------------------------- breakers */
@@ -136,23 +138,36 @@ static enum weir_balance balance_of(const struct worker *w, uint32_t provider)
                : w->provider[provider].config->balance;
 }
 
-static bool is_suspect(const struct endpoint *e, uint64_t now_ns)
+uint64_t endpoint_suspect_ns(const struct endpoint *e)
 {
-    return e->owed_cnt > 0 && now_ns > e->owed_since_ns &&
-           health_is_late(&e->health, now_ns - e->owed_since_ns);
+    return e->owed_cnt > 0 ? e->owed_since_ns + health_suspect_ns(&e->health) : UINT64_MAX;
+}
+
+static bool is_quiet(const struct endpoint *e, uint64_t now_ns)
+{
+    return now_ns > e->owed_since_ns &&
+           health_is_quiet(&e->health, e->owed_cnt, now_ns - e->owed_since_ns);
 }
 
 static enum doubt doubt_of(struct endpoint *e, uint64_t now_ns)
 {
     return now_ns < e->down_until_ns           ? DOUBT_DOWN
            : health_is_out(&e->health, now_ns) ? DOUBT_EJECTED
-           : is_suspect(e, now_ns)             ? DOUBT_SUSPECT
+           : now_ns >= endpoint_suspect_ns(e)  ? DOUBT_SUSPECT
+           : is_quiet(e, now_ns)               ? DOUBT_QUIET
                                                : DOUBT_NONE;
 }
 
 static bool is_tried(const struct call *c, const struct endpoint *e)
 {
     return (c->tried >> e->bit & 1U) != 0;
+}
+
+/* Where the exchange has named one server for a session there is no choice. */
+static bool may_go(const struct worker *w, const struct call *c, const struct endpoint *e)
+{
+    const char *server = w->provider[e->provider].config->auth.sign_in.server;
+    return server == NULL || server[0] == '\0' || sign_in_leads(w, c, e);
 }
 
 static uint32_t weight_of(const struct endpoint *e, uint64_t now_ns)
@@ -219,7 +234,7 @@ static bool look(struct worker *w, const struct call *c, struct endpoint *e, str
                  struct choice *why)
 {
     uint64_t earliest_ns = UINT64_MAX;
-    if (e->target.address[0] == '\0' || is_tried(c, e)) {
+    if (e->target.address[0] == '\0' || is_tried(c, e) || !may_go(w, c, e)) {
         return false;
     }
     enum breaker_says says =
@@ -278,13 +293,29 @@ struct endpoint *endpoint_choose(struct worker *w, const struct call *c, struct 
     return why->busy || c->hedge_of != NULL ? NULL : f.least;
 }
 
+bool endpoint_sound(struct worker *w, const struct call *c)
+{
+    struct provider *p = &w->provider[w->route[c->route].provider];
+    uint64_t earliest_ns;
+    for (uint32_t i = 0; i < p->endpoint_cnt && c->pin == NULL; i++) {
+        struct endpoint *e = &p->endpoint[i];
+        uint32_t under_way = c->from != NULL ? e->in_flight_from[c->from->index] : e->in_flight;
+        if (e != c->endpoint && e->target.address[0] != '\0' && !is_tried(c, e) &&
+            under_way < e->config->connection_max && doubt_of(e, w->now_ns) == DOUBT_NONE &&
+            breaker_ask(e->breaker, &p->breaker, w->now_ns, &earliest_ns) == BREAKER_PASS) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool endpoint_other(struct worker *w, const struct call *c)
 {
     const struct provider *p = &w->provider[w->route[c->route].provider];
     uint64_t earliest_ns;
     for (uint32_t i = 0; i < p->endpoint_cnt && c->pin == NULL; i++) {
         const struct endpoint *e = &p->endpoint[i];
-        if (e->target.address[0] != '\0' && !is_tried(c, e) &&
+        if (e->target.address[0] != '\0' && !is_tried(c, e) && may_go(w, c, e) &&
             breaker_ask(e->breaker, &p->breaker, w->now_ns, &earliest_ns) != BREAKER_REFUSE) {
             return true;
         }
@@ -330,10 +361,22 @@ static void owes_no_more(struct call *c)
     }
 }
 
+void endpoint_unsent(struct call *c)
+{
+    owes_no_more(c);
+}
+
 void endpoint_heard(struct call *c, uint64_t now_ns)
 {
     owes_no_more(c);
     c->endpoint->owed_since_ns = now_ns; /* it speaks: what is owed still is owed from here on */
+}
+
+bool endpoint_still_ill(const struct call *c)
+{
+    return c->pin != NULL && c->pin->health.ejected_until_ns != 0 &&
+           c->first_byte_ns > c->sent_ns && c->sent_ns != 0 &&
+           health_is_late(&c->pin->health, c->first_byte_ns - c->sent_ns);
 }
 
 void endpoint_back(struct worker *w, struct endpoint *e)
@@ -351,10 +394,11 @@ static void show(struct endpoint *e, enum doubt doubt, uint64_t now_ns)
     const struct health_parts *parts = &e->parts;
     bool shut = e->breaker->state == WEIR_BREAKER_OPEN;
     uint32_t start_ppm = health_start_ppm(&e->health, now_ns);
-    uint32_t flags = (doubt == DOUBT_EJECTED ? WEIR_HEALTH_EJECTED : 0U) |
-                     (now_ns < e->down_until_ns ? WEIR_HEALTH_DOWN : 0U) |
-                     (is_suspect(e, now_ns) ? WEIR_HEALTH_SUSPECT : 0U) |
-                     (start_ppm < 1000000U ? WEIR_HEALTH_STARTING : 0U);
+    uint32_t flags =
+        (doubt == DOUBT_EJECTED ? WEIR_HEALTH_EJECTED : 0U) |
+        (now_ns < e->down_until_ns ? WEIR_HEALTH_DOWN : 0U) |
+        (now_ns >= endpoint_suspect_ns(e) || is_quiet(e, now_ns) ? WEIR_HEALTH_SUSPECT : 0U) |
+        (start_ppm < 1000000U ? WEIR_HEALTH_STARTING : 0U);
     weir_store_relaxed_u32(&b->score, shut ? 0 : parts->score);
     weir_store_relaxed_u32(&b->flags, flags);
     weir_store_relaxed_u64(&b->latency_ns, (uint64_t)e->health.latency_ns);
@@ -426,7 +470,8 @@ void endpoint_told(struct worker *w, struct call *c, enum weir_call_class class)
     }
     if (breaker_is_answer(class)) {
         e->down_until_ns = 0;
-        if (c->first_byte_ns > c->sent_ns && c->sent_ns != 0) {
+        /* What it took while it was out would make its illness its standard: nothing would be late any more. */
+        if (c->first_byte_ns > c->sent_ns && c->sent_ns != 0 && e->health.ejected_until_ns == 0) {
             health_latency(&e->health, c->first_byte_ns - c->sent_ns, w->now_ns);
         }
         if (!was_closed && e->breaker->state == WEIR_BREAKER_CLOSED) {

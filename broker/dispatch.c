@@ -1,6 +1,7 @@
 #include "broker/egress.h"
 #include "broker/log.h"
 #include "broker/pair.h"
+#include "broker/sign_in.h"
 #include "broker/worker.h"
 #include "shm/weir_atomic.h"
 #include "shm/weir_weave.h"
@@ -242,7 +243,8 @@ static bool hopeless(const struct call *c, const struct weir_denial *d)
 {
     return d->earliest_ns > c->deadline_ns &&
            (d->reason == WEIR_REASON_LIMIT_FULL || d->reason == WEIR_REASON_SHARE ||
-            d->reason == WEIR_REASON_PAUSED || d->reason == WEIR_REASON_BREAKER);
+            d->reason == WEIR_REASON_PAUSED || d->reason == WEIR_REASON_BREAKER ||
+            d->reason == WEIR_REASON_SIGN_IN);
 }
 
 enum start {
@@ -305,15 +307,18 @@ static enum start start(struct worker *w, struct queue *q, struct call *c)
     struct endpoint *e;
     int rc = WEIR_OK;
     egress_begin(w, c, &turn);
-    do { /* each turn rules one member of the pool out */
-        e = endpoint_choose(w, c, &why);
-        rc = e != NULL ? dispatch_permit(w, c) : WEIR_OK;
-    } while (e == NULL ? why.busy && egress_busy(w, c, &turn)
-                       : rc == WEIR_DENIED && egress_denied(w, c, &turn));
+    bool waits; /* for a session; before an endpoint is looked for: the session may name it */
+    do {        /* each turn rules one member of the pool out */
+        waits = sign_in_waits(w, c);
+        e = waits ? NULL : endpoint_choose(w, c, &why);
+        rc = waits ? WEIR_DENIED : e != NULL ? dispatch_permit(w, c) : WEIR_OK;
+    } while (e == NULL && !waits ? why.busy && egress_busy(w, c, &turn)
+                                 : rc == WEIR_DENIED && egress_denied(w, c, &turn));
     if (e == NULL && !turn.is_denied) {
         return start_nowhere(w, q, c, &why);
     }
-    if (e == NULL) { /* some are full, and some have no connection free: that may end first */
+    if (e == NULL &&
+        !waits) { /* some are full, and some have no connection free: that may end first */
         c->denial = turn.denial;
         c->denial.earliest_ns = weir_min_u64(c->denial.earliest_ns, w->now_ns + WEIR_NS_PER_MS);
         rc = WEIR_DENIED;

@@ -120,8 +120,9 @@ void endpoint_turn(struct worker *w)
             curl_slist_free_all(e->retired);
             e->retired = NULL;
         }
-        bool old =
-            e->target.address[0] == '\0' || w->now_ns - e->resolved_at_ns > e->config->address_ns;
+        /* no connection: it may have moved */
+        bool old = e->target.address[0] == '\0' || w->now_ns < e->down_until_ns ||
+                   w->now_ns - e->resolved_at_ns > e->config->address_ns;
         if (old && (e->asked_at_ns == 0 || w->now_ns - e->asked_at_ns > ASK_AGAIN_NS)) {
             ask(w, e);
         }

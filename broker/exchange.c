@@ -1,6 +1,7 @@
 #include "broker/doubt.h"
 #include "broker/egress.h"
 #include "broker/pause.h"
+#include "broker/sign_in.h"
 #include "broker/signer.h"
 #include "broker/worker.h"
 #include "shm/weir_atomic.h"
@@ -10,8 +11,10 @@
 
 #include <stdlib.h>
 
-/* A connection that does not stand after so long counts as failed: another endpoint may do better. */
+/* A connection that does not stand after so long counts as failed. Where another endpoint is in good state patience ends sooner (health_connect_ns). */
 #define CONNECT_MAX_NS (3 * WEIR_NS_PER_S)
+/* Looks at those that wait for one come together, so that thousands of them cost some looks and not one each. */
+#define CONNECT_LOOK_NS (8 * WEIR_NS_PER_MS)
 
 /* curl's callbacks carry only the transfer; there is one worker per process. */
 static struct worker *the_worker;
@@ -42,7 +45,7 @@ static bool on_gate(struct http_transfer *t)
     struct worker *w = the_worker;
     struct call *c = call_of(t);
     uint64_t now_ns = worker_now(w);
-    if (c->sends > 0 && !c->idempotent && !doubt_may_resend(c)) {
+    if (c->sends > 0 && !c->idempotent && !c->may_renew && !doubt_may_resend(c)) {
         board_add(&w->region->endpoint[c->endpoint->index].resends_stopped, 1);
         return stop(c, CALL_STOP_RESEND);
     }
@@ -64,9 +67,14 @@ static bool on_gate(struct http_transfer *t)
             return stop(c, CALL_STOP_PERMIT);
         }
     }
-    if (c->sign != NULL && !signer_sign(w, c, weir_clock_realtime_ns())) {
-        return stop(c, CALL_STOP_UNSIGNED);
+    bool waits;
+    if (c->sign != NULL && !signer_sign(w, c, weir_clock_realtime_ns(), &waits)) {
+        return stop(c, waits ? CALL_STOP_SIGN_IN : CALL_STOP_UNSIGNED);
     }
+    if (c->session != NULL) {
+        sign_in_sent(w, c);
+    }
+    c->may_renew = false;
     WEIR_WEAVE("gate:passed");
     c->permit.state = WEIR_PERMIT_SENT; /* consumed: nothing gives it back any more */
     c->own_permit.state = WEIR_PERMIT_SENT;
@@ -98,6 +106,36 @@ static bool on_gate(struct http_transfer *t)
     return true;
 }
 
+/* When to look at a call whose connection does not stand yet. */
+static uint64_t connect_due_ns(const struct worker *w, const struct call *c, uint64_t now_ns)
+{
+    bool alone = c->pin != NULL || w->provider[c->endpoint->provider].endpoint_cnt < 2;
+    uint64_t due_ns = now_ns + (alone ? CONNECT_MAX_NS : health_connect_ns(&c->endpoint->health));
+    return weir_min_u64(c->deadline_ns, (due_ns / CONNECT_LOOK_NS + 1) * CONNECT_LOOK_NS);
+}
+
+/*
+ * It passed the gate, and its connection was dead: nothing was written. Its permit stays charged, which errs against the user; all else is as before the gate, so an order may go on. In
+ * the ledger it stays SENDING: whoever takes over asks, and does not send. A hedge is one of two, and idempotent: it may be counted as sent.
+ */
+static void on_unsent(struct http_transfer *t)
+{
+    struct worker *w = the_worker;
+    struct call *c = call_of(t);
+    if (c->hedge_of != NULL || c->sent_ns == 0 || c->sends == 0) {
+        return;
+    }
+    weir_hold_unanswered(&w->shared, w->route[c->route].provider, &c->permit);
+    call_attempt_over(w, c, WEIR_RESULT_FAILED);
+    c->sends--;
+    c->sent_ns = 0;
+    hedge_over(w, c);
+    endpoint_unsent(c);
+    c->due_ns = connect_due_ns(w, c, worker_now(w));
+    w->running_due_ns = weir_min_u64(w->running_due_ns, c->due_ns);
+    worker_due(w, c->due_ns);
+}
+
 /* ---------------------------------------------------------------------------------------------- the answer */
 
 static bool on_head(struct http_transfer *t, const char *line, size_t bytes)
@@ -126,6 +164,9 @@ static size_t on_data(struct http_transfer *t, const char *bytes, size_t cnt)
 static enum weir_call_class class_of(const struct worker *w, const struct call *c,
                                      const struct http_transfer *t)
 {
+    if (t->code == CURLE_OK && endpoint_still_ill(c)) {
+        return WEIR_CLASS_NONE;
+    }
     if (t->code == CURLE_OK || c->stop == CALL_STOP_LARGE) {
         uint32_t status = t->status;
         return c->throttled    ? (pause_cause_of(status) == WEIR_PAUSE_BANNED ? WEIR_CLASS_BAN
@@ -146,7 +187,9 @@ static enum weir_call_class class_of(const struct worker *w, const struct call *
     bool by_far =
         w->now_ns > since_ns && health_is_late(&c->endpoint->health, w->now_ns - since_ns);
     if (c->sent_ns == 0) {
-        return late && !by_far ? WEIR_CLASS_NONE : WEIR_CLASS_TRANSPORT;
+        bool no_way =
+            w->now_ns > since_ns && w->now_ns - since_ns >= health_connect_ns(&c->endpoint->health);
+        return late && !by_far && !no_way ? WEIR_CLASS_NONE : WEIR_CLASS_TRANSPORT;
     }
     return !late ? WEIR_CLASS_TRANSPORT : by_far ? WEIR_CLASS_TIMEOUT : WEIR_CLASS_NONE;
 }
@@ -181,6 +224,11 @@ static void stopped(struct worker *w, struct call *c)
     case CALL_STOP_UNSIGNED:
         call_give_back(w, c);
         call_end(w, c, WEIR_RESULT_NOT_SENT, WEIR_E_SYSTEM);
+        break;
+    case CALL_STOP_SIGN_IN:
+        call_give_back(w, c);
+        c->sent_ns = 0;
+        dispatch_again(w, c);
         break;
     case CALL_STOP_PERMIT:
         c->sent_ns = 0;
@@ -226,7 +274,7 @@ static void conclude(struct worker *w, struct call *c)
 {
     CURLcode code = c->transfer.code;
     if (code == CURLE_OK) {
-        if (!doubt_answered(w, c) && !retry_later(w, c, RETRY_ANSWERED)) {
+        if (!sign_in_again(w, c) && !doubt_answered(w, c) && !retry_later(w, c, RETRY_ANSWERED)) {
             call_end(w, c, WEIR_RESULT_DONE, 0);
         }
     } else if (c->stop != CALL_STOP_NONE) {
@@ -260,6 +308,9 @@ static void on_done(struct http_transfer *t)
         reply_answered(w, c); /* first: its body may say stop */
         uint64_t answer_ns = c->first_byte_ns > c->sent_ns ? c->first_byte_ns - c->sent_ns : 0;
         c->endpoint->answer_ns = (7 * c->endpoint->answer_ns + answer_ns / 2) / 8;
+    }
+    if (t->connected && c->sent_ns > c->permitted_ns) {
+        health_connected(&c->endpoint->health, c->sent_ns - c->permitted_ns, w->now_ns);
     }
     hedge_over(w, c);
     endpoint_told(w, c, class_of(w, c, t));
@@ -297,6 +348,7 @@ bool exchange_start(struct worker *w, struct call *c, struct endpoint *e)
         .gate = on_gate,
         .head = on_head,
         .data = on_data,
+        .unsent = on_unsent,
         .done = on_done,
     };
     if (c->sign != NULL) {
@@ -306,11 +358,23 @@ bool exchange_start(struct worker *w, struct call *c, struct endpoint *e)
     free(path);
     if (ok) {
         c->stage = CALL_RUNNING;
-        c->due_ns = weir_min_u64(c->deadline_ns, w->now_ns + CONNECT_MAX_NS);
+        c->due_ns = connect_due_ns(w, c, w->now_ns);
         w->running_due_ns = weir_min_u64(w->running_due_ns, c->due_ns);
         endpoint_took(w, c);
     }
     return ok;
+}
+
+/* It has no connection yet: is it worth while to wait on? Then until `due_ns`. */
+static bool connects_on(struct worker *w, struct call *c)
+{
+    uint64_t end_ns = weir_min_u64(c->deadline_ns, c->permitted_ns + CONNECT_MAX_NS);
+    if (w->now_ns >= end_ns || endpoint_sound(w, c)) {
+        return false;
+    }
+    c->due_ns =
+        weir_min_u64(end_ns, connect_due_ns(w, c, w->now_ns)); /* others may be better then */
+    return true;
 }
 
 /* Running calls whose time is over. curl's own timers would cost two tree nodes a transfer and know only milliseconds. */
@@ -326,7 +390,8 @@ void exchange_due(struct worker *w)
         if (c->stage != CALL_RUNNING) {
             continue;
         }
-        if (w->now_ns >= c->due_ns && (c->sent_ns == 0 || w->now_ns >= c->deadline_ns)) {
+        if (w->now_ns >= c->due_ns &&
+            (c->sent_ns == 0 ? !connects_on(w, c) : w->now_ns >= c->deadline_ns)) {
             c->transfer.code = CURLE_OPERATION_TIMEDOUT;
             http_stop(w->http, &c->transfer);
             on_done(&c->transfer);

@@ -4,9 +4,12 @@
 
 #include <math.h>
 
-#define LATE_TIMES    4.0
-#define LATE_MIN_NS   (50 * WEIR_NS_PER_MS)
-#define LATE_BLIND_NS WEIR_NS_PER_S
+#define LATE_TIMES     4.0
+#define LATE_MIN_NS    (50 * WEIR_NS_PER_MS)
+#define LATE_BLIND_NS  WEIR_NS_PER_S
+#define QUIET_TIMES    1.5
+#define QUIET_MIN_NS   (10 * WEIR_NS_PER_MS)
+#define CONNECT_MIN_NS (100 * WEIR_NS_PER_MS)
 
 static double left_of(uint64_t age_ns, uint64_t over_ns)
 {
@@ -46,12 +49,31 @@ void health_told(struct health *h, enum weir_call_class class, uint64_t now_ns)
     h->failed_row = failed ? h->failed_row + (h->failed_row < UINT32_MAX ? 1U : 0U) : 0;
 }
 
+/* Peak EWMA. */
+static void peak_told(double *peak_ns, uint64_t *at_ns, uint64_t took_ns, uint64_t now_ns)
+{
+    double took = (double)weir_max_u64(took_ns, 1);
+    double left = left_of(age_of(*at_ns, now_ns), HEALTH_LATENCY_NS);
+    *peak_ns = took >= *peak_ns ? took : *peak_ns * left + took * (1.0 - left);
+    *at_ns = now_ns;
+}
+
 void health_latency(struct health *h, uint64_t took_ns, uint64_t now_ns)
 {
     double took = (double)weir_max_u64(took_ns, 1);
-    double left = left_of(age_of(h->latency_at_ns, now_ns), HEALTH_LATENCY_NS);
-    h->latency_ns = took >= h->latency_ns ? took : h->latency_ns * left + took * (1.0 - left);
-    h->latency_at_ns = now_ns;
+    peak_told(&h->latency_ns, &h->latency_at_ns, took_ns, now_ns);
+    if (h->usual_ns <= 0.0) {
+        h->usual_ns = took;
+        h->spread_ns = took / 2;
+        return;
+    }
+    h->spread_ns += (fabs(took - h->usual_ns) - h->spread_ns) / 4; /* RFC 6298, 2.3: this first */
+    h->usual_ns += (took - h->usual_ns) / 8;
+}
+
+void health_connected(struct health *h, uint64_t took_ns, uint64_t now_ns)
+{
+    peak_told(&h->connect_ns, &h->connect_at_ns, took_ns, now_ns);
 }
 
 static double success_of(const struct health *h, uint64_t now_ns)
@@ -173,10 +195,42 @@ uint32_t health_start_ppm(const struct health *h, uint64_t now_ns)
     return START_PPM + (uint32_t)((1000000U - START_PPM) * age_ns / START_NS);
 }
 
+/* `times` a peak EWMA, `min_ns` at least; where nothing is known, LATE_BLIND_NS. */
+static uint64_t bound_of(double peak_ns, double times, uint64_t min_ns)
+{
+    return peak_ns <= 0.0 ? LATE_BLIND_NS : weir_max_u64(min_ns, (uint64_t)ceil(times * peak_ns));
+}
+
+uint64_t health_late_ns(const struct health *h)
+{
+    return bound_of(h->latency_ns, LATE_TIMES, LATE_MIN_NS);
+}
+
 bool health_is_late(const struct health *h, uint64_t owed_ns)
 {
-    if (h->latency_ns <= 0.0) {
-        return owed_ns >= LATE_BLIND_NS;
-    }
-    return owed_ns >= LATE_MIN_NS && (double)owed_ns >= LATE_TIMES * h->latency_ns;
+    return owed_ns >= health_late_ns(h);
+}
+
+/* What an answer takes at most as a rule: `times` the mean, or in that proportion more where answers differ much. */
+static uint64_t usual_bound(const struct health *h, double times, uint64_t min_ns)
+{
+    double most_ns = fmax(QUIET_TIMES * h->usual_ns, h->usual_ns + 4 * h->spread_ns);
+    return bound_of(most_ns, times / QUIET_TIMES, min_ns);
+}
+
+uint64_t health_suspect_ns(const struct health *h)
+{
+    return weir_min_u64(health_late_ns(h), usual_bound(h, LATE_TIMES, LATE_MIN_NS));
+}
+
+bool health_is_quiet(const struct health *h, uint32_t owed_cnt, uint64_t silent_ns)
+{
+    return owed_cnt >= QUIET_OWED &&
+           silent_ns >= weir_min_u64(bound_of(h->latency_ns, QUIET_TIMES, QUIET_MIN_NS),
+                                     usual_bound(h, QUIET_TIMES, QUIET_MIN_NS));
+}
+
+uint64_t health_connect_ns(const struct health *h)
+{
+    return bound_of(h->connect_ns, LATE_TIMES, CONNECT_MIN_NS);
 }

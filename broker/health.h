@@ -38,6 +38,8 @@
 #define START_NS           (10 * WEIR_NS_PER_S)
 #define START_PPM          100000U
 
+#define QUIET_OWED         5U
+
 struct health {
     double answers, failures; /* decayed, as of ends_at_ns */
     uint64_t ends_at_ns;
@@ -45,6 +47,10 @@ struct health {
     uint64_t stops_at_ns;
     double latency_ns; /* peak EWMA; 0: nothing known */
     uint64_t latency_at_ns;
+    double usual_ns,
+        spread_ns; /* mean and mean deviation (RFC 6298, 2): one spike does not stay in them for seconds, as it does in the peak */
+    double connect_ns; /* the same, of connections: begun to standing */
+    uint64_t connect_at_ns;
     uint32_t failed_row;       /* failures since the last answer */
     uint32_t ejected_row;      /* ejections, less one for each EJECT_MAX_NS of peace */
     uint64_t ejected_until_ns; /* 0: it is not out */
@@ -94,7 +100,24 @@ void health_return(struct health *h, uint64_t now_ns);
 /* The part of its weight that it has: 1000000 but for START_NS after a return. */
 uint32_t health_start_ppm(const struct health *h, uint64_t now_ns);
 
-/* Does an answer that is owed for `owed_ns` say that something is wrong? 4 times the peak EWMA, and 50 ms at least; 1 s where nothing is known. */
+/* So long an answer may be owed before that says that something is wrong: 4 times the peak EWMA, and 50 ms at least; 1 s where nothing is known. */
+uint64_t health_late_ns(const struct health *h);
 bool health_is_late(const struct health *h, uint64_t owed_ns);
+
+/* So long nothing may be heard while answers are owed before others are asked instead: as health_late_ns, or by what is usual, 4 times the mean or 8/3 of the mean and four deviations, where that is less. */
+uint64_t health_suspect_ns(const struct health *h);
+
+/*
+ * Nothing at all was heard of it for `silent_ns`, and `owed_cnt` answers are owed. True from QUIET_OWED answers and 1.5 times the peak EWMA on, or what is usual (1.5 times the mean, or the mean and
+ * four deviations, whichever is more) where that is less, 10 ms at least: that one answer is
+ * late happens, that all of several are, is the endpoint. Good enough to ask another one first, which costs nothing; not to call anything failed.
+ */
+bool health_is_quiet(const struct health *h, uint32_t owed_cnt, uint64_t silent_ns);
+
+/* A connection stood so long after it was begun. */
+void health_connected(struct health *h, uint64_t took_ns, uint64_t now_ns);
+
+/* So long a connection may take before another endpoint is worth more: 4 times the peak EWMA of those that stood, and 100 ms at least; 1 s where nothing is known. */
+uint64_t health_connect_ns(const struct health *h);
 
 #endif

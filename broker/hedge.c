@@ -10,10 +10,19 @@
 /* How often a percentile is worked out anew. */
 #define LOOK_NS (100 * WEIR_NS_PER_MS)
 
+/* A stuck call for which nobody had room, or a permit, is looked at again after so long. */
+#define STUCK_NS (10 * WEIR_NS_PER_MS)
+
+/* Calls that were written, of which nothing was heard, and which have no hedge: in the order of writing. */
+struct waiting {
+    struct call *first, *last;
+};
+
 /* One route that is hedged. */
 struct hedge_route {
-    struct call *first, *last; /* written, nothing heard, not hedged: in the order of writing */
-    uint64_t late_ns; /* so long after it was written a call is late; UINT64_MAX: not known */
+    struct waiting early; /* not late yet */
+    struct waiting stuck; /* late, and the budget was spent */
+    uint64_t late_ns;     /* so long after it was written a call is late; UINT64_MAX: not known */
     uint64_t look_at_ns;
     const struct weir_config_hedge *config;
     struct hedge_latency latency;
@@ -25,6 +34,7 @@ struct hedges {
     uint32_t route_cnt;
     struct hedge_budget *budget; /* [provider] */
     uint64_t due_ns;             /* no call is late earlier */
+    uint64_t stuck_due_ns;       /* no endpoint of a stuck one is suspect earlier */
 };
 
 static bool is_hedged(const struct worker *w, uint32_t route)
@@ -47,6 +57,7 @@ bool hedge_open(struct worker *w)
     }
     w->hedges = all;
     all->due_ns = UINT64_MAX;
+    all->stuck_due_ns = UINT64_MAX;
     all->of = calloc(w->region->route_cnt, sizeof(struct hedge_route *));
     all->route = calloc(cnt, sizeof *all->route);
     all->budget = calloc(w->region->provider_cnt, sizeof *all->budget);
@@ -78,17 +89,29 @@ static void unlink_waiting(struct hedge_route *r, struct call *c)
     if (!c->hedge_waits) {
         return;
     }
+    struct waiting *at = c->hedge_stuck ? &r->stuck : &r->early;
     c->hedge_waits = false;
-    *(c->hedge_prev != NULL ? &c->hedge_prev->hedge_next : &r->first) = c->hedge_next;
-    *(c->hedge_next != NULL ? &c->hedge_next->hedge_prev : &r->last) = c->hedge_prev;
+    c->hedge_stuck = false;
+    *(c->hedge_prev != NULL ? &c->hedge_prev->hedge_next : &at->first) = c->hedge_next;
+    *(c->hedge_next != NULL ? &c->hedge_next->hedge_prev : &at->last) = c->hedge_prev;
     c->hedge_prev = NULL;
     c->hedge_next = NULL;
 }
 
+static void link_waiting(struct hedge_route *r, struct call *c, bool stuck)
+{
+    struct waiting *at = stuck ? &r->stuck : &r->early;
+    c->hedge_waits = true;
+    c->hedge_stuck = stuck;
+    c->hedge_prev = at->last;
+    *(at->last != NULL ? &at->last->hedge_next : &at->first) = c;
+    at->last = c;
+}
+
 static void look_again(struct worker *w, const struct hedge_route *r)
 {
-    if (r->first != NULL && r->late_ns != UINT64_MAX) {
-        w->hedges->due_ns = weir_min_u64(w->hedges->due_ns, r->first->sent_ns + r->late_ns);
+    if (r->early.first != NULL && r->late_ns != UINT64_MAX) {
+        w->hedges->due_ns = weir_min_u64(w->hedges->due_ns, r->early.first->sent_ns + r->late_ns);
         worker_due(w, w->hedges->due_ns);
     }
 }
@@ -124,10 +147,7 @@ void hedge_sent(struct worker *w, struct call *c)
         return;
     }
     unlink_waiting(r, c); /* curl sends it again */
-    c->hedge_waits = true;
-    c->hedge_prev = r->last;
-    *(r->last != NULL ? &r->last->hedge_next : &r->first) = c;
-    r->last = c;
+    link_waiting(r, c, false);
     look_again(w, r);
 }
 
@@ -182,7 +202,6 @@ static struct call *copy_of(struct worker *w, struct call *of)
     c->slot = of->slot;
     c->claimed = of->claimed;
     c->route = of->route;
-    c->priority = of->priority > WEIR_PRIORITY_LOW ? of->priority : WEIR_PRIORITY_LOW;
     c->idempotent = true;
     c->deadline_ns = of->deadline_ns;
     c->taken_ns = of->taken_ns;
@@ -226,29 +245,60 @@ static bool start(struct worker *w, struct call *hedge)
     return true;
 }
 
-static void try_one(struct worker *w, struct call *c)
+static bool send_second(struct worker *w, struct call *c, uint32_t priority)
 {
-    uint32_t provider = w->route[c->route].provider;
-    struct hedge_budget *budget = &w->hedges->budget[provider];
+    struct call *hedge = is_open(w, w->route[c->route].provider) ? copy_of(w, c) : NULL;
+    if (hedge == NULL) {
+        return false;
+    }
+    hedge->priority = priority;
+    if (!start(w, hedge)) {
+        call_free(w, hedge);
+        return false;
+    }
+    c->hedge = hedge;
+    c->hedged = true;
+    return true;
+}
+
+static void try_one(struct worker *w, struct hedge_route *r, struct call *c)
+{
+    struct hedge_budget *budget = &w->hedges->budget[w->route[c->route].provider];
     struct weir_shm_route_stats *stats = &w->region->route_stats[c->route];
     if (!may(w, c)) {
         return;
     }
     if (!hedge_budget_has(budget)) {
         board_add(&stats->hedges_unaffordable, 1);
+        link_waiting(r, c, true);
+        w->hedges->stuck_due_ns =
+            weir_min_u64(w->hedges->stuck_due_ns, endpoint_suspect_ns(c->endpoint));
         return;
     }
-    struct call *hedge = is_open(w, provider) ? copy_of(w, c) : NULL;
-    if (hedge == NULL || !start(w, hedge)) {
+    if (!send_second(w, c, (uint32_t)weir_max_u64(c->priority, WEIR_PRIORITY_LOW))) {
         board_add(&stats->hedges_refused, 1);
-        if (hedge != NULL) {
-            call_free(w, hedge);
-        }
         return;
     }
     hedge_budget_take(budget);
-    c->hedge = hedge;
-    c->hedged = true;
+}
+
+/* The stuck ones of one route: as many seconds as they need, where their endpoint has stopped answering. */
+static void stuck_turn(struct worker *w, struct hedge_route *r)
+{
+    for (struct call *c = r->stuck.first, *next; c != NULL; c = next) {
+        uint64_t suspect_ns = endpoint_suspect_ns(c->endpoint);
+        bool wanted = w->now_ns >= suspect_ns && may(w, c);
+        next = c->hedge_next; /* a second one that starts ends no call */
+        if (wanted && endpoint_sound(w, c) && send_second(w, c, c->priority)) {
+            unlink_waiting(r, c);
+            board_add(&w->region->route_stats[c->route].hedges_stalled, 1);
+        } else if (!wanted && w->now_ns >= suspect_ns) {
+            unlink_waiting(r, c); /* its deadline leaves no time for an answer */
+        } else {
+            uint64_t again_ns = weir_max_u64(suspect_ns, w->now_ns + STUCK_NS);
+            w->hedges->stuck_due_ns = weir_min_u64(w->hedges->stuck_due_ns, again_ns);
+        }
+    }
 }
 
 void hedge_turn(struct worker *w)
@@ -257,21 +307,26 @@ void hedge_turn(struct worker *w)
     if (all == NULL) {
         return;
     }
-    if (w->now_ns < all->due_ns) {
-        worker_due(w, all->due_ns);
-        return;
-    }
-    all->due_ns = UINT64_MAX;
-    for (uint32_t i = 0; i < all->route_cnt; i++) {
-        struct hedge_route *r = &all->route[i];
-        while (r->first != NULL && r->late_ns != UINT64_MAX &&
-               w->now_ns >= r->first->sent_ns + r->late_ns) { /* each takes one out */
-            struct call *c = r->first;
-            unlink_waiting(r, c);
-            try_one(w, c);
+    if (w->now_ns >= all->due_ns) {
+        all->due_ns = UINT64_MAX;
+        for (uint32_t i = 0; i < all->route_cnt; i++) {
+            struct hedge_route *r = &all->route[i];
+            while (r->early.first != NULL && r->late_ns != UINT64_MAX &&
+                   w->now_ns >= r->early.first->sent_ns + r->late_ns) { /* each takes one out */
+                struct call *c = r->early.first;
+                unlink_waiting(r, c);
+                try_one(w, r, c);
+            }
+            look_again(w, r);
         }
-        look_again(w, r);
     }
+    if (w->now_ns >= all->stuck_due_ns) {
+        all->stuck_due_ns = UINT64_MAX;
+        for (uint32_t i = 0; i < all->route_cnt; i++) {
+            stuck_turn(w, &all->route[i]);
+        }
+    }
+    worker_due(w, weir_min_u64(all->due_ns, all->stuck_due_ns));
 }
 
 /* ---------------------------------------------------------------------------------------------- the end of one of them */

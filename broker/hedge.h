@@ -9,8 +9,11 @@
  * When      it was written, and no byte of an answer came for `after` (hedge_rule.h); there is time for an answer before its deadline.
  * Where     to an endpoint that the call has not tried, in good state and with room. Never as a breaker's probe, never while the provider is paused or being reopened.
  * How many  `budget` of the calls (hedge_rule.h).
+ * Beyond    that budget: a call that it does not pay for is stuck. Once its endpoint is suspect (nothing heard of it for 4 times its peak EWMA, 50 ms at least), it has a second
+ *           one like any other, at the call's own class: it is as lost as if its connection had broken, and goes elsewhere as it would then. Looked at every 10 ms until somebody has
+ *           room and a permit is free. All calls that a dead server holds leave it so; an endpoint that answers anybody is not suspect, so mere slowness costs `budget` and no more.
  * At what   a permit of its own, of the call's class, but of low at most: where headroom is configured a hedge never takes what a first attempt of a higher class could have.
- *           None free now: no hedge. It never waits, and is never asked about again.
+ *           None free now: no hedge. It never waits, and, but for stuck ones, is never asked about again.
  *
  * The hedge is a call of the worker's without a slot (`hedge_of`), with its own permit, transfer and room. Who ends how:
  *

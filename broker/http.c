@@ -47,6 +47,7 @@ struct http_easy {
     /* Of the answer under way: lines of a head come, and one of them has begun; what the head has named; nobody can tell where it ends; its connection is used up. */
     bool in_head, in_line, has_length, chunked, broken, forbids;
     uint64_t length_bytes;
+    bool passed;          /* the gate, on its way to a connection */
     char path_query[256]; /* as set; "" where it was longer */
 };
 
@@ -123,9 +124,27 @@ static bool address_allowed(const struct http_target *t, const struct sockaddr *
            inet_ntop(sa->sa_family, at, text, sizeof text) != NULL && strcmp(text, t->address) == 0;
 }
 
+/*
+ * curl takes a kept connection that the server has reset for a good one (7.88: its look at it knows only the orderly end), fails to write, and begins anew with another one. Where it
+ * passed the gate and no byte went out, say so. Curl counts what the socket took, over all its attempts; HTTP/2's framing is not in that count.
+ */
+static void unsent_look(struct http_easy *e)
+{
+    long written_bytes = -1;
+    bool passed = e->passed;
+    e->passed = false;
+    if (passed && !e->transfer->target->http2 && e->transfer->unsent != NULL &&
+        curl_easy_getinfo(e->curl, CURLINFO_REQUEST_SIZE, &written_bytes) == CURLE_OK &&
+        written_bytes == 0) {
+        e->transfer->unsent(e->transfer);
+    }
+}
+
 static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
-    struct http_target *t = arg;
+    struct http_easy *e = arg;
+    struct http_target *t = e->transfer->target;
+    unsent_look(e);
     if (purpose != CURLSOCKTYPE_IPCXN || !address_allowed(t, &address->addr)) {
         return CURL_SOCKET_BAD;
     }
@@ -270,9 +289,11 @@ static int on_gate(void *arg, char *ip, char *local_ip, int port, int local_port
     if (t->source != NULL && strcmp(local_ip, t->source + sizeof HTTP_SOURCE_PREFIX - 1) != 0) {
         return CURL_PREREQFUNC_ABORT; /* another member's connection: its count is not ours to use */
     }
+    unsent_look(e);
     if (!t->gate(t)) {
         return CURL_PREREQFUNC_ABORT;
     }
+    e->passed = true;
     if (t->request_target != NULL) { /* read behind this, where curl writes the request line */
         e->has_request_target = true;
         return curl_easy_setopt(e->curl, CURLOPT_REQUEST_TARGET, t->request_target) == CURLE_OK
@@ -331,7 +352,6 @@ static void easy_options(struct http *http, struct http_target *t, CURL *e)
     (void)curl_easy_setopt(e, CURLOPT_USERAGENT, "weir/" WEIR_VERSION);
     (void)curl_easy_setopt(e, CURLOPT_SHARE, http->share);
     (void)curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, on_open);
-    (void)curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, t);
     (void)curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, on_close);
     (void)curl_easy_setopt(e, CURLOPT_CLOSESOCKETDATA, t);
     (void)curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, on_gate);
@@ -364,6 +384,7 @@ static struct http_easy *easy_take(struct http *http, struct http_target *t)
         return NULL;
     }
     easy_options(http, t, e->curl);
+    (void)curl_easy_setopt(e->curl, CURLOPT_OPENSOCKETDATA, e);
     (void)curl_easy_setopt(e->curl, CURLOPT_PREREQDATA, e);
     (void)curl_easy_setopt(e->curl, CURLOPT_HEADERDATA, e);
     (void)curl_easy_setopt(e->curl, CURLOPT_WRITEDATA, e);
@@ -473,7 +494,7 @@ bool http_start(struct http *http, struct http_transfer *t)
     options_set(e, t);
     e->transfer = t;
     e->in_head = true;
-    e->in_line = e->has_length = e->chunked = e->broken = false;
+    e->in_line = e->has_length = e->chunked = e->broken = e->passed = false;
     t->easy = e;
     t->code = CURLE_OK;
     t->status = 0;
@@ -577,6 +598,9 @@ static bool collect(struct http *http)
         t->code = m->data.result;
         (void)curl_easy_getinfo(m->easy_handle, CURLINFO_RESPONSE_CODE, &value);
         t->status = (uint32_t)value;
+        if (t->code != CURLE_OK) {
+            unsent_look(e);
+        }
         value = 0;
         (void)curl_easy_getinfo(m->easy_handle, CURLINFO_NUM_CONNECTS, &value);
         t->connected = value > 0;

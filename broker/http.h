@@ -77,6 +77,11 @@ struct http_transfer {
     bool (*gate)(struct http_transfer *t);
     bool (*head)(struct http_transfer *t, const char *line, size_t bytes);
     size_t (*data)(struct http_transfer *t, const char *bytes, size_t cnt);
+    /*
+     * The gate let it pass, and then the connection was found dead before a byte was written: it was not sent. Followed by another connection and the gate, or by `done`. May
+     * not end the transfer.
+     */
+    void (*unsent)(struct http_transfer *t);
     void (*done)(struct http_transfer *t);
     /*
      * Set by `gate`: path and query as they are sent, in place of path_query; NULL: those. The gate may also change what `body` and the texts of `headers` hold,

@@ -121,34 +121,41 @@ void loop_poll(struct loop *loop, enum loop_kind kind, uint32_t generation, uint
     io_uring_sqe_set_data64(sqe, user_data(kind, generation, index));
 }
 
-static void write_prepare(struct loop *loop, enum loop_kind kind, uint32_t generation, int fd,
-                          const void *at, uint32_t bytes, uint64_t off, bool sync)
+static void write_prepare(struct loop *loop, enum loop_kind kind, uint32_t generation,
+                          uint32_t index, int fd, const void *at, uint32_t bytes, uint64_t off,
+                          bool sync)
 {
     while (io_uring_sq_space_left(&loop->ring) < 2) { /* a link must not be cut by a submission */
         (void)io_uring_submit(&loop->ring);
     }
     struct io_uring_sqe *sqe = sqe_get(loop);
     io_uring_prep_write(sqe, fd, at, bytes, off);
-    io_uring_sqe_set_data64(sqe, user_data(kind, generation, 0));
+    io_uring_sqe_set_data64(sqe, user_data(kind, generation, index));
     if (!sync) {
         return;
     }
     io_uring_sqe_set_flags(sqe, IOSQE_IO_LINK); /* a short or failed write cancels the fsync */
     sqe = sqe_get(loop);
     io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
-    io_uring_sqe_set_data64(sqe, user_data(kind, generation, 1));
+    io_uring_sqe_set_data64(sqe, user_data(kind, generation, index + 1));
 }
 
 void loop_write_sync(struct loop *loop, uint32_t generation, int fd, const void *at, uint32_t bytes,
                      uint64_t off)
 {
-    write_prepare(loop, LOOP_JOURNAL, generation, fd, at, bytes, off, true);
+    write_prepare(loop, LOOP_JOURNAL, generation, 0, fd, at, bytes, off, true);
 }
 
 void loop_write_answers(struct loop *loop, uint32_t generation, int fd, const void *at,
                         uint32_t bytes, uint64_t off, bool sync)
 {
-    write_prepare(loop, LOOP_LAST_GOOD, generation, fd, at, bytes, off, sync);
+    write_prepare(loop, LOOP_LAST_GOOD, generation, 0, fd, at, bytes, off, sync);
+}
+
+void loop_write_token(struct loop *loop, uint32_t generation, uint32_t session, int fd,
+                      const void *at, uint32_t bytes, uint64_t off)
+{
+    write_prepare(loop, LOOP_SIGN_IN, generation, 2 * session, fd, at, bytes, off, true);
 }
 
 void loop_poll_cancel(struct loop *loop, enum loop_kind kind, uint32_t generation, uint32_t index)

@@ -27,6 +27,7 @@ enum loop_kind {
     LOOP_JOURNAL = 7,   /* index 0: the write, 1: its fsync */
     LOOP_HANDOVER = 8,  /* index 0: the listener, 1: who takes over */
     LOOP_LAST_GOOD = 9, /* index 0: the write, 1: its fsync */
+    LOOP_SIGN_IN = 10,  /* index 2 * session: the write, and one more: its fsync */
 };
 
 struct loop {
@@ -63,6 +64,12 @@ void loop_write_sync(struct loop *loop, uint32_t generation, int fd, const void 
  */
 void loop_write_answers(struct loop *loop, uint32_t generation, int fd, const void *at,
                         uint32_t bytes, uint64_t off, bool sync);
+
+/*
+ * The same for a session's token (broker/sign_in.h): events of kind LOOP_SIGN_IN.
+ */
+void loop_write_token(struct loop *loop, uint32_t generation, uint32_t session, int fd,
+                      const void *at, uint32_t bytes, uint64_t off);
 
 /* Take an armed poll back. */
 void loop_poll_cancel(struct loop *loop, enum loop_kind kind, uint32_t generation, uint32_t index);

@@ -10,6 +10,7 @@
 #include "broker/handover.h"
 #include "broker/last_good.h"
 #include "broker/log.h"
+#include "broker/sign_in.h"
 #include "broker/worker.h"
 #include "shm/weir_weave.h"
 
@@ -39,6 +40,7 @@ void quiesce_begin(struct worker *w)
             dispatch_again(w, c);
         }
     }
+    sign_in_quiesce(w);
     log_info("quiescing", "s:i", "in_flight", (int)w->call_cnt);
 }
 
@@ -91,7 +93,8 @@ static bool orphan_finish(struct worker *w)
 
 bool quiesce_is_over(struct worker *w)
 {
-    if (!quiesce_is_wire_free(w) || ceiling_is_writing(w) || last_good_is_writing(w)) {
+    if (!quiesce_is_wire_free(w) || ceiling_is_writing(w) || last_good_is_writing(w) ||
+        sign_in_is_busy(w)) {
         return false;
     }
     meters_fold(w);

@@ -1,5 +1,6 @@
 #include "broker/region.h"
 
+#include "broker/sign_in_file.h"
 #include "broker/tables_build.h"
 #include "broker/tables_follow.h"
 #include "shm/weir_atomic.h"
@@ -56,6 +57,7 @@ static int board_create(struct region *r, const struct weir_segment_spec *base)
         {WEIR_SECTION_CACHE_HEAD, r->cache_head_cnt, sizeof(struct weir_shm_cache_head)},
         {WEIR_SECTION_CACHE_DATA, r->cache_bytes > 0 ? 1 : 0, r->cache_bytes},
         {WEIR_SECTION_HEALTH, r->endpoint_cnt + r->group_cnt, sizeof(struct weir_shm_health)},
+        {WEIR_SECTION_SIGN_IN, r->session_cnt, sizeof(struct weir_shm_sign_in)},
     };
     struct weir_segment_spec spec = *base;
     spec.kind = WEIR_SEGMENT_BOARD;
@@ -89,6 +91,8 @@ static int board_create(struct region *r, const struct weir_segment_spec *base)
         weir_segment_section(b, WEIR_SECTION_ROUTE, sizeof *r->route_stats, NULL, NULL);
     r->endpoint = weir_segment_section(b, WEIR_SECTION_ENDPOINT, sizeof *r->endpoint, NULL, NULL);
     r->health = weir_segment_section(b, WEIR_SECTION_HEALTH, sizeof *r->health, NULL, NULL);
+    r->sign_in_board =
+        weir_segment_section(b, WEIR_SECTION_SIGN_IN, sizeof *r->sign_in_board, NULL, NULL);
     r->ring_head =
         weir_segment_section(b, WEIR_SECTION_RING_HEAD, sizeof *r->ring_head, NULL, NULL);
     r->client = weir_segment_section(b, WEIR_SECTION_CLIENT, sizeof *r->client, NULL, NULL);
@@ -297,6 +301,7 @@ static int region_open(struct region *region, const struct weir_config *config,
         .route_cnt = size.route_cnt,
         .endpoint_cnt = size.endpoint_cnt,
         .group_cnt = size.group_cnt,
+        .session_cnt = sign_in_cnt(config),
         .word_cnt = size.word_cnt,
         .cell_cnt = size.cell_cnt,
         .ring_order = order_of(config->broker.ring_cnt),

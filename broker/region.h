@@ -14,6 +14,7 @@
 #include "shm/weir_permit.h"
 #include "shm/weir_ring.h"
 #include "shm/weir_segment.h"
+#include "shm/weir_sign_in.h"
 
 /* How far ahead the lease is written. A broker that dies stops granting so much later, and its successor waits so long. */
 #define LEASE_NS (5 * WEIR_NS_PER_S)
@@ -23,6 +24,7 @@ struct dry_run;
 struct handover;
 struct journal;
 struct last_good;
+struct sign_in_files;
 
 struct region {
     uint64_t broker_id;
@@ -30,6 +32,7 @@ struct region {
     uint32_t domain_cnt, provider_cnt, limit_cnt, route_cnt, endpoint_cnt, word_cnt, cell_cnt;
     uint32_t
         hold_cnt; /* lines of pauses: the providers', then those of scope values that are held apart */
+    uint32_t session_cnt;
     uint32_t group_cnt; /* of routes, over all providers */
     uint32_t audit_cnt; /* records that are kept; 0: no audit */
     uint32_t cache_head_cnt;
@@ -53,8 +56,9 @@ struct region {
     uint32_t trial_limit_cnt;
     struct weir_shm_route_stats *route_stats;
     struct weir_shm_endpoint *endpoint;
-    struct weir_shm_health *health;       /* [endpoint], then [endpoint_cnt + group] */
-    struct weir_shm_ring_head *ring_head; /* [domain * 5 + priority] */
+    struct weir_shm_health *health;         /* [endpoint], then [endpoint_cnt + group] */
+    struct weir_shm_sign_in *sign_in_board; /* NULL: no session is configured */
+    struct weir_shm_ring_head *ring_head;   /* [domain * 5 + priority] */
     struct weir_shm_client *client;
     struct weir_shm_journal *journal_board;
     struct weir_shm_client_use *client_use; /* [client * limit_cnt + limit] */
@@ -86,8 +90,9 @@ struct region {
     struct weir_shm_audit_ring *audit_ring; /* of what the worker takes itself */
     /* the supervisor's; a worker has its copy by fork. Never NULL once the supervisor runs */
     struct journal *journal;
-    struct last_good *last_good; /* likewise; NULL: no answers are kept on disk */
-    struct handover *handover;   /* likewise: how a successor comes (handover.h) */
+    struct last_good *last_good;   /* likewise; NULL: no answers are kept on disk */
+    struct sign_in_files *sign_in; /* likewise; NULL: no session is configured */
+    struct handover *handover;     /* likewise: how a successor comes (handover.h) */
     /* likewise: when the windows of this start were counted as spent because nobody knew what was used of them, or (reload.c) a sliding window became longer; 0: never. [0] those that no journal keeps, [1] those that it keeps */
     uint64_t guessed_ns[2];
     struct weir_shm_header

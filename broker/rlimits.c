@@ -1,6 +1,7 @@
 #include "broker/rlimits.h"
 
 #include "broker/admission.h"
+#include "broker/sign_in_file.h"
 
 #include <stdio.h>
 #include <sys/resource.h>
@@ -25,6 +26,8 @@ uint64_t rlimits_files_needed(const struct weir_config *config)
                            weir_max_u64(1, config->provider[p].egress_cnt);
         }
     }
+    connections += sign_in_cnt(config); /* files of tokens; the supervisor has them too */
+    others += sign_in_cnt(config);
     uint64_t supervisor = clients * CLIENT_FILES + others;
     uint64_t worker = clients * CONTROL_FDS + connections;
     return BASE_FILES + weir_max_u64(supervisor, worker);

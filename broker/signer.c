@@ -3,6 +3,9 @@
 #include "broker/log.h"
 #include "broker/secret.h"
 #include "broker/sign/sign.h"
+#include "broker/sign_in.h"
+#include "broker/sign_in_rule.h"
+#include "shm/weir_clock.h"
 #include "shm/weir_error.h"
 #include "shm/weir_weave.h"
 
@@ -15,6 +18,7 @@
 struct signer_key {
     struct sign_key sign; /* parts.scheme SIGN_NONE: the configuration leaves it empty */
     struct curl_slist *first;
+    struct session *session; /* NULL: it signs by itself */
 };
 
 struct signer_provider {
@@ -26,7 +30,8 @@ static struct signer_provider provider[WEIR_CONFIG_PROVIDER_MAX];
 
 /* The signed form of one call. */
 struct call_sign {
-    const struct signer_key *key;
+    const struct signer_key *key;           /* NULL: a call that signs in */
+    uint64_t generation;                    /* of the session that it was sent with */
     struct curl_slist line[SIGN_LINES_MAX]; /* an empty text is no line to curl */
     struct sign_result result;
     struct sign_slice path; /* whole, as it is sent */
@@ -40,7 +45,8 @@ struct call_sign {
 
 static bool is_set(const struct sign_parts *p)
 {
-    return p->key[0] != '\0' || p->secret[0] != '\0' || p->passphrase[0] != '\0';
+    return p->key[0] != '\0' || p->secret[0] != '\0' || p->passphrase[0] != '\0' ||
+           p->token[0] != '\0' || p->scheme == SIGN_COOKIE;
 }
 
 /* The lines of a key, and behind them those of the provider that it has not itself. */
@@ -70,9 +76,23 @@ static bool lines_make(struct signer_key *key, uint32_t p)
     return true;
 }
 
+/* What a session adds: a Cookie line, which depends on the endpoint, and the crumb. */
+static struct sign_room room_of(const struct signer_key *key, const struct sign_request *r)
+{
+    const struct sign_parts *p = &key->sign.parts;
+    if (p->scheme != SIGN_COOKIE) {
+        return sign_room(&key->sign, r);
+    }
+    return (struct sign_room){.line_bytes = SIGN_IN_LINE_MAX_BYTES,
+                              .query_bytes = p->param[0] != '\0'
+                                                 ? r->query.bytes + strlen(p->param) +
+                                                       3 * SIGN_IN_CRUMB_MAX_BYTES + 3
+                                                 : 0};
+}
+
 static struct call_sign *form_make(const struct signer_key *key, const struct sign_request *r)
 {
-    const struct sign_room room = sign_room(&key->sign, r);
+    const struct sign_room room = room_of(key, r);
     size_t target = room.query_bytes > 0 ? r->path.bytes + 1 + room.query_bytes : 0;
     size_t bytes = room.line_bytes + target + room.body_bytes;
     struct call_sign *form = calloc(1, sizeof *form + bytes);
@@ -142,6 +162,14 @@ static bool provider_open(const struct weir_config *config, uint32_t p, struct s
         if (!is_set(&parts)) {
             continue;
         }
+        if (sign_has_session(parts.scheme)) {
+            key->sign.parts = parts;
+            key->session = sign_in_of(p, i);
+            if (key->session == NULL || !lines_make(key, p)) {
+                return false;
+            }
+            continue;
+        }
         char *memory = secret_take(area, sign_key_bytes(&parts));
         if (memory == NULL || !sign_key_open(&key->sign, &parts, memory) || !lines_make(key, p) ||
             !key_try(key)) {
@@ -201,6 +229,17 @@ static const struct signer_key *key_of(const struct worker *w, uint32_t route, u
     return i != SIZE_MAX && p->key[i].sign.parts.scheme != SIGN_NONE ? &p->key[i] : NULL;
 }
 
+struct session *signer_session(const struct worker *w, uint32_t route, uint64_t scope)
+{
+    const struct signer_key *key = is_signed(w, route) ? key_of(w, route, scope) : NULL;
+    return key != NULL ? key->session : NULL;
+}
+
+uint64_t signer_generation(const struct call *c)
+{
+    return c->sign->generation;
+}
+
 int signer_admit(const struct worker *w, uint32_t route, uint64_t scope)
 {
     return !is_signed(w, route) || key_of(w, route, scope) != NULL ? WEIR_OK : WEIR_E_KEY_MISSING;
@@ -249,10 +288,44 @@ static char *path_whole(const struct worker *w, const struct call *c, size_t *by
     return path;
 }
 
+/* The form of a call that signs in: its texts are there already, and the same until it ends. */
+static bool session_start(struct worker *w, struct call *c)
+{
+    const struct sign_in_request r = sign_in_request(c);
+    size_t line_bytes = r.line != NULL ? strlen(r.line) + 1 : 0;
+    size_t query_bytes = r.query != NULL ? strlen(r.query) + 1 : 0;
+    struct sign_slice path = {NULL, 0};
+    char *text = path_whole(w, c, &path.bytes);
+    size_t bytes = line_bytes + (query_bytes > 0 ? path.bytes + 1 + query_bytes : 0);
+    struct call_sign *form = text != NULL ? calloc(1, sizeof *form + bytes + 1) : NULL;
+    if (form == NULL) {
+        free(text);
+        return false;
+    }
+    form->bytes = bytes + 1;
+    form->line[0].data = form->memory + bytes; /* nothing */
+    form->line[0].next = w->provider[w->route[c->route].provider].headers;
+    if (r.line != NULL) {
+        form->line[0].data = memcpy(form->memory, r.line, line_bytes);
+    }
+    if (r.query != NULL) {
+        form->target = form->memory + line_bytes;
+        memcpy(form->target, text, path.bytes);
+        form->target[path.bytes] = '?';
+        memcpy(form->target + path.bytes + 1, r.query, query_bytes);
+    }
+    form->path = (struct sign_slice){text, path.bytes};
+    c->sign = form;
+    return true;
+}
+
 bool signer_start(struct worker *w, struct call *c)
 {
     signer_end(c);                                         /* of an attempt at another endpoint */
     bool own = c->client == NULL && c->doubt.asks == NULL; /* of no account */
+    if (c->session != NULL) {
+        return session_start(w, c);
+    }
     if (own || !is_signed(w, c->route)) {
         return true;
     }
@@ -294,9 +367,55 @@ static bool chance(const struct sign_key *key, unsigned char *random)
     return !wants || getrandom(random, SIGN_RANDOM_BYTES, 0) == (ssize_t)SIGN_RANDOM_BYTES;
 }
 
-bool signer_sign(struct worker *w, struct call *c, uint64_t nonce_utc_ns)
+/* What is in force of its session. */
+static bool session_sign(struct worker *w, struct call *c, bool *waits)
 {
     struct call_sign *form = c->sign;
+    const struct signer_key *key = form->key;
+    struct sign_in_proof proof;
+    *waits = !sign_in_proof(w, key->session, &proof);
+    if (*waits) {
+        return false;
+    }
+    form->generation = proof.generation;
+    form->line[0].data = (char *)(uintptr_t)proof.line;
+    if (proof.line == NULL) { /* its end was fixed before: form_make */
+        form->line[0].data = form->memory;
+        if (sign_in_cookies_for(key->session, c->endpoint, form->memory, SIGN_IN_LINE_MAX_BYTES) ==
+            0) {
+            return false;
+        }
+    }
+    if (form->target == NULL) {
+        return true;
+    }
+    const struct sign_key plain = {.parts = {.scheme = SIGN_API_KEY,
+                                             .key = proof.crumb,
+                                             .secret = "",
+                                             .passphrase = "",
+                                             .param = key->sign.parts.param}};
+    struct sign_request r = request_of(w, c, form->path);
+    r.utc_ns = weir_clock_realtime_ns(); /* no part of it, but asked for */
+    return sign_call(&plain, &r, &form->result);
+}
+
+bool signer_sign(struct worker *w, struct call *c, uint64_t nonce_utc_ns, bool *waits)
+{
+    struct call_sign *form = c->sign;
+    *waits = false;
+    if (form->key == NULL) { /* it signs in: all of it is there */
+        c->transfer.request_target = form->target;
+        return true;
+    }
+    if (form->key->session != NULL) {
+        bool ok = session_sign(w, c, waits);
+        c->transfer.request_target = form->target;
+        if (!ok && !*waits) {
+            log_error("not_signed", "s:s, s:i", "route", w->shared.tables.route[c->route].name,
+                      "correlation", (int)c->request.correlation);
+        }
+        return ok;
+    }
     unsigned char random[SIGN_RANDOM_BYTES] = {0};
     const struct sign_key *key = &form->key->sign;
     struct sign_request r = request_of(w, c, form->path);

@@ -18,6 +18,10 @@
 /* Read all keys into memory for keys. False with `text`. Caller: the worker before the cage, behind provider_headers_open, once. */
 bool signer_open(const struct weir_config *config, char *text, size_t text_bytes);
 
+/* The session of calls of this scope; NULL: they need none. The generation of what `c` was sent with. */
+struct session *signer_session(const struct worker *w, uint32_t route, uint64_t scope);
+uint64_t signer_generation(const struct call *c);
+
 /* May a call of this scope be made? WEIR_OK, or WEIR_E_KEY_MISSING. */
 int signer_admit(const struct worker *w, uint32_t route, uint64_t scope);
 
@@ -32,8 +36,8 @@ struct curl_slist *signer_headers(
     const struct call *c); /* those of the provider, where nothing is signed */
 void signer_body(const struct call *c, struct http_transfer *t);
 
-/* Sign, now. Caller: the send gate. False: it cannot be sent. */
-bool signer_sign(struct worker *w, struct call *c, uint64_t nonce_utc_ns);
+/* Sign, now. Caller: the send gate. False: it cannot be sent; `*waits`: before its session is there again. */
+bool signer_sign(struct worker *w, struct call *c, uint64_t nonce_utc_ns, bool *waits);
 
 /* Wipe and free. */
 void signer_end(struct call *c);

@@ -65,6 +65,7 @@ static void resolver_start(struct supervisor *s)
         child_forget(s, false);
         region_destroy(&s->region); /* it has no business in shared memory */
         last_good_forget(&s->last_good);
+        sign_in_files_forget(&s->sign_in);
         if (s->region.shadow != NULL) {
             dry_run_close(s->region.shadow);
         }

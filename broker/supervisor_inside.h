@@ -15,6 +15,7 @@
 #include "broker/journal.h"
 #include "broker/last_good.h"
 #include "broker/region.h"
+#include "broker/sign_in_file.h"
 #include "broker/supervisor.h"
 #include "broker/takeover.h"
 
@@ -47,6 +48,7 @@ struct supervisor {
     struct admission admission;
     struct journal journal;
     struct last_good last_good;
+    struct sign_in_files sign_in;
     struct cage cage; /* what worker and resolver go into */
     char dir[PATH_MAX];
     uint32_t deaf; /* bit per domain: its listener is not watched until the next beat */

@@ -133,6 +133,7 @@ static int open_new(struct supervisor *s, bool fresh, char *text, size_t text_by
         return -1;
     }
     last_good_open(&s->last_good, s->config, &s->journal, &s->region, true);
+    sign_in_files_open(&s->sign_in, s->config, &s->journal, &s->region);
     if (handover_listen(&s->handover, s->dir, s->lock_fd, text, text_bytes) != 0) {
         return -1;
     }
@@ -154,6 +155,7 @@ static int open_takeover(struct supervisor *s, char *text, size_t text_bytes)
     s->region.guessed_ns[0] = weir_clock_monotonic_ns(); /* how it began, it does not say */
     /* Only now: its worker has left, and nobody writes. */
     last_good_open(&s->last_good, s->config, &s->journal, &s->region, false);
+    sign_in_files_open(&s->sign_in, s->config, &s->journal, &s->region);
     takeover_tell(t, &s->admission);
     s->restarts = t->giver.restarts;
     handover_adopt(&s->handover, s->dir, t->handover_listener, s->lock_fd);

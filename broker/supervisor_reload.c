@@ -124,6 +124,13 @@ static bool board_same(const struct region *r, const struct weir_config *was,
                        "change that");
         return false;
     }
+    if (sign_in_cnt(is) != r->session_cnt) {
+        (void)snprintf(text, text_bytes,
+                       "there are %u keys with a session, there were %u: each has its place: stop "
+                       "weird and start it to change that",
+                       sign_in_cnt(is), r->session_cnt);
+        return false;
+    }
     for (size_t p = 0; p < is->provider_cnt; p++) {
         if (is->provider[p].group_cnt != was->provider[p].group_cnt) {
             (void)snprintf(text, text_bytes,
@@ -185,6 +192,7 @@ static void parser_forget(void *arg)
         dry_run_close(s->region.shadow);
     }
     last_good_forget(&s->last_good);
+    sign_in_files_forget(&s->sign_in);
     region_destroy(&s->region);
 }
 
@@ -244,6 +252,7 @@ void reload_end(struct supervisor *s)
     s->reload.settled_at_ns = now_ns + reload_settled_ns(&s->region, now_ns);
     s->config = s->reload.config;
     last_good_follow(&s->region, s->config);
+    sign_in_files_open(&s->sign_in, s->config, &s->journal, &s->region);
     s->admission.config = s->reload.config;
     s->reloading->done(s->reloading->arg, s->reload.config, true);
     log_open(s->config->broker.log, "supervisor");

@@ -10,6 +10,7 @@
 #include "broker/log.h"
 #include "broker/pair.h"
 #include "broker/pause.h"
+#include "broker/sign_in.h"
 #include "broker/signer.h"
 #include "broker/tables_build.h"
 #include "broker/trust.h"
@@ -172,8 +173,8 @@ static bool go_in(struct worker *w)
     }
     w->http = http_open(&w->loop);
     if (w->http == NULL || !provider_headers_open(w->config, text, sizeof text) ||
-        !signer_open(w->config, text, sizeof text) || !trust_open(w->config) ||
-        !identity_open(w->config, text, sizeof text)) {
+        !sign_in_open(w, text, sizeof text) || !signer_open(w->config, text, sizeof text) ||
+        !trust_open(w->config) || !identity_open(w->config, text, sizeof text)) {
         return not_started(text);
     }
     weir_clock_source_init(&w->clock_source, weir_clock_tsc_usable());
@@ -332,6 +333,9 @@ static void event(struct worker *w, const struct loop_event *e)
     case LOOP_LAST_GOOD:
         last_good_event(w, e);
         break;
+    case LOOP_SIGN_IN:
+        sign_in_event(w, e);
+        break;
     default:
         break;
     }
@@ -377,7 +381,7 @@ static bool finished(struct worker *w)
         return quiesce_is_over(w);
     }
     if (w->draining) {
-        return w->call_cnt == 0 || w->now_ns >= w->drain_until_ns;
+        return (w->call_cnt == 0 && !sign_in_is_busy(w)) || w->now_ns >= w->drain_until_ns;
     }
     if (w->control >= 0) {
         return false;
@@ -414,6 +418,7 @@ static bool turn(struct worker *w)
     busy += w->quiescing ? 0 : intake_rings(w, TAKE_MAX);
     deliver_bells(w); /* what ended at once should not wait for the rest of the turn */
     keeper_turn(w);
+    sign_in_turn(w);
     if (!w->quiescing) {
         probe_turn(w);
         retry_turn(w);
@@ -512,6 +517,7 @@ int worker_run(const struct weir_config *config, struct region *region,
     w->running_due_ns = UINT64_MAX;
     w->retry_due_ns = UINT64_MAX;
     w->now_ns = worker_now(w);
+    sign_in_start(w);
     audit_began(w);
     pair_undo(w);  /* before the first audit */
     late_start(w); /* behind it: this charges both accounts */

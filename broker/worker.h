@@ -36,6 +36,7 @@
  *   check.c     the worker's own calls: are the endpoints well?
  *   provider_headers.c  what each provider's calls bear by the configuration
  *   signer.c    keys, and the signed form of a call (signer.h)
+ *   sign_in.c, sign_in_token.c, sign_in_cookie.c, sign_in_call.c  sessions: what calls bear that weir has to fetch first (sign_in.h)
  *
  * One thread. Everything here is private memory but for the mapped segments; nothing that a client can write is ever used without a
  * check of a private copy.
@@ -71,6 +72,7 @@ struct reply;
 struct late;
 struct cache;
 struct egress_source;
+struct session;
 
 #define CALL_HEAD_MAX_BYTES HEAR_HEAD_MAX_BYTES /* of an answer's head; more is TOO_LARGE */
 
@@ -139,6 +141,7 @@ enum call_stop {
     CALL_STOP_LARGE = 4,    /* the answer is above its cap */
     CALL_STOP_EXPIRED = 5,  /* the deadline passed while it connected */
     CALL_STOP_UNSIGNED = 6, /* it could not be signed */
+    CALL_STOP_SIGN_IN = 7,  /* its session is over: it waits for the next one */
 };
 
 /* How much of the answer's head has come. */
@@ -212,7 +215,10 @@ struct call {
     bool owed;                  /* written, and no byte of an answer seen */
     struct curl_slist *headers; /* its own; behind the last one stand the provider's */
     struct curl_slist *headers_last;
-    struct call_sign *sign; /* signer.c's; NULL: not signed */
+    struct call_sign *sign;  /* signer.c's; NULL: not signed */
+    struct session *session; /* it is that one's own call, which signs in (sign_in.h) */
+    bool renewed;   /* an answer said that its token was not taken, and it went back for that */
+    bool may_renew; /* ... and one passage of the send gate is open to it */
     uint32_t sends;
     uint32_t attempts; /* that ended and were to be tried again */
     struct kept_answer kept;
@@ -221,6 +227,7 @@ struct call {
     struct call *hedge_of; /* what this one is sent beside: it has no slot, and lives no longer */
     struct call *hedge_prev, *hedge_next;
     bool hedge_waits; /* it may be hedged once it is late */
+    bool hedge_stuck; /* it is late, and may be once its endpoint is suspect */
     bool hedged;      /* it was, once */
     uint32_t tried;   /* endpoints tried, one bit each (index within the provider, the first 32) */
     char *room;       /* where the answer goes: head, then body */
@@ -643,11 +650,18 @@ struct choice {
 struct endpoint *endpoint_choose(struct worker *w, const struct call *c, struct choice *why);
 /* Is there another one that it has not tried, now or once a call has ended? */
 bool endpoint_other(struct worker *w, const struct call *c);
+/* Is there another one that it has not tried, in good state and with room, now? */
+bool endpoint_sound(struct worker *w, const struct call *c);
+/* From when on `e` has been silent for too long, if it says nothing until then; UINT64_MAX: it owes nothing. */
+uint64_t endpoint_suspect_ns(const struct endpoint *e);
 /* An attempt begins; its request is written; a byte of its answer came; it ended so. */
 void endpoint_took(struct worker *w, struct call *c);
 void endpoint_sent(struct call *c, uint64_t now_ns);
+void endpoint_unsent(struct call *c); /* ... but for a dead connection: it was not */
 void endpoint_heard(struct call *c, uint64_t now_ns);
 void endpoint_told(struct worker *w, struct call *c, enum weir_call_class class);
+/* A check of an ejected one was answered, but as late as what it was ejected for: that says nothing, and it stays out for its time. */
+bool endpoint_still_ill(const struct call *c);
 /* A check was answered: whatever kept it out is over. */
 void endpoint_back(struct worker *w, struct endpoint *e);
 void choose_turn(struct worker *w);   /* each tick: scores and flags on the board */

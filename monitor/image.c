@@ -7,6 +7,7 @@
 #include "weir_error.h"
 #include "weir_health.h"
 #include "weir_ring.h"
+#include "weir_sign_in.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -36,6 +37,7 @@ const struct image_section image_sections[] = {
      WEIR_ENDPOINTS_MAX, false},
     {WEIR_SECTION_HEALTH, "weir_shm_health", sizeof(struct weir_shm_health),
      WEIR_ENDPOINTS_MAX + WEIR_ROUTES_MAX, false},
+    {WEIR_SECTION_SIGN_IN, "weir_shm_sign_in", sizeof(struct weir_shm_sign_in), 256, false},
     {WEIR_SECTION_RING_HEAD, "weir_shm_ring_head", sizeof(struct weir_shm_ring_head),
      WEIR_DOMAINS_MAX *WEIR_PRIORITY_CNT, false},
     {WEIR_SECTION_CLIENT, "weir_shm_client", sizeof(struct weir_shm_client), 256, false},

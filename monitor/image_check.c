@@ -6,6 +6,7 @@
 #include "weir_error.h"
 #include "weir_health.h"
 #include "weir_pause.h"
+#include "weir_sign_in.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -236,6 +237,23 @@ static void endpoints_check(const struct image *image, struct findings *f)
     }
 }
 
+static void sessions_check(const struct image *image, struct findings *f)
+{
+    uint32_t cnt = image_cnt(image, WEIR_SECTION_SIGN_IN, sizeof(struct weir_shm_sign_in));
+    for (uint32_t i = 0; i < cnt; i++) {
+        struct weir_shm_sign_in s;
+        (void)image_get(image, WEIR_SECTION_SIGN_IN, i, &s, sizeof s);
+        if (s.state >= WEIR_SIGN_IN_STATE_CNT || s.why >= WEIR_SIGN_IN_WHY_CNT ||
+            s.provider >= image->tables.provider_cnt || !ended(s.account, sizeof s.account) ||
+            !ended(s.key, sizeof s.key)) {
+            finding_add(f,
+                        "sign_in[%u]: state %u, why %u, provider %u (allowed 0..%d, 0..%d, 0..%u)",
+                        i, s.state, s.why, s.provider, WEIR_SIGN_IN_STATE_CNT - 1,
+                        WEIR_SIGN_IN_WHY_CNT - 1, image->tables.provider_cnt - 1);
+        }
+    }
+}
+
 static void clients_check(const struct image *image, struct findings *f)
 {
     uint32_t cnt = image_cnt(image, WEIR_SECTION_CLIENT, sizeof(struct weir_shm_client));
@@ -277,5 +295,7 @@ void image_check(const struct image *image, struct findings *findings)
     audit_check(image, findings);
     routes_check(image, findings);
     endpoints_check(image, findings);
+    sessions_check(image, findings);
+    sessions_check(image, findings);
     clients_check(image, findings);
 }

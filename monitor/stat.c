@@ -3,10 +3,11 @@
 #include "show_stat.h"
 
 #include "print.h"
-#include "weir_hold.h"
 #include "weir_error.h"
 #include "weir_health.h"
+#include "weir_hold.h"
 #include "weir_journal.h"
+#include "weir_sign_in.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -268,6 +269,52 @@ static void health_text(FILE *out, const struct image *image)
     table_print(&table, out, "  ");
 }
 
+static const struct column session_columns[] = {
+    {"SESSION", -24}, {"STATE", -9}, {"WHY", -8},    {"LEFT", 9},    {"NEXT", 9},
+    {"SIGNED IN", 9}, {"FAILED", 6}, {"RENEWED", 7}, {"REFUSED", 7},
+};
+
+/* "12.3 s", "-" where it is over or never. */
+static const char *left_text(char text[TEXT_BYTES], uint64_t until_ns, uint64_t now_ns)
+{
+    if (until_ns <= now_ns || until_ns == UINT64_MAX) {
+        return "-";
+    }
+    (void)snprintf(text, TEXT_BYTES, "%.1f s", (double)(until_ns - now_ns) / 1e9);
+    return text;
+}
+
+/* How far weir is signed in: where the configuration has sessions. */
+static void sessions_text(FILE *out, const struct image *image)
+{
+    struct table table;
+    char provider[TEXT_BYTES], account[TEXT_BYTES], key[TEXT_BYTES], text[TEXT_BYTES];
+    uint32_t cnt = image_cnt(image, WEIR_SECTION_SIGN_IN, sizeof(struct weir_shm_sign_in));
+    table_init(&table, session_columns, WEIR_ARRAY_CNT(session_columns));
+    for (uint32_t i = 0; i < cnt; i++) {
+        struct weir_shm_sign_in s;
+        (void)image_get(image, WEIR_SECTION_SIGN_IN, i, &s, sizeof s);
+        if (s.provider >= image->tables.provider_cnt) {
+            continue;
+        }
+        table_cell(&table, "%s %s %s",
+                   PRINT_TEXT(provider, image->tables.provider[s.provider].name),
+                   PRINT_TEXT(account, s.account), PRINT_TEXT(key, s.key));
+        table_cell(&table, "%s", weir_sign_in_state_name(s.state));
+        table_cell(&table, "%s", weir_sign_in_why_name(s.why));
+        table_cell(&table, "%s", left_text(text, s.good_until_ns, image->now_ns));
+        table_cell(&table, "%s", left_text(text, s.next_ns, image->now_ns));
+        table_cell(&table, "%" PRIu64, s.done);
+        table_cell(&table, "%" PRIu64, s.failed);
+        table_cell(&table, "%" PRIu64, s.renewed);
+        table_cell(&table, "%" PRIu64, s.refused);
+    }
+    if (cnt > 0) {
+        (void)fprintf(out, "\nsessions\n");
+        table_print(&table, out, "  ");
+    }
+}
+
 static const struct column stage_columns[] = {
     {"STAGE", -18}, {"SAMPLES", 9}, {"P50", 8}, {"P99", 8}, {"P99.9", 8},
 };
@@ -442,6 +489,7 @@ void stat_text(FILE *out, const struct image *image, const struct image *before,
     if (image->tables.word != 0) {
         endpoints_text(out, image);
         health_text(out, image);
+        sessions_text(out, image);
         stages_text(out, image);
         routes_stat_text(out, image, before);
         cache_text(out, image, before);

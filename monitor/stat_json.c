@@ -6,6 +6,7 @@
 #include "weir_error.h"
 #include "weir_health.h"
 #include "weir_journal.h"
+#include "weir_sign_in.h"
 
 static uint64_t since(const struct image *image, uint64_t then_ns)
 {
@@ -162,6 +163,37 @@ static json_t *health_json(const struct image *image, uint32_t i)
     return o;
 }
 
+/* How far weir is signed in: never with what. */
+static json_t *session_json(const struct image *image, uint32_t i)
+{
+    struct weir_shm_sign_in s;
+    (void)image_get(image, WEIR_SECTION_SIGN_IN, i, &s, sizeof s);
+    json_t *o = json_object();
+    if (s.provider < image->tables.provider_cnt) {
+        (void)json_object_set_new(o, "provider",
+                                  JSON_FIELD(image->tables.provider[s.provider].name));
+    }
+    (void)json_object_set_new(o, "account", JSON_FIELD(s.account));
+    (void)json_object_set_new(o, "key", JSON_FIELD(s.key));
+    (void)json_object_set_new(o, "state", json_string(weir_sign_in_state_name(s.state)));
+    (void)json_object_set_new(o, "why", json_string(weir_sign_in_why_name(s.why)));
+    (void)json_object_set_new(o, "busy", json_boolean(s.busy != 0));
+    (void)json_object_set_new(
+        o, "left_ns",
+        json_u64(s.good_until_ns > image->now_ns ? s.good_until_ns - image->now_ns : 0));
+    (void)json_object_set_new(
+        o, "next_ns",
+        s.next_ns == UINT64_MAX
+            ? json_null()
+            : json_u64(s.next_ns > image->now_ns ? s.next_ns - image->now_ns : 0));
+    (void)json_object_set_new(o, "signed_in", json_u64(s.done));
+    (void)json_object_set_new(o, "failed", json_u64(s.failed));
+    (void)json_object_set_new(o, "second_uses", json_u64(s.second_uses));
+    (void)json_object_set_new(o, "renewed", json_u64(s.renewed));
+    (void)json_object_set_new(o, "refused", json_u64(s.refused));
+    return o;
+}
+
 /* What became of calls whose end was in doubt. */
 static json_t *doubts_json(const struct weir_shm_route_stats *s)
 {
@@ -213,6 +245,7 @@ static json_t *route_json(const struct image *image, const struct image *before,
     (void)json_object_set_new(o, "hedges_won", json_u64(now.hedges_won));
     (void)json_object_set_new(o, "hedges_unaffordable", json_u64(now.hedges_unaffordable));
     (void)json_object_set_new(o, "hedges_refused", json_u64(now.hedges_refused));
+    (void)json_object_set_new(o, "hedges_stalled", json_u64(now.hedges_stalled));
     (void)json_object_set_new(o, "doubts", doubts_json(&now));
     (void)json_object_set_new(o, "cache", cache_route_json(image, r));
     if (before != NULL) {
@@ -333,6 +366,12 @@ json_t *stat_json(const struct image *image, const struct image *before,
         (void)json_array_append_new(well, health_json(image, i));
     }
     (void)json_object_set_new(o, "health", well);
+    json_t *sessions = json_array();
+    uint32_t session_cnt = image_cnt(image, WEIR_SECTION_SIGN_IN, sizeof(struct weir_shm_sign_in));
+    for (uint32_t i = 0; i < session_cnt; i++) {
+        (void)json_array_append_new(sessions, session_json(image, i));
+    }
+    (void)json_object_set_new(o, "sessions", sessions);
     json_t *routes = json_array();
     for (uint32_t r = 0; r < image->tables.route_cnt; r++) {
         (void)json_array_append_new(routes, route_json(image, before, r));

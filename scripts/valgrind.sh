@@ -1,13 +1,14 @@
 #!/bin/bash
-# Memcheck over the unit tests, and over real processes: weird with all its children, and libweir in the strategies of the tests.
+# Memcheck over the test suite: what runs alone, and real processes: weird with all its children, weir, and libweir in the strategies of the tests.
 #
-#   scripts/valgrind.sh                        the unit suite, and all process tests that can run so: an hour
-#   scripts/valgrind.sh process_told ...       only these; a name of suite prop, crash or torture is a program too
+#   scripts/valgrind.sh                        all: an hour and a half
+#   scripts/valgrind.sh prop process_told ...  only these: suites (unit sim prop torture crash model e2e process) and programs, with their arguments in quotes
 #   scripts/valgrind.sh --list                 what would run, and what cannot, with its reason
 #
-# Takes the plain build, in build/ (or BUILD). The cage is off (--cage off): valgrind refuses a seccomp filter. weir-sim is not watched. Everything is some ten times slower, so many
-# process tests miss the times that they want: what counts here are the reports, and a test that failed is named and no more. A process that is killed has no list of leaks, but
-# its errors are there. Each test has 170 s (LIMIT_S) and is ended then.
+# Takes the plain build, in build/ (or BUILD). The cage is off (--cage off): valgrind refuses a seccomp filter. weir-sim is watched in its own suite only. Everything is some ten times
+# slower, so suites run in reduced size, and many process tests miss the times that they want: what counts here are the reports, and a test that failed is named and no more.
+# A process that is killed has no list of leaks, but its errors are there. In the suite crash a death comes at an instant and not at an instruction (tests/crash/stepper.h); models stop at
+# a million states (WEIR_EXPLORE_STATES). Each program has 170 s (LIMIT_S) and is ended then.
 # The last line says how many processes were watched and how many reports there were. Exit: 0 no report, 1 some, or a unit test failed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -35,8 +36,31 @@ can() {
         [[ $name == *.* ]] || cannot | grep -q "^$name " || echo "$name"
     done
 }
+# What a suite runs, a line each.
+suite() {
+    local name
+    case $1 in
+    prop) for name in permit reopen late breaker shares memory rolling; do echo "prop_$name --seconds 8"; done ;;
+    torture)
+        for name in ring permit cells cache; do printf '%s_torture --seconds 6\n%s_torture --threads --seconds 6\n' $name $name; done
+        printf 'ring_torture --scribble --seconds 6\nring_torture --threads --scribble --seconds 6\nreopen_torture --seconds 6\n'
+        ;;
+    crash)
+        for name in permit reopen cells cache; do echo "${name}_stepkill"; done
+        printf 'ring_stepkill --pairs-step 4\nexpress_stepkill --step 7\n'
+        ;;
+    model) for name in bucket cache cells parts pause permit ring slot units wake window; do echo "${name}_model"; done ;;
+    e2e) printf '%s\n' 40_monitor.sh 41_ctl.sh 45_planning.sh 46_audit.sh 50_protocols.sh ;;
+    sim)
+        for name in calendar config cost exchange kinds limit signature usage; do echo "test_sim_$name"; done
+        printf '%s\n' 'weir-dst --seed 1 --runs 4 --hours 0.005' e2e.sh exchanges.sh
+        ;;
+    process) can ;;
+    *) echo "$1" ;;
+    esac
+}
 if [ "${1:-}" = --list ]; then
-    can
+    for name in prop torture crash model e2e sim process; do suite $name; done
     cannot | sed 's/^/cannot: /'
     exit 0
 fi
@@ -51,36 +75,52 @@ cat >"$logs/weird" <<EOF2
 #!/bin/bash
 exec "$build/broker/weird" "\$@" --cage off
 EOF2
-chmod +x "$logs/weird"
-export WEIR_TEST_SLOW=1 WEIR_UNDER=valgrind
+# For tests that are scripts, which start the programs by themselves.
+for name in broker/weird monitor/weir tests/sim/weir-sim; do
+    {
+        printf '#!/bin/bash\nexec valgrind'
+        printf ' %q' "${options[@]}" "--log-file=$logs/of/%p" "$build/$name"
+        printf ' "$@"%s\n' "$([ $name != broker/weird ] || echo ' --cage off')"
+    } >"$logs/vg-${name##*/}"
+done
+chmod +x "$logs/weird" "$logs"/vg-*
+export WEIR_TEST_SLOW=1 WEIR_UNDER=valgrind WEIR_EXPLORE_STATES=${WEIR_EXPLORE_STATES:-1000000}
 
 reports_in() {
     find "$1" -type f -exec cat {} + | grep -cE '^==[0-9]+== (Invalid|Conditional|Use of|Syscall param|Mismatched|Source and|Argument|Jump to|.*definitely lost)' || true
 }
 
 failed=0
-if [ $# = 0 ]; then
-    meson test -C "$build" --no-rebuild --setup valgrind --suite unit --print-errorlogs || failed=1
-    mapfile -t tests < <(can)
-    set -- "${tests[@]}"
-fi
+[ $# != 0 ] || set -- unit sim prop torture crash model e2e process
+tests=()
+for word in "$@"; do
+    if [ "$word" = unit ]; then
+        meson test -C "$build" --no-rebuild --setup valgrind --suite unit --print-errorlogs || failed=1
+    else
+        mapfile -t -O ${#tests[@]} tests < <(suite "$word")
+    fi
+done
+set -- "${tests[@]}"
 processes=0
 reports=0
 for test in "$@"; do
     rc=0
     read -ra words <<<"$test" # with its own arguments, in quotes
     program=$(find "$build/tests" -name "${words[0]}" -type f -perm -u+x | head -1)
-    args=("${words[@]:1}")
+    command=(valgrind "${options[@]}" "--log-file=$logs/of/%p" "$program" "${words[@]:1}")
     case ${words[0]} in
-    process_*) args=("$build/tests/sim/weir-sim" "$logs/weird" "${args[@]}") ;;
+    process_*) command=(valgrind "${options[@]}" "--log-file=$logs/of/%p" "$program" "$build/tests/sim/weir-sim" "$logs/weird" "${words[@]:1}") ;;
+    4*.sh) command=(bash "tests/e2e/${words[0]}" "$logs/vg-weir" "$logs/vg-weird" "$build/tests/sim/weir-sim" "$PWD/tests/e2e/replay") ;;
+    5*.sh) command=(bash "tests/e2e/${words[0]}" "$logs/vg-weir" "$logs/vg-weird") ;;
+    *.sh) command=(bash "tests/sim/${words[0]}" "$logs/vg-weir-sim") ;;
     esac
     mkdir "$logs/of"
     chmod 1777 "$logs/of"
     began=$SECONDS
-    timeout -k 5 "$limit_s" valgrind "${options[@]}" "--log-file=$logs/of/%p" "$program" "${args[@]}" >"$logs/out" 2>&1 || rc=$?
+    timeout -k 5 "$limit_s" "${command[@]}" >"$logs/out" 2>&1 || rc=$?
     n=$(reports_in "$logs/of")
     cnt=$(find "$logs/of" -type f | wc -l)
-    printf '%-24s %4d s %4d processes %3d reports  %s\n' "${words[0]}" $((SECONDS - began)) "$cnt" "$n" "$([ $rc = 0 ] && echo passed || echo "exit $rc")"
+    printf '%-44s %4d s %4d processes %3d reports  %s\n' "${words[*]}" $((SECONDS - began)) "$cnt" "$n" "$([ $rc = 0 ] && echo passed || echo "exit $rc")"
     [ "$n" = 0 ] || cat "$logs/of"/*
     [ $rc = 0 ] || grep FAILED "$logs/out" | head -3 | cut -c 1-200 || true
     processes=$((processes + cnt))

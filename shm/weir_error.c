@@ -59,7 +59,7 @@ const char *weir_error_name(int error)
 const char *weir_reason_name(unsigned reason)
 {
     NAME_OF(reason, "none", "limit_full", "paused", "lease_ended", "blocked", "limit_damaged",
-            "clock_moving", "reopening", "journal", "share", "breaker");
+            "clock_moving", "reopening", "journal", "share", "breaker", "sign_in");
 }
 
 const char *weir_result_name(unsigned result)
@@ -107,4 +107,15 @@ const char *weir_limit_kind_name(unsigned kind)
 const char *weir_method_name(unsigned method)
 {
     NAME_OF(method, "", "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH");
+}
+
+const char *weir_sign_in_state_name(unsigned state)
+{
+    NAME_OF(state, "none", "starting", "ready", "waiting", "lost", "refused", "off", "unkept",
+            "astray");
+}
+
+const char *weir_sign_in_why_name(unsigned why)
+{
+    NAME_OF(why, "-", "unsent", "stopped", "silent", "status", "answer", "disk", "died");
 }

@@ -24,5 +24,7 @@ const char *weir_priority_name(unsigned priority);
 const char *weir_role_name(unsigned role);
 const char *weir_limit_kind_name(unsigned kind);
 const char *weir_method_name(unsigned method);
+const char *weir_sign_in_state_name(unsigned state);
+const char *weir_sign_in_why_name(unsigned why);
 
 #endif

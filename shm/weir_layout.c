@@ -4,6 +4,7 @@
 #include "weir_cache.h"
 #include "weir_health.h"
 #include "weir_layout_ledger.h"
+#include "weir_sign_in.h"
 
 #include <assert.h>
 #include <string.h>
@@ -41,6 +42,7 @@ WHOLE_LINES(weir_shm_trial_limit);
 WHOLE_LINES(weir_shm_journal);
 WHOLE_LINES(weir_shm_memory);
 WHOLE_LINES(weir_shm_health);
+WHOLE_LINES(weir_shm_sign_in);
 WHOLE_LINES(weir_shm_breaker);
 WHOLE_LINES(weir_shm_audit_ring);
 WHOLE_LINES(weir_shm_audit);
@@ -231,7 +233,7 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_route_stats, hedges_won),
     F(weir_shm_route_stats, hedges_unaffordable),
     F(weir_shm_route_stats, hedges_refused),
-    F(weir_shm_route_stats, reserved),
+    F(weir_shm_route_stats, hedges_stalled),
     F(weir_shm_route_stats, doubts),
     F(weir_shm_route_stats, doubts_found),
     F(weir_shm_route_stats, doubts_absent),
@@ -555,6 +557,21 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_backoff, generation),
     F(weir_shm_backoff, traders_generation),
     F(weir_shm_backoff, reserved),
+    T(weir_shm_sign_in),
+    F(weir_shm_sign_in, provider),
+    F(weir_shm_sign_in, state),
+    F(weir_shm_sign_in, why),
+    F(weir_shm_sign_in, busy),
+    F(weir_shm_sign_in, good_until_ns),
+    F(weir_shm_sign_in, next_ns),
+    F(weir_shm_sign_in, done),
+    F(weir_shm_sign_in, failed),
+    F(weir_shm_sign_in, second_uses),
+    F(weir_shm_sign_in, renewed),
+    F(weir_shm_sign_in, refused),
+    F(weir_shm_sign_in, reserved),
+    F(weir_shm_sign_in, account),
+    F(weir_shm_sign_in, key),
     T(weir_shm_breaker),
     F(weir_shm_breaker, state),
     F(weir_shm_breaker, generation),
@@ -712,7 +729,7 @@ const char *weir_section_name(uint32_t kind)
         "limit_view",  "ledger",   "cell",        "backoff",    "pace",       "trial",
         "trial_limit", "journal",  "memory",      "client_use", "audit",      "audit_record",
         "audit_ring",  "cache",    "cache_route", "cache_head", "cache_data", "health",
-        "breaker",     "doubt"};
+        "breaker",     "doubt",    "sign_in"};
     static_assert(WEIR_ARRAY_CNT(names) == WEIR_SECTION_CNT, "one text per kind");
     return kind < WEIR_ARRAY_CNT(names) ? names[kind] : "?";
 }

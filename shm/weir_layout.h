@@ -108,6 +108,7 @@ enum weir_section_kind {
     WEIR_SECTION_HEALTH = 41,
     WEIR_SECTION_BREAKER = 42,
     WEIR_SECTION_DOUBT = 43,
+    WEIR_SECTION_SIGN_IN = 44,
     WEIR_SECTION_CNT
 };
 
@@ -370,7 +371,7 @@ struct weir_shm_route_stats {
     uint64_t hedges_won;           /* ... and answered first */
     uint64_t hedges_unaffordable;  /* not made: the provider's budget was spent */
     uint64_t hedges_refused;       /* not made: no permit, no other sound endpoint, or a pause */
-    uint64_t reserved[1];
+    uint64_t hedges_stalled;       /* made although: the endpoint had stopped answering */
     /* line 2: calls whose end was in doubt (broker/doubt.h) */
     uint64_t doubts;         /* calls that were asked after */
     uint64_t doubts_found;   /* ... the exchange had it */

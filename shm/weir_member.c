@@ -219,6 +219,8 @@ static bool half_against(const struct weir_permit_view *view, uint32_t route,
     uint32_t kind = WEIR_SCOPE_KIND_CNT;
     if (paused && p->hold_kind != 0) {
         kind = p->hold_kind - 1;
+    } else if (denial->reason == WEIR_REASON_SIGN_IN) {
+        kind = WEIR_SCOPE_KEY; /* another key may have its session */
     } else if (!paused && denial->limit < view->tables.limit_cnt) {
         kind = view->tables.limit[denial->limit].scope_kind;
     }

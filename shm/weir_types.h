@@ -113,6 +113,8 @@ enum weir_reason {
     WEIR_REASON_SHARE = 9,
     /* every endpoint that may be tried has an open breaker, or the breaker of the route's group is open; only calls that the broker makes */
     WEIR_REASON_BREAKER = 10,
+    /* the key's session is over, and weir is not signed in again; `earliest_ns` UINT64_MAX: not by itself. Only calls that the broker makes */
+    WEIR_REASON_SIGN_IN = 11,
 };
 
 /* How far an endpoint, or a group of routes, is believed to work (broker/breaker.h). */

@@ -173,6 +173,7 @@ struct weir_config_key {
     const char *key;
     const char *secret;
     const char *passphrase;
+    const char *refresh_token;
     bool is_pooled; /* one of those that may make a call which names none */
 };
 
@@ -189,12 +190,28 @@ struct weir_config_egress {
     uint32_t line, column; /* of `address`, for whoever looks whether this host has it */
 };
 
+/* How weir signs itself in (broker/sign_in.h): auth.kind oauth2 and cookie. */
+struct weir_config_sign_in {
+    const char *route;       /* "provider.route", by which the token or the cookie is fetched */
+    const char *crumb_route; /* likewise the crumb; "": there is none */
+    const char *crumb;       /* the parameter that bears it */
+    const char *server;      /* member of a token's answer that names the server; "": none */
+    struct weir_config_numbers expired; /* statuses that say that the token was not taken */
+    uint64_t margin_ns;
+    uint64_t lifetime_ns;
+    uint64_t second_use_max;
+    size_t provider_idx, route_idx;
+    size_t crumb_provider_idx, crumb_route_idx;
+};
+
 /* How calls to routes with `signed: true` are signed. */
 struct weir_config_auth {
     enum sign_scheme kind; /* SIGN_NONE: nothing is signed */
-    const char *key;       /* these three, or account_key */
+    const char *key;       /* these four, or account_key */
     const char *secret;
     const char *passphrase;
+    const char *refresh_token;
+    struct weir_config_sign_in sign_in;
     const char *header; /* api_key: where it goes; one of the two */
     const char *param;
     uint64_t recv_window_ns;

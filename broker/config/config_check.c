@@ -182,7 +182,7 @@ static void check_connections(struct weir_config_reader *reader, const struct we
 void weir_config_finish_root(struct weir_config_reader *reader, void *section,
                              const struct weir_config_place *place)
 {
-    const struct weir_config *config = section;
+    struct weir_config *config = section;
     struct weir_config_place providers = weir_config_place_key(place, "providers");
     size_t limit_cnt = 0;
     size_t route_cnt = 0;
@@ -200,5 +200,6 @@ void weir_config_finish_root(struct weir_config_reader *reader, void *section,
     check_responses(reader, config, &providers);
     check_connections(reader, config, &providers);
     weir_config_check_egress_shared(reader, config, &providers);
+    weir_config_check_sign_in(reader, config, &providers);
     weir_config_check_cache_room(reader, config, &providers);
 }

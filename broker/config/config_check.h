@@ -11,6 +11,7 @@
 #include <stddef.h>
 
 struct weir_config;
+struct weir_config_auth;
 struct weir_config_place;
 struct weir_config_provider;
 struct weir_config_reader;
@@ -46,6 +47,13 @@ void weir_config_check_feedback(struct weir_config_reader *reader,
 void weir_config_check_auth(struct weir_config_reader *reader,
                             struct weir_config_provider *provider,
                             const struct weir_config_place *place);
+
+/* config_check_sign_in.c: sessions. The first one: the keys of an auth; the second one, once all providers are read: the routes */
+void weir_config_check_session(struct weir_config_reader *reader,
+                               const struct weir_config_auth *auth,
+                               const struct weir_config_place *place);
+void weir_config_check_sign_in(struct weir_config_reader *reader, struct weir_config *config,
+                               const struct weir_config_place *providers);
 
 /* config_check_egress.c: source addresses and the pool. The first one, once scopes are read: kinds with a pool get a value that stands for any member */
 void weir_config_pool_values(struct weir_config_reader *reader,

@@ -19,8 +19,10 @@ struct sign_parts weir_config_key_parts(const struct weir_config_auth *auth, siz
         .key = entry != NULL ? entry->key : auth->key,
         .secret = entry != NULL ? entry->secret : auth->secret,
         .passphrase = entry != NULL ? entry->passphrase : auth->passphrase,
+        .token = entry != NULL ? entry->refresh_token : auth->refresh_token,
         .header = auth->header,
-        .param = auth->param,
+        .param = auth->kind == SIGN_COOKIE && auth->sign_in.crumb != NULL ? auth->sign_in.crumb
+                                                                          : auth->param,
         .recv_window_ms = auth->recv_window_ns / WEIR_NS_PER_MS,
         .nonce_unit_ns = auth->nonce == WEIR_CONFIG_UNIT_MS   ? WEIR_NS_PER_MS
                          : auth->nonce == WEIR_CONFIG_UNIT_US ? WEIR_NS_PER_US
@@ -152,7 +154,7 @@ static void place_entries(struct weir_config_reader *reader, struct weir_config_
 static bool check_where(struct weir_config_reader *reader, struct weir_config_provider *provider,
                         const struct weir_config_place *place)
 {
-    static const char *const part[] = {"key", "secret", "passphrase"};
+    static const char *const part[] = {"key", "secret", "passphrase", "refresh_token"};
     struct weir_config_auth *auth = &provider->auth;
     size_t fault_cnt = reader->fault_cnt;
     struct weir_config_place keys = weir_config_place_key(place, "keys");
@@ -166,8 +168,8 @@ static bool check_where(struct weir_config_reader *reader, struct weir_config_pr
             }
         }
         place_entries(reader, provider, &keys);
-    } else if (provider->scope[WEIR_SCOPE_ACCOUNT].cnt > 1 ||
-               provider->scope[WEIR_SCOPE_KEY].cnt > 1) {
+    } else if (auth->kind != SIGN_COOKIE && (provider->scope[WEIR_SCOPE_ACCOUNT].cnt > 1 ||
+                                             provider->scope[WEIR_SCOPE_KEY].cnt > 1)) {
         bool accounts = provider->scope[WEIR_SCOPE_ACCOUNT].cnt > 1;
         weir_config_error(reader, &keys,
                           "missing: scopes.%s has %zu values: write one entry for each",
@@ -181,14 +183,15 @@ static bool check_where(struct weir_config_reader *reader, struct weir_config_pr
 static void check_keys(struct weir_config_reader *reader, const struct weir_config_auth *auth,
                        const struct weir_config_place *place)
 {
-    static const char *const part_key[] = {"key", "secret", "passphrase"};
+    static const char *const part_key[] = {"key", "secret", "passphrase", "refresh_token"};
     struct weir_config_place keys = weir_config_place_key(place, "keys");
     for (size_t i = 0; i < weir_config_key_cnt(auth); i++) {
         struct weir_config_place item = weir_config_place_item(&keys, i);
         const struct weir_config_place *at = auth->account_key_cnt > 0 ? &item : place;
         struct sign_parts parts = weir_config_key_parts(auth, i);
         enum sign_part part;
-        if (parts.key[0] == '\0' && parts.secret[0] == '\0' && parts.passphrase[0] == '\0') {
+        if (parts.key[0] == '\0' && parts.secret[0] == '\0' && parts.passphrase[0] == '\0' &&
+            parts.token[0] == '\0' && auth->kind != SIGN_COOKIE) {
             weir_config_warn_once(
                 reader, at, "no key is set, so calls to signed routes are refused (KEY_MISSING)");
             continue;
@@ -318,6 +321,7 @@ void weir_config_check_auth(struct weir_config_reader *reader,
         return;
     }
     check_kind(reader, &provider->auth, &auth);
+    weir_config_check_session(reader, &provider->auth, &auth);
     check_proxies(reader, provider, place);
     if (check_where(reader, provider, &auth)) {
         check_keys(reader, &provider->auth, &auth);

@@ -162,11 +162,39 @@ static const struct weir_config_row account_key_row[] = {
     {.key = "key", TYPE(SECRET), AT(key, key), RANGE(0, 4096), .def = "", .text = "As auth.key."},
     {.key = "secret", TYPE(SECRET), AT(key, secret), RANGE(0, 4096), .def = "", .text = "As auth.secret."},
     {.key = "passphrase", TYPE(SECRET), AT(key, passphrase), RANGE(0, 4096), .def = "", .text = "As auth.passphrase."},
+    {.key = "refresh_token", TYPE(SECRET), AT(key, refresh_token), RANGE(0, 4096), .def = "", .text = "As auth.refresh_token."},
 };
 
 static const struct weir_config_section account_key_section = {
     .title = "providers[].auth.keys[]", .bytes = sizeof(struct weir_config_key), ROWS(account_key_row),
     .text = "The key of one account. No call may have two.",
+};
+
+static const struct weir_config_row sign_in_row[] = {
+    {.key = "route", TYPE(STRING), AT(sign_in, route), TEXT_RANGE, .def = NULL,
+     .text = "The route by which an access token, or the cookie, is fetched: \"provider.route\". Each such call costs what the route costs, and waits for its "
+             "permit. Often the route of another provider, with the limits of the host that signs in. oauth2: a POST (the form is its body) or a GET (its query)."},
+    {.key = "crumb_route", TYPE(STRING), AT(sign_in, crumb_route), TEXT_RANGE, .def = "",
+     .text = "cookie: the route that answers the cookie with a crumb. If unset: there is none."},
+    {.key = "crumb", TYPE(SCOPE), AT(sign_in, crumb), RANGE(1, 63), .def = "",
+     .text = "cookie: the parameter of the query that bears the crumb."},
+    {.key = "server", TYPE(STRING), AT(sign_in, server), TEXT_RANGE, .def = "",
+     .text = "oauth2: the member of the answer that names the server for the calls (Questrade: api_server). It must be the host of one of the endpoints, and calls "
+             "go to that one alone."},
+    {.key = "expired", OF(INTEGER), AT(sign_in, expired), RANGE(400, 499), ENTRIES(1, 8), .def = "401",
+     .text = "Answers of these statuses say that the token was not taken, and so that nothing was done: weir signs in anew, and makes the call once more."},
+    {.key = "margin", TYPE(DURATION), AT(sign_in, margin_ns), RANGE(10 * MS, 1 * DAY), .def = "1m",
+     .text = "So long before the end of the session the next one is fetched; at half of its time, where that is shorter than twice this."},
+    {.key = "lifetime", TYPE(DURATION), AT(sign_in, lifetime_ns), RANGE(1 * SEC, 366 * DAY), .def = "30m",
+     .text = "How long a session lasts where the answer does not say."},
+    {.key = "second_use", TYPE(INTEGER), AT(sign_in, second_use_max), RANGE(0, 100), .def = "0",
+     .text = "oauth2: how many times more a refresh token is sent that may have been spent: its answer never came. 0: never, the sign-in is lost until you give a "
+             "new token. More than 0 is for exchanges that do not punish it."},
+};
+
+static const struct weir_config_section sign_in_section = {
+    .title = "providers[].auth.sign_in", .bytes = sizeof(struct weir_config_sign_in), ROWS(sign_in_row),
+    .text = "How weir signs itself in, and stays so (docs/http.md, \"Sessions\").",
 };
 
 static const struct weir_config_row auth_row[] = {
@@ -177,10 +205,7 @@ static const struct weir_config_row auth_row[] = {
              {"coinbase_ed25519", SIGN_COINBASE_ED25519}, {"htx", SIGN_HTX}, {"kraken", SIGN_KRAKEN},
              {"kraken_futures", SIGN_KRAKEN_FUTURES}, {"api_key", SIGN_API_KEY}, {"bearer", SIGN_BEARER},
              {"hmac_sha256_header", SIGN_SCHEME_CNT, .refused = EXCHANGES_OWN}, {"hmac_sha512_header", SIGN_SCHEME_CNT, .refused = EXCHANGES_OWN},
-             {"oauth2", SIGN_SCHEME_CNT, .refused = "this version keeps no refresh tokens, which are good for one use and must outlive a crash: "
-                                              "make such calls yourself, with permits of a transport: own route"},
-             {"cookie", SIGN_SCHEME_CNT, .refused = "this version fetches no cookies and crumbs: make such calls yourself, with permits of a "
-                                              "transport: own route"}),
+             {"oauth2", SIGN_OAUTH2}, {"cookie", SIGN_COOKIE}),
      .text = "How a call shows whose it is. The ones with _query are Binance's three; what each sends is in docs/http.md, \"Signing\"."},
     {.key = "key", TYPE(SECRET), AT(auth, key), RANGE(0, 4096), .def = "",
      .text = "The API key. Better ${VAR} than the key itself: the variable is wiped once it was read."},
@@ -188,6 +213,11 @@ static const struct weir_config_row auth_row[] = {
      .text = "What signs: a text, base64 or a private key in PEM form, as the exchange gave it."},
     {.key = "passphrase", TYPE(SECRET), AT(auth, passphrase), RANGE(0, 4096), .def = "",
      .text = "okx, bitget, coinbase_exchange: the third part."},
+    {.key = "refresh_token", TYPE(SECRET), AT(auth, refresh_token), RANGE(0, 4096), .def = "",
+     .text = "oauth2: the first refresh token, as the exchange gave it; key and secret are then client_id and client_secret, where it wants them. weir keeps "
+             "the tokens that follow in broker.state_dir. Another one here begins anew with that."},
+    {.key = "sign_in", TYPE(SECTION), AT(auth, sign_in), .def = "", .section = &sign_in_section,
+     .text = "oauth2, cookie: how weir signs itself in."},
     {.key = "header", TYPE(HEADER), AT(auth, header), RANGE(1, 63), .def = "", .text = "api_key: the header that bears it."},
     {.key = "param", TYPE(SCOPE), AT(auth, param), RANGE(1, 63), .def = "", .text = "api_key: or the parameter of the query."},
     {.key = "recv_window", TYPE(DURATION), AT(auth, recv_window_ns), RANGE(1 * MS, 60 * SEC), .def = "",

@@ -16,6 +16,7 @@ struct scheme {
     bool recv_window;
     bool nonce;
     bool post_only;
+    bool session;
     /* header lines that are the same for each call of a key; a name beginning with '!' bears the passphrase, with '=' the window, else the key */
     const char *fixed[SIGN_FIXED_MAX];
     const char *header[SIGN_LINES_MAX]; /* lines that differ */
@@ -26,6 +27,14 @@ struct scheme {
 static const struct scheme scheme[SIGN_SCHEME_CNT] = {
     [SIGN_API_KEY] = {.room = sign_plain_room, .call = sign_plain_call},
     [SIGN_BEARER] = {.room = sign_plain_room, .call = sign_plain_call},
+    [SIGN_OAUTH2] = {.session = true,
+                     .header = {"Authorization"},
+                     .room = sign_plain_room,
+                     .call = sign_plain_call},
+    [SIGN_COOKIE] = {.session = true,
+                     .header = {"Cookie"},
+                     .room = sign_plain_room,
+                     .call = sign_plain_call},
     [SIGN_HMAC_SHA256_QUERY] = {.form = FORM_TEXT,
                                 .recv_window = true,
                                 .fixed = {"X-MBX-APIKEY"},
@@ -98,6 +107,11 @@ static const struct scheme scheme[SIGN_SCHEME_CNT] = {
                              .room = sign_kraken_futures_room,
                              .call = sign_kraken_futures_call},
 };
+
+bool sign_has_session(enum sign_scheme s)
+{
+    return scheme[s].session;
+}
 
 bool sign_has_recv_window(enum sign_scheme s)
 {
@@ -200,9 +214,49 @@ static const char *secret_fault(const struct sign_parts *parts)
     return text_fault(parts->secret, false);
 }
 
+/* A client's name and password are optional where there are tokens; with cookies there is no key at all. */
+static const char *session_fault(const struct sign_parts *parts, const char *token,
+                                 enum sign_part *part)
+{
+    static const char none[] = "has no use with this kind: remove it";
+    const char *fault = NULL;
+    bool has_token = parts->scheme == SIGN_OAUTH2;
+    *part = SIGN_PART_TOKEN;
+    if (has_token && token[0] == '\0') {
+        return "missing: the refresh token that the exchange gave";
+    }
+    if (strlen(token) > SIGN_TOKEN_MAX_BYTES) {
+        return "must be at most 4000 bytes long";
+    }
+    for (const char *at = token; *at != '\0'; at++) {
+        if (*at <= ' ' || *at > '~') {
+            return "must be printable ASCII without blanks: is there a line end behind it?";
+        }
+    }
+    *part = SIGN_PART_KEY;
+    fault = !has_token && parts->key[0] != '\0' ? none : text_fault(parts->key, false);
+    if (fault == NULL) {
+        *part = SIGN_PART_SECRET;
+        fault = !has_token && parts->secret[0] != '\0' ? none : text_fault(parts->secret, false);
+    }
+    if (fault == NULL && parts->passphrase[0] != '\0') {
+        *part = SIGN_PART_PASSPHRASE;
+        fault = none;
+    }
+    return fault;
+}
+
 const char *sign_key_fault(const struct sign_parts *parts, enum sign_part *part)
 {
     const struct scheme *s = &scheme[parts->scheme];
+    const char *token = parts->token != NULL ? parts->token : "";
+    *part = SIGN_PART_TOKEN;
+    if (parts->scheme != SIGN_OAUTH2 && token[0] != '\0') {
+        return "has no use with this kind: remove it";
+    }
+    if (s->session) {
+        return session_fault(parts, token, part);
+    }
     *part = SIGN_PART_KEY;
     if (parts->scheme == SIGN_NONE) {
         return NULL;

@@ -16,6 +16,8 @@
  *   sign_jwt.c      Coinbase: a token for each call
  *   sign_plain.c    keys that are sent as they are
  *
+ * Of schemes with a session there is only a row here, so that what is asked of every scheme can be asked of them: broker/sign_in.h has what they send.
+ *
  * To add a scheme: a value of enum sign_scheme, a row in sign.c, its functions in a file of its family, a choice in config_schema.c, a vector in
  * tests/unit/test_sign.c.
  */
@@ -43,14 +45,17 @@ enum sign_scheme {
     SIGN_HTX,
     SIGN_KRAKEN,
     SIGN_KRAKEN_FUTURES,
+    SIGN_OAUTH2, /* from here on: what a session has (broker/sign_in.h) */
+    SIGN_COOKIE,
     SIGN_SCHEME_CNT,
 };
 
-#define SIGN_LINES_MAX      3U   /* header lines that differ from call to call */
-#define SIGN_FIXED_MAX      3U   /* ... that are the same for each call of a key */
-#define SIGN_RANDOM_BYTES   16U  /* what a scheme may want of chance */
-#define SIGN_SIGNATURE_MAX  512U /* bytes of the longest: RSA with 4096 bits */
-#define SIGN_PARAMETERS_MAX 256U /* of a query that has to be sorted */
+#define SIGN_LINES_MAX       3U   /* header lines that differ from call to call */
+#define SIGN_FIXED_MAX       3U   /* ... that are the same for each call of a key */
+#define SIGN_RANDOM_BYTES    16U  /* what a scheme may want of chance */
+#define SIGN_SIGNATURE_MAX   512U /* bytes of the longest: RSA with 4096 bits */
+#define SIGN_PARAMETERS_MAX  256U /* of a query that has to be sorted */
+#define SIGN_TOKEN_MAX_BYTES 4000U
 
 struct sign_slice {
     const char *at;
@@ -63,6 +68,7 @@ struct sign_parts {
     const char *key;
     const char *secret;
     const char *passphrase;
+    const char *token;  /* SIGN_OAUTH2: the operator's; NULL is not set either */
     const char *header; /* SIGN_API_KEY: one of the two */
     const char *param;
     uint64_t recv_window_ms; /* schemes that have one */
@@ -70,7 +76,7 @@ struct sign_parts {
 };
 
 /* The part that sign_key_fault() complains of. */
-enum sign_part { SIGN_PART_KEY, SIGN_PART_SECRET, SIGN_PART_PASSPHRASE };
+enum sign_part { SIGN_PART_KEY, SIGN_PART_SECRET, SIGN_PART_PASSPHRASE, SIGN_PART_TOKEN };
 
 /* A key that can sign. Made once, read only after. */
 struct sign_key {
@@ -115,6 +121,7 @@ struct sign_result {
 };
 
 /* What the rest of weird asks of a scheme. */
+bool sign_has_session(enum sign_scheme scheme); /* its calls bear what weir has fetched */
 bool sign_has_recv_window(enum sign_scheme scheme);
 bool sign_has_nonce(enum sign_scheme scheme);
 bool sign_wants_secret(enum sign_scheme scheme);

@@ -11,16 +11,12 @@
  *
  * reopen_stepkill [--step N]      1 = every instruction (default)
  */
-#include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ptrace.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "fixture.h"
+#include "stepper.h"
 
 #define STEPS_MAX 20000
 #define TICK      (UINT64_C(1) << WEIR_PAUSE_TICK_BITS)
@@ -46,12 +42,6 @@ static struct shared {
 } * shared;
 static uint64_t checks;
 
-static void broken(const char *what)
-{
-    fprintf(stderr, "broken harness: %s: %s\n", what, strerror(errno));
-    exit(99);
-}
-
 static void violated(const char *what, uint32_t k)
 {
     printf("VIOLATED at k=%u: %s; reopen=%016llx\n", k, what,
@@ -59,51 +49,18 @@ static void violated(const char *what, uint32_t k)
     exit(1);
 }
 
-static pid_t victim_start(bool tell)
-{
-    pid_t pid = fork();
-    if (pid < 0) {
-        broken("fork");
-    }
-    if (pid == 0) {
-        struct weir_permit_view view;
-        fixture_view(&f, &view, NOW);
-        if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0) {
-            _exit(77);
-        }
-        raise(SIGSTOP);
-        if (tell) {
-            weir_hold_answered(&view, 0, &shared->permit);
-            shared->answer = WEIR_OK;
-        } else {
-            shared->answer = weir_permit_take(&view, 0, 0, NULL, 0, &shared->permit);
-        }
-        _exit(0);
-    }
-    int status = 0;
-    if (waitpid(pid, &status, 0) != pid) {
-        broken("waitpid");
-    }
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 77) {
-        printf("skipped: ptrace is forbidden here\n");
-        exit(77);
-    }
-    return pid;
-}
+static bool telling; /* what the victim does */
 
-static void victim_step_and_kill(pid_t pid, uint32_t k)
+static void victim(void)
 {
-    int status = 0;
-    for (uint32_t i = 0; i < k; i++) {
-        if (ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) != 0 || waitpid(pid, &status, 0) != pid) {
-            broken("single step");
-        }
-        if (!WIFSTOPPED(status)) {
-            return;
-        }
-    }
-    if (kill(pid, SIGKILL) == 0) {
-        (void)waitpid(pid, &status, 0);
+    struct weir_permit_view view;
+    fixture_view(&f, &view, NOW);
+    stepper_ready();
+    if (telling) {
+        weir_hold_answered(&view, 0, &shared->permit);
+        shared->answer = WEIR_OK;
+    } else {
+        shared->answer = weir_permit_take(&view, 0, 0, NULL, 0, &shared->permit);
     }
 }
 
@@ -170,11 +127,12 @@ static void kill_everywhere(bool tell, uint32_t step)
             struct weir_permit_view view;
             fixture_view(&f, &view, NOW);
             if (weir_permit_take(&view, 0, 0, NULL, 0, &shared->permit) != WEIR_OK) {
-                broken("take");
+                stepper_broken("take");
             }
         }
         shared->answer = -1;
-        victim_step_and_kill(victim_start(tell), k);
+        telling = tell;
+        stepper_kill(stepper_start(victim), k);
         bool over = shared->answer != -1;
         if (over && shared->answer != WEIR_OK) {
             violated("the call's answer is wrong", k);
@@ -191,7 +149,7 @@ static void kill_everywhere(bool tell, uint32_t step)
             return;
         }
     }
-    broken("the call does not end");
+    stepper_broken("the call does not end");
 }
 
 int main(int argc, char **argv)

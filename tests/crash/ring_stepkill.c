@@ -13,16 +13,12 @@
  *
  * ring_stepkill [--pairs-step N]    1 = every pair of instructions; the default visits every second
  */
-#include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/ptrace.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
+#include "stepper.h"
 #include "weir_ring.h"
 
 #define ORDER     6
@@ -42,12 +38,6 @@ static struct weir_ring producer;
 static struct weir_ring_consumer consumer;
 static uint64_t checks;
 
-static void broken(const char *what)
-{
-    fprintf(stderr, "broken harness: %s: %s\n", what, strerror(errno));
-    exit(99);
-}
-
 static void violated(const char *what, uint32_t k1, uint32_t k2)
 {
     printf("VIOLATED at k1=%u k2=%u: %s\n", k1, k2, what);
@@ -59,63 +49,29 @@ static void ring_reset(uint32_t inside)
     if (weir_ring_format(region->ring, &region->head, ORDER, START) != 0 ||
         weir_ring_attach(&producer, region->ring, &region->head, ORDER) != 0 ||
         weir_ring_attach_consumer(&consumer, region->ring, &region->head, ORDER) != 0) {
-        broken("format");
+        stepper_broken("format");
     }
     region->answer = -1;
     for (uint32_t i = 0; i < inside; i++) {
         if (weir_ring_put(&producer, i) != WEIR_RING_OK) {
-            broken("fill");
+            stepper_broken("fill");
         }
     }
+}
+
+static uint32_t victims_handle;
+
+static void victim(void)
+{
+    stepper_ready();
+    region->answer = weir_ring_put(&producer, victims_handle);
 }
 
 /* A child that stands at its stop, just before the put. */
 static pid_t victim_start(uint32_t handle)
 {
-    pid_t pid = fork();
-    if (pid < 0) {
-        broken("fork");
-    }
-    if (pid == 0) {
-        if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0) {
-            _exit(77);
-        }
-        raise(SIGSTOP);
-        region->answer = weir_ring_put(&producer, handle);
-        _exit(0);
-    }
-    int status = 0;
-    if (waitpid(pid, &status, 0) != pid) {
-        broken("waitpid");
-    }
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 77) {
-        printf("skipped: ptrace is forbidden here\n");
-        exit(77);
-    }
-    return pid;
-}
-
-/* Steps `pid` by k instructions. True: it is still alive after them. */
-static bool victim_step(pid_t pid, uint32_t k)
-{
-    for (uint32_t i = 0; i < k; i++) {
-        int status = 0;
-        if (ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) != 0 || waitpid(pid, &status, 0) != pid) {
-            broken("single step");
-        }
-        if (!WIFSTOPPED(status)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static void victim_kill(pid_t pid)
-{
-    int status = 0;
-    if (kill(pid, SIGKILL) == 0) {
-        (void)waitpid(pid, &status, 0);
-    }
+    victims_handle = handle;
+    return stepper_start(victim);
 }
 
 /* Lets it go on to its end. */
@@ -124,7 +80,7 @@ static void victim_resume(pid_t pid)
     int status = 0;
     if (ptrace(PTRACE_DETACH, pid, NULL, NULL) != 0 || waitpid(pid, &status, 0) != pid ||
         !WIFEXITED(status)) {
-        broken("resume");
+        stepper_broken("resume");
     }
 }
 
@@ -183,10 +139,10 @@ static uint32_t kill_everywhere(uint32_t inside)
     for (uint32_t k = 0; k < STEPS_MAX; k++) {
         ring_reset(inside);
         pid_t pid = victim_start(VICTIM);
-        bool alive = victim_step(pid, k);
+        bool alive = stepper_step(pid, k);
         bool over = region->answer != -1;
         if (alive) {
-            victim_kill(pid);
+            stepper_end(pid);
         }
         uint32_t others = 0;
         uint32_t found = drain(VICTIM, &others);
@@ -198,7 +154,7 @@ static uint32_t kill_everywhere(uint32_t inside)
             (over && found != (full ? 0 : 1))) {
             violated("the put's answer is wrong", k, 0);
         }
-        if (was_in && found == 0) {
+        if (was_in && found == 0 && !stepper_naps()) {
             violated("an entry that was published is gone at a later instruction", k, 0);
         }
         was_in = found == 1;
@@ -207,7 +163,7 @@ static uint32_t kill_everywhere(uint32_t inside)
             return k;
         }
     }
-    broken("the put does not end");
+    stepper_broken("the put does not end");
     return 0;
 }
 
@@ -216,11 +172,14 @@ static void pair(uint32_t k1, uint32_t k2, uint32_t laps)
 {
     ring_reset(0);
     pid_t a = victim_start(VICTIM);
-    if (!victim_step(a, k1)) {
-        broken("k1 is too large");
+    if (!stepper_step(a, k1)) {
+        if (!stepper_naps()) {
+            stepper_broken("k1 is too large");
+        }
+        return;
     }
     pid_t b = victim_start(VICTIM + 1);
-    bool b_alive = victim_step(b, k2);
+    bool b_alive = stepper_step(b, k2);
     uint32_t others = 0;
     uint32_t found_a = 0;
     uint32_t found_b = 0;
@@ -236,7 +195,7 @@ static void pair(uint32_t k1, uint32_t k2, uint32_t laps)
         }
     }
     if (b_alive) {
-        victim_kill(b);
+        stepper_end(b);
     }
     victim_resume(a);
     uint32_t late = 0;
@@ -262,7 +221,7 @@ int main(int argc, char **argv)
     }
     region = mmap(NULL, sizeof(*region), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (region == MAP_FAILED) {
-        broken("mmap");
+        stepper_broken("mmap");
     }
     printf("no seed: every instruction is visited; pairs: every %u\n", pairs_step);
     uint32_t steps = kill_everywhere(0);

@@ -417,6 +417,20 @@ void loop_write_answers(struct loop *loop, uint32_t generation, int fd, const vo
     job_begin(LOOP_LAST_GOOD, generation, fd, at, bytes, off, sync);
 }
 
+/* ... nor has any a session. */
+void loop_write_token(struct loop *loop, uint32_t generation, uint32_t session, int fd,
+                      const void *at, uint32_t bytes, uint64_t off)
+{
+    (void)loop;
+    (void)generation;
+    (void)session;
+    (void)fd;
+    (void)at;
+    (void)bytes;
+    (void)off;
+    dst_broken("simulator", "tokens go to no disk here");
+}
+
 /* ---------------------------------------------------------------------------------------------- the host dies */
 
 static void sectors_crash(struct inode *f)

@@ -27,7 +27,7 @@ MUTANTS = [
     ("a restarted worker does not sweep", "broker/clients.c", "    intake_sweep(w, c); /* it may have submitted", "    if (!recovered)\n        intake_sweep(w, c); /* it may have submitted",
      "broker/keeper.c", "            intake_sweep(w, c);\n", "            (void)c;\n"),
     # the send gate, and what follows a death
-    ("the gate lets an order pass twice", "broker/exchange.c", "if (c->sends > 0 && !c->idempotent && !doubt_may_resend(c)) {", "if (c->sends > 7 && !c->idempotent) {"),
+    ("the gate lets an order pass twice", "broker/exchange.c", "if (c->sends > 0 && !c->idempotent && !c->may_renew && !doubt_may_resend(c)) {", "if (c->sends > 7 && !c->idempotent) {"),
     ("the gate uses one permit twice", "broker/exchange.c", "return c->permit.state == WEIR_PERMIT_GRANTED && now_ns", "return now_ns"),
     ("the gate does not look at pauses", "broker/exchange.c", "now_ns <= c->permit.use_by_ns &&\n           !weir_hold_before(&w->shared, w->route[c->route].provider, &c->permit);", "now_ns <= c->permit.use_by_ns;"),
     ("the gate does not consume", "broker/exchange.c", "    c->permit.state = WEIR_PERMIT_SENT; /* consumed", "    if (c->sends > 99)\n        c->permit.state = WEIR_PERMIT_SENT; /* consumed"),
@@ -73,7 +73,7 @@ MUTANTS = [
     ("the dead are not reaped while something is in flight, nor after", "broker/outcome.c", "    if (cl->gone) {\n        client_reap_if_idle(w, cl);\n", "    if (cl->gone) {\n"),
     ("who closes without a supervisor is not seen", "broker/keeper.c", "            clients_closed(w);\n", "            (void)w;\n"),
     # time
-    ("nobody ends a call whose time is over", "broker/exchange.c", "if (w->now_ns >= c->due_ns && (c->sent_ns == 0 || w->now_ns >= c->deadline_ns)) {", "if (w->now_ns >= c->due_ns && c->sent_ns == 0) {"),
+    ("nobody ends a call whose time is over", "broker/exchange.c", "(c->sent_ns == 0 ? !connects_on(w, c) : w->now_ns >= c->deadline_ns)) {", "(c->sent_ns == 0 && !connects_on(w, c))) {"),
     ("queued calls do not expire", "broker/dispatch.c", "} else if (w->now_ns >= c->deadline_ns && c != denied) {", "} else if (w->now_ns >= c->deadline_ns + UINT64_C(60000000000) && c != denied) {"),
     ("the exchange's clock is taken for ours", "broker/server_clock.c", "const struct server_clock_bound low = {(int64_t)(stamp_utc_ns - received_ns), received_ns};", "const struct server_clock_bound low = {(int64_t)(stamp_utc_ns + granularity_ns - sent_ns), received_ns};"),
     ("re-alignment carries nothing", "shm/weir_limit_repair.c", "return overwritten && recent ? weir_limit_peak(row) : units;", "return 0;"),

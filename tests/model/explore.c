@@ -137,14 +137,36 @@ static void expand(const struct explore_model *model, struct visited *v, uint64_
     }
 }
 
+/* The end of an exploration that is to be short; UINT64_MAX: none. */
+static uint64_t states_enough(void)
+{
+    const char *text = getenv("WEIR_EXPLORE_STATES");
+    return text != NULL ? strtoull(text, NULL, 10) : UINT64_MAX;
+}
+
+bool explore_is_wrong(const struct explore_result *result, bool must_hold)
+{
+    return result->why == NULL ? !must_hold && !result->cut : must_hold;
+}
+
+const char *explore_outcome(const struct explore_result *result)
+{
+    return result->why != NULL ? result->why : result->cut ? "cut off" : "holds";
+}
+
 void explore(const struct explore_model *model, const void *first, uint64_t states_max,
              struct explore_result *out)
 {
     struct visited v = {.state_bytes = model->state_bytes};
     memset(out, 0, sizeof(*out));
     double begin_s = now_s();
+    uint64_t enough = states_enough();
     visited_add(&v, first, 0, 0);
     for (uint64_t i = 0; i < v.cnt && out->why == NULL; i++) {
+        if (v.cnt > enough) {
+            out->cut = true;
+            break;
+        }
         if (v.cnt > states_max) {
             fprintf(stderr, "explore: %s: more than %llu states: give a smaller model\n",
                     model->name, (unsigned long long)states_max);
@@ -181,10 +203,10 @@ uint32_t explore_judge(const struct explore_model *model, const void *first, boo
     explore(model, first, 20000000, &result);
     printf("%-58s %8llu states %9llu steps %5.1f s  %s\n", model->name,
            (unsigned long long)result.state_cnt, (unsigned long long)result.transition_cnt,
-           result.wall_s, result.why ? result.why : "holds");
+           result.wall_s, explore_outcome(&result));
     if (result.why != NULL && (trace || must_hold)) {
         explore_print_trace(model, first, &result);
     }
     (void)fflush(stdout);
-    return (result.why == NULL) != must_hold;
+    return explore_is_wrong(&result, must_hold);
 }

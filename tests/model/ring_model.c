@@ -150,7 +150,7 @@ static void run(const struct config *c, bool trace, struct explore_result *resul
     printf("%-44s n=%u %uPx%u %uCx%u kills=%u  %9llu states %10llu steps %5.1f s  %s\n", c->name,
            c->cells, c->producers, c->puts, c->consumers, c->takes, c->kills,
            (unsigned long long)result->state_cnt, (unsigned long long)result->transition_cnt,
-           result->wall_s, result->why ? result->why : "holds");
+           result->wall_s, explore_outcome(result));
     if (result->why != NULL && trace) {
         explore_print_trace(&model, &first, result);
     }
@@ -195,7 +195,7 @@ static uint32_t run_all(const struct config *list, size_t cnt, bool must_hold, b
     for (size_t i = 0; i < cnt; i++) {
         struct explore_result result;
         run(&list[i], trace || must_hold, &result);
-        wrong += (result.why == NULL) != must_hold;
+        wrong += explore_is_wrong(&result, must_hold);
     }
     return wrong;
 }

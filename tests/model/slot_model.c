@@ -374,12 +374,12 @@ int main(int argc, char **argv)
         explore(&model, &first, 10000000, &result);
         printf("%-46s kills=%u %8llu states %9llu steps  %s\n", c->name, c->kills,
                (unsigned long long)result.state_cnt, (unsigned long long)result.transition_cnt,
-               result.why ? result.why : "holds");
+               explore_outcome(&result));
         bool must_hold = c->mutant == MUTANT_NONE;
         if (result.why != NULL && (trace || must_hold)) {
             explore_print_trace(&model, &first, &result);
         }
-        wrong += (result.why == NULL) != must_hold;
+        wrong += explore_is_wrong(&result, must_hold);
     }
     printf("%u wrong\n", wrong);
     return wrong == 0 ? 0 : 1;

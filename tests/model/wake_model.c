@@ -353,11 +353,11 @@ int main(int argc, char **argv)
         printf("%-38s 2Px%u, %u sleeps, %s=%u %8llu states %9llu steps  %s\n", c->name, c->puts,
                c->sleeps, c->stops ? "stops" : "kills", c->kills,
                (unsigned long long)result.state_cnt, (unsigned long long)result.transition_cnt,
-               result.why ? result.why : "holds");
+               explore_outcome(&result));
         if (result.why != NULL && (trace || c->must_hold)) {
             explore_print_trace(&model, &first, &result);
         }
-        wrong += (result.why == NULL) != c->must_hold;
+        wrong += explore_is_wrong(&result, c->must_hold);
     }
     printf("%u wrong\n", wrong);
     return wrong == 0 ? 0 : 1;

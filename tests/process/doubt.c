@@ -50,7 +50,12 @@ static void configure(struct rig *r)
         "         doubt: {id: newClientOrderId, in: form, route: ask, found: clientOrderId,\n"
         "           query: \"symbol={symbol}&origClientOrderId={id}\",\n"
         "           absent: {status: [400], field: code, equals: \"-2013\"},\n"
-        "           settled_after: 1200ms, patience: 1300ms, interval: 40ms, unsure: [503]}}\n";
+        "           settled_after: 1200ms, patience: 1300ms, interval: 40ms, unsure: [503]}}\n"
+        "      - {name: seldom, method: POST, path: /api/v3/order, signed: true, cost: {weight: "
+        "1},\n"
+        "         doubt: {id: newClientOrderId, in: form, route: ask, found: clientOrderId,\n"
+        "           query: \"symbol={symbol}&origClientOrderId={id}\", patience: 400ms, interval: "
+        "60s}}\n";
     rig_config(r, yaml, 0);
 }
 
@@ -203,6 +208,14 @@ static void not_known(struct rig *r, struct weir *w)
     CHECK_INT(r, a.status, 503);
     (void)weir_release(w, a.ticket);
     book(r, 2, 0);
+    /* Asked once, and the next question would be a minute away: it ends when its patience does. Alone, since any other's question would have it looked at too. */
+    begin(r, "{\"kind\": \"reset\", \"method\": \"POST\"}");
+    rig_fault(r, "{\"kind\": \"status\", \"method\": \"GET\", \"status\": 500}");
+    a = ended(r, w, submit(r, w, "sim.seldom", form_new(form[0]), 300));
+    ENDS(r, a, WEIR_RESULT_OUTCOME_UNKNOWN, WEIR_DOUBT_UNKNOWN);
+    CHECK_INT(r, stats(w, "sim.seldom")->doubts_asked, 1);
+    (void)weir_release(w, a.ticket);
+    book(r, 1, 0);
 }
 
 static void sent_again(struct rig *r, struct weir *w)

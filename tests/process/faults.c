@@ -2,9 +2,9 @@
  * Calls of libc that fail. Each call that weird makes while it starts, lets a client in, makes a call for it and stops fails once: the first time, the
  * second, and so on until there are no more; then the same with what a client makes. And the machine's UTC jumps.
  *
- *   process_faults SIM WEIRD FAULT_SO [SEED] [--long] [--only CALL]
+ *   process_faults SIM WEIRD FAULT_SO [SEED] [--long | --part=K/N | --only CALL]
  *
- * Without --long a few of the times of each call, chosen by the seed; --only: all times of one call.
+ * Without --long a few of the times of each call, chosen by the seed; --part: all times for the Kth of N parts of the calls; --only: all times of one call.
  *
  * Oracles: nothing hangs. weird either ends with a status that is not 0 and says why, or it stands, and then a client can attach, gets a permit and a named
  * outcome, and SIGTERM ends it in time. A client's fault is an error with a name and costs the broker nothing. At the exchange: no violation, no order twice.
@@ -306,6 +306,7 @@ static bool run_client(struct rig *r, const char *call, int error, uint32_t k)
 struct plan {
     const char *only;
     bool everything;
+    unsigned part, parts, turn; /* a turn for each kind of failure */
 };
 
 /* One run in which nothing fails: how often is each call made? */
@@ -328,11 +329,12 @@ static unsigned made(const char *call)
 }
 
 /* Each time of one call, or a few of them by the seed. */
-static void each_time(struct rig *r, const struct plan *plan, const char *call, int error,
+static void each_time(struct rig *r, struct plan *plan, const char *call, int error,
                       bool (*run)(struct rig *, const char *, int, uint32_t))
 {
     unsigned cnt = made(call);
-    if (plan->only != NULL && strcmp(plan->only, call) != 0) {
+    if (plan->only != NULL ? strcmp(plan->only, call) != 0
+                           : (plan->turn++ % plan->parts != plan->part)) {
         return;
     }
     if (cnt == 0) {
@@ -344,7 +346,7 @@ static void each_time(struct rig *r, const struct plan *plan, const char *call, 
     }
 }
 
-static void broker_all(struct rig *r, const struct plan *plan)
+static void broker_all(struct rig *r, struct plan *plan)
 {
     survey(r, run_broker);
     for (unsigned i = 0; i < WEIR_ARRAY_CNT(broker_calls); i++) {
@@ -354,7 +356,7 @@ static void broker_all(struct rig *r, const struct plan *plan)
     }
 }
 
-static void clients_all(struct rig *r, const struct plan *plan)
+static void clients_all(struct rig *r, struct plan *plan)
 {
     survey(r, run_client);
     for (unsigned i = 0; i < WEIR_ARRAY_CNT(client_calls); i++) {
@@ -403,13 +405,18 @@ static bool route_add(const struct rig *r)
 int main(int argc, char **argv)
 {
     struct rig r;
-    struct plan plan = {0};
+    struct plan plan = {.parts = 1};
     char path[96];
     if (argc == 3 && strcmp(argv[1], "--client") == 0) {
         return client_main(argv[2]);
     }
     if (argc > 4 && strcmp(argv[argc - 1], "--long") == 0) {
         plan.everything = true;
+        argc--;
+    } else if (argc > 4 && sscanf(argv[argc - 1], "--part=%u/%u", &plan.part, &plan.parts) == 2 &&
+               plan.part >= 1 && plan.part <= plan.parts) {
+        plan.everything = true;
+        plan.part--;
         argc--;
     } else if (argc > 5 && strcmp(argv[argc - 2], "--only") == 0) {
         plan.everything = true;
@@ -450,7 +457,7 @@ int main(int argc, char **argv)
     utc_steps(&r);
     (void)printf("%u runs, %u faults struck; weird stood %u of them and refused to start in %u\n",
                  runs, hits, stood, refused);
-    CHECK(&r, hits > 20 || plan.only != NULL, "faults struck");
+    CHECK(&r, hits > 20 || plan.only != NULL || plan.parts > 1, "faults struck");
     rig_orders_check(&r, false);
     CHECK_INT(&r, rig_report(&r, "violations"), 0);
     (void)snprintf(r.dir, sizeof r.dir, "%s", top);

@@ -359,7 +359,7 @@ static void tail(struct rig *r, struct weir *w)
     (void)printf("tail: %u of %u slow, with hedges %u; %u hedges, %u won\n", without, CALLS, with,
                  hedges, (unsigned)(now.hedges_won - before.hedges_won));
     CHECK(r, with * 2 <= without, "half of them at most");
-    CHECK(r, hedges <= CALLS / 10 + 5, "the budget");
+    CHECK(r, hedges - (now.hedges_stalled - before.hedges_stalled) <= CALLS / 10 + 5, "the budget");
     CHECK_INT(r, sends, CALLS + hedges);
     CHECK_INT(r, seen(r, 0, PING) + seen(r, 1, PING), sends);
 }
@@ -383,7 +383,10 @@ static void budget(struct rig *r, struct weir *w)
         }
     }
     struct weir_shm_route_stats now = stats(w, "sim.ping");
-    CHECK(r, now.hedges - before.hedges <= 8 * AT_ONCE / 10 + 5, "the budget");
+    /* but for those whose endpoint had stopped answering, which is what 150 ms are to one that took 1 */
+    uint64_t paid = now.hedges - before.hedges - (now.hedges_stalled - before.hedges_stalled);
+    CHECK(r, paid <= 8 * AT_ONCE / 10 + 5, "the budget");
+    CHECK(r, now.hedges - before.hedges <= 3 * AT_ONCE, "an endpoint that answers teaches");
     CHECK(r, now.hedges_unaffordable > before.hedges_unaffordable, "and it was counted");
     fresh(r);
     fault(r, 0, all);

@@ -2,7 +2,7 @@
  * A real server as the witness of what left this machine: nginx stands before the simulator, and brokered orders and reads go through it, each with a number of its
  * own in its query. Meanwhile clients, the worker and the supervisor are killed (-9) at random, and weird is taken over and started again.
  *
- *   witness WEIR-SIM WEIRD [SEED] [--long]     --long: 8 rounds instead of one
+ *   witness WEIR-SIM WEIRD [SEED] [--long | --rounds=N]     --long: 8 rounds instead of one, three minutes
  *
  * The oracle is nginx's access log, one line per request that it read, also where the one who sent it died before the answer. What must hold, by number:
  *
@@ -563,8 +563,12 @@ int main(int argc, char **argv)
         .spread_ms = 120,
     };
     struct rig r;
-    bool is_long = argc > 3 && strcmp(argv[argc - 1], "--long") == 0;
-    rig_open(&r, "witness", argc - (is_long ? 1 : 0), argv, is_long ? 600 : 110);
+    const char *last = argv[argc - 1];
+    bool more = argc > 3 && strncmp(last, "--", 2) == 0;
+    unsigned rounds = strncmp(last, "--rounds=", 9) == 0 ? (unsigned)strtoul(last + 9, NULL, 10)
+                      : more                             ? LONG_ROUNDS
+                                                         : 1;
+    rig_open(&r, "witness", argc - (more ? 1 : 0), argv, more ? 600 : 110);
     told = mmap(NULL, NUMBERS_MAX * sizeof *told, PROT_READ | PROT_WRITE,
                 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (told == MAP_FAILED) {
@@ -572,7 +576,7 @@ int main(int argc, char **argv)
     }
     (void)printf("here the oracle is nginx's access log\n");
     rig_sim_start(&r, sim);
-    for (unsigned i = 0; i < (is_long ? LONG_ROUNDS : 1); i++) {
+    for (unsigned i = 0; i < rounds; i++) {
         campaign_run(&r, &exact);
         campaign_run(&r, &all);
     }

@@ -2,7 +2,7 @@
  * kill -9 of the worker at random moments, many times, and SIGSTOP for a while: strategies go on without doing anything, each request ends exactly
  * once with a named outcome, no order is doubled, permits flow meanwhile, no violation.
  *
- *   worker_kill WEIR-SIM WEIRD [SEED] [--long]     --long: 1000 kills
+ *   worker_kill WEIR-SIM WEIRD [SEED] [--long | --kills=N]     --long: 1000 kills, a minute and a half; at most so many
  */
 #include "rig.h"
 
@@ -145,7 +145,6 @@ static int by_size(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* Kill and time the rebirth: from the kill to the first answer of the built-in route. */
 /* Median, 99th percentile and worst of `cnt` figures, in ms. */
 static void figures_print(const char *what, uint64_t *ns, unsigned cnt)
 {
@@ -251,8 +250,15 @@ int main(int argc, char **argv)
     static int (*const role[])(struct rig *, int) = {by_wait, by_fd, reads, permits};
     struct rig r;
     pid_t pid[4];
-    bool all = argc > 3 && strcmp(argv[argc - 1], "--long") == 0;
-    rig_open(&r, "worker_kill", argc - (all ? 1 : 0), argv, all ? 600 : 80);
+    const char *last = argv[argc - 1];
+    bool more = argc > 3 && strncmp(last, "--", 2) == 0;
+    unsigned cnt = strncmp(last, "--kills=", 8) == 0 ? (unsigned)strtoul(last + 8, NULL, 10)
+                   : more                            ? LONG_KILLS
+                                                     : KILLS;
+    rig_open(&r, "worker_kill", argc - (more ? 1 : 0), argv, more ? 600 : 80);
+    if (!CHECK(&r, cnt > 0 && cnt <= LONG_KILLS, "--kills=1 to %u", LONG_KILLS)) {
+        return rig_close(&r);
+    }
     rig_sim_start(&r, "{\"latency_ms\": 3, \"jitter_ms\": 10, \"ban_after\": 3, \"limits\": ["
                       "{\"name\": \"weight\", \"kind\": \"fixed_window\", \"quota\": 2000, "
                       "\"window_ms\": 2000}, {\"name\": \"orders\", \"kind\": \"fixed_window\", "
@@ -265,7 +271,7 @@ int main(int argc, char **argv)
         pid[i] = rig_fork(&r, role[i], i);
     }
     rig_sleep_ms(300);
-    kills(&r, all ? LONG_KILLS : KILLS);
+    kills(&r, cnt);
     weir_store_release_u32(&r.shared->stop, 1);
     for (int i = 0; i < 4; i++) {
         CHECK_INT(&r, rig_wait(pid[i], 8000), 0);

@@ -143,6 +143,7 @@ struct document {
     const json_t *accounts;
     const json_t *ban_refuse;
     const json_t *signature;
+    const json_t *session;
 };
 
 static const char *const ban_scope_names[] = {"ip", "key", NULL};
@@ -168,6 +169,7 @@ static const struct sim_field top_fields[] = {
     {"key_param", SIM_FIELD_TEXT, TOP_AT(key_param), 1, SIM_PARAM_BYTES},
     {"accounts", SIM_FIELD_JSON, offsetof(struct document, accounts)},
     {"signature", SIM_FIELD_JSON, offsetof(struct document, signature)},
+    {"session", SIM_FIELD_JSON, offsetof(struct document, session)},
     {"routes", SIM_FIELD_JSON, offsetof(struct document, routes)},
     {"times", SIM_FIELD_JSON, offsetof(struct document, times)},
     {"latency_ms", SIM_FIELD_INTEGER, TOP_AT(latency_ms), 0, 600000},
@@ -189,6 +191,7 @@ static bool lists_read(const struct document *document, struct sim_config *confi
            (!document->routes || paths_read(document->routes, config, error)) &&
            (!document->times || sim_stamps_read(document->times, &config->times, error)) &&
            (!document->accounts || accounts_read(document->accounts, config, error)) &&
+           (!document->session || sim_session_read(document->session, &config->session, error)) &&
            (!document->signature ||
             sim_signature_read(document->signature, &config->signature, error)) &&
            (!document->ban_refuse ||

@@ -11,6 +11,7 @@
 #include "sim_limit.h"
 #include "sim_path.h"
 #include "sim_route.h"
+#include "sim_session.h"
 #include "sim_signature.h"
 #include "sim_stamp.h"
 
@@ -41,6 +42,7 @@ struct sim_config {
     struct sim_account accounts[SIM_ACCOUNT_MAX];
     size_t account_cnt;
     struct sim_signature_rule signature;
+    struct sim_session_rule session;
     int64_t latency_ms; /* from counting to the answer */
     int64_t jitter_ms;
     int64_t count_delay_ms; /* from arrival to counting */

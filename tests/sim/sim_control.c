@@ -241,6 +241,21 @@ static void fault_delete(struct sim_request *request)
     done_answer(request);
 }
 
+static void token_post(struct sim_request *request)
+{
+    struct sim *sim = request->sim;
+
+    sim_answer_json(request, 200,
+                    json_pack("{s:s}", "refresh_token",
+                              sim_session_issue(&sim->exchange.session, &sim->config.session)));
+}
+
+static void revoke_post(struct sim_request *request)
+{
+    sim_session_revoke(&request->sim->exchange.session);
+    done_answer(request);
+}
+
 static const struct {
     const char *method;
     const char *path;
@@ -250,7 +265,8 @@ static const struct {
     {"POST", "/sim/reset", reset_post},     {"POST", "/sim/clock", clock_post},
     {"GET", "/sim/fault", fault_get},       {"POST", "/sim/fault", fault_post},
     {"DELETE", "/sim/fault", fault_delete}, {"POST", "/sim/use", use_post},
-    {"POST", "/sim/limit", limit_post},
+    {"POST", "/sim/limit", limit_post},     {"POST", "/sim/revoke", revoke_post},
+    {"POST", "/sim/token", token_post},
 };
 
 void sim_control_answer(struct sim_request *request)
@@ -264,7 +280,8 @@ void sim_control_answer(struct sim_request *request)
     }
     sim_answer_error(request, 404, -1,
                      "%s %.80s: no such control: there are GET /sim/report, GET /sim/orders, POST "
-                     "/sim/reset, POST /sim/clock, POST /sim/use, POST /sim/limit, GET, POST and "
-                     "DELETE /sim/fault",
+                     "/sim/reset, POST /sim/clock, POST /sim/use, POST /sim/limit, POST "
+                     "/sim/revoke, POST /sim/token, GET, "
+                     "POST and DELETE /sim/fault",
                      request->method, request->path);
 }

@@ -71,6 +71,7 @@ struct sim_exchange {
     struct sim_party *parties;
     struct sim_order_log orders;
     struct sim_signatures signatures;
+    struct sim_session session;
     struct sim_instant started;
     int64_t arrival_cnt;
     int64_t by_route[SIM_ROUTE_CNT];

@@ -197,6 +197,8 @@ static void call_answer(struct sim_request *request)
         sim_call_refuse(request);
     } else if (signature_refused(request)) {
         request->failed = true;
+    } else if (sim_login_answer(request)) {
+        request->failed = request->answer.status != 200;
     } else if (request->call.path) {
         sim_path_answer(request);
     } else {
@@ -313,6 +315,9 @@ static void headers_add(struct sim_request *request, struct MHD_Response *respon
     MHD_add_response_header(response, "Date", date);
     if (request->answer.type) {
         MHD_add_response_header(response, "Content-Type", request->answer.type);
+    }
+    if (request->answer.cookie) {
+        MHD_add_response_header(response, "Set-Cookie", request->answer.cookie);
     }
     if (request->control) {
         return;

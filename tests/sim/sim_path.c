@@ -5,7 +5,8 @@
 #include <string.h>
 
 static const char *const plays_names[] = {
-    "built_in", "ok", "place", "amend", "cancel", "query", "batch_place", "batch_cancel", "quotes", NULL,
+    "built_in", "ok",          "place",        "amend",  "cancel",
+    "query",    "batch_place", "batch_cancel", "quotes", NULL,
 };
 static const char *const methods[] = {"GET", "POST", "PUT", "DELETE", "PATCH", "ANY", NULL};
 

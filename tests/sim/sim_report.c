@@ -205,5 +205,8 @@ json_t *sim_report(const struct sim_exchange *exchange, struct sim_instant now)
     if (exchange->config->signature.path_cnt > 0) {
         json_object_set_new(report, "signatures", sim_signatures_report(&exchange->signatures));
     }
+    if (*exchange->config->session.token || *exchange->config->session.cookie) {
+        json_object_set_new(report, "session", sim_session_report(&exchange->session));
+    }
     return report;
 }

@@ -30,7 +30,8 @@ struct sim_answer {
     const char *type;
     char *body; /* malloc'd; NULL with body_bytes > 0: generated letters */
     uint64_t body_bytes;
-    bool chunked; /* sent without a length */
+    bool chunked;       /* sent without a length */
+    const char *cookie; /* of Set-Cookie; NULL: none */
 };
 
 struct sim_request {
@@ -112,10 +113,12 @@ const json_t *sim_request_items(const struct sim_request *request);
 const char *sim_request_item_id(const struct sim_request *request, const json_t *item);
 
 /* The handlers, each in the file of its subject; each fills request->answer. */
-void sim_market_answer(struct sim_request *request);   /* sim_market.c: GET /api/v3/… */
-void sim_order_answer(struct sim_request *request);    /* sim_order.c: /api/v3/order */
-void sim_path_answer(struct sim_request *request);     /* sim_batch.c: configured routes */
-void sim_quotes_answer(struct sim_request *request);   /* sim_quotes.c: many symbols at once */
+void sim_market_answer(struct sim_request *request); /* sim_market.c: GET /api/v3/… */
+void sim_order_answer(struct sim_request *request);  /* sim_order.c: /api/v3/order */
+void sim_path_answer(struct sim_request *request);   /* sim_batch.c: configured routes */
+void sim_quotes_answer(struct sim_request *request); /* sim_quotes.c: many symbols at once */
+bool sim_login_answer(
+    struct sim_request *request); /* sim_login.c: tokens, cookies; false: another call */
 void sim_tool_answer(struct sim_request *request);     /* sim_tool.c: /echo, /bytes, /chunked */
 void sim_built_in_answer(struct sim_request *request); /* sim_http.c: by call.route */
 void sim_control_answer(struct sim_request *request);  /* sim_control.c: /sim/… */

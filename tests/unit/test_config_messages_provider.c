@@ -249,21 +249,14 @@ static const struct refusal auth_refusal[] = {
     {AUTH("kind: hmac"),
      "t:4:16: providers[0].auth.kind = \"hmac\": must be one of hmac_sha256_query, ed25519_query, "
      "rsa_query, bybit, bybit_rsa, okx, bitget, coinbase_exchange, coinbase_es256, "
-     "coinbase_ed25519, htx, kraken, kraken_futures, api_key, bearer"},
+     "coinbase_ed25519, htx, kraken, kraken_futures, api_key, bearer, oauth2, cookie"},
     {AUTH("kind: hmac_sha512_header"),
      "t:4:16: providers[0].auth.kind = \"hmac_sha512_header\": each exchange words it in its own "
      "way: write okx, bitget, bybit, coinbase_exchange, htx, kraken or kraken_futures"},
-    {AUTH("kind: oauth2"),
-     "t:4:16: providers[0].auth.kind = \"oauth2\": this version keeps no refresh tokens, which are "
-     "good for one use and must outlive a crash: make such calls yourself, with permits of a "
-     "transport: own route"},
-    {AUTH("kind: cookie"), "t:4:16: providers[0].auth.kind = \"cookie\": this version fetches no "
-                           "cookies and crumbs: make "
-                           "such calls yourself, with permits of a transport: own route"},
     {AUTH("key: k"),
      "t:4:9: providers[0].auth.kind: missing: must be one of hmac_sha256_query, ed25519_query, "
      "rsa_query, bybit, bybit_rsa, okx, bitget, coinbase_exchange, coinbase_es256, "
-     "coinbase_ed25519, htx, kraken, kraken_futures, api_key, bearer"},
+     "coinbase_ed25519, htx, kraken, kraken_futures, api_key, bearer, oauth2, cookie"},
     {AUTH("kind: bybit, key: k"),
      "t:4:9: providers[0].auth.secret: missing: this kind signs with it"},
     {AUTH("kind: bybit, secret: k"),
@@ -329,6 +322,91 @@ static const struct refusal auth_refusal[] = {
      "t:5:30: providers[0].auth.keys[0].secret: missing: this kind signs with it"},
 };
 
+/* Line 5 is the login's route, line 8 the auth. */
+#define SESSION(login, keys)                                                                   \
+    "providers:\n- name: login\n  endpoints: [{name: e, url: 'https://h'}]\n  limits: [" LIMIT \
+    "]\n  routes: [" login                                                                     \
+    "]\n- name: p\n  endpoints: [{name: f, url: 'https://g'}]\n  auth: {" keys                 \
+    "}\n  limits: [" LIMIT "]\n  routes: [" SIGNED "]\n"
+#define LOGIN   "{name: r, method: POST, path: /t, cost: {l: 1}}"
+#define CONSENT "{name: r, method: GET, path: /t, cost: {l: 1}}"
+
+static const struct refusal session_refusal[] = {
+    {SESSION(LOGIN, "kind: oauth2, refresh_token: t"),
+     "t:8:9: providers[1].auth.sign_in: missing: by which route does weir sign itself in?"},
+    {SESSION(LOGIN, "kind: oauth2, key: k, sign_in: {route: login.r}"),
+     "t:8:9: providers[1].auth.refresh_token: missing: the refresh token that the exchange gave"},
+    {SESSION(LOGIN, "kind: oauth2, refresh_token: 'a b', sign_in: {route: login.r}"),
+     "t:8:39: providers[1].auth.refresh_token: must be printable ASCII without blanks: is there a "
+     "line end behind it?"},
+    {SESSION(LOGIN, "kind: oauth2, refresh_token: t, passphrase: p, sign_in: {route: login.r}"),
+     "t:8:54: providers[1].auth.passphrase: has no use with this kind: remove it"},
+    {SESSION(LOGIN, "kind: bearer, key: k, sign_in: {route: login.r}"),
+     "t:8:41: providers[1].auth.sign_in: has no use with this kind, which needs no session: remove "
+     "it"},
+    {SESSION(LOGIN, "kind: bearer, key: k, refresh_token: t"),
+     "t:8:47: providers[1].auth.refresh_token: has no use with this kind: remove it"},
+    {SESSION(LOGIN, "kind: oauth2, refresh_token: t, sign_in: {route: login.s}"),
+     "t:8:59: providers[1].auth.sign_in.route = \"login.s\": no such route: write it as "
+     "provider.route, and below that provider's routes"},
+    {SESSION("{name: r, transport: own, cost: {l: 1}}",
+             "kind: oauth2, refresh_token: t, sign_in: {route: login.r}"),
+     "t:8:59: providers[1].auth.sign_in.route = \"login.r\": has transport: own, so weir cannot "
+     "call it"},
+    {SESSION(LOGIN, "kind: oauth2, refresh_token: t, sign_in: {route: p.r}"),
+     "t:8:59: providers[1].auth.sign_in.route = \"p.r\": has signed: true, and there is nothing to "
+     "sign with before it was called"},
+    {SESSION("{name: r, method: PUT, path: /t, cost: {l: 1}}",
+             "kind: oauth2, refresh_token: t, sign_in: {route: login.r}"),
+     "t:8:59: providers[1].auth.sign_in.route = \"login.r\": must be a POST or a GET"},
+    {SESSION("{name: r, method: POST, path: /t/*, cost: {l: 1}}",
+             "kind: oauth2, refresh_token: t, sign_in: {route: login.r}"),
+     "t:8:59: providers[1].auth.sign_in.route = \"login.r\": must have a whole path: weir has "
+     "nothing to put in the place of *"},
+    {SESSION("{name: r, method: POST, path: /t, cost: {l: 1}, max_response: 1MiB}",
+             "kind: oauth2, refresh_token: t, sign_in: {route: login.r}"),
+     "t:8:59: providers[1].auth.sign_in.route = \"login.r\": must have a max_response of at most "
+     "64KiB: its answer lies in locked memory"},
+    {SESSION("{name: r, method: GET, path: /t, cost: {l: 1}, share: public, cache: 1s}",
+             "kind: oauth2, refresh_token: t, sign_in: {route: login.r}"),
+     "t:8:59: providers[1].auth.sign_in.route = \"login.r\": has cache: what signs in is shared "
+     "with nobody"},
+    {SESSION(LOGIN, "kind: oauth2, refresh_token: t, sign_in: {route: login.r, crumb: c}"),
+     "t:8:75: providers[1].auth.sign_in.crumb = \"c\": has no use with kind: oauth2: remove it"},
+    {SESSION(LOGIN,
+             "kind: oauth2, refresh_token: t, sign_in: {route: login.r, crumb_route: login.r}"),
+     "t:8:81: providers[1].auth.sign_in.crumb_route = \"login.r\": has no use with kind: oauth2: "
+     "remove it"},
+    {SESSION(LOGIN, "kind: oauth2, refresh_token: t, sign_in: {route: login.r, expired: [500]}"),
+     "t:8:78: providers[1].auth.sign_in.expired[0] = \"500\": must be 400..499"},
+    {SESSION(LOGIN, "kind: oauth2, refresh_token: t, sign_in: {margin: 1s}"),
+     "t:8:51: providers[1].auth.sign_in.route: missing: must be printable ASCII; 1..255 bytes"},
+    {"broker: {state_dir: none}\n" SESSION(
+         LOGIN, "kind: oauth2, refresh_token: t, sign_in: {route: login.r}"),
+     "t:9:16: providers[1].auth.kind = \"oauth2\": needs broker.state_dir: a refresh token is good "
+     "for one use, and the next one must outlive a crash"},
+    {SESSION(CONSENT, "kind: cookie"),
+     "t:8:9: providers[1].auth.sign_in: missing: by which route does weir sign itself in?"},
+    {SESSION(LOGIN, "kind: cookie, sign_in: {route: login.r}"),
+     "t:8:41: providers[1].auth.sign_in.route = \"login.r\": must be a GET"},
+    {SESSION(CONSENT, "kind: cookie, key: k, sign_in: {route: login.r}"),
+     "t:8:29: providers[1].auth.key: has no use with this kind: remove it"},
+    {SESSION(CONSENT, "kind: cookie, refresh_token: k, sign_in: {route: login.r}"),
+     "t:8:39: providers[1].auth.refresh_token: has no use with this kind: remove it"},
+    {SESSION(CONSENT, "kind: cookie, sign_in: {route: login.r, crumb: c}"),
+     "t:8:33: providers[1].auth.sign_in.crumb_route: missing: where is the crumb fetched?"},
+    {SESSION(CONSENT, "kind: cookie, sign_in: {route: login.r, crumb_route: login.r}"),
+     "t:8:33: providers[1].auth.sign_in.crumb: missing: which parameter bears the crumb?"},
+    {SESSION(CONSENT, "kind: cookie, sign_in: {route: login.r, server: s}"),
+     "t:8:58: providers[1].auth.sign_in.server = \"s\": has no use with kind: cookie: remove it"},
+    {SESSION(CONSENT, "kind: cookie, sign_in: {route: login.r, second_use: 1}"),
+     "t:8:62: providers[1].auth.sign_in.second_use = \"1\": has no use with kind: cookie: remove "
+     "it"},
+    {SESSION(CONSENT, "kind: cookie, keys: [{key: k}], sign_in: {route: login.r}"),
+     "t:8:30: providers[1].auth.keys: has no use with kind: cookie, which is of no account: remove "
+     "it"},
+};
+
 struct warning {
     const char *text;
     const char *warning; /* the only one */
@@ -361,6 +439,7 @@ static void test_auth(void **state)
     (void)state;
     static struct weir_config_diag diag;
     refusals_check(auth_refusal, sizeof(auth_refusal) / sizeof(auth_refusal[0]));
+    refusals_check(session_refusal, sizeof(session_refusal) / sizeof(session_refusal[0]));
     for (size_t i = 0; i < sizeof(auth_warning) / sizeof(auth_warning[0]); i++) {
         const char *text = auth_warning[i].text;
         struct weir_config *config = weir_config_parse(text, strlen(text), "t", &diag);

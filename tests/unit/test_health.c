@@ -261,6 +261,65 @@ static void test_late(void **state)
     assert_true(health_is_late(&h[0], 400 * MS));
 }
 
+/* Several owed answers, and none for longer than any took: another one is asked first. Fewer, or a few ms, are nothing. */
+static void test_quiet(void **state)
+{
+    (void)state;
+    fresh();
+    assert_false(health_is_quiet(&h[0], 1000, S - 1)); /* nothing is known of it */
+    assert_true(health_is_quiet(&h[0], QUIET_OWED, S));
+    health_latency(&h[0], 1 * MS, START);
+    assert_false(health_is_quiet(&h[0], QUIET_OWED, 10 * MS - 1));
+    assert_true(health_is_quiet(&h[0], QUIET_OWED, 10 * MS));
+    assert_false(health_is_quiet(&h[0], QUIET_OWED - 1, 3600 * S));
+    assert_false(health_is_quiet(&h[0], 0, 3600 * S));
+    fresh();
+    health_latency(&h[0], 20 * MS, START);
+    assert_false(health_is_quiet(&h[0], QUIET_OWED, 30 * MS - 1));
+    assert_true(health_is_quiet(&h[0], QUIET_OWED, 30 * MS));
+    /* it is quiet before it is late, whatever it takes: who is late is failed, who is quiet is passed over */
+    for (uint64_t took_ns = MS / 100; took_ns < 10 * S; took_ns *= 3) {
+        fresh();
+        health_latency(&h[0], took_ns, START);
+        assert_true(health_is_quiet(&h[0], QUIET_OWED, health_late_ns(&h[0])));
+        assert_false(health_is_late(&h[0], health_late_ns(&h[0]) - 1));
+    }
+}
+
+/* A machine that slept for half a second made one answer late: after some more it is not waited for so long again, though the peak has hardly sunk. It is not failed sooner either. */
+static void test_spike(void **state)
+{
+    (void)state;
+    fresh();
+    for (unsigned i = 0; i < 100; i++) {
+        health_latency(&h[0], 20 * MS, START);
+    }
+    health_latency(&h[0], 600 * MS, START);
+    assert_false(health_is_quiet(&h[0], QUIET_OWED, 500 * MS));
+    for (unsigned i = 0; i < 24; i++) {
+        health_latency(&h[0], 20 * MS, START + i * MS);
+    }
+    assert_false(health_is_late(&h[0], 2 * S));
+    assert_false(health_is_quiet(&h[0], QUIET_OWED, 30 * MS - 1));
+    assert_true(health_is_quiet(&h[0], QUIET_OWED, 50 * MS));
+    assert_true(health_suspect_ns(&h[0]) >= 80 * MS);
+    assert_true(health_suspect_ns(&h[0]) <= 140 * MS);
+}
+
+static void test_connect(void **state)
+{
+    (void)state;
+    fresh();
+    assert_int_equal(health_connect_ns(&h[0]), S);
+    health_connected(&h[0], 1 * MS, START);
+    assert_int_equal(health_connect_ns(&h[0]), 100 * MS);
+    health_connected(&h[0], 200 * MS, START); /* a slow one counts at once */
+    assert_int_equal(health_connect_ns(&h[0]), 800 * MS);
+    health_connected(&h[0], 1 * MS, START + 60 * S); /* and is forgiven slowly */
+    assert_int_equal(health_connect_ns(&h[0]), 100 * MS);
+    assert_int_equal(health_late_ns(&h[0]), S); /* of answers nothing is known */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -270,6 +329,8 @@ int main(void)
         cmocka_unit_test(test_outlier_of_two), cmocka_unit_test(test_outlier_by_part),
         cmocka_unit_test(test_any_weather),    cmocka_unit_test(test_never_all),
         cmocka_unit_test(test_way_back),       cmocka_unit_test(test_late),
+        cmocka_unit_test(test_quiet),          cmocka_unit_test(test_spike),
+        cmocka_unit_test(test_connect),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
