@@ -49,7 +49,7 @@ MUTANTS = [
     # doubt and retry
     ("absence is believed at once", "broker/doubt.c", "    if (says == DOUBT_ABSENT && q->sent_ns < settled_ns) {", "    if (says == DOUBT_ABSENT && q->sent_ns < 1) {"),
     ("an order that broke off is made again", "broker/retry.c", "    case RETRY_BROKEN:\n        return c->idempotent;", "    case RETRY_BROKEN:\n        return true;",
-     "broker/exchange.c", "if (c->sends > 0 && !c->idempotent && !doubt_may_resend(c)) {", "if (c->sends > 7 && !c->idempotent) {"),
+     "broker/exchange.c", "if (c->sends > 0 && !c->idempotent && !c->may_renew && !doubt_may_resend(c)) {", "if (c->sends > 7 && !c->idempotent) {"),
     # settle
     ("a call without an answer is given back", "broker/outcome.c", "        (void)weir_permit_end(&w->own, &c->own_permit, NULL);\n        (void)weir_permit_end(&w->shared, &c->permit, NULL);",
      "        (void)weir_permit_give(&w->own, &c->own_permit);\n        (void)weir_permit_give(&w->shared, &c->permit);"),
