@@ -254,6 +254,24 @@ static void limit_spend(const struct region *region, const struct weir_tables *t
     }
 }
 
+/*
+ * A worker that was killed in its drain may have charged the private account and not yet the shared one, or given back the shared one only: nothing was sent by that
+ * (pair.h). Its successor would have undone it; who starts from the state finds the private account no higher than the shared one.
+ */
+static void half_made_drop(const struct weir_shm_limit_row *l, const uint64_t *shared,
+                           uint64_t *own)
+{
+    if (l->kind == WEIR_LIMIT_TOKEN_BUCKET) {
+        own[0] = weir_min_u64(own[0], shared[0]);
+    }
+    for (uint32_t i = 0; l->kind == WEIR_LIMIT_FIXED_WINDOW && i < 2; i++) {
+        int32_t diff = weir_window_diff(weir_window_id(own[i]), weir_window_id(shared[i]));
+        if (shared[i] == 0 || diff > 0 || (diff == 0 && own[i] > shared[i])) {
+            own[i] = shared[i];
+        }
+    }
+}
+
 static void fact_save(const struct region *region, struct state_record *r, uint32_t index,
                       void *arg)
 {
@@ -266,6 +284,9 @@ static void fact_save(const struct region *region, struct state_record *r, uint3
         r->value[3] = weir_load_acquire_u64(&region->own_word[index].word[1]); /* pair:limit A */
         r->value[4] = limit_shape(list->tables, index);
         const struct weir_shm_limit_row *l = limit_of(list->tables, index);
+        if (l != NULL) {
+            half_made_drop(l, &r->value[0], &r->value[2]);
+        }
         if (cells_kept(l)) {
             r->value[5] = cells_shape(l);
             cells_save(region, l, index, *r, list);
@@ -364,6 +385,7 @@ static void limit_restore(const struct region *region, const struct state_record
         region->word[index].word[1] = s->value[1];
         region->own_word[index].word[0] = s->value[2];
         region->own_word[index].word[1] = s->value[3];
+        memory_peak(l, &s->value[0]);
         if (cells_kept(l)) {
             cells_restore(region, l, index, s, list);
         }
@@ -562,8 +584,8 @@ static struct memory_when when_now(void)
     return when;
 }
 
-static void restore(const struct region *region, const struct weir_tables *t, struct found *f,
-                    bool fresh, enum aftermath *found)
+static void restore(struct region *region, const struct weir_tables *t, struct found *f, bool fresh,
+                    enum aftermath *found)
 {
     const struct journal *j = region->journal;
     f->state.tables = t;
@@ -572,19 +594,25 @@ static void restore(const struct region *region, const struct weir_tables *t, st
         facts_each(region, t, fact_restore, &f->state);
         if (f->view.header != NULL) {
             const struct memory_when when = when_now();
-            memory_restore(region, t, &f->view, j->boot_id, true, &when);
+            (void)memory_restore(region, t, &f->view, j->boot_id, true, &when);
         }
+        memory_sign(region);
         *found = AFTERMATH_RESTORED;
         return;
     }
     lease_wait(f, j);
+    uint64_t now_ns = weir_clock_monotonic_ns();
     if (f->view.header != NULL) {
         const struct memory_when when = when_now();
-        memory_restore(region, t, &f->view, j->boot_id, false, &when);
+        bool known = memory_restore(region, t, &f->view, j->boot_id, false, &when);
         facts_each(region, t, fact_spend_short, (void *)(uintptr_t)t);
+        memory_sign(region);
+        region->guessed_ns[0] = now_ns;
+        region->guessed_ns[1] = known ? 0 : now_ns;
         *found = AFTERMATH_JOURNAL;
     } else if (f->unclean || f->had_state || (f->verdict != WEIR_JOURNAL_OFF && !fresh)) {
         facts_each(region, t, fact_spend, (void *)(uintptr_t)t);
+        region->guessed_ns[0] = region->guessed_ns[1] = now_ns;
         *found = AFTERMATH_SPENT;
     }
 }

@@ -140,7 +140,7 @@ static enum weir_balance balance_of(const struct worker *w, uint32_t provider)
 
 uint64_t endpoint_suspect_ns(const struct endpoint *e)
 {
-    return e->owed_cnt > 0 ? e->owed_since_ns + health_late_ns(&e->health) : UINT64_MAX;
+    return e->owed_cnt > 0 ? e->owed_since_ns + health_suspect_ns(&e->health) : UINT64_MAX;
 }
 
 static bool is_quiet(const struct endpoint *e, uint64_t now_ns)

@@ -60,7 +60,15 @@ static void peak_told(double *peak_ns, uint64_t *at_ns, uint64_t took_ns, uint64
 
 void health_latency(struct health *h, uint64_t took_ns, uint64_t now_ns)
 {
+    double took = (double)weir_max_u64(took_ns, 1);
     peak_told(&h->latency_ns, &h->latency_at_ns, took_ns, now_ns);
+    if (h->usual_ns <= 0.0) {
+        h->usual_ns = took;
+        h->spread_ns = took / 2;
+        return;
+    }
+    h->spread_ns += (fabs(took - h->usual_ns) - h->spread_ns) / 4; /* RFC 6298, 2.3: this first */
+    h->usual_ns += (took - h->usual_ns) / 8;
 }
 
 void health_connected(struct health *h, uint64_t took_ns, uint64_t now_ns)
@@ -203,10 +211,23 @@ bool health_is_late(const struct health *h, uint64_t owed_ns)
     return owed_ns >= health_late_ns(h);
 }
 
+/* What an answer takes at most as a rule: `times` the mean, or in that proportion more where answers differ much. */
+static uint64_t usual_bound(const struct health *h, double times, uint64_t min_ns)
+{
+    double most_ns = fmax(QUIET_TIMES * h->usual_ns, h->usual_ns + 4 * h->spread_ns);
+    return bound_of(most_ns, times / QUIET_TIMES, min_ns);
+}
+
+uint64_t health_suspect_ns(const struct health *h)
+{
+    return weir_min_u64(health_late_ns(h), usual_bound(h, LATE_TIMES, LATE_MIN_NS));
+}
+
 bool health_is_quiet(const struct health *h, uint32_t owed_cnt, uint64_t silent_ns)
 {
     return owed_cnt >= QUIET_OWED &&
-           silent_ns >= bound_of(h->latency_ns, QUIET_TIMES, QUIET_MIN_NS);
+           silent_ns >= weir_min_u64(bound_of(h->latency_ns, QUIET_TIMES, QUIET_MIN_NS),
+                                     usual_bound(h, QUIET_TIMES, QUIET_MIN_NS));
 }
 
 uint64_t health_connect_ns(const struct health *h)

@@ -47,6 +47,8 @@ struct health {
     uint64_t stops_at_ns;
     double latency_ns; /* peak EWMA; 0: nothing known */
     uint64_t latency_at_ns;
+    double usual_ns,
+        spread_ns; /* mean and mean deviation (RFC 6298, 2): one spike does not stay in them for seconds, as it does in the peak */
     double connect_ns; /* the same, of connections: begun to standing */
     uint64_t connect_at_ns;
     uint32_t failed_row;       /* failures since the last answer */
@@ -102,8 +104,12 @@ uint32_t health_start_ppm(const struct health *h, uint64_t now_ns);
 uint64_t health_late_ns(const struct health *h);
 bool health_is_late(const struct health *h, uint64_t owed_ns);
 
+/* So long nothing may be heard while answers are owed before others are asked instead: as health_late_ns, or by what is usual, 4 times the mean or 8/3 of the mean and four deviations, where that is less. */
+uint64_t health_suspect_ns(const struct health *h);
+
 /*
- * Nothing at all was heard of it for `silent_ns`, and `owed_cnt` answers are owed. True from QUIET_OWED answers and 1.5 times the peak EWMA on, 10 ms at least: that one answer is
+ * Nothing at all was heard of it for `silent_ns`, and `owed_cnt` answers are owed. True from QUIET_OWED answers and 1.5 times the peak EWMA on, or what is usual (1.5 times the mean, or the mean and
+ * four deviations, whichever is more) where that is less, 10 ms at least: that one answer is
  * late happens, that all of several are, is the endpoint. Good enough to ask another one first, which costs nothing; not to call anything failed.
  */
 bool health_is_quiet(const struct health *h, uint32_t owed_cnt, uint64_t silent_ns);

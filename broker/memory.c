@@ -7,6 +7,7 @@
 #include "shm/weir_hold.h"
 #include "shm/weir_latch.h"
 #include "shm/weir_limit_repair.h"
+#include "shm/weir_tables.h"
 #include "shm/weir_weave.h"
 
 #include <stdio.h>
@@ -14,6 +15,7 @@
 
 /* Calls charged while the clock is unknown may count in the window before the current one, and for a jitter in the one before that. */
 #define UNKNOWN_BACK 2
+#define PEAK_MAX     (UINT32_C(1) << 30) /* twice as much is a number of units still */
 
 void memory_each(const struct weir_tables *t,
                  void (*each)(const struct weir_shm_limit_row *row, uint32_t limit, uint32_t word,
@@ -347,8 +349,8 @@ void memory_resolve(const struct region *region, const struct weir_shm_limit_row
             units += m->base_floating;
         }
         if (units != 0) {
-            word_add(&region->word[word].word[k & 1], k, units, row->quota);
-            word_add(&region->own_word[word].word[k & 1], k, units, row->quota);
+            word_add(&region->word[word].word[k & 1], k, units, weir_limit_peak(row));
+            word_add(&region->own_word[word].word[k & 1], k, units, weir_limit_peak(row));
         }
     }
     m->base_until_ns = 0;
@@ -402,6 +404,7 @@ struct restore {
     uint64_t
         utc_ns; /* never before the journal was written: a clock that was set back makes no pause longer */
     bool keep_words;
+    bool spent; /* of a long limit nothing is known */
 };
 
 /* A limit that has changed its kind has another record: it is not found. */
@@ -418,6 +421,34 @@ static const struct weir_journal_named *limit_find(const struct weir_journal_vie
     return NULL;
 }
 
+/*
+ * The configuration of this start may have a lower quota than the one by which these units were granted. What is remembered is not cut to it: a later configuration may raise it
+ * again within the window. So the row's peak is as after a reload (weir_limit_peak).
+ */
+static void peak_raise(const struct weir_shm_limit_row *row, uint64_t units)
+{
+    if (units > weir_limit_peak(row)) { /* the supervisor's own block, before anybody maps it */
+        ((struct weir_shm_limit_row *)(uintptr_t)row)->quota_peak =
+            (uint32_t)weir_min_u64(units, PEAK_MAX);
+    }
+}
+
+void memory_peak(const struct weir_shm_limit_row *row, const uint64_t word[2])
+{
+    if (row->kind == WEIR_LIMIT_FIXED_WINDOW) {
+        peak_raise(row, weir_max_u64((uint32_t)word[0], (uint32_t)word[1]));
+    }
+}
+
+void memory_sign(const struct region *region)
+{
+    /* pair:tables A */
+    uint32_t index = (uint32_t)weir_load_acquire_u64(&region->gate->tables);
+    struct weir_shm_tables *t =
+        (void *)(region->tables + index % region->tables_cnt * region->tables_stride_bytes);
+    t->checksum = weir_tables_checksum(t);
+}
+
 /* What the record says becomes the word's base. A torn neighbour may have been on disk once: then one step more may have been granted. */
 static void base_fill(const struct restore *x, const struct weir_shm_limit_row *row, uint32_t word,
                       const struct weir_journal_limit *l)
@@ -426,18 +457,20 @@ static void base_fill(const struct restore *x, const struct weir_shm_limit_row *
     uint32_t more = x->view->other_torn ? row->ceiling_step : 0;
     uint64_t jitter_ns = x->t->provider[row->provider].jitter_ns;
     uint64_t named = 0;
+    uint64_t floating = (l->floating != 0 ? (uint64_t)l->floating + more : 0) + l->ahead;
     for (uint32_t e = 0; e < WEIR_MEMORY_WINDOWS; e++) {
         uint64_t units = l->units[e] != 0 ? (uint64_t)l->units[e] + more : 0;
         named += units != 0;
+        peak_raise(row, units != 0 ? l->units[e] : 0);
         m->base_window[e] = 0;
         m->base_units[e] = 0;
         if (l->window[e] % WEIR_MEMORY_WINDOWS == e) {
             m->base_window[e] = l->window[e];
-            m->base_units[e] = (uint32_t)weir_min_u64(units, row->quota);
+            m->base_units[e] = (uint32_t)weir_min_u64(units, weir_limit_peak(row));
         }
     }
-    uint64_t floating = (l->floating != 0 ? (uint64_t)l->floating + more : 0) + l->ahead;
-    m->base_floating = (uint32_t)weir_min_u64(floating, row->quota);
+    peak_raise(row, l->floating);
+    m->base_floating = (uint32_t)weir_min_u64(floating, weir_limit_peak(row));
     m->base_at_ns = x->now_ns;
     /* Of a calendar the row has the shortest window: months and days with a change of the clock differ by less than a quarter. */
     uint64_t longest_ns = row->window_ns + (row->calendar_cnt != 0 ? row->window_ns / 4 : 0);
@@ -446,8 +479,9 @@ static void base_fill(const struct restore *x, const struct weir_shm_limit_row *
 }
 
 /* Nothing is known of it: both accounts count as spent. */
-static void word_spend(const struct restore *x, const struct weir_shm_limit_row *row, uint32_t word)
+static void word_spend(struct restore *x, const struct weir_shm_limit_row *row, uint32_t word)
 {
+    x->spent = true;
     const struct region *region = x->region;
     struct weir_server_clock clock = memory_clock(region, row->provider);
     const struct weir_limit_place at = {row, &region->word[word],
@@ -461,7 +495,7 @@ static void word_spend(const struct restore *x, const struct weir_shm_limit_row 
 static void restore_one(const struct weir_shm_limit_row *row, uint32_t limit, uint32_t word,
                         void *arg)
 {
-    const struct restore *x = arg;
+    struct restore *x = arg;
     const struct region *region = x->region;
     struct weir_server_clock clock = memory_clock(region, row->provider);
     struct names names;
@@ -570,7 +604,7 @@ static void providers_restore(const struct restore *x, bool same_boot)
     }
 }
 
-void memory_restore(const struct region *region, const struct weir_tables *t,
+bool memory_restore(const struct region *region, const struct weir_tables *t,
                     const struct weir_journal_view *view, const char *boot_id, bool keep_words,
                     const struct memory_when *when)
 {
@@ -592,4 +626,5 @@ void memory_restore(const struct region *region, const struct weir_tables *t,
         providers_restore(&x, x.since.same_boot);
     }
     memory_each(t, restore_one, &x);
+    return !x.spent;
 }

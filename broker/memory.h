@@ -81,10 +81,17 @@ struct memory_when {
 /*
  * Take over what a sound journal says: clocks (same boot only), pauses, and each long word that it names: the base of a window, resolved where the clock is known;
  * the words themselves of other kinds. `keep_words`: a clean stop of this boot has restored words and clocks already; only windows whose clock is unknown
- * take their base from here. A long limit that the journal does not name is counted as spent, unless its writer stopped cleanly. Caller: the supervisor.
+ * take their base from here. A long limit that the journal does not name is counted as spent, unless its writer stopped cleanly. Rows bear in their quota_peak what was granted
+ * by a larger quota than theirs: memory_sign comes behind it. Returns false if anything was counted as spent. Caller: the supervisor.
  */
-void memory_restore(const struct region *region, const struct weir_tables *t,
+bool memory_restore(const struct region *region, const struct weir_tables *t,
                     const struct weir_journal_view *view, const char *boot_id, bool keep_words,
                     const struct memory_when *when);
+
+/* A word that was restored bears so much, whatever the quota is now. Then memory_sign. Caller: the supervisor, before anybody has the tables. */
+void memory_peak(const struct weir_shm_limit_row *row, const uint64_t word[2]);
+
+/* The rows in force are as they shall be: their block is signed anew. Caller: as memory_peak. */
+void memory_sign(const struct region *region);
 
 #endif

@@ -262,9 +262,31 @@ static void tables_name(struct region *r, const struct weir_shm_tables *next)
     WEIR_WEAVE("reload:named");
 }
 
+/* Cells forget what is older than their window, and a cell that was given back forgets whose place it took: by a longer window that may count again. */
+static bool is_longer(const struct weir_shm_limit_row *old, const struct weir_shm_limit_row *row)
+{
+    return row->kind == WEIR_LIMIT_SLIDING_WINDOW && row->span_ns > old->span_ns;
+}
+
+bool reload_raise_is_blind(const struct region *r, const struct weir_shm_limit_row *old,
+                           const struct weir_shm_limit_row *row, uint64_t now_ns)
+{
+    uint64_t guessed_ns = r->guessed_ns[row->ceiling_step != 0];
+    bool fixed = row->kind == WEIR_LIMIT_FIXED_WINDOW;
+    /* Of a calendar the row has the shortest window; by a convention the next one may be the exchange's of then. */
+    uint64_t reach_ns = fixed ? 2 * (row->window_ns + row->window_ns / 4) : row->span_ns;
+    bool reaches = guessed_ns != 0 && now_ns - guessed_ns < reach_ns;
+    if (!fixed && row->kind != WEIR_LIMIT_SLIDING_WINDOW) {
+        return false;
+    }
+    return is_longer(old, row) ||
+           (reaches && row->quota > (fixed ? weir_limit_peak(old) : old->quota));
+}
+
 static void words_convert(struct region *r, const struct weir_shm_tables *was,
                           const struct weir_shm_tables *next, const struct clocks *c)
 {
+    uint64_t longer_ns = r->guessed_ns[0];
     for (uint32_t i = 0; i < next->limit_cnt; i++) {
         const struct weir_shm_limit_row *row = &tables_limits(next)[i];
         const struct weir_shm_limit_row *old = &tables_limits(was)[i];
@@ -278,12 +300,18 @@ static void words_convert(struct region *r, const struct weir_shm_tables *was,
                                                  weir_limit_cells(r->own_cell, row, word)};
             reload_convert(&shared, old, clock, c->begin[i], now_ns);
             reload_convert(&own, old, clock, c->begin[i], now_ns);
+            if (reload_raise_is_blind(r, old, row, now_ns)) {
+                weir_limit_spend(&shared, clock, now_ns);
+                weir_limit_spend(&own, clock, now_ns);
+            }
+            longer_ns = is_longer(old, row) ? now_ns : longer_ns;
             if (c->begin[i]) { /* what others used of windows that have other ids; all is spent */
                 weir_store_relaxed_u64(&r->foreign[word].word[0], 0); /* relaxed, both: estimates */
                 weir_store_relaxed_u64(&r->foreign[word].word[1], 0);
             }
         }
     }
+    r->guessed_ns[0] = longer_ns; /* a later raise must not take for free what is forgotten */
 }
 
 uint64_t reload_switch(struct region *r, const struct weir_shm_tables *next)

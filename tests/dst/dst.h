@@ -12,6 +12,7 @@
  *   dst_broker.c     the supervisor's part: segments, attach, lives of the worker, control messages
  *   dst_attach.c     ... and its clients: attach, bells, deaths, new boards
  *   dst_handover.c   the sockets of a takeover
+ *   dst_reload.c     SIGHUP, and what its configurations are
  *   dst_clients.c    strategies, by the real libclient
  *   dst_faults.c     what goes wrong, when
  *   dst_check.c      the promises
@@ -149,6 +150,10 @@ enum dst_fault {
     DST_TAKEOVER_KILLED,
     DST_BATCH_ODD,
     DST_HEDGED,
+    DST_RELOAD,
+    DST_RELOADED,
+    DST_RELOAD_REFUSED,
+    DST_FROM_DISK,
     DST_FAULT_CNT,
 };
 
@@ -222,12 +227,14 @@ struct dst_provider {
     struct dst_route route[DST_ROUTES_MAX];
     uint64_t jitter_ns; /* J */
     bool reports_used;  /* a header says how much of limit 0 is used, or left */
-    bool others;  /* somebody else calls too; headers tell of each limit but `long` and units */
-    bool settles; /* routes have settle rules */
-    bool late;    /* it counts some calls later than max_jitter allows */
+    bool others; /* somebody else calls too; headers tell of each limit but `long` and units */
+    bool
+        counts_refused; /* ... and may take more than there is: then headers tell that none is left */
+    bool settles;       /* routes have settle rules */
+    bool late;          /* it counts some calls later than max_jitter allows */
     /* Answers that all may have: route[route_cnt] asks for one symbol, the next one for many. */
     bool shares, batched, comma;
-    uint64_t cache_ns, stale_ns;
+    uint64_t cache_ns, stale_ns, last_good_ns;
     unsigned route_all; /* with these */
     bool host_clock;
     bool asks;         /* orders in doubt are asked after: routes have `doubt` */
@@ -248,8 +255,8 @@ struct dst_mix { /* how often what goes wrong in this run; 0: never */
         told_418;
     double stall, clock_cut;
     double worker_kills_per_s, client_kills_per_s, broker_kills_per_s, host_per_s, operate_per_s,
-        steps_per_s, takeovers_per_s;
-    double takeover_kill;
+        steps_per_s, takeovers_per_s, reloads_per_s;
+    double takeover_kill, reload_stall;
     double overflow, interrupted;
     double disk_fail, disk_slow, scribble;
     double kill_after; /* ... a moment that matters: chance that the worker is condemned there */
@@ -264,6 +271,7 @@ struct dst_world {
     bool spins; /* wake: adaptive */
     bool liars; /* somebody scribbles: only what the broker alone promises is checked */
     bool journal;
+    bool utc_kept;     /* adjtimex says that UTC is right, and it is */
     uint64_t think_ns; /* between two actions of a client */
     int burst_shift;   /* how long somebody runs before another does: 1 .. 2^burst_shift points */
     char yaml[16384];
@@ -271,8 +279,16 @@ struct dst_world {
 
 extern struct dst_world dst_world;
 struct weir_config;
-extern struct weir_config *dst_config;
+extern struct weir_config *dst_config; /* in force, and what the exchanges have */
 void dst_world_make(uint64_t seed);
+
+/* What an operator has written since: other numbers, at the same places. */
+struct dst_file {
+    struct weir_config *config;
+    struct dst_limit limit[DST_PROVIDERS_MAX][DST_LIMITS_MAX];
+};
+void dst_world_redraw(struct dst_file *out);
+
 uint64_t dst_server_utc(const struct dst_provider *p, uint64_t at);
 
 /* ---- dst_exchange.c */
@@ -335,6 +351,9 @@ void dst_count_arrive(unsigned provider, unsigned limit, uint64_t id, uint64_t u
 void dst_count_over(unsigned provider, unsigned limit, uint64_t units);
 void dst_count_other(unsigned provider, unsigned limit, uint64_t units);
 uint64_t dst_count_told(unsigned provider, unsigned limit);
+/* The exchange has another limit. Until dst_count_changed says so, what was permitted by the one before may still arrive: the larger one is what counts. */
+void dst_count_change(unsigned provider, unsigned limit, const struct dst_limit *next);
+void dst_count_changed(uint64_t settled_at);
 void dst_count_heard(unsigned provider, unsigned limit, uint64_t counted_at);
 void dst_count_forget(void);
 void dst_count_forget_surcharges(void);
@@ -370,6 +389,7 @@ void dst_loop_handover(void);
 
 void dst_disk_reset(void);
 void dst_disk_host_crashed(void);
+void dst_disk_worker_died(void);
 bool dst_disk_path(const char *path);
 int dst_disk_open(const char *path, int flags);
 long dst_disk_read(int fd, void *at, size_t bytes);
@@ -400,6 +420,7 @@ const void *dst_disk_durable(const char *path, size_t *bytes);
 #define DST_FD_TAKER    8000002
 #define DST_FD_LOCK     8000003
 #define DST_FD_REJOIN   8000004
+#define DST_FD_WORKER   8000005 /* the supervisor's end of what it has with its worker */
 #define DST_FD_FIRST    DST_FD_FILE
 
 /* ---- dst_broker.c */
@@ -424,6 +445,8 @@ void dst_broker_doorbell(int fd);
 bool dst_broker_pid_dead(int pidfd);
 bool dst_broker_bell_closed(int fd);
 void dst_broker_takeover(void); /* weird --takeover */
+void dst_broker_reload(void);   /* another file, and SIGHUP */
+bool dst_reload_is_near(void);  /* a SIGHUP, and the tables are not changed yet */
 struct msghdr;
 ssize_t dst_broker_welcome(int fd, struct msghdr *m);
 void dst_broker_knocks(const void *hello);

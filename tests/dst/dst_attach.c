@@ -103,7 +103,7 @@ static bool pieces_make(struct attached *a, uint32_t index, const struct weir_at
     struct dst_process *me = dst_cur;
     dst_hold(true);
     dst_cur = &dst_supervisor_process;
-    bool ok = arena_create(&my_side->region, "dst", &spec, &arena, &shadow) == WEIR_OK;
+    bool ok = arena_create(&my_side->s.region, "dst", &spec, &arena, &shadow) == WEIR_OK;
     if (ok) {
         a->info.arena_fd = arena.fd;
         a->info.shadow_fd = shadow.fd;
@@ -139,7 +139,7 @@ int weir_attachment_open(struct weir_attachment *at, const struct weir_attach_pl
                                    .permits.fd = -1,
                                    .ring.fd = -1,
                                    .arena.fd = -1};
-    if (!dst_broker_up() || b.stopping || handover_is_on(&my_side->handover) ||
+    if (!dst_broker_up() || b.stopping || handover_is_on(&my_side->s.handover) ||
         !dst_worker_process.live || index == UINT32_MAX) {
         return index == UINT32_MAX ? WEIR_E_TOO_MANY_CLIENTS : WEIR_E_NO_BROKER;
     }
@@ -157,8 +157,8 @@ int weir_attachment_open(struct weir_attachment *at, const struct weir_attach_pl
     at->role = plan->role;
     at->spin_ns = plan->spin_ns;
     at->client = index;
-    at->ring_order = my_side->region.ring_order;
-    at->broker_id = my_side->region.broker_id;
+    at->ring_order = my_side->s.region.ring_order;
+    at->broker_id = my_side->s.region.broker_id;
     at->control_fd = DST_FD_LINK + (a->info.doorbell_fd - DST_FD_DOORBELL);
     a->linked = true;
     struct weir_board *board = calloc(1, sizeof *board);
@@ -168,12 +168,12 @@ int weir_attachment_open(struct weir_attachment *at, const struct weir_attach_pl
     }
     board->segment.fd = -1;
     weir_store_release_u64(&at->newest, (uint64_t)(uintptr_t)board);
-    const int fd[] = {dst_copy_for(dst_cur, my_side->region.board.fd),
-                      dst_copy_for(dst_cur, my_side->region.ring[0].fd),
+    const int fd[] = {dst_copy_for(dst_cur, my_side->s.region.board.fd),
+                      dst_copy_for(dst_cur, my_side->s.region.ring[0].fd),
                       dst_copy_for(dst_cur, a->info.arena_fd),
                       a->info.doorbell_fd,
                       a->info.bell_fd,
-                      dst_copy_for(dst_cur, my_side->region.permits.fd)};
+                      dst_copy_for(dst_cur, my_side->s.region.permits.fd)};
     int rc = weir_attachment_map(at, &c, fd, plan->role == WEIR_ROLE_TRADER ? 6 : 5);
     if (rc != WEIR_OK) {
         weir_attachment_close(at);
@@ -192,7 +192,10 @@ void weir_attachment_close(struct weir_attachment *at)
         free(b0);
     }
     weir_store_release_u64(&at->newest, 0);
-    struct attached *a = at->control_fd >= DST_FD_LINK ? link_of(at->control_fd) : NULL;
+    /* Also where nobody has it just now: a successor that is under way may know it. */
+    struct attached *a = at->control_fd >= DST_FD_LINK
+                             ? &b.attached[(at->control_fd - DST_FD_LINK) >> 12 & 0xff]
+                             : NULL;
     if (a != NULL && a->info.doorbell_fd == at->doorbell_fd) {
         dst_trace("detach", at->client, a->linked, 0);
         a->closed = true;
@@ -226,11 +229,11 @@ ssize_t dst_broker_welcome(int fd, struct msghdr *m)
                                     .bytes = sizeof w,
                                     .error = a->stale ? WEIR_E_STALE : 0,
                                     .client = a->info.index,
-                                    .broker_id = my_side->region.broker_id,
+                                    .broker_id = my_side->s.region.broker_id,
                                     .fd_cnt = 1};
     memcpy(m->msg_iov->iov_base, &w, sizeof w);
     if (!a->stale) {
-        int board = dst_copy_for(dst_cur, my_side->region.board.fd);
+        int board = dst_copy_for(dst_cur, my_side->s.region.board.fd);
         m->msg_controllen = CMSG_SPACE(sizeof(int));
         struct cmsghdr *h = CMSG_FIRSTHDR(m);
         h->cmsg_level = SOL_SOCKET;
@@ -245,7 +248,10 @@ ssize_t dst_broker_welcome(int fd, struct msghdr *m)
 void dst_broker_knocks(const void *hello)
 {
     const struct weir_attach_hello *q = hello;
-    b.rejoining = (int)q->rejoin - 1;
+    const struct attached *a = &b.attached[q->rejoin - 1];
+    /* As broker/admission.c: known by its process. An index of a broker before this one may be somebody else's by now. */
+    bool known = a->used && dst_cur == &dst_client_process[a->client] && dst_cur->life == a->life;
+    b.rejoining = known ? (int)q->rejoin - 1 : -1;
 }
 
 void dst_broker_rejoined(int link)

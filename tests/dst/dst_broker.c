@@ -24,7 +24,7 @@ static bool again_planned;
 
 struct region *dst_region(void)
 {
-    return dst_supervisor_process.live || dst_worker_process.live ? &my_side->region : NULL;
+    return dst_supervisor_process.live || dst_worker_process.live ? &my_side->s.region : NULL;
 }
 
 bool dst_broker_up(void)
@@ -182,6 +182,10 @@ static void operated(const struct control_operation *o)
 int control_send(int socket, const void *message, size_t bytes, const int *fds, size_t fd_cnt)
 {
     const struct control_message *m = message;
+    if (socket == DST_FD_WORKER) {
+        dst_tell_worker(m);
+        return 0;
+    }
     if (socket != DST_FD_CONTROL) {
         return dst_handover_send(socket, message, bytes, fds, fd_cnt);
     }
@@ -235,8 +239,8 @@ static void heirloom_make(void)
 static void worker_body(void *arg)
 {
     (void)arg;
-    int rc = worker_run(dst_config, &my_side->region, heirloom.info, heirloom.cnt, DST_FD_CONTROL,
-                        DST_FD_RESOLVER);
+    int rc = worker_run(my_side->s.config, &my_side->s.region, heirloom.info, heirloom.cnt,
+                        DST_FD_CONTROL, DST_FD_RESOLVER);
     dst_trace("worker left", (uint64_t)rc, 0, 0);
     if (rc != 0) {
         dst_broken("worker", "it does not start: status %d", rc);
@@ -248,6 +252,7 @@ static void worker_died(struct dst_process *p)
     dst_trace("worker died", b.worker_lives, 0, 0);
     dst_http_worker_died();
     dst_loop_worker_died();
+    dst_disk_worker_died();
     dst_handover_died(p);
     b.inbox_cnt = 0;
     b.restart_at = dst_now + dst_log_uniform(100 * DST_US, 5 * DST_MS);
@@ -257,7 +262,7 @@ static void worker_died(struct dst_process *p)
     dst_wake_process(&dst_supervisor_process);
 }
 
-static void worker_start(void)
+void dst_worker_start(void)
 {
     b.restart_at = 0;
     b.worker_lives++;
@@ -272,34 +277,41 @@ static void worker_start(void)
 /* ---------------------------------------------------------------------------------------------- the supervisor */
 
 /* False: the disk fails, and the broker says so and does not start. */
-static bool supervisor_open(void)
+static bool broker_open(void)
 {
     char text[512] = "";
     enum aftermath found;
     memset(b.attached, 0, sizeof b.attached);
     memset(my_side, 0, sizeof *my_side);
     b.stopping = false;
-    if (region_create(&my_side->region, dst_config, text, sizeof text) != WEIR_OK) {
+    if (region_create(&my_side->s.region, dst_config, text, sizeof text) != WEIR_OK) {
         dst_broken("simulator", "%s", text);
     }
-    my_side->region.journal = &my_side->journal;
-    my_side->region.handover = &my_side->handover;
+    my_side->s.region.journal = &my_side->s.journal;
+    my_side->s.region.handover = &my_side->s.handover;
     bool fresh = !b.ran;
-    if (journal_open(&my_side->journal, dst_world.journal ? "/state" : JOURNAL_NONE, "dst", text,
+    if (journal_open(&my_side->s.journal, dst_world.journal ? "/state" : JOURNAL_NONE, "dst", text,
                      sizeof text) != 0 ||
-        aftermath_enter("/run/dst", &my_side->region, fresh, &found, text, sizeof text) != 0) {
+        aftermath_enter("/run/dst", &my_side->s.region, fresh, &found, text, sizeof text) != 0) {
         if (dst_faults[DST_DISK_SYNC_FAILED] == 0) {
             dst_broken("restart", "the broker does not start: %s", text);
         }
         dst_say("not started: %s", text);
         return false;
     }
-    handover_adopt(&my_side->handover, "/run/dst", DST_FD_LISTENER, DST_FD_LOCK);
+    last_good_open(&my_side->s.last_good, dst_config, &my_side->s.journal, &my_side->s.region,
+                   true);
+    handover_adopt(&my_side->s.handover, "/run/dst", DST_FD_LISTENER, DST_FD_LOCK);
+    dst_reload_adopt(my_side);
     b.ran = true;
     b.life++;
     dst_http_traders_end();
+    for (unsigned i = 0; i < dst_world.provider_cnt; i++) {
+        dst_check_resumed(
+            i); /* what a worker without a supervisor was told is not judged, either */
+    }
     b.up = true;
-    dst_trace("broker", b.life, found, my_side->region.journal_board->found);
+    dst_trace("broker", b.life, found, my_side->s.region.journal_board->found);
     return true;
 }
 
@@ -319,41 +331,42 @@ static const struct client_info *client_next(void *arg, uint32_t from, int *sock
 static void handover_lost(void)
 {
     const struct control_message go_on = {.kind = CONTROL_GO_ON};
-    if (b.quiesce_told) {
+    if (my_side->s.quiesce_told) {
         dst_tell_worker(&go_on);
     }
-    b.quiesce_told = false;
+    my_side->s.quiesce_told = false;
 }
 
 static void handover_end(void)
 {
     struct side *s = my_side; /* which it is not any more when this returns */
-    enum handover_end end = handover_finish(&s->handover, &s->region);
+    enum handover_end end = handover_finish(&s->s.handover, &s->s.region);
     dst_trace("handover end", end, 0, 0);
     s->left = end != HANDOVER_BACK;
     if (!s->left) {
-        weir_store_release_u64(&my_side->region.gate->lease_until_ns,
+        weir_store_release_u64(&my_side->s.region.gate->lease_until_ns,
                                weir_clock_monotonic_ns() + LEASE_NS);
-        worker_start();
+        dst_worker_start();
     }
 }
 
 static void handover_look(void)
 {
     static const int listener[WEIR_DOMAINS_MAX];
-    struct handover *h = &my_side->handover;
+    struct handover *h = &my_side->s.handover;
     const struct handover_clients clients = {
         .next = client_next, .arg = NULL, .listener = listener};
     if (dst_handover_waits() && handover_accept(h)) {
-        b.quiesce_told = false;
+        dst_reload_lost(); /* who comes has a configuration of its own */
+        my_side->s.quiesce_told = false;
     }
     while (handover_is_on(h) && h->stage == HANDOVER_ASKS && dst_handover_ready(h->socket)) {
-        if (handover_read(h, &my_side->region, &clients) == HANDOVER_LOST) {
+        if (handover_read(h, &my_side->s.region, &clients) == HANDOVER_LOST) {
             handover_lost();
         }
     }
     if (handover_is_on(h) && dst_handover_ready(h->socket) &&
-        handover_read(h, &my_side->region, &clients) == HANDOVER_LOST) {
+        handover_read(h, &my_side->s.region, &clients) == HANDOVER_LOST) {
         handover_lost();
     }
     uint64_t for_ns = weir_clock_monotonic_ns() - h->since_ns;
@@ -366,9 +379,9 @@ static void handover_look(void)
     const struct control_message quiesce = {.kind = CONTROL_QUIESCE};
     if (h->stage == HANDOVER_READY && !dst_worker_process.live) {
         handover_end();
-    } else if (h->stage == HANDOVER_READY && !b.quiesce_told) {
+    } else if (h->stage == HANDOVER_READY && !my_side->s.quiesce_told) {
         dst_tell_worker(&quiesce);
-        b.quiesce_told = true;
+        my_side->s.quiesce_told = true;
     }
 }
 
@@ -390,17 +403,17 @@ static void boards_tell(void)
     for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
         table.used[i] = b.attached[i].used;
     }
-    takeover_tell(&my_side->takeover, &table);
+    takeover_tell(&my_side->s.takeover, &table);
 }
 
 static void beat(void)
 {
     uint64_t now_ns = weir_clock_monotonic_ns();
-    weir_store_relaxed_u64(&my_side->region.supervisor->heartbeat_ns, now_ns);
+    weir_store_relaxed_u64(&my_side->s.region.supervisor->heartbeat_ns, now_ns);
     if (!dst_worker_process.live && !b.stopping) {
-        weir_store_release_u64(&my_side->region.gate->lease_until_ns, now_ns + LEASE_NS);
+        weir_store_release_u64(&my_side->s.region.gate->lease_until_ns, now_ns + LEASE_NS);
         if (dst_now >= b.restart_at) {
-            worker_start();
+            dst_worker_start();
         }
     }
     const struct control_message drain = {.kind = CONTROL_DRAIN};
@@ -414,37 +427,41 @@ static void supervisor_loop(void)
 {
     const struct side *s = my_side;
     while (!s->left && (!b.stopping || dst_worker_process.live)) {
-        if (b.stopping && handover_is_on(&my_side->handover)) {
-            handover_drop(&my_side->handover);
+        if (b.stopping && handover_is_on(&my_side->s.handover)) {
+            handover_drop(&my_side->s.handover);
             handover_lost();
+        } else if (b.stopping) {
+            dst_reload_lost();
         } else if (!b.stopping) {
             handover_look();
         }
         if (s->left) {
             return; /* all is the successor's, or burnt */
         }
+        dst_reload_turn();
         beat();
         boards_tell();
         uint64_t next = dst_now + BEAT_NS;
         next = !dst_worker_process.live && b.restart_at < next ? b.restart_at : next;
         dst_block(next, NULL);
     }
-    handover_drop(&my_side->handover);
-    weir_store_release_u64(&my_side->region.gate->lease_until_ns, 0);
+    handover_drop(&my_side->s.handover);
+    weir_store_release_u64(&my_side->s.region.gate->lease_until_ns, 0);
     (void)usleep(1000);
     b.up = false;
-    if (aftermath_leave("/run/dst", &my_side->region) != 0 &&
+    if (aftermath_leave("/run/dst", &my_side->s.region) != 0 &&
         dst_faults[DST_DISK_SYNC_FAILED] == 0) {
         dst_broken("restart", "the state is not written");
     }
+    last_good_leave(&my_side->s.last_good, &my_side->s.region);
     dst_trace("stopped", b.life, 0, 0);
 }
 
 static void supervisor_body(void *arg)
 {
     (void)arg;
-    if (supervisor_open()) {
-        worker_start();
+    if (broker_open()) {
+        dst_worker_start();
         supervisor_loop();
     }
 }
@@ -471,6 +488,16 @@ static void pause_check(uint64_t ended_at)
     }
 }
 
+static void reload_event(void *arg, uint64_t x, uint64_t y)
+{
+    (void)arg;
+    (void)x;
+    (void)y;
+    if (dst_fault(DST_RELOAD, 1)) {
+        dst_broker_reload();
+    }
+}
+
 static void power_take(struct side *s)
 {
     for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
@@ -482,11 +509,16 @@ static void power_take(struct side *s)
     pause_check(dst_handover_ended_at());
     dst_supervisor = dst_cur;
     b.now = (unsigned)(s - b.side);
-    b.stopping = b.quiesce_told = b.drain_told = false;
+    b.stopping = my_side->s.quiesce_told = b.drain_told = false;
     b.up = true;
     b.restart_at = 0;
-    handover_adopt(&s->handover, "/run/dst", DST_FD_LISTENER, DST_FD_LOCK);
+    dst_reload_adopt(s);
+    s->s.region.guessed_ns[0] = weir_clock_monotonic_ns(); /* as broker/supervisor_open.c has it */
+    handover_adopt(&s->s.handover, "/run/dst", DST_FD_LISTENER, DST_FD_LOCK);
     dst_trace("taken over", b.life, b.now, 0);
+    if (dst_world.mix.reloads_per_s > 0 && dst_chance(0.3)) { /* some look at the old board still */
+        dst_at(dst_now + dst_log_uniform(DST_MS, 2 * DST_S), reload_event, NULL, 0, 0);
+    }
     for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
         const struct attached *a = &b.attached[i];
         /* It has a pidfd, and the connection that it was given tells its end. */
@@ -505,16 +537,16 @@ static void taker_body(void *arg)
     for (uint32_t i = 0; i < WEIR_CLIENTS_MAX; i++) {
         b.attached[i].taken = false;
     }
-    enum takeover_found found = takeover_begin(&s->takeover, "/run/dst", dst_config, orphans_only,
-                                               &s->region, &s->journal, text, sizeof text);
+    enum takeover_found found = takeover_begin(&s->s.takeover, "/run/dst", dst_config, orphans_only,
+                                               &s->s.region, &s->s.journal, text, sizeof text);
     dst_say("takeover: %d %s", (int)found, text);
     if (found != TAKEOVER_READY) {
         return;
     }
-    s->region.journal = &s->journal;
-    s->region.handover = &s->handover;
-    if (takeover_clients(&s->takeover, NULL, text, sizeof text) != 0 ||
-        takeover_finish(&s->takeover, &s->region, 2 * DST_S, text, sizeof text) != 0) {
+    s->s.region.journal = &s->s.journal;
+    s->s.region.handover = &s->s.handover;
+    if (takeover_clients(&s->s.takeover, NULL, text, sizeof text) != 0 ||
+        takeover_finish(&s->s.takeover, &s->s.region, 2 * DST_S, text, sizeof text) != 0) {
         dst_say("takeover: %s", text);
         return;
     }
@@ -525,7 +557,8 @@ static void taker_body(void *arg)
     while (dst_worker_process.live) {
         dst_block(dst_now + 50 * DST_US, NULL);
     }
-    worker_start();
+    last_good_open(&s->s.last_good, s->s.config, &s->s.journal, &s->s.region, false);
+    dst_worker_start();
     if (dst_fault(DST_TAKEOVER_KILLED, dst_world.mix.takeover_kill)) {
         dst_worker_process.kill_in = (long)dst_log_uniform(1, 3000);
     }
@@ -558,6 +591,9 @@ static void start_event(void *arg, uint64_t x, uint64_t y)
     }
     if (dst_worker_process.live) { /* it holds the lock: take over from it */
         plan_start(dst_now + 500 * DST_MS);
+        if (b.unattended) { /* nobody starts anything before it has left by itself */
+            return;
+        }
         dst_born(dst_supervisor == dst_supervisors ? &dst_supervisors[1] : &dst_supervisors[0],
                  taker_body, &b);
         return;
@@ -581,9 +617,10 @@ static void supervisor_died(struct dst_process *p)
         return;
     }
     b.up = false;
+    dst_reload_died();
     dst_count_forget_surcharges();
     dst_trace("supervisor died", b.life, dst_worker_process.live, 0);
-    struct handover *h = &my_side->handover;
+    struct handover *h = &my_side->s.handover;
     h->socket = -1; /* the worker's copy was closed at its birth */
     h->stage = HANDOVER_NONE;
     memset(&h->board, 0, sizeof h->board);
@@ -596,6 +633,7 @@ static void supervisor_died(struct dst_process *p)
     for (unsigned i = 0; i < dst_world.provider_cnt; i++) {
         dst_check_resumed(i);
     }
+    b.unattended = dst_chance(0.3);
     plan_start(dst_now + dst_log_uniform(DST_MS, 3 * DST_S));
 }
 
@@ -623,5 +661,6 @@ void dst_broker_reset(void)
     }
     dst_supervisor = &dst_supervisors[0];
     b.rejoining = -1;
+    dst_reload_reset();
     dst_handover_reset();
 }

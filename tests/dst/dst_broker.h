@@ -4,9 +4,7 @@
 
 #include "dst.h"
 
-#include "broker/handover.h"
-#include "broker/journal.h"
-#include "broker/takeover.h"
+#include "broker/supervisor_inside.h"
 #include "broker/worker.h"
 
 #include <string.h>
@@ -37,17 +35,16 @@ struct attached {
 
 /* What a supervisor holds; its successor has another. */
 struct side {
-    struct region region;
-    struct journal journal;
-    struct handover handover;
-    struct takeover takeover;
-    bool left; /* given away, or burnt */
+    struct supervisor s; /* region, journal, handover, takeover, reload, and what they look at */
+    bool left;           /* given away, or burnt */
 };
 
 struct dst_broker {
     bool up;  /* clients may attach */
     bool ran; /* a broker has run on this host's disk before */
-    bool stopping, drain_told, quiesce_told;
+    bool stopping, drain_told;
+    bool unattended; /* its supervisor died, and nobody looks */
+    bool hangup;     /* SIGHUP came, and the supervisor has not looked */
     uint64_t life;
     struct side side[2];
     unsigned now; /* the side in power */
@@ -71,5 +68,13 @@ void dst_tell_worker(const struct control_message *m);
 int dst_copy_for(struct dst_process *p, int fd);
 void dst_client_left(uint32_t index);
 bool dst_doorbell_rung(int fd);
+void dst_worker_start(void);
+
+/* dst_reload.c */
+void dst_reload_adopt(struct side *side); /* its supervisor begins */
+void dst_reload_turn(void);               /* of whoever is in power */
+void dst_reload_lost(void);               /* somebody takes over, or it stops */
+void dst_reload_died(void);
+void dst_reload_reset(void);
 
 #endif

@@ -40,6 +40,13 @@ static struct {
     uint64_t resumed_at;
 } told[DST_PROVIDERS_MAX];
 
+#define FORGOTTEN_NS (500 * DST_MS)
+
+static struct { /* a call that waits for nobody; it is never looked into before it is found again */
+    const struct call *call;
+    uint64_t taken_ns, since;
+} forgotten;
+
 static uint64_t damaged_before;
 static uint64_t damaged_life;
 
@@ -159,6 +166,23 @@ static void words_check(const struct region *r)
 
 /* ---------------------------------------------------------------------------------------------- liveness */
 
+/* Who waits for another call's answer, waits for a call. The worker may be stopped between the two, so it is looked at for a while. */
+static void followers_check(const struct worker *w)
+{
+    const struct call *found = NULL;
+    for (const struct call *c = w->call_first; c != NULL && found == NULL; c = c->all_next) {
+        found = c->stage == CALL_FOLLOW && c->lead == NULL ? c : NULL;
+    }
+    dst_checks[DST_CHECK_LIVE]++;
+    if (found == NULL || found != forgotten.call || found->taken_ns != forgotten.taken_ns) {
+        forgotten.call = found;
+        forgotten.taken_ns = found != NULL ? found->taken_ns : 0;
+        forgotten.since = dst_now;
+    } else if (dst_now - forgotten.since > FORGOTTEN_NS) {
+        dst_broken("in time", "a call of slot %u waits for nobody", found->slot);
+    }
+}
+
 /* By the ledger: what the worker holds of attached clients must end in its time. */
 static void calls_check(void)
 {
@@ -166,6 +190,7 @@ static void calls_check(void)
     if (w == NULL || !dst_worker_up() || dst_now - dst_worker_since() < LIVE_NS) {
         return;
     }
+    followers_check(w);
     uint64_t now = dst_monotonic();
     for (const struct call *c = w->call_first; c != NULL; c = c->all_next) {
         dst_checks[DST_CHECK_LIVE]++;
@@ -254,6 +279,7 @@ void dst_check_reset(void)
 {
     memset(told, 0, sizeof told);
     memset(charged, 0, sizeof charged);
+    memset(&forgotten, 0, sizeof forgotten);
     damaged_before = 0;
     damaged_life = 0;
     looks = 0;

@@ -49,6 +49,11 @@ struct count {
     struct heard heard[HEARD_MAX];
     unsigned heard_first, heard_cnt;
     uint64_t counted_at; /* all that weir knew J ago is of calls counted up to here; 0: nothing */
+    /* after a reload */
+    uint64_t most_before, before_until; /* ... so much may still be there */
+    uint64_t base_at;                   /* bucket: its level then, and what came since by the log */
+    double base;
+    bool begun_full; /* ... and it holds no more than it can */
 };
 
 static struct count count[DST_PROVIDERS_MAX][DST_LIMITS_MAX];
@@ -61,6 +66,9 @@ void dst_count_reset(void)
         c->window = c->units = c->others = c->level_at = c->open = c->used_most = 0;
         c->level = c->level_all = 0;
         c->surcharges = c->counted_at = 0;
+        c->most_before = c->before_until = c->base_at = 0;
+        c->base = 0;
+        c->begun_full = false;
     }
 }
 
@@ -140,6 +148,13 @@ static uint64_t most_of(const struct dst_limit *l)
     return l->kind == DST_BUCKET ? l->burst : l->quota;
 }
 
+/* What is judged by: right after a reload the larger number. */
+static uint64_t most_now(const struct dst_limit *l, const struct count *c)
+{
+    uint64_t most = most_of(l);
+    return dst_now < c->before_until && c->most_before > most ? c->most_before : most;
+}
+
 /* Our own, without what nobody could know. */
 static uint64_t ours(const struct dst_provider *p, const struct dst_limit *l, struct count *c)
 {
@@ -199,10 +214,13 @@ static uint64_t with_others(const struct dst_provider *p, const struct dst_limit
         c->heard_cnt--;
     }
     uint64_t n = 0;
-    double level = 0;
-    uint64_t at = 0;
+    double level = c->base;
+    uint64_t at = c->base_at;
     for (unsigned i = 0; i < c->log_cnt; i++) {
         const struct entry *e = log_at(c, i);
+        if (e->at <= c->base_at && l->kind == DST_BUCKET && c->base_at > 0) {
+            continue;
+        }
         if (!e->other || e->at <= c->counted_at) {
             level = drained(level, e->at - at, l) + (double)e->units;
             at = e->at;
@@ -212,7 +230,7 @@ static uint64_t with_others(const struct dst_provider *p, const struct dst_limit
     return l->kind == DST_BUCKET ? whole(drained(level, dst_now - at, l)) : n;
 }
 
-/* Somebody else's call, if the exchange lets it in. */
+/* Somebody else's call, if the exchange lets it in, or counts also what it refuses. */
 void dst_count_other(unsigned provider, unsigned limit, uint64_t units)
 {
     const struct dst_provider *p = &dst_world.provider[provider];
@@ -220,7 +238,8 @@ void dst_count_other(unsigned provider, unsigned limit, uint64_t units)
     struct count *c = &count[provider][limit];
     advance(p, l, c);
     uint64_t now = l->kind == DST_BUCKET ? whole(c->level_all) : c->units + c->others;
-    if (now + units <= most_of(l) && dst_fault(DST_OTHERS_CALLED, 1)) {
+    if ((now + units <= most_of(l) || (p->counts_refused && now <= 2 * most_of(l))) &&
+        dst_fault(DST_OTHERS_CALLED, 1)) {
         add(l, c, UINT64_MAX, units, true);
         dst_trace("others", provider << 8 | limit, units, now + units);
     }
@@ -243,9 +262,12 @@ void dst_count_arrive(unsigned provider, unsigned limit, uint64_t id, uint64_t u
     const struct dst_provider *p = &dst_world.provider[provider];
     const struct dst_limit *l = &p->limit[limit];
     struct count *c = &count[provider][limit];
-    uint64_t most = most_of(l);
     advance(p, l, c);
+    uint64_t most = most_now(l, c);
     add(l, c, id, units, false);
+    if (c->begun_full && dst_now < c->before_until && c->level > (double)most_of(l)) {
+        c->level = (double)most_of(l); /* by the rate before; no counter holds more than it can */
+    }
     uint64_t now = ours(p, l, c);
     c->used_most = now > c->used_most ? now : c->used_most;
     dst_checks[DST_CHECK_QUOTA]++;
@@ -311,6 +333,9 @@ void dst_count_settle(unsigned provider, unsigned limit, uint64_t id, uint64_t a
     double back = (double)(e->units - units);
     c->level = c->level > back ? c->level - back : 0;
     c->level_all = c->level_all > back ? c->level_all - back : 0;
+    if (e->at <= c->base_at) {
+        c->base = c->base > back ? c->base - back : 0;
+    }
     c->units -= e->units - units;
     e->units = units;
 }
@@ -323,6 +348,63 @@ void dst_count_settled(unsigned provider, unsigned limit, uint64_t id, uint64_t 
     if (e != NULL && e->more > 0) {
         e->more_known_at = dst_now;
         dst_checks[DST_CHECK_SETTLED]++;
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------- another configuration */
+
+/* Windows of another length: what is still in the log of the one that is current by it. */
+static void recount(const struct dst_provider *p, const struct dst_limit *l, struct count *c)
+{
+    uint64_t id = dst_server_utc(p, dst_now) / l->window_ns;
+    while (c->log_cnt > 0 && dst_server_utc(p, log_at(c, 0)->at) / l->window_ns != id) {
+        log_drop(c);
+    }
+    c->window = id;
+}
+
+/* One whose bucket says what is left gives the new part as it fills; another one at once. */
+static void bucket_change(const struct dst_provider *p, const struct dst_limit *was,
+                          const struct dst_limit *is, struct count *c)
+{
+    bool another_rate = is->quota != was->quota;
+    c->begun_full = another_rate && !p->others && !p->settles && dst_chance(0.4);
+    if (c->begun_full) { /* of another rate: a new counter, which begins with nothing to give */
+        c->level = c->level_all = (double)is->burst;
+    } else if (is->burst > was->burst && dst_chance(0.5)) {
+        c->level += (double)(is->burst - was->burst);
+        c->level_all += (double)(is->burst - was->burst);
+    }
+    c->base = c->level;
+    c->base_at = dst_now;
+}
+
+void dst_count_change(unsigned provider, unsigned limit, const struct dst_limit *next)
+{
+    struct dst_provider *p = &dst_world.provider[provider];
+    struct dst_limit *l = &p->limit[limit];
+    struct count *c = &count[provider][limit];
+    const struct dst_limit was = *l;
+    if (memcmp(&was, next, sizeof was) == 0) {
+        return;
+    }
+    advance(p, l, c);
+    c->most_before = most_now(l, c);
+    c->before_until = UINT64_MAX;
+    *l = *next;
+    if (l->kind == DST_FIXED && was.window_ns != l->window_ns) {
+        recount(p, l, c);
+    } else if (l->kind == DST_BUCKET) {
+        bucket_change(p, &was, l, c);
+    }
+    dst_trace("limit is", provider << 8 | limit, most_of(l), l->window_ns);
+}
+
+void dst_count_changed(uint64_t settled_at)
+{
+    for (unsigned i = 0; i < DST_PROVIDERS_MAX * DST_LIMITS_MAX; i++) {
+        struct count *c = &count[i / DST_LIMITS_MAX][i % DST_LIMITS_MAX];
+        c->before_until = c->before_until == UINT64_MAX ? settled_at : c->before_until;
     }
 }
 

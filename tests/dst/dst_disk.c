@@ -34,7 +34,8 @@ struct name {
 
 struct open_file {
     bool used;
-    int inode; /* -1: a directory, or text */
+    int inode;   /* -1: a directory, or text */
+    bool shared; /* by all who ever open it: closed by nobody */
     char text[64];
     size_t text_bytes, off;
 };
@@ -126,6 +127,23 @@ static int slot_open(int i, const char *text)
     dst_broken("simulator", "too many open files");
 }
 
+/* The files of kept answers stay open in whoever of supervisors and workers lives: one number for all of them. */
+static int answers_open(const char *path, int i)
+{
+    if (strstr(path, "/last_good.") == NULL) {
+        return -1;
+    }
+    for (unsigned k = 0; k < OPEN_MAX; k++) {
+        if (opened[k].used && opened[k].shared && opened[k].inode == i) {
+            opened[k].off = 0;
+            return DST_FD_FILE + (int)k;
+        }
+    }
+    int fd = slot_open(i, "");
+    file_of(fd)->shared = true;
+    return fd;
+}
+
 int dst_disk_open(const char *path, int flags)
 {
     char text[64];
@@ -152,7 +170,8 @@ int dst_disk_open(const char *path, int flags)
     if (n->now < 0) {
         n->now = inode_new();
     }
-    int fd = slot_open(n->now, "");
+    int fd = answers_open(path, n->now);
+    fd = fd >= 0 ? fd : slot_open(n->now, "");
     if ((flags & O_TRUNC) != 0) {
         dst_disk_truncate(fd);
     }
@@ -161,7 +180,8 @@ int dst_disk_open(const char *path, int flags)
 
 void dst_disk_close(int fd)
 {
-    file_of(fd)->used = false;
+    struct open_file *o = file_of(fd);
+    o->used = o->shared;
 }
 
 long dst_disk_read(int fd, void *at, size_t bytes)
@@ -282,17 +302,22 @@ struct write_job {
     unsigned char *at;
     size_t bytes, off;
     bool failed;
+    enum loop_kind kind;
+    bool sync;
+    uint64_t serial;
 };
 
-static struct write_job job[16];
+#define JOBS_MAX 32U
+
+static struct write_job job[JOBS_MAX];
+static uint64_t serials;
 
 static void job_synced(void *arg, uint64_t a, uint64_t b)
 {
     struct write_job *j = arg;
-    (void)a;
     (void)b;
     int result = 0;
-    if (!j->used) {
+    if (!j->used || j->serial != a) {
         return;
     }
     if (j->failed) {
@@ -305,7 +330,7 @@ static void job_synced(void *arg, uint64_t a, uint64_t b)
     }
     dst_trace("synced", j->off, (uint64_t)-result, 0);
     if (dst_worker_process.live && dst_worker_process.life == j->worker_life) {
-        dst_loop_post(LOOP_JOURNAL, j->generation, 1, result, false);
+        dst_loop_post((int)j->kind, j->generation, 1, result, false);
     }
     __real_free(j->at);
     j->used = false;
@@ -314,10 +339,9 @@ static void job_synced(void *arg, uint64_t a, uint64_t b)
 static void job_written(void *arg, uint64_t a, uint64_t b)
 {
     struct write_job *j = arg;
-    (void)a;
     (void)b;
     long result = (long)j->bytes;
-    if (!j->used) {
+    if (!j->used || j->serial != a) {
         return;
     }
     if (dst_fault(DST_DISK_WRITE_FAILED, dst_world.mix.disk_fail)) {
@@ -330,17 +354,21 @@ static void job_written(void *arg, uint64_t a, uint64_t b)
     }
     j->failed = result != (long)j->bytes;
     if (dst_worker_process.live && dst_worker_process.life == j->worker_life) {
-        dst_loop_post(LOOP_JOURNAL, j->generation, 0, (int)result, false);
+        dst_loop_post((int)j->kind, j->generation, 0, (int)result, false);
+    }
+    if (!j->sync) {
+        __real_free(j->at);
+        j->used = false;
+        return;
     }
     uint64_t most = dst_fault(DST_DISK_SLOW, dst_world.mix.disk_slow) ? 3 * DST_S : 8 * DST_MS;
-    dst_at(dst_now + dst_log_uniform(100 * DST_US, most), job_synced, j, 0, 0);
+    dst_at(dst_now + dst_log_uniform(100 * DST_US, most), job_synced, j, j->serial, 0);
 }
 
-void loop_write_sync(struct loop *loop, uint32_t generation, int fd, const void *at, uint32_t bytes,
-                     uint64_t off)
+static void job_begin(enum loop_kind kind, uint32_t generation, int fd, const void *at,
+                      uint32_t bytes, uint64_t off, bool sync)
 {
-    (void)loop;
-    for (unsigned k = 0; k < 16; k++) {
+    for (unsigned k = 0; k < JOBS_MAX; k++) {
         struct write_job *j = &job[k];
         if (!j->used) {
             *j = (struct write_job){.used = true,
@@ -349,27 +377,44 @@ void loop_write_sync(struct loop *loop, uint32_t generation, int fd, const void 
                                     .generation = generation,
                                     .at = __real_malloc(bytes),
                                     .bytes = bytes,
-                                    .off = off};
+                                    .off = off,
+                                    .kind = kind,
+                                    .sync = sync,
+                                    .serial = ++serials};
             memcpy(j->at, at, bytes);
-            dst_at(dst_now + dst_log_uniform(10 * DST_US, 500 * DST_US), job_written, j, 0, 0);
+            dst_at(dst_now + dst_log_uniform(10 * DST_US, 500 * DST_US), job_written, j, j->serial,
+                   0);
             return;
         }
     }
     dst_broken("simulator", "too many writes under way");
 }
 
-/* No configuration of the simulator has `last_good`. */
+/* The kernel ends what a process had asked before the process is gone (broker/last_good.h relies on it; the journal does not). */
+void dst_disk_worker_died(void)
+{
+    for (unsigned k = 0; k < JOBS_MAX; k++) {
+        struct write_job *j = &job[k];
+        if (j->used && j->kind == LOOP_LAST_GOOD) {
+            sectors_write(&inode[j->inode], j->at, j->bytes, j->off);
+            __real_free(j->at);
+            j->used = false;
+        }
+    }
+}
+
+void loop_write_sync(struct loop *loop, uint32_t generation, int fd, const void *at, uint32_t bytes,
+                     uint64_t off)
+{
+    (void)loop;
+    job_begin(LOOP_JOURNAL, generation, fd, at, bytes, off, true);
+}
+
 void loop_write_answers(struct loop *loop, uint32_t generation, int fd, const void *at,
                         uint32_t bytes, uint64_t off, bool sync)
 {
     (void)loop;
-    (void)generation;
-    (void)fd;
-    (void)at;
-    (void)bytes;
-    (void)off;
-    (void)sync;
-    dst_broken("simulator", "answers go to no disk here");
+    job_begin(LOOP_LAST_GOOD, generation, fd, at, bytes, off, sync);
 }
 
 /* ... nor has any a session. */
@@ -411,7 +456,7 @@ static void sectors_crash(struct inode *f)
 
 void dst_disk_host_crashed(void)
 {
-    for (unsigned k = 0; k < 16; k++) {
+    for (unsigned k = 0; k < JOBS_MAX; k++) {
         struct write_job *j = &job[k];
         if (j->used && !j->failed && dst_chance(0.5)) { /* on its way to the platter */
             sectors_write(&inode[j->inode], j->at, j->bytes, j->off);
@@ -461,7 +506,7 @@ const void *dst_disk_durable(const char *path, size_t *bytes)
 
 void dst_disk_reset(void)
 {
-    for (unsigned k = 0; k < 16; k++) {
+    for (unsigned k = 0; k < JOBS_MAX; k++) {
         if (job[k].used) {
             __real_free(job[k].at);
         }

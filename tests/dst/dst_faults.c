@@ -57,6 +57,10 @@ const char *const dst_fault_names[DST_FAULT_CNT] = {
     [DST_TAKEOVER_KILLED] = "takeover-killed",
     [DST_BATCH_ODD] = "batch-odd",
     [DST_HEDGED] = "hedged",
+    [DST_RELOAD] = "reload",
+    [DST_RELOADED] = "reloaded",
+    [DST_RELOAD_REFUSED] = "reload-refused",
+    [DST_FROM_DISK] = "answer-from-disk",
 };
 
 static bool on;
@@ -135,6 +139,13 @@ static void takeover(void)
     }
 }
 
+static void reload(void)
+{
+    if (dst_fault(DST_RELOAD, 1)) {
+        dst_broker_reload();
+    }
+}
+
 static void host_kill(void)
 {
     if (dst_fault(DST_HOST_CRASHED, 1)) {
@@ -193,6 +204,7 @@ static const struct {
     {offsetof(struct dst_mix, operate_per_s), operate},
     {offsetof(struct dst_mix, steps_per_s), step},
     {offsetof(struct dst_mix, takeovers_per_s), takeover},
+    {offsetof(struct dst_mix, reloads_per_s), reload},
 };
 
 static double rate_of(unsigned i)

@@ -310,6 +310,8 @@ int __wrap_kill(pid_t pid, int signal_number)
     dst_trace("kill", (uint64_t)pid, (uint64_t)signal_number, 0);
     if (pid >= 2000 && pid < 2002 && signal_number == SIGKILL) {
         dst_kill(&dst_supervisors[pid - 2000]);
+    } else if (pid == 3000 && signal_number == SIGKILL) {
+        dst_kill(&dst_worker_process);
     }
     return 0;
 }

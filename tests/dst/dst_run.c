@@ -320,8 +320,14 @@ void dst_point_slow(void)
         dst_fuse = 1;
         return;
     }
-    if (dst_world.mix.stall > 0 && current->process->stall_max > 0 &&
-        dst_chance(dst_world.mix.stall)) {
+    bool trader = current->process->stall_max > DST_S;
+    if (trader && dst_world.mix.reload_stall > 0 && dst_reload_is_near() &&
+        dst_chance(dst_world.mix.reload_stall) && dst_fault(DST_STALLED, 1)) {
+        current->wake_at =
+            dst_now +
+            dst_log_uniform(100 * DST_US, current->process->steady ? DST_MS : 300 * DST_MS);
+    } else if (dst_world.mix.stall > 0 && current->process->stall_max > 0 &&
+               dst_chance(dst_world.mix.stall)) {
         struct dst_process *p = current->process;
         uint64_t most = p->steady ? DST_MS : p->stall_max;
         if (dst_fault(DST_STALLED, 1)) {

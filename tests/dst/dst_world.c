@@ -12,7 +12,12 @@
 struct dst_world dst_world;
 struct weir_config *dst_config;
 
+#define FILES_MAX 4096U
+
 static size_t yaml_used;
+static struct weir_config
+    *parsed[FILES_MAX]; /* of this run: a worker may still have an earlier one */
+static unsigned parsed_cnt;
 
 static void __attribute__((format(printf, 1, 2))) put(const char *format, ...)
 {
@@ -74,10 +79,11 @@ static void settle_make(const struct dst_provider *p, struct dst_route *r)
     r->settle_cost = (unsigned)dst_below(r->cost_cnt);
     const struct dst_limit *l = &p->limit[r->limit[r->settle_cost]];
     uint64_t cost = r->cost[r->settle_cost];
-    if (l->kind == DST_UNITS || dst_chance(0.3)) {
+    if (l->kind == DST_UNITS || dst_chance(0.15)) {
         return;
     }
-    r->settle = (enum dst_settle)between(DST_SETTLE_RULES, DST_SETTLE_LIST);
+    r->settle = dst_chance(0.4) ? DST_SETTLE_RULES
+                                : (enum dst_settle)between(DST_SETTLE_RULES, DST_SETTLE_LIST);
     if (cost > 8 && r->settle == DST_SETTLE_LIST) {
         r->settle = DST_SETTLE_FIELD; /* no list of hundreds */
     }
@@ -89,7 +95,7 @@ static void settle_make(const struct dst_provider *p, struct dst_route *r)
     }
     r->success_units = dst_chance(0.7) ? dst_below(cost) : DST_AS_CHARGED;
     r->failure_units = dst_chance(0.7) ? dst_chance(0.5) ? more : 0 : DST_AS_CHARGED;
-    r->ok_field = dst_chance(0.5);
+    r->ok_field = dst_chance(0.7);
 }
 
 static void routes_make(struct dst_provider *p)
@@ -130,6 +136,7 @@ static void asks_make(struct dst_provider *p)
     p->comma = dst_chance(0.5);
     p->cache_ns = dst_log_uniform(2, 2000) * DST_MS;
     p->stale_ns = dst_chance(0.5) ? dst_log_uniform(10, 2000) * DST_MS : 0;
+    p->last_good_ns = dst_chance(0.6) ? dst_log_uniform(1, 60) * DST_S : 0;
     if (!p->shares) {
         return;
     }
@@ -151,6 +158,9 @@ static void asks_put(const struct dst_provider *p)
     }
     if (p->stale_ns > 0 && dst_chance(0.5)) {
         put(", revalidate: %llums", (unsigned long long)(p->stale_ns / DST_MS));
+    }
+    if (p->last_good_ns > 0) {
+        put(", last_good: %llus", (unsigned long long)(p->last_good_ns / DST_S));
     }
     if (dst_chance(0.3)) {
         put(", negative: 100ms");
@@ -328,21 +338,100 @@ static void mix_make(struct dst_mix *m)
                           .overflow = draw(p, 0.005),
                           .interrupted = draw(p, 0.02),
                           .takeovers_per_s = draw(2 * p, 0.2),
+                          .reloads_per_s = draw(2 * p, 0.1),
+                          .reload_stall = draw(0.5, 0.01),
                           .takeover_kill = draw(p, 0.05),
                           .disk_fail = draw(p, 0.1),
                           .disk_slow = draw(p, 0.02),
                           .kill_after = draw(p, 0.002)};
 }
 
-static void parse(void)
+static struct weir_config *parse(void)
 {
     static struct weir_config_diag diag;
-    weir_config_free(dst_config);
-    dst_config = weir_config_parse(dst_world.yaml, yaml_used, "seed", &diag);
-    if (dst_config == NULL) {
+    struct weir_config *config =
+        parsed_cnt < FILES_MAX ? weir_config_parse(dst_world.yaml, yaml_used, "seed", &diag) : NULL;
+    if (config == NULL) {
         weir_config_diag_print(stderr, &diag);
         (void)fprintf(stderr, "%s\n", dst_world.yaml);
         dst_broken("simulator", "the configuration of this seed is refused");
+    }
+    parsed[parsed_cnt++] = config;
+    if (dst_tracing) {
+        (void)printf("%s", dst_world.yaml);
+    }
+    return config;
+}
+
+static struct weir_config *write_and_parse(uint64_t ring)
+{
+    yaml_used = 0;
+    put("broker: {name: dst, wake: %s, memory: 64MiB, cache: 64KiB, ring: %llu, state_dir: %s, "
+        "drain: 2s, last_good_every: 300ms, log: "
+        "info, domains: [{clients: 40, arena: 256KiB}]}\nproviders:\n",
+        dst_world.spins ? "adaptive" : "sleep", (unsigned long long)ring,
+        dst_world.journal ? "/state" : "none");
+    for (unsigned i = 0; i < dst_world.provider_cnt; i++) {
+        provider_put(i, &dst_world.provider[i]);
+    }
+    return parse();
+}
+
+/* The dearest call on a limit. */
+static uint64_t dearest(const struct dst_provider *p, unsigned limit)
+{
+    uint64_t most = 1;
+    for (unsigned i = 0; i < p->route_all; i++) {
+        for (unsigned k = 0; k < p->route[i].cost_cnt; k++) {
+            bool here = p->route[i].limit[k] == limit && p->route[i].cost[k] > most;
+            most = here ? p->route[i].cost[k] : most;
+        }
+    }
+    return most;
+}
+
+/* Another number for one limit, as an operator would write it; now and then one that a reload cannot bring. */
+static void limit_redraw(const struct dst_provider *p, unsigned i, struct dst_limit *l)
+{
+    uint64_t least = dearest(p, i);
+    uint64_t small = dst_world.mix.host_per_s > 0 ? 30 : 200;
+    switch (l->kind) {
+    case DST_FIXED:
+        l->quota = i == 0 ? between(20, 80) : between(small, 15 * small);
+        l->window_ns = i == 0 && dst_chance(0.3) ? between(1, 6) * DST_S : l->window_ns;
+        break;
+    case DST_BUCKET:
+        l->quota = dst_chance(0.4) ? between(5, 40) : l->quota;
+        l->burst = l->quota + dst_below(20) + 4;
+        break;
+    case DST_SLIDING:
+        l->quota = i == 3 ? between(8, 60) : between(5000, 9000);
+        l->window_ns = i == 3 && dst_chance(0.3) ? between(1, 4) * DST_S : l->window_ns;
+        break;
+    default:
+        l->quota += dst_chance(0.9) ? dst_below(4) : UINT64_MAX; /* one less is refused */
+        l->quota = l->quota == 0 ? 1 : l->quota;
+        break;
+    }
+    l->quota = l->quota < least ? least : l->quota;
+}
+
+void dst_world_redraw(struct dst_file *out)
+{
+    struct dst_file was;
+    for (unsigned p = 0; p < dst_world.provider_cnt; p++) {
+        struct dst_provider *x = &dst_world.provider[p];
+        memcpy(was.limit[p], x->limit, sizeof was.limit[p]);
+        for (unsigned i = 0; i < x->limit_cnt; i++) {
+            if (dst_chance(0.4)) {
+                limit_redraw(x, i, &x->limit[i]);
+            }
+        }
+    }
+    out->config = write_and_parse(dst_chance(0.05) ? 128 : 64); /* a ring has its size for good */
+    for (unsigned p = 0; p < dst_world.provider_cnt; p++) {
+        memcpy(out->limit[p], dst_world.provider[p].limit, sizeof out->limit[p]);
+        memcpy(dst_world.provider[p].limit, was.limit[p], sizeof was.limit[p]);
     }
 }
 
@@ -363,6 +452,7 @@ void dst_world_make(uint64_t seed)
         uint64_t kind = dst_world.liars ? 9 : dst_below(10);
         p->settles = kind < 3;
         p->others = (kind >= 3 && kind < 6) && dst_allowed[DST_OTHERS_CALLED];
+        p->counts_refused = dst_chance(0.5);
         p->late = kind == 6 && dst_allowed[DST_COUNTED_LATE];
         routes_make(p);
         asks_make(p);
@@ -380,17 +470,13 @@ void dst_world_make(uint64_t seed)
         dst_world.mix.host_per_s =
             0; /* without one, what was used before a reboot is not known: weir.yaml(5) says so */
     }
+    if (dst_world.mix.reloads_per_s > 0 && dst_chance(0.5)) { /* limits are used up */
+        dst_world.think_ns = dst_log_uniform(DST_MS, 8 * DST_MS);
+    }
+    dst_world.utc_kept = dst_world.mix.steps_per_s <= 0 && dst_chance(0.7);
     dst_world.spins = !dst_chance(0.9);
-    yaml_used = 0;
-    put("broker: {name: dst, wake: %s, memory: 64MiB, cache: 64KiB, ring: 64, state_dir: %s, "
-        "drain: 2s, log: "
-        "info, domains: [{clients: 40, arena: 256KiB}]}\nproviders:\n",
-        dst_world.spins ? "adaptive" : "sleep", dst_world.journal ? "/state" : "none");
-    for (unsigned i = 0; i < dst_world.provider_cnt; i++) {
-        provider_put(i, &dst_world.provider[i]);
+    while (parsed_cnt > 0) {
+        weir_config_free(parsed[--parsed_cnt]);
     }
-    parse();
-    if (dst_tracing) {
-        (void)printf("%s", dst_world.yaml);
-    }
+    dst_config = write_and_parse(64);
 }

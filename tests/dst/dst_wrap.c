@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/timex.h>
 #include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
@@ -290,6 +291,7 @@ time_t __wrap_time(time_t *out);
 int __wrap_nanosleep(const struct timespec *ts, struct timespec *left);
 int __wrap_usleep(useconds_t us);
 bool __wrap_weir_clock_tsc_usable(void);
+int __wrap_adjtimex(struct timex *t);
 
 /* A signal comes. */
 static bool interrupted(void)
@@ -307,6 +309,14 @@ int __wrap_clock_gettime(clockid_t id, struct timespec *ts)
     ts->tv_sec = (time_t)(ns / DST_S);
     ts->tv_nsec = (long)(ns % DST_S);
     return 0;
+}
+
+/* A clock that is stepped is kept right by nobody. */
+int __wrap_adjtimex(struct timex *t)
+{
+    t->status = dst_world.utc_kept ? 0 : STA_UNSYNC;
+    t->maxerror = 10000;
+    return dst_world.utc_kept ? TIME_OK : TIME_ERROR;
 }
 
 time_t __wrap_time(time_t *out)

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Does weir-dst see a broken weir? Each mutant is one change to shm/ or broker/; a seed must break on every one.
 
-mutants.py SOURCE_ROOT [--cc CC] [--seeds N] [--first SEED] [--only TEXT] [--jobs N]      exit 1: a mutant survived, or no longer applies
+mutants.py SOURCE_ROOT [--cc CC] [--seeds N] [--first SEED] [--only TEXT] [--share K/N] [--keep DIR] [--jobs N]      exit 1: a mutant survived, or no longer applies
 
 Seeds are tried from FIRST on until one breaks. Printed: how many it took, and which promise.
 """
@@ -31,7 +31,8 @@ MUTANTS = [
     ("the gate uses one permit twice", "broker/exchange.c", "return c->permit.state == WEIR_PERMIT_GRANTED && now_ns", "return now_ns"),
     ("the gate does not look at pauses", "broker/exchange.c", "now_ns <= c->permit.use_by_ns &&\n           !weir_hold_before(&w->shared, w->route[c->route].provider, &c->permit);", "now_ns <= c->permit.use_by_ns;"),
     ("the gate does not consume", "broker/exchange.c", "    c->permit.state = WEIR_PERMIT_SENT; /* consumed", "    if (c->sends > 99)\n        c->permit.state = WEIR_PERMIT_SENT; /* consumed"),
-    ("the ledger does not know what is on the wire", "broker/exchange.c", "weir_store_release_u32(&sh->state, WEIR_SLOT_SENDING); /* pair:shadow R */", ""),
+    ("the ledger does not know what is on the wire", "broker/exchange.c", "weir_store_release_u32(&sh->state, WEIR_SLOT_SENDING); /* pair:shadow R */", "",
+     "broker/exchange.c", "        sh->sends = c->sends;\n", ""),
     ("every interrupted call is repeated", "broker/intake.c", "bool again = !sent || sh->idempotent != 0;", "bool again = true;"),
     ("outcomes are not made truthful", "broker/outcome.c", "    result = truthful(c, result);\n", "    (void)truthful;\n"),
     ("an order that got no answer is said to have failed", "broker/exchange.c", "call_end(w, c, c->idempotent ? late : WEIR_RESULT_OUTCOME_UNKNOWN, (int)code);", "call_end(w, c, late, (int)code);"),
@@ -45,6 +46,10 @@ MUTANTS = [
     ("a hedge's sends are not told", "broker/hedge.c", "        c->hedge_of->sends++;\n", ""),
     ("an order on the wire is cancelled, and said not to be sent", "broker/dispatch.c", "(!wire || !c->idempotent || c->follow_first != NULL)", "(!wire || c->follow_first != NULL)",
      "broker/outcome.c", "    if (!c->idempotent) {\n        return c->doubt", "    if (!c->idempotent && result != WEIR_RESULT_CANCELLED) {\n        return c->doubt"),
+    # doubt and retry
+    ("absence is believed at once", "broker/doubt.c", "    if (says == DOUBT_ABSENT && q->sent_ns < settled_ns) {", "    if (says == DOUBT_ABSENT && q->sent_ns < 1) {"),
+    ("an order that broke off is made again", "broker/retry.c", "    case RETRY_BROKEN:\n        return c->idempotent;", "    case RETRY_BROKEN:\n        return true;",
+     "broker/exchange.c", "if (c->sends > 0 && !c->idempotent && !c->may_renew && !doubt_may_resend(c)) {", "if (c->sends > 7 && !c->idempotent) {"),
     # settle
     ("a call without an answer is given back", "broker/outcome.c", "        (void)weir_permit_end(&w->own, &c->own_permit, NULL);\n        (void)weir_permit_end(&w->shared, &c->permit, NULL);",
      "        (void)weir_permit_give(&w->own, &c->own_permit);\n        (void)weir_permit_give(&w->shared, &c->permit);"),
@@ -78,12 +83,11 @@ MUTANTS = [
     # journal and restart
     ("a ceiling is used before it is on disk", "broker/ceiling.c", "    c->writing = true;\n", "    c->writing = true;\n    for (uint32_t i = 0; i < c->cnt; i++)\n        early(w, &c->raise[i]);\n",
      "broker/ceiling.c", "void ceiling_turn(struct worker *w)\n{", "static void publish(struct worker *w, const struct memory_raise *raise);\nstatic void early(struct worker *w, const struct memory_raise *raise)\n{\n    publish(w, raise);\n}\n\nvoid ceiling_turn(struct worker *w)\n{"),
-    ("the journal remembers nothing", "broker/aftermath.c", "        memory_restore(region, t, &f->view, j->boot_id, false, &when);\n", "        (void)when;\n"),
+    ("the journal remembers nothing", "broker/aftermath.c", "        bool known = memory_restore(region, t, &f->view, j->boot_id, false, &when);\n", "        bool known = when.now_ns > 0;\n"),
     ("short windows are fresh after a crash", "broker/aftermath.c", "if (row != NULL && row->ceiling_step == 0) {", "if (row != NULL && row->ceiling_step == 1) {"),
     ("a new broker does not wait out the lease", "broker/aftermath.c", "while (nanosleep(&lease, &lease) != 0 && errno == EINTR) {", "while (lease.tv_sec == 1) {"),
     ("a lease that never ends", "broker/keeper.c", "    weir_store_release_u64(&w->region->gate->lease_until_ns,\n                           until_ns);", "    weir_store_release_u64(&w->region->gate->lease_until_ns,\n                           until_ns + 900000000000);"),
     # takeover
-    ("the old board keeps its lease", "broker/handover.c", "    weir_store_release_u64(&r->gate->lease_until_ns, 0); /* no partner: compared with time */\n    for", "    for"),
     ("the giver goes on beside its successor", "broker/handover.c", "    if (taken == 1) {", "    if (taken == 9) {",
      "broker/handover.c", "    if (taken < 0 || granted) {", "    if (taken > 9 && granted) {"),
     ("a new worker does not look who closed while nobody listened", "broker/worker.c", "    clients_closed(w);\n    log_info", "    log_info"),
@@ -98,10 +102,18 @@ MUTANTS = [
     ("others are never proven in fixed windows", "broker/feedback.c", "    if (r->used > ours) {", "    if (r->used > ours && r->used < 1) {"),
     ("a sliding window's count is over at once", "broker/rolling.c", "        p.until_ns = q->seen_ns + r->rule.window_ns;", "        p.until_ns = q->seen_ns + r->rule.window_ns / 8;"),
     ("answers are over before they were sent", "broker/rolling.c", "        if (a->done_ns > p->sent_ns) {\n            continue;", "        if (a->done_ns > p->sent_ns + UINT64_C(1000000000)) {\n            continue;"),
-    ("none left is taken for a number", "broker/rolling.c", "    return !p->least || q->least;", "    return p != q;", "broker/feedback.c", "    if (r->least) {", "    if (r->least && r->used == 0) {"),
     # late arrivals
     ("open calls are not charged to later windows", "broker/reply.c", "        if (w->now_ns + OVERDUE_AHEAD_NS >= covered_ns) {", "        if (w->now_ns + OVERDUE_AHEAD_NS >= covered_ns + UINT64_C(60000000000)) {"),
     ("open calls are not renewed in sliding windows", "shm/weir_overdue.c", "        if (c->kind == WEIR_LIMIT_SLIDING_WINDOW && sliding_renew(view, permit, c, now_ns)) {", "        if (c->kind == WEIR_LIMIT_SLIDING_WINDOW && now_ns == 1 && sliding_renew(view, permit, c, now_ns)) {"),
+    # reload
+    ("windows of another length are not spent", "broker/reload.c", "    return old->shape != row->shape || (row->quota", "    return (row->quota"),
+    ("what finds no cell is forgotten", "broker/reload.c", "    cells_owe(at, stamp, all - is, now_ns);", "    (void)cells_owe;"),
+    ("a restart cuts what it remembers to its quota", "broker/memory.c", "    if (units > weir_limit_peak(row)) { /* the", "    if (units > UINT32_MAX) { /* the"),
+    # answers on disk
+    ("an answer from disk is as young as it was", "broker/snapshot.c", "    return *passed_ns > reader->longest_ns ? SNAPSHOT_STALE : SNAPSHOT_SOUND;", "    bool stale = *passed_ns > reader->longest_ns;\n    *passed_ns = 0;\n    return stale ? SNAPSHOT_STALE : SNAPSHOT_SOUND;"),
+    ("an answer from disk is given however old it is", "broker/last_good.c", "            r->age_ns >= g->kept_ns[route] || passed_ns >= g->kept_ns[route] - r->age_ns) {", "            false) {",
+     "broker/last_good.c", "now_ns + (g->kept_ns[route] - age_ns),", "now_ns + g->kept_ns[route] * 4,"),
+    ("an answer from disk stays when its time is over", "broker/last_good.c", "now_ns + (g->kept_ns[route] - age_ns),", "now_ns + g->kept_ns[route],"),
     # faults of kernel and libc
     ("a signal ends the write of the state", "broker/aftermath.c", "        if (n <= 0 && !(n < 0 && errno == EINTR)) {", "        if (n <= 0) {"),
     # kept answers, and one call for many
@@ -153,15 +165,30 @@ class Builder:
         return self.base / (str(source).replace("/", "_") + ".o")
 
     def link(self, objects, out):
-        subprocess.run([self.cc, "-o", out, *map(str, objects), *(f"-Wl,--wrap={w}" for w in self.wrapped), "-lcurl", "-luring", "-lxxhash", "-ljansson",
+        """As meson does: what is under test in an archive, from which comes what somebody asks for."""
+        own = {self.object(s).name for s in self.own}
+        archive = out.parent / "under_test.a"
+        archive.unlink(missing_ok=True)
+        subprocess.run(["ar", "rc", archive, *(str(o) for o in objects if o.name not in own)], check=True)
+        subprocess.run([self.cc, "-o", out, *(str(o) for o in objects if o.name in own), archive, *(f"-Wl,--wrap={w}" for w in self.wrapped), "-lcurl", "-luring", "-lxxhash", "-ljansson",
                         "-lyaml", "-lssl", "-lcrypto", "-lseccomp", "-lcap", "-lm"], check=True)
 
+    def reads(self, source):
+        """The files that an object is made of; ccache may have made their names relative."""
+        text = pathlib.Path(f"{self.object(source)}.d").read_text().replace("\\\n", " ")
+        return {os.path.realpath(word) for word in text.split()[1:]}
+
+    def current(self, source):
+        o = self.object(source)
+        return o.exists() and all(os.path.getmtime(f) < o.stat().st_mtime for f in self.reads(source))
+
     def all(self, pool):
-        list(pool.map(lambda s: self.compile(self.root, s, self.object(s)), self.sources + self.own))
+        list(pool.map(lambda s: self.current(s) or self.compile(self.root, s, self.object(s)), self.sources + self.own))
+        self.link([self.object(s) for s in self.sources + self.own], self.base / "weir-dst")
+        return self.base / "weir-dst"
 
     def touched(self, source, files):
-        text = pathlib.Path(f"{self.object(source)}.d").read_text()
-        return any(f"{self.root}/{f}" in text for f in files)
+        return any(str(self.root / f) in self.reads(source) for f in files)
 
     def mutant(self, edits, tmp):
         tree = tmp / "tree"
@@ -180,8 +207,26 @@ class Builder:
                 o = tmp / o.name
                 self.compile(tree, s, o)
             objects.append(o)
+        if not any(o.parent == tmp for o in objects):
+            raise LookupError(f"no object reads {files}")
         self.link(objects, tmp / "weir-dst")
         return tmp / "weir-dst"
+
+
+def broken_by(program, seed, hours):
+    """What a seed said of a program; None: all promises held. Anything else than a broken promise, a signal or a run without an end is no verdict."""
+    try:
+        run = subprocess.run([program, "--seed", str(seed), "--hours", str(hours)], capture_output=True, text=True, check=False, timeout=120)
+    except subprocess.TimeoutExpired:
+        return "it hangs"
+    broken = next((line for line in run.stderr.splitlines() if line.startswith("BROKEN")), None)
+    if run.returncode == 0:
+        return None
+    if run.returncode < 0:
+        return f"signal {-run.returncode}"
+    if broken is None:
+        raise RuntimeError(f"{program} ends with {run.returncode}: {run.stderr}")
+    return broken.removeprefix("BROKEN: ")
 
 
 def judge(builder, name, edits, first, seeds, hours):
@@ -191,13 +236,9 @@ def judge(builder, name, edits, first, seeds, hours):
         except LookupError as e:
             return name, None, str(e)
         for n in range(seeds):
-            try:
-                run = subprocess.run([program, "--seed", str(first + n), "--hours", str(hours)], capture_output=True, text=True, check=False, timeout=120)
-                broken = next((line for line in run.stderr.splitlines() if line.startswith("BROKEN")), f"signal {-run.returncode}")
-                if run.returncode != 0:
-                    return name, n + 1, broken.removeprefix("BROKEN: ")
-            except subprocess.TimeoutExpired:
-                return name, n + 1, "it hangs"
+            broken = broken_by(program, first + n, hours)
+            if broken is not None:
+                return name, n + 1, broken
         return name, 0, ""
 
 
@@ -210,14 +251,19 @@ def main():
     a.add_argument("--hours", default="0.0166667")
     a.add_argument("--only", default="", help="a pattern")
     a.add_argument("--share", default="0/1", help="K/N: every Nth, from the Kth on")
+    a.add_argument("--keep", type=pathlib.Path, help="a folder for the objects of the unchanged program, so that the next part need not make them")
     a.add_argument("--jobs", type=int, default=os.cpu_count())
     a = a.parse_args()
     k, n = map(int, a.share.split("/"))
     mutants = [m for m in MUTANTS if re.search(a.only, m[0])][k::n]
     survived = 0
     with tempfile.TemporaryDirectory(prefix="weir-dst.") as base, concurrent.futures.ThreadPoolExecutor(a.jobs) as pool:
-        builder = Builder(a.root.resolve(), a.cc, pathlib.Path(base))
-        builder.all(pool)
+        if a.keep:
+            a.keep.mkdir(exist_ok=True)
+        builder = Builder(a.root.resolve(), a.cc, (a.keep or pathlib.Path(base)).resolve())
+        sound = broken_by(builder.all(pool), a.first, a.hours)
+        if sound is not None:
+            sys.exit(f"mutants.py: without any change seed {a.first} says: {sound}")
         jobs = [pool.submit(judge, builder, m[0], m[1:], a.first, a.seeds, a.hours) for m in mutants]
         for job in concurrent.futures.as_completed(jobs):
             name, tried, what = job.result()

@@ -1,4 +1,5 @@
 /* What a reload makes of limit words (broker/reload.h), and which tables may follow which (broker/tables_follow.h). */
+#include "broker/memory.h"
 #include "broker/reload.h"
 #include "broker/tables_build.h"
 #include "broker/tables_follow.h"
@@ -288,12 +289,58 @@ static void tables_follow_or_not(void **arg)
             "route a takes from its limits in another order");
 }
 
+/* Lowered, started anew, raised again within the window: what the larger quota had granted is still there. */
+static void restarts_keep_the_peak(void **arg)
+{
+    (void)arg;
+    struct weir_shm_limit_row row = {
+        .kind = WEIR_LIMIT_FIXED_WINDOW, .quota = 68, .window_ns = WINDOW_NS};
+    const uint64_t few[2] = {weir_window_word(7, 60), 0};
+    const uint64_t many[2] = {weir_window_word(7, 82), weir_window_word(8, 3)};
+    memory_peak(&row, few);
+    assert_int_equal(weir_limit_peak(&row), 68);
+    memory_peak(&row, many);
+    assert_int_equal(weir_limit_peak(&row), 82);
+    row.kind = WEIR_LIMIT_TOKEN_BUCKET; /* its word is no count */
+    row.quota_peak = 0;
+    memory_peak(&row, many);
+    assert_int_equal(weir_limit_peak(&row), 68);
+}
+
+/* A start that knew nothing has spent its own quota: a larger one gives no room before what was current then is over. */
+static void raise_after_a_guess(void **arg)
+{
+    (void)arg;
+    static struct region r; /* large */
+    const struct weir_shm_limit_row old = {
+        .kind = WEIR_LIMIT_FIXED_WINDOW, .quota = 68, .window_ns = WINDOW_NS};
+    struct weir_shm_limit_row row = old;
+    row.quota = 100;
+    assert_false(reload_raise_is_blind(&r, &old, &row, NOW_NS));
+    r.guessed_ns[0] = NOW_NS;
+    assert_true(reload_raise_is_blind(&r, &old, &row, NOW_NS + WINDOW_NS));
+    assert_false(reload_raise_is_blind(&r, &old, &row, NOW_NS + 3 * WINDOW_NS));
+    row.ceiling_step = 1; /* the journal knew it */
+    assert_false(reload_raise_is_blind(&r, &old, &row, NOW_NS + WINDOW_NS));
+    const struct weir_shm_limit_row cells = cells_row(20);
+    const struct weir_shm_limit_row more = cells_row(21);
+    assert_true(reload_raise_is_blind(&r, &cells, &more, NOW_NS + WINDOW_NS / 2));
+    assert_false(reload_raise_is_blind(&r, &more, &cells, NOW_NS + WINDOW_NS / 2));
+    assert_false(reload_raise_is_blind(&r, &cells, &more, NOW_NS + WINDOW_NS));
+    struct weir_shm_limit_row longer = more; /* what the cells have forgotten is young by it */
+    longer.span_ns = 2 * WINDOW_NS;
+    assert_true(reload_raise_is_blind(&r, &cells, &longer, NOW_NS + 9 * WINDOW_NS));
+    assert_true(reload_raise_is_blind(&r, &more, &longer, NOW_NS + 9 * WINDOW_NS));
+    assert_false(reload_raise_is_blind(&r, &longer, &more, NOW_NS + 9 * WINDOW_NS));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sliding_never_exceeds), cmocka_unit_test(sliding_raise_is_exact),
         cmocka_unit_test(bucket_begins_safely),  cmocka_unit_test(windows_keep_or_begin),
-        cmocka_unit_test(tables_follow_or_not),
+        cmocka_unit_test(tables_follow_or_not),  cmocka_unit_test(restarts_keep_the_peak),
+        cmocka_unit_test(raise_after_a_guess),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
