@@ -469,15 +469,15 @@ static int client_admit(struct admission *a, struct asked *q, struct peer *p, in
 
 /*
  * A client whose connection ended with the supervisor before us: this one stands for it from now on. It is known by its process, which the kernel
- * names, and which lives: its pidfd says when it does not.
+ * names, and which lives: its pidfd says when it does not. And by the id of the broker, which a successor has too: a process may still hold, and close, what it had of another one.
  */
 static int rejoin(struct admission *a, const struct asked *q, struct peer *p,
                   struct weir_attach_welcome *welcome)
 {
     uint32_t index = q->hello.rejoin - 1;
     const struct client_info *c = index < WEIR_CLIENTS_MAX ? &a->client[index] : NULL;
-    if (c == NULL || !a->used[index] || c->gone || c->pid != (uint32_t)q->cred.pid ||
-        c->uid != q->cred.uid || c->domain != p->domain) {
+    if (c == NULL || q->hello.broker_id != a->region->broker_id || !a->used[index] || c->gone ||
+        c->pid != (uint32_t)q->cred.pid || c->uid != q->cred.uid || c->domain != p->domain) {
         return say(welcome, WEIR_E_STALE, "this broker does not know that client: open again");
     }
     for (uint32_t i = 0; i < PEERS_MAX; i++) {

@@ -89,7 +89,8 @@ static int rejoin_connect(const struct weir_attachment *at)
                                             .abi_major = WEIR_ABI_MAJOR,
                                             .layout_hash = weir_layout_hash(),
                                             .role = at->role,
-                                            .rejoin = at->client + 1};
+                                            .rejoin = at->client + 1,
+                                            .broker_id = at->broker_id};
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     memcpy(to.sun_path, at->path, sizeof to.sun_path);
     if (fd >= 0 && (connect(fd, (const struct sockaddr *)&to, sizeof to) != 0 ||

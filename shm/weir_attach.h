@@ -42,6 +42,7 @@ struct weir_attach_hello {
      * board alone, and this connection stands for the client from now on.
      */
     uint32_t rejoin;
+    uint64_t broker_id; /* rejoin: of whom it was a client; indices of another broker are others' */
     uint64_t response_bytes; /* response pool wanted; 0 = what makes the arena 1 MiB */
     char client_name[WEIR_NAME_BYTES];
 };

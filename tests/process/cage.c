@@ -118,7 +118,7 @@ static void running(struct rig *r)
     caged(r, "worker", worker, usual_uid());
     (void)proc_line(worker, "limits", "Max data size", got);
     CHECK(r, strncmp(got, "134217728 ", 10) == 0 || rig_sanitized(), "worker_memory: %s", got);
-    caged(r, "resolver", rig_process(r, "weird-resolver"), usual_uid());
+    caged(r, "resolver", rig_process_next(r, "weird-resolver", 0, 5000), usual_uid());
     supervisor(r, r->weird, usual_uid() != geteuid());
     one_call(r);
     (void)kill(worker, SIGKILL);

@@ -429,6 +429,34 @@ static void passes(struct rig *r)
     weir_close(looks);
 }
 
+/* A handle of a broker that is gone is closed behind a new one's attachment, which has the same index: that must not take the new one along. */
+static void former_broker(struct rig *r)
+{
+    const struct weir_request_spec spec = {.struct_bytes = sizeof spec, .route = WEIR_ROUTE_NOP};
+    struct weir *old = rig_attach(r, WEIR_ROLE_CALLER);
+    CHECK_INT(r, rig_weird_stop(r, 15000), 0);
+    rig_weird_start(r);
+    struct weir *w = rig_attach(r, WEIR_ROLE_CALLER);
+    struct weir *first = w; /* who looked whether the broker is up may still have the first place */
+    for (int i = 0; i < 4 && w->at->client != old->at->client; i++) {
+        w = rig_attach(r, WEIR_ROLE_CALLER);
+    }
+    CHECK_INT(r, w->at->client, old->at->client);
+    weir_close(old);
+    for (int i = 0; i < 20; i++) {
+        struct weir_response a = {0};
+        CHECK_INT(r, weir_call(w, &spec, weir_now_ns(w) + 10 * WEIR_NS_PER_S, &a), 0);
+        CHECK_INT(r, a.result, WEIR_RESULT_DONE);
+        (void)weir_release(w, a.ticket);
+        rig_sleep_ms(5);
+    }
+    CHECK_INT(r, rig_board_client(w, w->at->client)->state, WEIR_CLIENT_LIVE);
+    weir_close(w);
+    if (first != w) {
+        weir_close(first);
+    }
+}
+
 int main(int argc, char **argv)
 {
     struct rig r;
@@ -439,6 +467,7 @@ int main(int argc, char **argv)
             "\"weight\", \"kind\": \"fixed_window\", \"quota\": 1000, \"window_ms\": 1000}]}");
     rig_config(&r, yaml, 0);
     rig_weird_start(&r);
+    former_broker(&r);
     deaths(&r, all ? LONG_DEATHS : DEATHS);
     order_of_the_dead(&r);
     forks(&r);
