@@ -720,13 +720,13 @@ static void cookies(struct rig *r)
         "\"plays\": \"ok\"}],"
         " \"session\": {\"cookie\": \"GET /consent\", \"crumb\": \"GET /v1/getcrumb\", "
         "\"lasts_s\": "
-        "2, \"paths\": [\"GET /v7/quote\"]}}";
+        "4, \"paths\": [\"GET /v7/quote\"]}}";
     static const char yaml[] =
         "broker: {name: rig, wake: sleep, log: debug}\n"
         "providers:\n"
         "  - name: p\n"
         "    auth: {kind: cookie, sign_in: {route: p.consent, crumb_route: p.getcrumb, crumb: "
-        "crumb, margin: 500ms, expired: [401, 403]}}\n"
+        "crumb, margin: 1500ms, expired: [401, 403]}}\n"
         "    limits: [{name: b, kind: token_bucket, quota: 10000, window: 1s}]\n"
         "    endpoints: [{name: e, url: \"http://127.0.0.1:$PORT\", connections: 16}]\n"
         "    routes:\n"
@@ -740,7 +740,7 @@ static void cookies(struct rig *r)
     struct weir *w = rig_attach(r, WEIR_ROLE_TRADER);
     for (unsigned i = 0; i < 60; i++) {
         good(r, w, "p.get");
-        rig_sleep_ms(50);
+        rig_sleep_ms(80);
     }
     CHECK_INT(r, session(r, "bad"), 0);
     CHECK_INT(r, session(r, "crumbs_refused"), 0);
