@@ -5,6 +5,7 @@
  * loop of http_floor.c on the worker's core, then by a client through weir. http_cage lets two workers take turns, one of them without its
  * cage. http_added looks at one call at a time and takes nginx out of the sum.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,6 +16,7 @@
 
 #define HANG_NS        (5 * WEIR_NS_PER_S)
 #define ADDED_WARM_CNT 200U
+#define ADDED_FLOOR_S  1.0
 
 /* Both rows read the same pairs; whichever is asked for first makes them. */
 static struct {
@@ -193,8 +195,32 @@ static int added_run(struct http_stand *stand, struct stats_hist *hist, struct b
     return 0;
 }
 
+/* What libcurl itself takes of that, on the worker's core while the worker is stopped: far shorter than the lease. */
+static int added_floor(struct http_stand *stand, struct stats_hist *hist,
+                       struct bench_result *result)
+{
+    char url[128];
+    struct http_count count;
+    pid_t worker = rig_weird_worker(&stand->weird);
+    snprintf(url, sizeof(url), "http://127.0.0.1:%u/file.json", stand->nginx.port);
+    struct http_floor *loop = http_floor_open(url, 1, RIG_BODY_BYTES, result);
+    if (!loop) {
+        return -1;
+    }
+    kill(worker, SIGSTOP);
+    int rc = duel_pin(bench_core(stand->bench, 0)) == 0
+                 ? http_floor_run(loop, ADDED_FLOOR_S / 4, &count, result) /* connects */
+                 : bench_fail(result, "cannot pin the bare loop");
+    http_floor_gate(loop, hist);
+    rc = rc == 0 ? http_floor_run(loop, ADDED_FLOOR_S, &count, result) : rc;
+    kill(worker, SIGCONT);
+    http_floor_close(loop);
+    return rc;
+}
+
 int bench_http_added(const struct bench *bench, struct bench_result *result)
 {
+    static struct stats_hist libcurl;
     static struct stats_hist hist[ADDED_CNT];
     struct http_stand stand;
     memset(hist, 0, sizeof(hist));
@@ -203,16 +229,21 @@ int bench_http_added(const struct bench *bench, struct bench_result *result)
     }
     int rc = duel_pin(stand.client_core) == 0 ? added_run(&stand, hist, result)
                                               : bench_fail(result, "cannot pin the client");
+    memset(&libcurl, 0, sizeof(libcurl));
+    rc = rc == 0 ? added_floor(&stand, &libcurl, result) : rc;
     http_stand_end(&stand);
     if (rc != 0) {
         return -1;
     }
     result->measured = true;
+    result->has_floor = true;
+    result->floor = stats_hist_quantile(&libcurl, 0.5) / 1e3;
     result->has_tail = true;
     result->p50 = stats_hist_quantile(&hist[ADDED_ALL], 0.5) / 1e3;
     result->p99 = stats_hist_quantile(&hist[ADDED_ALL], 0.99) / 1e3;
     result->p999 = stats_hist_quantile(&hist[ADDED_ALL], 0.999) / 1e3;
     result->value = result->p50;
+    result->ratio = result->value / result->floor;
     snprintf(result->note, sizeof(result->note),
              "%llu calls; worker spinning, client parked; p50 of taken %.0f ns, permit %.0f, gate "
              "%.0f, delivered %.0f",

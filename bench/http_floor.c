@@ -34,6 +34,8 @@ struct transfer {
     CURL *easy;
     size_t got_bytes;
     char body[4096];
+    struct http_floor *loop;
+    uint64_t start_ns; /* where gates are counted */
 };
 
 struct http_floor {
@@ -48,6 +50,7 @@ struct http_floor {
     bool refill; /* ended transfers start again */
     const char *wrong;
     uint64_t done_cnt;
+    struct stats_hist *gate; /* NULL: gates are not counted */
 };
 
 static uint64_t watch_data(int fd, const struct watch *watch)
@@ -135,14 +138,43 @@ static size_t on_body(char *data, size_t size, size_t cnt, void *arg)
     return bytes;
 }
 
+static int on_gate(void *arg, char *ip, char *local_ip, int port, int local_port)
+{
+    struct transfer *transfer = arg;
+    (void)ip;
+    (void)local_ip;
+    (void)port;
+    (void)local_port;
+    if (transfer->loop->gate) {
+        stats_hist_add(transfer->loop->gate, weir_clock_monotonic_ns() - transfer->start_ns);
+    }
+    return CURL_PREREQFUNC_OK;
+}
+
+void http_floor_gate(struct http_floor *loop, struct stats_hist *hist)
+{
+    loop->gate = hist;
+    for (unsigned i = 0; i < loop->transfer_cnt; i++) {
+        curl_easy_setopt(loop->transfer[i].easy, CURLOPT_PREREQFUNCTION, hist ? on_gate : NULL);
+    }
+}
+
 static void transfer_start(struct http_floor *loop, struct transfer *transfer)
 {
+    if (loop->gate) {
+        transfer->start_ns = weir_clock_monotonic_ns();
+    }
     transfer->got_bytes = 0;
     if (curl_multi_add_handle(loop->multi, transfer->easy) != CURLM_OK) {
         loop->wrong = "curl_multi_add_handle failed";
         return;
     }
     loop->running_cnt++;
+    if (loop->gate) { /* in this turn, as weir's worker does, and not after a look at the kernel */
+        int running;
+        loop->timer_at_ns = UINT64_MAX;
+        curl_multi_socket_action(loop->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    }
 }
 
 /* Take what ended: an answer may be there after any socket_action. */
@@ -267,6 +299,7 @@ static CURL *easy_make(const char *url, struct transfer *transfer)
         curl_easy_setopt(easy, CURLOPT_PROXY, "");
         curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
         curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
+        curl_easy_setopt(easy, CURLOPT_PREREQDATA, transfer);
         curl_easy_setopt(easy, CURLOPT_PRIVATE, (char *)transfer);
     }
     return easy;
@@ -307,6 +340,7 @@ struct http_floor *http_floor_open(const char *url, unsigned in_flight, size_t b
     loop->body_bytes = body_bytes;
     bool whole = loop->multi && loop->transfer;
     for (unsigned i = 0; whole && i < in_flight; i++) {
+        loop->transfer[i].loop = loop;
         loop->transfer[i].easy = easy_make(url, &loop->transfer[i]);
         loop->transfer_cnt++;
         whole = loop->transfer[i].easy != NULL;

@@ -7,6 +7,7 @@
 #define BENCH_HTTP_FLOOR_H
 
 #include "bench.h"
+#include "stats.h"
 
 struct http_floor;
 
@@ -22,6 +23,9 @@ struct http_count {
 struct http_floor *http_floor_open(const char *url, unsigned in_flight, size_t body_bytes,
                                    struct bench_result *result);
 void http_floor_close(struct http_floor *loop);
+
+/* Count into `hist` how long libcurl takes from a transfer's start to where it would write the request on a kept connection: weir's send gate. NULL: no more. */
+void http_floor_gate(struct http_floor *loop, struct stats_hist *hist);
 
 /* Keep all transfers busy for `slice_s`, then let them end. Every answer is checked: status 200 and the body's length. */
 int http_floor_run(struct http_floor *loop, double slice_s, struct http_count *count,
