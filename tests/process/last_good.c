@@ -74,6 +74,10 @@ static int call(const char *route, const char *rest, const char *query, struct w
                                            .route = rig_route(w, route),
                                            .path_rest = rest,
                                            .query = query};
+    /* libweir waits out a takeover's pause of 10 ms; a successor that gets no core in that time is waited for here */
+    for (int i = 0; i < 300 && weir_check(w) == WEIR_E_LEASE; i++) {
+        rig_sleep_ms(10);
+    }
     return weir_call(w, &spec, weir_now_ns(w) + 3000 * MS, a);
 }
 
