@@ -11,7 +11,8 @@
  *   - the words are legal, and hold what the rival was granted plus the child's charge or nothing of it; all of it once it was granted;
  *   - another trader gets exactly what is left, at once, and then a refusal that names a limit; gives all back, and the words are as before.
  *
- * express_stepkill [--step N | --long]      N: a rival at each Nth instruction (97); the walk itself visits every one. --long: every pair
+ * express_stepkill [--step N | --long | --part=K/N]      N: a rival at each Nth instruction (97); the walk itself visits every one. --long: every pair; --part: the Kth of N parts
+ *                                                        of all pairs
  */
 #include "stepper.h"
 
@@ -263,11 +264,11 @@ static uint32_t alone(void)
     return cnt;
 }
 
-static void with_rival(uint32_t cnt, uint32_t step)
+static void with_rival(uint32_t cnt, uint32_t first, uint32_t step)
 {
     uint32_t longest = 0;
     leaked = 0;
-    for (uint32_t j = rival; j < cnt; j += step) {
+    for (uint32_t j = first; j < cnt; j += step) {
         prepare();
         pid_t pid = stepper_start(victim);
         if (!stepper_step(pid, j)) {
@@ -280,16 +281,23 @@ static void with_rival(uint32_t cnt, uint32_t step)
         uint32_t k = stepper_walk_on(pid, j, 1, verify, f.memory, sizeof *f.memory);
         longest = k > longest ? k : longest;
     }
-    printf("route %u, %s at every %u of %u instructions: up to %u instructions, charge left at "
-           "%u\n",
-           route, rival_names[rival], step, cnt, longest, leaked);
+    printf("route %u, %s at every %u of %u instructions from %u on: up to %u instructions, charge "
+           "left at %u\n",
+           route, rival_names[rival], step, cnt, first, longest, leaked);
 }
 
 int main(int argc, char **argv)
 {
     uint32_t step = RIVAL_STEP;
+    uint32_t part = 0; /* 0: rivals begin at instructions of their own */
     if (argc == 2 && strcmp(argv[1], "--long") == 0) {
+        part = 1;
         step = 1;
+    } else if (argc == 2 && sscanf(argv[1], "--part=%u/%u", &part, &step) == 2) {
+        if (part < 1 || part > step) {
+            fprintf(stderr, "express_stepkill: %s: a part is K/N, K from 1 to N\n", argv[1]);
+            return 1;
+        }
     } else if (argc == 3 && strcmp(argv[1], "--step") == 0) {
         step = (uint32_t)strtoul(argv[2], NULL, 10);
     }
@@ -306,7 +314,7 @@ int main(int argc, char **argv)
         giving = false;
         uint32_t cnt = alone();
         for (rival = TAKES_ONE; rival < RIVAL_CNT; rival++) {
-            with_rival(cnt, step);
+            with_rival(cnt, part > 0 ? part - 1 : (uint32_t)rival, step);
         }
     }
     printf("%llu instants verified, 0 violations\n", (unsigned long long)checks);

@@ -395,7 +395,7 @@ void rig_weird_start(struct rig *r)
 {
     rig_weird_spawn(r);
     struct weir *w = NULL;
-    uint64_t end_ns = rig_now_ns() + START_MS * WEIR_NS_PER_MS;
+    uint64_t end_ns = rig_now_ns() + rig_slowness() * START_MS * WEIR_NS_PER_MS;
     const struct weir_open_opts opts = {
         .struct_bytes = sizeof opts, .role = WEIR_ROLE_CALLER, .runtime_dir = r->dir};
     while (weir_open(&w, "rig", &opts, NULL) != 0) {

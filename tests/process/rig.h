@@ -13,6 +13,7 @@
 #include "shm/weir_atomic.h"
 
 #include <jansson.h>
+#include <stdlib.h>
 #include <sys/types.h>
 
 #define RIG_CHILDREN_MAX 64
@@ -118,6 +119,15 @@ static inline bool rig_sanitized(void)
 #else
     return false;
 #endif
+}
+
+/*
+ * How many times slower than usual all of it is: 1, or more under valgrind (scripts/valgrind.sh). For times that a test sets itself, and has no condition to wait for instead: a deadline
+ * that lets one call through and ends another.
+ */
+static inline unsigned rig_slowness(void)
+{
+    return getenv("WEIR_UNDER") != NULL ? 10 : 1;
 }
 
 /* Does the broker's log hold this text? */

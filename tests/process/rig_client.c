@@ -26,7 +26,7 @@ struct weir *rig_attach_opts(struct rig *r, struct weir_open_opts *opts, struct 
 
 struct weir *rig_attach(struct rig *r, enum weir_role role)
 {
-    struct weir_open_opts opts = {.role = role, .patience_ns = 5 * WEIR_NS_PER_S};
+    struct weir_open_opts opts = {.role = role, .patience_ns = 5 * rig_slowness() * WEIR_NS_PER_S};
     struct weir_diag diag = {0};
     int rc;
     struct weir *w = rig_attach_opts(r, &opts, &diag, &rc);
