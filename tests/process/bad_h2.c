@@ -544,9 +544,8 @@ static void one(struct rig *r, struct weir *w, uint32_t which, bool post)
     for (unsigned i = HEADS; i <= SERVED; i++) {
         weir_store_release_u32(&r->shared->count[i], 0);
     }
-    unsigned limit_ms = f->limit_ms;
+    unsigned limit_ms = f->limit_ms * rig_slowness();
     if (f->setting != 0) { /* a connection is made for it, and its settings have arrived */
-        limit_ms *= rig_slowness();
         weir_store_release_u32(&r->shared->count[FAULT], FAREWELL);
         (void)call(r, w, post, LATE_MS * rig_slowness(), body, sizeof body);
         weir_store_release_u32(&r->shared->count[FAULT], which);
@@ -563,8 +562,8 @@ static void one(struct rig *r, struct weir *w, uint32_t which, bool post)
               __FILE__, __LINE__, "%s %s: %s, status %u, curl %d, %zu bytes; wanted %s", verb,
               f->name, weir_result_text(a.result), a.status, a.error, a.body_bytes,
               weir_result_text(wanted));
-    rig_check(r, took_ms < limit_ms + 2000, __FILE__, __LINE__, "%s: took %llu ms", f->name,
-              (unsigned long long)took_ms);
+    rig_check(r, took_ms < limit_ms + 2000 * rig_slowness(), __FILE__, __LINE__, "%s: took %llu ms",
+              f->name, (unsigned long long)took_ms);
     uint32_t arrived = weir_load_acquire_u32(&r->shared->count[HEADS]);
     rig_check(r, a.sends >= arrived && used(w, "raw.l") - before == a.sends, __FILE__, __LINE__,
               "%s %s: %u sends, %u charged, %u arrived", verb, f->name, a.sends,
@@ -574,7 +573,7 @@ static void one(struct rig *r, struct weir *w, uint32_t which, bool post)
     rig_check(r, strstr(body, "evil") == NULL, __FILE__, __LINE__, "%s: %s", f->name, body);
     /* Nothing is held, and nothing that was left over is taken for the next one's. */
     weir_store_release_u32(&r->shared->count[FAULT], 0);
-    struct weir_response next = call(r, w, post, ANY_MS, body, sizeof body);
+    struct weir_response next = call(r, w, post, ANY_MS * rig_slowness(), body, sizeof body);
     rig_check(r, next.result == WEIR_RESULT_DONE && strcmp(body, "fine") == 0, __FILE__, __LINE__,
               "after %s %s: %s, curl %d: %s", verb, f->name, weir_result_text(next.result),
               next.error, body);
@@ -613,11 +612,11 @@ static void config(struct rig *r, uint16_t port)
         "    endpoints:\n"
         "      - {name: a, url: \"https://127.0.0.1:%u\", http: 2, ca_file: %s/good.pem}\n"
         "    routes:\n"
-        "      - {name: get, method: GET, path: /r/*, cost: {l: 1, one: 1}, timeout: 5s, "
+        "      - {name: get, method: GET, path: /r/*, cost: {l: 1, one: 1}, timeout: %us, "
         "max_response: 64KiB}\n"
-        "      - {name: post, method: POST, path: /r/*, cost: {l: 1, one: 1}, timeout: 5s, "
+        "      - {name: post, method: POST, path: /r/*, cost: {l: 1, one: 1}, timeout: %us, "
         "max_response: 64KiB}\n",
-        port, r->dir);
+        port, r->dir, 5 * rig_slowness(), 5 * rig_slowness());
     rig_config(r, text, 0);
 }
 

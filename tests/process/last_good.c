@@ -1,4 +1,6 @@
 /*
+ * last_good WEIR-SIM WEIRD [SEED] [--only=NAME]      clean_stop, kills, writers, disk_fails or refused alone; each begins with an empty disk of its own then
+ *
  * The last known good answers on disk (broker/last_good.h): a new broker gives what an earlier one had fetched, where nothing better is to be had. Ends of all sorts,
  * kill -9 in the middle of writes among them; files that must not be believed; a disk that fails; takeovers.
  *
@@ -512,10 +514,22 @@ static void test_refused(struct rig *r)
     free(original[1].at);
 }
 
+static const struct {
+    const char *name;
+    void (*run)(struct rig *r);
+} tests[] = {{"clean_stop", test_clean_stop},
+             {"kills", test_kills},
+             {"writers", test_writers},
+             {"disk_fails", test_disk_fails},
+             {"refused", test_refused}};
+
 int main(int argc, char **argv)
 {
     struct rig r;
-    rig_open(&r, "last_good", argc, argv, 110);
+    const char *only =
+        argc > 3 && strncmp(argv[argc - 1], "--only=", 7) == 0 ? argv[argc - 1] + 7 : NULL;
+    unsigned ran = 0;
+    rig_open(&r, "last_good", argc - (only != NULL), argv, 110);
     (void)snprintf(state_dir, sizeof state_dir, "%s/var", r.dir);
     for (int i = 0; i < 2; i++) {
         (void)snprintf(file_path[i], sizeof file_path[i], "%s/rig/last_good.%d", state_dir, i);
@@ -525,10 +539,12 @@ int main(int argc, char **argv)
                       "\"kind\": \"token_bucket\", \"quota\": 1000000, \"refill_per_s\": "
                       "1000000}]}");
     configure(&r, "127.0.0.1");
-    test_clean_stop(&r);
-    test_kills(&r);
-    test_writers(&r);
-    test_disk_fails(&r);
-    test_refused(&r);
+    for (size_t i = 0; i < WEIR_ARRAY_CNT(tests); i++) {
+        if (only == NULL || strcmp(only, tests[i].name) == 0) {
+            tests[i].run(&r);
+            ran++;
+        }
+    }
+    CHECK(&r, ran > 0, "--only=%s: no such test", only);
     return rig_close(&r);
 }

@@ -284,7 +284,8 @@ static int host_dies(struct rig *r, int before)
     journal_edit(r, edit_boot);
     uint64_t began_ns = rig_now_ns();
     w = start(r);
-    CHECK(r, rig_now_ns() - began_ns < 4 * WEIR_NS_PER_S, "nobody is left to wait for");
+    CHECK(r, rig_now_ns() - began_ns < 4 * rig_slowness() * WEIR_NS_PER_S,
+          "nobody is left to wait for");
     int more = surplus(r, w);
     rig_check(r, more >= before && more <= before + STEP, __FILE__, __LINE__,
               "after the host died: surplus %d, before %d", more, before);

@@ -40,7 +40,7 @@ static unsigned calls(struct weir *w, unsigned cnt)
     unsigned done = 0;
     for (unsigned i = 0; i < cnt; i++) {
         struct weir_response a;
-        if (weir_call(w, &spec, weir_now_ns(w) + WEIR_NS_PER_S / 4, &a) == 0) {
+        if (weir_call(w, &spec, weir_now_ns(w) + rig_slowness() * WEIR_NS_PER_S / 4, &a) == 0) {
             done += a.result == WEIR_RESULT_DONE;
             (void)weir_release(w, a.ticket);
         }

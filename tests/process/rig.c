@@ -336,7 +336,7 @@ void rig_config_limits(struct rig *r, const char *broker, unsigned quota, const 
         "broker: {name: rig, %s}\n"
         "providers:\n"
         "  - name: sim\n"
-        "    clock: {path: /api/v3/time, field: serverTime, interval: 1s, max_jitter: 100ms}\n"
+        "    clock: {path: /api/v3/time, field: serverTime, interval: %s, max_jitter: 100ms}\n"
         "    limits:\n"
         "      - {name: weight, kind: fixed_window, quota: %u, window: %s, scope: ip, headroom: "
         "{critical: 5%%}}\n"
@@ -360,8 +360,8 @@ void rig_config_limits(struct rig *r, const char *broker, unsigned quota, const 
         "4KiB, timeout: 3s}\n"
         "      - {name: own, transport: own, cost: {weight: 1}}\n";
     char text[8192];
-    (void)snprintf(text, sizeof text, yaml, broker, quota, window, quota / 4 > 0 ? quota / 4 : 1,
-                   window);
+    (void)snprintf(text, sizeof text, yaml, broker, r->clock != NULL ? r->clock : "1s", quota,
+                   window, quota / 4 > 0 ? quota / 4 : 1, window);
     rig_config(r, text, 0);
 }
 

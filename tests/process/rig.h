@@ -27,7 +27,9 @@ struct rig {
     pid_t sim, weird;
     const char *state_dir; /* where weird keeps its journal; NULL: it keeps none */
     const char *option;    /* one more option of weird; NULL: none */
-    uint16_t port;         /* of the simulator */
+    const char *
+        clock; /* rig_config_limits: how often the exchange is asked for its time; NULL: each second */
+    uint16_t port; /* of the simulator */
     unsigned seed;
     unsigned checks, failures;
     struct rig_shared *shared;
