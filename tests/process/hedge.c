@@ -56,7 +56,7 @@ static void configure(struct rig *r, const char *balance, const char *more)
         "broker: {name: rig, log: info}\n"
         "providers:\n"
         "  - name: sim\n"
-        "    clock: {source: host, error: 1ms, max_jitter: 10ms}\n"
+        "    clock: {source: host, error: 1ms, max_jitter: %ums}\n"
         "    limits:\n"
         "      - {name: bucket, kind: token_bucket, quota: 100000, window: 1s}\n"
         "      - {name: scarce, kind: fixed_window, quota: 1, window: 1h}\n"
@@ -78,7 +78,9 @@ static void configure(struct rig *r, const char *balance, const char *more)
         "share: public, cache: 5s}\n"
         "      - {name: order, method: POST, path: /api/v3/order, cost: {bucket: 1}}\n";
     char text[2048];
-    (void)snprintf(text, sizeof text, yaml, balance, more, server[0].port, server[1].port);
+    /* Longer than anything is kept waiting: a permit that grew too old is followed by another one, and both are charged. */
+    (void)snprintf(text, sizeof text, yaml, 10 * rig_slowness(), balance, more, server[0].port,
+                   server[1].port);
     rig_config(r, text, 0);
 }
 
