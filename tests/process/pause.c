@@ -188,13 +188,18 @@ static void burst(struct rig *r, struct weir *w)
     uint64_t steps = board_provider(w)->backoff_steps;
     uint64_t throttled = board_provider(w)->throttled;
     uint32_t told = 0;
-    rig_fault(r,
-              "{\"kind\": \"status\", \"status\": 429, \"retry_after_s\": 1, \"delay_ms\": 600}");
+    char fault[128];
+    (void)snprintf(
+        fault, sizeof fault,
+        "{\"kind\": \"status\", \"status\": 429, \"retry_after_s\": 1, \"delay_ms\": %u}",
+        600 * rig_slowness());
+    rig_fault(r, fault);
     for (unsigned i = 0; i < 20; i++) {
         CHECK_INT(r, weir_submit(w, &spec, &ticket[i]), 0);
     }
     rig_sleep_ms(
-        300); /* what has not left by now comes behind the pause, and is not to be told again */
+        300 *
+        rig_slowness()); /* what has not left by now comes behind the pause, and is not to be told again */
     rig_faults_clear(r);
     for (unsigned i = 0; i < 20; i++) {
         CHECK_INT(r, weir_wait(w, ticket[i], weir_now_ns(w) + 20 * WEIR_NS_PER_S, &a), 0);

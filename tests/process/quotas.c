@@ -335,7 +335,10 @@ int main(int argc, char **argv)
     rig_sim_start(&r, "{\"limits\": [{\"name\": \"weight\", \"kind\": \"fixed_window\", \"quota\": "
                       "100000000, \"window_ms\": 60000}]}");
     rig_config(&r, yaml, 0);
-    CHECK_INT(&r, rig_wait(rig_fork(&r, few_files, 500), 10000), 0);
+    if (getenv("WEIR_UNDER") ==
+        NULL) { /* valgrind lets nobody lower the hard limit of open files */
+        CHECK_INT(&r, rig_wait(rig_fork(&r, few_files, 500), 10000), 0);
+    }
     rig_weird_start(&r);
     rig_sleep_ms(500); /* who looked whether it is there has left */
     slots_and_memory(&r);

@@ -23,7 +23,7 @@ static void configure(struct rig *r, const char *retry, uint16_t dead_port)
         "broker: {name: rig, log: info}\n"
         "providers:\n"
         "  - name: sim\n"
-        "    clock: {source: host, error: 1ms, max_jitter: 10ms}\n"
+        "    clock: {source: host, error: 1ms, max_jitter: %ums}\n"
         "    limits:\n"
         "      - {name: weight, kind: token_bucket, quota: 1000, window: 1s}\n"
         "      - {name: scarce, kind: fixed_window, quota: 1, window: 1h}\n"
@@ -36,14 +36,16 @@ static void configure(struct rig *r, const char *retry, uint16_t dead_port)
         "      - {name: rare, method: GET, path: /api/v3/ping, cost: {scarce: 1}}\n"
         "      - {name: order, method: POST, path: /api/v3/order, cost: {weight: 1}}\n"
         "  - name: dead\n"
-        "    clock: {source: host, error: 1ms, max_jitter: 10ms}\n"
+        "    clock: {source: host, error: 1ms, max_jitter: %ums}\n"
         "    limits: [{name: weight, kind: token_bucket, quota: 1000, window: 1s}]\n"
         "    retry: {attempts: 20, base: 40ms, factor: 1, budget: 100%%}\n"
         "    endpoints: [{name: d, url: \"http://127.0.0.1:$PORT2\"}]\n"
         "    routes:\n"
         "      - {name: order, method: POST, path: /order, cost: {weight: 1}}\n";
     char text[2048];
-    (void)snprintf(text, sizeof text, yaml, retry);
+    /* Longer than anything is kept waiting: a permit that grew too old is followed by another one, and both are charged. */
+    const unsigned jitter_ms = 10 * rig_slowness();
+    (void)snprintf(text, sizeof text, yaml, jitter_ms, retry, jitter_ms);
     rig_config(r, text, dead_port);
 }
 

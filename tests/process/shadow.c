@@ -14,11 +14,12 @@
 #define SHADOW_IP  12U /* units a day for brokered calls, in the shadow */
 #define SHADOW_OWN 100U
 
+/* max_jitter: longer than anything is kept waiting. A permit that grew too old is followed by another one, and both are counted. */
 static const char *const live_yaml =
     "broker: {name: rig, memory: 64MiB, shadow: $SHADOW}\n"
     "providers:\n"
     "  - name: sim\n"
-    "    clock: {source: host, error: 10ms, max_jitter: 10ms}\n"
+    "    clock: {source: host, error: 10ms, max_jitter: 1s}\n"
     "    limits:\n"
     "      - {name: calls, kind: fixed_window, quota: 100000, window: 1d}\n"
     "      - {name: own, kind: token_bucket, quota: 100000, window: 1s, scope: account}\n"
@@ -33,7 +34,7 @@ static const char *const live_yaml =
 static const char *const shadow_yaml =
     "providers:\n"
     "  - name: sim\n"
-    "    clock: {source: host, error: 10ms, max_jitter: 10ms}\n"
+    "    clock: {source: host, error: 10ms, max_jitter: 1s}\n"
     "    limits:\n"
     "      - {name: own, kind: fixed_window, quota: 100, window: 1d, scope: account}\n"
     "      - {name: calls, kind: fixed_window, quota: 12, window: 1d}\n"
