@@ -22,7 +22,7 @@ static const char *const live_yaml =
     "    clock: {source: host, error: 10ms, max_jitter: 1s}\n"
     "    limits:\n"
     "      - {name: calls, kind: fixed_window, quota: 100000, window: 1d}\n"
-    "      - {name: own, kind: token_bucket, quota: 100000, window: 1s, scope: account}\n"
+    "      - {name: own, kind: token_bucket, quota: 100000, window: 1h, scope: account}\n"
     "    scopes: {account: [main, sub]}\n"
     "    endpoints: [{name: api, url: \"http://127.0.0.1:$PORT\"}]\n"
     "    routes:\n"
