@@ -166,7 +166,7 @@ static void scopes(struct rig *r)
         "    endpoints:\n"
         "      - {name: a, url: \"http://127.0.0.1:$PORT\"}\n"
         "    routes:\n"
-        "      - {name: ping, method: GET, path: /api/v3/ping, cost: {l: 1}}\n";
+        "      - {name: ping, method: GET, path: /api/v3/ping, cost: {l: 1}, timeout: 1m}\n";
     (void)snprintf(text, sizeof text, yaml, rig_slowness());
     rig_config(r, text, 0);
     rig_weird_start(r);

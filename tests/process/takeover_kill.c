@@ -207,7 +207,7 @@ static bool pass(struct duel *d, int from, int to, bool from_taker)
 static void proxy(struct duel *d, int listener, const char *real)
 {
     struct pollfd wait = {.fd = listener, .events = POLLIN};
-    if (poll(&wait, 1, 5000) <= 0) {
+    if (poll(&wait, 1, 5000 * (int)rig_slowness()) <= 0) {
         return;
     }
     int taker = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
@@ -255,12 +255,13 @@ static void duel(struct rig *r, const struct step *step, enum victim victim)
     /* Who is left? Both leave by themselves where they must; a taker that gave up is gone soon. */
     bool old = true;
     bool new = true;
-    for (int i = 0; i < 300 && old && new; i++) {
+    for (unsigned i = 0; i < 300 * rig_slowness() && old && new; i++) {
         rig_sleep_ms(10);
         old = old && is_running(d.giver);
         new = new &&is_running(d.taker);
     }
-    for (int i = 0; i < 30 && (old || new); i++) { /* the other one may be leaving too */
+    for (unsigned i = 0; i < 30 * rig_slowness() && (old || new);
+         i++) { /* the other one may be leaving too */
         rig_sleep_ms(10);
         old = old && is_running(d.giver);
         new = new &&is_running(d.taker);
