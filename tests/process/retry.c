@@ -44,7 +44,7 @@ static void configure(struct rig *r, const char *retry, uint16_t dead_port)
         "      - {name: order, method: POST, path: /order, cost: {weight: 1}}\n";
     char text[2048];
     /* Longer than anything is kept waiting: a permit that grew too old is followed by another one, and both are charged. */
-    const unsigned jitter_ms = 10 * rig_slowness();
+    const unsigned jitter_ms = rig_slowness() > 1 ? 400 : 10;
     (void)snprintf(text, sizeof text, yaml, jitter_ms, retry, jitter_ms);
     rig_config(r, text, dead_port);
 }

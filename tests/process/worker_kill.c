@@ -38,7 +38,8 @@ static int by_wait(struct rig *r, int arg)
         }
         for (unsigned i = 0; i < cnt; i++) {
             struct weir_response a;
-            int rc = weir_wait(w, ticket[i], weir_now_ns(w) + 4 * WEIR_NS_PER_S, &a);
+            int rc =
+                weir_wait(w, ticket[i], weir_now_ns(w) + 4 * rig_slowness() * WEIR_NS_PER_S, &a);
             if (rc != 0) {
                 (void)printf("FAILED: wait: %s\n", weir_strerror(rc));
                 bad = 1;
@@ -84,7 +85,7 @@ static int by_fd(struct rig *r, int arg)
             out--;
         }
         (void)poll(&p, 1, 4000);
-        if (rig_now_ns() - last_ns > 6 * WEIR_NS_PER_S) {
+        if (rig_now_ns() - last_ns > 6 * rig_slowness() * WEIR_NS_PER_S) {
             (void)printf("FAILED: %u requests never ended\n", out);
             return 1;
         }
@@ -172,20 +173,20 @@ static void kills(struct rig *r, unsigned cnt)
         uint32_t before = weir_load_acquire_u32(&r->shared->count[GRANTED]);
         uint64_t at_ns = rig_now_ns();
         (void)kill(worker, SIGKILL);
-        int rc = weir_call(w, &nop, weir_now_ns(w) + 3 * WEIR_NS_PER_S, &a);
+        int rc = weir_call(w, &nop, weir_now_ns(w) + 3 * rig_slowness() * WEIR_NS_PER_S, &a);
         answer_ns[i] = rig_now_ns() - at_ns;
         granted += weir_load_acquire_u32(&r->shared->count[GRANTED]) - before;
         uint64_t started_ns = weir_load_relaxed_u64(&board->started_ns);
         start_ns[i] = started_ns > at_ns ? started_ns - at_ns : 0;
         CHECK_INT(r, rc, 0);
         (void)weir_release(w, a.ticket);
-        worker = rig_process_next(r, "weird-worker", worker, 3000);
+        worker = rig_process_next(r, "weird-worker", worker, 3000 * rig_slowness());
         CHECK(r, worker > 0, "a worker again");
     }
     figures_print("kill to a new worker", start_ns, cnt);
     figures_print("kill to the next answer", answer_ns, cnt);
     (void)printf("permits granted between a kill and the next answer: %u in all\n", granted);
-    CHECK(r, answer_ns[cnt / 2] < 200 * WEIR_NS_PER_MS, "back in time");
+    CHECK(r, answer_ns[cnt / 2] < 200 * rig_slowness() * WEIR_NS_PER_MS, "back in time");
     for (unsigned i = 0; i < 2; i++) {
         (void)kill(worker, SIGSTOP);
         rig_sleep_ms(1000 + 500 * i);
@@ -274,7 +275,7 @@ int main(int argc, char **argv)
     kills(&r, cnt);
     weir_store_release_u32(&r.shared->stop, 1);
     for (int i = 0; i < 4; i++) {
-        CHECK_INT(&r, rig_wait(pid[i], 8000), 0);
+        CHECK_INT(&r, rig_wait(pid[i], 8000 * rig_slowness()), 0);
     }
     uint32_t *c = r.shared->count;
     (void)printf(
