@@ -26,7 +26,7 @@ static void configure(struct rig *r, const char *retry, uint16_t dead_port)
         "    clock: {source: host, error: 1ms, max_jitter: %ums}\n"
         "    limits:\n"
         "      - {name: weight, kind: token_bucket, quota: 1000, window: 1s}\n"
-        "      - {name: scarce, kind: fixed_window, quota: 1, window: 1h}\n"
+        "      - {name: scarce, kind: fixed_window, quota: 1, window: 1d}\n"
         "    throttle: {status: [429, 418], retry_after: seconds, backoff: {factor: 1, jitter: "
         "0%%}}\n"
         "    retry: %s\n"

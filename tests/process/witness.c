@@ -38,6 +38,7 @@
 #define STRATEGIES  (SURVIVORS + VICTIMS)
 #define FLIGHT      5U
 #define LONG_ROUNDS 8U
+#define PATIENCE_NS ((rig_slowness() > 1 ? 15 : 4) * WEIR_NS_PER_S) /* until both count as dead */
 
 /* What became of a number, as its strategy heard: 0 never handed over, else a result, or one of these. */
 enum { NOT_HEARD = 100, BROKER_LOST = 101 };
@@ -161,7 +162,8 @@ static int rounds(struct rig *r, struct weir *w)
         }
         for (unsigned i = 0; i < cnt; i++) {
             struct weir_response a;
-            int rc = weir_wait(w, ticket[i], weir_now_ns(w) + 6 * WEIR_NS_PER_S, &a);
+            int rc =
+                weir_wait(w, ticket[i], weir_now_ns(w) + 6 * rig_slowness() * WEIR_NS_PER_S, &a);
             if (rc != 0 && rc != WEIR_E_STALE) {
                 (void)printf("FAILED: wait: %d %s\n", rc,
                              rc > 0 ? "it goes on" : weir_strerror(rc));
@@ -172,7 +174,7 @@ static int rounds(struct rig *r, struct weir *w)
         }
         if (weir_check(w) == 0) {
             well_ns = rig_now_ns();
-        } else if (rig_now_ns() - well_ns > 4 * WEIR_NS_PER_S) {
+        } else if (rig_now_ns() - well_ns > PATIENCE_NS) {
             return 1; /* nobody took over: both are dead */
         }
         rig_sleep_ms(cnt == FLIGHT ? 0 : 5);

@@ -169,7 +169,7 @@ static void kills(struct rig *r, unsigned cnt)
     unsigned spread_ms = cnt > KILLS ? 80 : 230;
     for (unsigned i = 0; i < cnt; i++) {
         struct weir_response a;
-        rig_sleep_ms(20 + rig_random(r, spread_ms));
+        rig_sleep_ms((20 + rig_random(r, spread_ms)) * rig_slowness());
         uint32_t before = weir_load_acquire_u32(&r->shared->count[GRANTED]);
         uint64_t at_ns = rig_now_ns();
         (void)kill(worker, SIGKILL);
