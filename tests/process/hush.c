@@ -97,7 +97,7 @@ static void noise(struct rig *r, const struct weir *look)
     uint64_t began_ns = rig_now_ns();
     uint64_t cycles = weir_load_relaxed_u64(&b->loop_cycles);
     uint64_t dropped = weir_load_relaxed_u64(&b->ring_dropped);
-    rig_sleep_ms(NOISE_MS);
+    rig_sleep_ms(NOISE_MS * rig_slowness());
     cycles = weir_load_relaxed_u64(&b->loop_cycles) - cycles;
     dropped = weir_load_relaxed_u64(&b->ring_dropped) - dropped;
     uint64_t calls = c[GOOD] + c[MATE];
