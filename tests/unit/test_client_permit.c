@@ -56,13 +56,17 @@ static struct weir_shm_meter_head *meter(const struct stage *s)
     return (void *)s->f.meter; /* thread 0 */
 }
 
-static void drain_bucket(struct stage *s, struct weir_permit *last)
+/* Returns how many permits that were. */
+static uint32_t drain_bucket(struct stage *s, struct weir_permit *last)
 {
     struct weir_permit p;
+    uint32_t cnt = 0;
     while (weir_permit_try(s->w, FAKE_OWN, 0, NULL, HIGH, &p) == WEIR_OK) {
         *last = p;
+        cnt++;
     }
     assert_int_equal(p.denial.reason, WEIR_REASON_LIMIT_FULL);
+    return cnt;
 }
 
 static void try_and_peek(void **state)
@@ -77,8 +81,13 @@ static void try_and_peek(void **state)
     assert_int_equal(weir_permit_try(s->w, FAKE_OWN, 0, NULL, HIGH, &p), WEIR_OK);
     assert_int_equal(p.charge_cnt, 1);
     assert_true(p.use_by_ns == p.granted_at_ns + 5 * WEIR_NS_PER_MS);
-    drain_bucket(s, &p);
-    assert_int_equal(weir_permit_peek(s->w, FAKE_OWN, 0, NULL, HIGH, &p), WEIR_DENIED);
+    uint32_t own = 1;
+    int rc;
+    do { /* one comes back every 20 ms, between the two calls too */
+        own += drain_bucket(s, &p);
+        rc = weir_permit_peek(s->w, FAKE_OWN, 0, NULL, HIGH, &p);
+    } while (rc == WEIR_OK && own < 1000);
+    assert_int_equal(rc, WEIR_DENIED);
     assert_int_equal(p.denial.limit, 0);
     /* Another account has its own bucket. */
     assert_int_equal(weir_permit_try(s->w, FAKE_OWN, UINT64_C(1) << 32, NULL, HIGH, &p), WEIR_OK);
@@ -90,14 +99,15 @@ static void try_and_peek(void **state)
     assert_int_equal(weir_permit_try(s->w, FAKE_OWN, 0, NULL, (enum weir_priority)5, &p),
                      WEIR_E_PRIORITY);
     const uint32_t *granted = (const void *)(meter(s) + 1);
-    assert_int_equal(granted[FAKE_OWN * WEIR_PRIORITY_CNT + HIGH], 6);
+    assert_true(own >= 5);
+    assert_int_equal(granted[FAKE_OWN * WEIR_PRIORITY_CNT + HIGH], own + 1);
 }
 
 static void wait_for_room(void **state)
 {
     struct stage *s = *state;
     struct weir_permit p;
-    drain_bucket(s, &p);
+    (void)drain_bucket(s, &p);
     uint32_t refused = *((const uint32_t *)(const void *)(meter(s) + 1) +
                          (size_t)FAKE_ROUTES * WEIR_PRIORITY_CNT + HIGH);
     uint64_t now_ns = weir_now_ns(s->w);
@@ -109,10 +119,10 @@ static void wait_for_room(void **state)
     assert_int_equal(weir_permit_wait(s->w, FAKE_OWN, 0, NULL, HIGH, now_ns + WEIR_NS_PER_S, &p),
                      WEIR_OK);
     assert_true(p.granted_at_ns >= earliest_ns && p.granted_at_ns <= now_ns + WEIR_NS_PER_S);
-    /* However often a waiter looks, it is refused once. */
-    assert_int_equal(*((const uint32_t *)(const void *)(meter(s) + 1) +
-                       (size_t)FAKE_ROUTES * WEIR_PRIORITY_CNT + HIGH),
-                     refused + 2);
+    /* However often a waiter looks, it is refused once; where more than 20 ms went by in between, the second one never. */
+    assert_in_range(*((const uint32_t *)(const void *)(meter(s) + 1) +
+                      (size_t)FAKE_ROUTES * WEIR_PRIORITY_CNT + HIGH),
+                    refused + 1, refused + 2);
     assert_int_equal(weir_permit_wait(s->w, 99, 0, NULL, HIGH, UINT64_MAX, &p),
                      WEIR_E_ROUTE_UNKNOWN);
 }
@@ -342,9 +352,14 @@ static void meters_units(void **state)
     assert_int_equal(weir_permit_settle(s->w, &p, &o), WEIR_OK);
     assert_true(units_counted(s) == 4);
     /* What was refused took nothing. */
-    drain_bucket(s, &p);
-    uint64_t full = units_counted(s);
-    assert_int_equal(weir_permit_try(s->w, FAKE_OWN, 0, NULL, HIGH, &p), WEIR_DENIED);
+    uint64_t full;
+    int rc;
+    do { /* until none came back in between */
+        (void)drain_bucket(s, &p);
+        full = units_counted(s);
+        rc = weir_permit_try(s->w, FAKE_OWN, 0, NULL, HIGH, &p);
+    } while (rc == WEIR_OK && full < 1000);
+    assert_int_equal(rc, WEIR_DENIED);
     assert_true(units_counted(s) == full);
 }
 
@@ -382,7 +397,7 @@ static void limits_and_time(void **state)
     struct weir_permit p;
     uint64_t utc_ns;
     uint64_t error_ns;
-    drain_bucket(s, &p);
+    (void)drain_bucket(s, &p);
     assert_int_equal(weir_limit_get(s->w, 0, 0, &l), WEIR_OK);
     assert_int_equal(l.quota_units, 5);
     assert_int_equal(l.left_units[HIGH], 0);
@@ -421,7 +436,7 @@ static void forecasts(void **state)
     assert_true(f.pace_over_ns == 0); /* nobody measured yet */
     assert_true(f.earliest_ns == f.now_ns && f.left_units[HIGH] == 5);
 
-    drain_bucket(s, &p);
+    (void)drain_bucket(s, &p);
     assert_int_equal(weir_permit_peek(s->w, FAKE_OWN, 0, NULL, WEIR_PRIORITY_HIGH, &p),
                      WEIR_DENIED);
     ask.before = &f;
