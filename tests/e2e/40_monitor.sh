@@ -155,9 +155,17 @@ test_deaths() {
     "$weir" stat --watch 0.2 >"$work/watch.out" 2>"$work/watch.err" &
     local watch=$!
     pids+=("$watch")
+    for _ in {1..100}; do # it has begun: before, it could not see a change
+        [ ! -s "$work/watch.out" ] || break
+        sleep 0.1
+    done
     sleep 0.5
     kill -9 "$worker"
     sleep 1
+    for _ in {1..100}; do
+        ! grep -q 'incarnation 1 -> 2' "$work/watch.err" || break
+        sleep 0.1
+    done
     run stat
     is 'worker killed' "$rc $out" '0 broker e2e: up*incarnation 2*restarts    1, the last death *'
     is 'watch: worker' "$(<"$work/watch.err")" '*the worker was restarted: incarnation 1 -> 2*'
