@@ -339,7 +339,8 @@ enum {
     FLOOD_PING,
     FLOOD_SETTINGS,
     FLOOD_RESET,
-    FLOOD_WINDOW
+    FLOOD_WINDOW,
+    FLOOD_PADDING
 };
 
 static void f_flood(struct peer *p, unsigned where, unsigned which)
@@ -374,6 +375,10 @@ static void f_flood(struct peer *p, unsigned where, unsigned which)
     case FLOOD_EMPTY:
         head(p, 0, NO_LENGTH);
         n = h2_frame(at, H2_DATA, 0, p->stream, "", 0);
+        break;
+    case FLOOD_PADDING:
+        head(p, 0, NO_LENGTH);
+        n = h2_frame(at, H2_DATA, H2_PADDED, p->stream, "\2\0\0", 3);
         break;
     case FLOOD_RESET: /* pushes that nobody asked for, each taken back */
         n = h2_number(at, H2_RST_STREAM, 2, H2_CANCEL);
