@@ -32,7 +32,7 @@ static const char weir_yaml[] =
     "      - {name: quote, method: GET, path: /api/v3/time, cost: {own: 1}, timeout: 8s, share: "
     "public, cache: 1ms}\n"
     "      - {name: soft, method: GET, path: /api/v3/ping, cost: {wide: 1}, timeout: 8s, share: "
-    "public, cache: 1ms}\n"
+    "public, cache: 800ms}\n"
     "  - name: two\n"
     "    clock: {source: host, error: 1ms, max_jitter: 10ms}\n"
     "    limits: [{name: wide, kind: token_bucket, quota: 10000, window: 1s}]\n"
@@ -197,11 +197,11 @@ static void test_stalled_lead(struct rig *r)
     long before = (long)rig_report(r, "arrivals");
     *silent = 1;
     uint64_t began_ns = weir_now_ns(w);
-    weir_ticket first = submit(r, "two.time", "", NULL, 2, 5000);
+    weir_ticket first = submit(r, "two.time", "x=1", NULL, 2, 5000);
     rig_sleep_ms(5);
     weir_ticket waits[3];
     for (unsigned i = 0; i < 3; i++) {
-        waits[i] = submit(r, "two.time", "", NULL, 2, 5000);
+        waits[i] = submit(r, "two.time", "x=1", NULL, 2, 5000);
     }
     for (unsigned i = 0; i < 3; i++) {
         struct weir_response a = ended(r, waits[i]);
