@@ -66,7 +66,7 @@ static bool may_join(const struct worker *w, const struct call *c, struct batch_
         (uint16_t)(c->request.scope >> (16 * WEIR_SCOPE_INSTRUMENT)) != 0) {
         return false;
     }
-    return w->now_ns + config->gather_ns + 2 * plan->took_ns < c->deadline_ns &&
+    return w->now_ns + config->gather_ns + 2 * batch_took_ns(plan, w->now_ns) < c->deadline_ns &&
            !is_bad(w, plan, &c->key) &&
            batch_want_read(config, c->parts.path, c->parts.path_bytes, c->parts.query,
                            c->parts.query_bytes, want);
