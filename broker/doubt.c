@@ -87,6 +87,15 @@ void doubt_sending(struct worker *w, struct call *c)
     memcpy(row->text, q->text, sizeof row->text);
 }
 
+void doubt_unsent(struct call *c, bool resend)
+{
+    if (resend) { /* in the ledger it stays the second sending: a successor sends nothing either way */
+        c->doubt.may_resend = true;
+        c->doubt.resent = false;
+        c->doubt.absent = true;
+    }
+}
+
 /* ---------------------------------------------------------------------------------------------- in doubt */
 
 bool doubt_begin(struct worker *w, struct call *c, int error)

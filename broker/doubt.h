@@ -42,6 +42,9 @@ static inline bool doubt_may_resend(const struct call *c)
 /* It is about to be written: what would be asked stands in the ledger from here on. Caller: the send gate, before SENDING. */
 void doubt_sending(struct worker *w, struct call *c);
 
+/* It was not written after all. `resend`: the passage of the send gate was that of a call that is surely absent, and stays so. Caller: exchange.c */
+void doubt_unsent(struct call *c, bool resend);
+
 /*
  * The attempt has ended, and nobody knows what became of it (`result` as an attempt without an answer ends). True: the call is doubt.c's now, its permit is settled. False: it is
  * the caller's to end, as it bears no id.

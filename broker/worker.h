@@ -161,6 +161,13 @@ struct kept_answer {
     uint64_t sent_ns, first_byte_ns;
 };
 
+/* What a passage of the send gate used up. Where nothing was written behind it that is put back. */
+struct gate_found {
+    uint32_t kept_status;
+    bool throttled;
+    bool may_renew, may_resend;
+};
+
 /* What is known of what became of a call (doubt.h). */
 struct call_doubt {
     bool named;      /* it bears an id, and `question` is what would be asked */
@@ -219,6 +226,7 @@ struct call {
     struct session *session; /* it is that one's own call, which signs in (sign_in.h) */
     bool renewed;   /* an answer said that its token was not taken, and it went back for that */
     bool may_renew; /* ... and one passage of the send gate is open to it */
+    struct gate_found gate_found;
     uint32_t sends;
     uint32_t
         writes; /* of them, in the attempt under way: what curl sends again by itself counts too */

@@ -555,6 +555,17 @@ static void revoked(struct rig *r)
     CHECK_INT(r, session(r, "bad"), 6);
     never_twice(r, "revoked");
     end(r, w);
+
+    /* A call that met a dead connection first was written twice in its first attempt: the one behind the renewal is another. */
+    w = begin(r, &s);
+    good(r, w, "p.get");
+    rig_fault(r, "{\"kind\": \"reset\", \"path\": \"/v1/accounts\", \"count\": 1, "
+                 "\"reused_only\": true}");
+    (void)rig_http(r, "POST", "/sim/revoke", "{}", NULL, 0);
+    good(r, w, "p.get");
+    CHECK_INT(r, board(w)->renewed, 1);
+    rig_faults_clear(r);
+    end(r, w);
 }
 
 /* A disk that takes nothing: nothing is spent. One that takes the first half: what came is in memory alone, and kept as soon as it can be. */
