@@ -9,7 +9,8 @@
  *       resend: false                  ABSENT
  *       resend: true                   within its deadline it is sent again, once in its life, with the same id; else ABSENT
  *   anything else, or none             asked again
- *   `patience` after the deadline      OUTCOME_UNKNOWN, or the answer of status `unsure`
+ *   `patience` after the deadline (or after it fell into doubt, where a worker stood still)
+ *                                      OUTCOME_UNKNOWN, or the answer of status `unsure`
  *
  * A call that was sent again and got an answer that is no success is asked after once more: the first sending may have been late after all, and then the exchange
  * refuses the second one for its id. So what is delivered is never "refused" for an order that is in the book.

@@ -315,6 +315,28 @@ static void worker_dies(struct rig *r, struct weir *w)
     book(r, 1, 0);
 }
 
+/* A worker that stood still through deadline and patience asks all the same: what it does not know then it could know. */
+static void worker_stands_still(struct rig *r, struct weir *w)
+{
+    char form[96];
+    begin(r, "{\"kind\": \"stall\", \"method\": \"POST\"}");
+    weir_ticket t = submit(r, w, "sim.seldom", form_new(form), 600);
+    const uint64_t *word = &w->at->mem.slot[(uint32_t)t].state;
+    for (int n = 0; n < 500 && weir_slot_state(weir_load_acquire_u64(word)) != WEIR_SLOT_SENDING;
+         n++) {
+        rig_sleep_ms(1);
+    }
+    rig_sleep_ms(30);
+    pid_t worker = rig_process(r, "weird-worker");
+    (void)kill(worker, SIGSTOP);
+    rig_sleep_ms(1500);
+    (void)kill(worker, SIGCONT);
+    struct weir_response a = ended(r, w, t);
+    ENDS(r, a, WEIR_RESULT_DONE, WEIR_DOUBT_FOUND);
+    (void)weir_release(w, a.ticket);
+    book(r, 1, 0);
+}
+
 /* Whoever asks to stop is followed all the same; it is not sent again then. */
 static void cancelled(struct rig *r, struct weir *w)
 {
@@ -460,6 +482,7 @@ int main(int argc, char **argv)
     sent_again(&r, w);
     cancelled(&r, w);
     worker_dies(&r, w);
+    worker_stands_still(&r, w);
     weir_close(w);
     campaign(&r);
     CHECK_INT(&r, rig_weird_stop(&r, 15000), 0);
