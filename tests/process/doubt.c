@@ -256,13 +256,6 @@ static void sent_again(struct rig *r, struct weir *w)
     book(r, 1, 0);
 }
 
-static void worker_kill(struct rig *r)
-{
-    pid_t worker = rig_process(r, "weird-worker");
-    (void)kill(worker, SIGKILL);
-    CHECK(r, rig_process_next(r, "weird-worker", worker, 3000) > 0, "a worker again");
-}
-
 static weir_ticket on_the_wire(struct rig *r, struct weir *w, const char *route, const char *form)
 {
     weir_ticket t = submit(r, w, route, form, 8000);
@@ -287,7 +280,7 @@ static void worker_dies(struct rig *r, struct weir *w)
     slot->request.body_bytes = UINT32_MAX;
     (void)memset(w->at->mem.request + (uint32_t)t * w->at->mem.request_stride_bytes, 'x',
                  strlen(form));
-    worker_kill(r);
+    rig_worker_kill(r);
     struct weir_response a = ended(r, w, t);
     ENDS(r, a, WEIR_RESULT_DONE, WEIR_DOUBT_FOUND);
     CHECK(r, body_has(&a, strstr(form, "d-")), "the answer is about this order");
@@ -296,7 +289,7 @@ static void worker_dies(struct rig *r, struct weir *w)
     /* It never came: absent, and not sent again by a worker that has not seen it. */
     begin(r, "{\"kind\": \"reset_before_count\", \"method\": \"POST\", \"delay_ms\": 60000}");
     t = on_the_wire(r, w, "sim.again", form_new(form));
-    worker_kill(r);
+    rig_worker_kill(r);
     a = ended(r, w, t);
     ENDS(r, a, WEIR_RESULT_ABSENT, WEIR_DOUBT_ABSENT);
     CHECK_INT(r, a.sends, 1);
@@ -306,9 +299,9 @@ static void worker_dies(struct rig *r, struct weir *w)
     begin(r, "{\"kind\": \"accept_late\", \"method\": \"POST\", \"delay_ms\": 700}");
     t = submit(r, w, "sim.order", form_new(form), 8000);
     rig_sleep_ms(200);
-    worker_kill(r);
+    rig_worker_kill(r);
     rig_sleep_ms(200);
-    worker_kill(r);
+    rig_worker_kill(r);
     a = ended(r, w, t);
     ENDS(r, a, WEIR_RESULT_DONE, WEIR_DOUBT_FOUND);
     (void)weir_release(w, a.ticket);
@@ -455,7 +448,7 @@ static void campaign(struct rig *r)
     rig_sleep_ms(4000);
     for (unsigned i = 0; i < 6; i++) {
         rig_sleep_ms(100 + rig_random(r, 900));
-        worker_kill(r);
+        rig_worker_kill(r);
     }
     rig_sleep_ms(2500);
     weir_store_release_u32(&r->shared->stop, 1);
