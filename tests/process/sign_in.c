@@ -390,11 +390,11 @@ static void revoked(struct rig *r)
 
     /* A call that met a dead connection first was written twice in its first attempt: the one behind the renewal is another. */
     w = begin(r, &s);
-    good(r, w, "p.get");
+    session_good(r, w, "p.get");
     rig_fault(r, "{\"kind\": \"reset\", \"path\": \"/v1/accounts\", \"count\": 1, "
                  "\"reused_only\": true}");
     (void)rig_http(r, "POST", "/sim/revoke", "{}", NULL, 0);
-    good(r, w, "p.get");
+    session_good(r, w, "p.get");
     CHECK_INT(r, board(w)->renewed, 1);
     rig_faults_clear(r);
     end(r, w);
