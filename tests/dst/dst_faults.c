@@ -11,6 +11,9 @@ uint64_t dst_faults[DST_FAULT_CNT];
 bool dst_allowed[DST_FAULT_CNT];
 
 const char *const dst_fault_names[DST_FAULT_CNT] = {
+    [DST_MEMBER_BANNED] = "member-banned",
+    [DST_KEY_REFUSED] = "key-refused",
+    [DST_BESIDE] = "hedged-beside",
     [DST_WORKER_KILLED] = "worker-killed",
     [DST_CLIENT_KILLED] = "client-killed",
     [DST_BROKER_KILLED] = "broker-killed",

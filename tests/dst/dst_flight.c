@@ -41,7 +41,7 @@ void dst_flight_settle(struct flight *f)
 static void flight_over(struct flight *f)
 {
     if (f->arrived && !f->over) {
-        dst_exchange_over(f->provider, f->path, f->brokered);
+        dst_exchange_over(f->provider, f->who, f->path, f->brokered);
     }
     f->over = true;
 }
@@ -118,7 +118,7 @@ static void written_event(void *arg, uint64_t a, uint64_t b)
     (void)a;
     (void)b;
     f->events--;
-    dst_exchange_settle(f->provider, f->path, &f->reply);
+    dst_exchange_settle(f->provider, f->who, f->path, &f->reply);
     flight_over(f);
     uint64_t at = dst_now + dst_transit(f->provider);
     size_t whole = f->reply.body_bytes;
@@ -148,7 +148,7 @@ static void arrive_event(void *arg, uint64_t a, uint64_t b)
         return;
     }
     f->arrived = true;
-    dst_exchange_arrive(f->provider, f->path, f->brokered, false, &f->reply);
+    dst_exchange_arrive(f->provider, f->who, f->path, f->brokered, &f->reply);
     if (f->fate == DST_RESET_SEEN) {
         flight_over(f);
         piece_at(f, dst_now + dst_transit(f->provider), RESET, 0);
@@ -201,14 +201,17 @@ static uint64_t at_late(struct flight *f, uint64_t at)
 }
 
 /* A request is written to a connection now. */
-struct flight *dst_flight_send(unsigned provider, const char *path, bool brokered, bool reused)
+struct flight *dst_flight_send(unsigned provider, dst_maker who, const char *path, bool brokered,
+                               bool reused)
 {
     struct flight *f = flight_new();
     f->provider = provider;
+    f->who = who;
     f->brokered = brokered;
     f->sent_at = dst_now;
     f->fate = fate_draw(reused);
     (void)snprintf(f->path, sizeof f->path, "%s", path);
+    dst_exchange_sent(provider, who, path);
     uint64_t at = dst_now + dst_transit(provider);
     if (f->fate == DST_DEAD_REUSED || f->fate == DST_RESET_UNSEEN) {
         piece_at(f, at, RESET, 0);
@@ -222,10 +225,10 @@ struct flight *dst_flight_send(unsigned provider, const char *path, bool brokere
     return f;
 }
 
-bool dst_trader_call(unsigned provider, const char *path, uint64_t patience_ns,
+bool dst_trader_call(unsigned provider, dst_maker who, const char *path, uint64_t patience_ns,
                      struct dst_reply *out)
 {
-    struct flight *f = dst_flight_send(provider, path, false, false);
+    struct flight *f = dst_flight_send(provider, who, path, false, false);
     uint64_t end = dst_now + patience_ns;
     f->trader = dst_cur;
     f->trader_life = dst_cur->life;
