@@ -279,6 +279,9 @@ void dst_count_arrive(unsigned provider, unsigned limit, dst_maker maker, uint64
         dst_broken("member", "%s.%s counts by member, and call %llu (%s) comes from none", p->name,
                    l->name, (unsigned long long)id, who);
     }
+    if (units == 0) { /* it only says who it is; surcharges may have taken all there is */
+        return;
+    }
     advance(p, l, c);
     uint64_t most = most_now(l, c);
     add(l, c, id, units, false);
