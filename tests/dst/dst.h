@@ -8,6 +8,7 @@
  *   dst_http.c       broker/http.h: curl and the connections
  *   dst_flight.c     requests on their way, and traders' own calls
  *   dst_exchange.c   the exchange: answers, and knows each call by its id
+ *   dst_session.c    ... its tokens and cookies, and what is promised of them
  *   dst_count.c      ... and its counts, by its published rules: never exceed
  *   dst_broker.c     the supervisor's part: segments, attach, lives of the worker, control messages
  *   dst_attach.c     ... and its clients: attach, bells, deaths, new boards
@@ -157,6 +158,13 @@ enum dst_fault {
     DST_MEMBER_BANNED, /* an address is told to stop, for itself alone, and means it */
     DST_KEY_REFUSED,   /* a key is not believed for a while */
     DST_BESIDE,        /* hedged by another member of the pool */
+    DST_SIGN_IN_KILLED, /* somebody dies between the send of a refresh token and the use of what came of it */
+    DST_SESSION_REVOKED,
+    DST_SESSION_ENDED, /* ... with all its tokens */
+    DST_TOKEN_ODD,     /* an answer with tokens that nobody can read */
+    DST_TOKEN_GIVEN,   /* a person writes a new one into the configuration */
+    DST_SECOND_USE,    /* of a token that may be spent */
+    DST_TURNED_AWAY,   /* a call whose token is not taken */
     DST_FAULT_CNT,
 };
 
@@ -176,6 +184,8 @@ enum dst_check {
     DST_CHECK_AGE,      /* no answer is given beyond its time, or said to be younger than it is */
     DST_CHECK_LEAK,     /* nothing is left when all is quiet */
     DST_CHECK_MEMBER,   /* who sends is who pays, and whom the call named */
+    DST_CHECK_SINGLE,   /* a refresh token is sent once, and the disk says so first */
+    DST_CHECK_TOKEN,    /* what a call bears is in force, and is on the disk */
     DST_CHECK_CNT,
 };
 
@@ -218,6 +228,8 @@ struct dst_limit {
     uint64_t window_ns;
     uint64_t burst;
 };
+
+enum dst_session { DST_SESSION_NONE, DST_SESSION_TOKEN, DST_SESSION_COOKIE };
 
 enum dst_settle { DST_SETTLE_NONE, DST_SETTLE_RULES, DST_SETTLE_FIELD, DST_SETTLE_LIST };
 #define DST_AS_CHARGED UINT64_MAX
@@ -264,6 +276,11 @@ struct dst_provider {
     /* A pool: addresses and keys, the last of each maybe outside of it. 0: none. */
     unsigned address_cnt, key_cnt, address_pool, key_pool;
     enum dst_scope hold; /* throttle.scope */
+    enum dst_session session;
+    bool rotates;        /* each answer brings another refresh token */
+    bool asks_by_get;    /* the refresh token stands in the query */
+    uint32_t second_use; /* sign_in.second_use */
+    uint32_t given;      /* the refresh token that the configuration names */
 };
 
 /* Half of the exchanges tell what is left of the fixed window, not what is used. */
@@ -276,7 +293,7 @@ struct dst_mix { /* how often what goes wrong in this run; 0: never */
     double refused, hung, unseen, seen, dead_reused, lost, cut, slow, e5xx, large, told_429,
         told_418;
     double stall, clock_cut;
-    double banned, key_refused;
+    double banned, key_refused, revoked, sign_in_kill;
     double worker_kills_per_s, client_kills_per_s, broker_kills_per_s, host_per_s, operate_per_s,
         steps_per_s, takeovers_per_s, reloads_per_s;
     double takeover_kill, reload_stall;
@@ -316,6 +333,11 @@ uint64_t dst_server_utc(const struct dst_provider *p, uint64_t at);
 
 /* ---- dst_exchange.c */
 
+/* What a request bears of its session: numbers; 0: none. */
+struct dst_bears {
+    uint32_t refresh, access, cookie, crumb;
+};
+
 enum dst_answer { DST_ANSWERED, DST_SILENT };
 
 struct dst_reply {
@@ -324,6 +346,7 @@ struct dst_reply {
     uint64_t sent_at, arrived_at;
     bool settles; /* ... the cost, to `units` */
     bool success;
+    bool turned; /* away: its token is not taken */
     uint64_t units;
     bool tells[DST_LIMITS_MAX];
     uint64_t told[DST_LIMITS_MAX]; /* used */
@@ -351,6 +374,8 @@ struct dst_call {
     dst_maker sent_by; /* ... the last one that wrote it */
     dst_maker seen_by; /* ... and that it arrived from */
     bool asked;        /* somebody has asked what became of it */
+    uint32_t turned;   /* times that it arrived with a token that was not taken: nothing was done */
+    uint32_t open;     /* sends of it of which weir does not know that nothing was done */
 };
 
 uint64_t dst_call_new(const struct dst_call *c);
@@ -358,10 +383,14 @@ struct dst_call *dst_call_at(uint64_t id);
 
 void dst_exchange_reset(void);
 /* A request arrives at dst_now. `late`: it was on its way for longer than J allows. Fills the answer. */
-void dst_exchange_arrive(unsigned provider, dst_maker who, const char *path, bool brokered,
-                         struct dst_reply *out);
+void dst_exchange_arrive(unsigned provider, dst_maker who, const char *path,
+                         const struct dst_bears *bears, struct dst_reply *out); /* NULL: a trader's */
 /* It leaves, by this member. */
-void dst_exchange_sent(unsigned provider, dst_maker who, const char *path);
+void dst_exchange_sent(unsigned provider, dst_maker who, const char *path,
+                       const struct dst_bears *bears);
+/* weir is about to take the answer in. */
+void dst_exchange_told(unsigned provider, const char *path, const struct dst_bears *bears,
+                       const struct dst_reply *reply);
 void dst_exchange_over(unsigned provider, dst_maker who, const char *path,
                        bool brokered); /* answered or cut: its unit in flight is free */
 uint64_t dst_exchange_arrivals(void);
@@ -432,11 +461,13 @@ int dst_disk_rename(const char *from, const char *to);
 int dst_disk_unlink(const char *path);
 bool dst_disk_exists(const char *path);
 int64_t dst_disk_size(int fd);
-void dst_disk_truncate(int fd);
+void dst_disk_truncate(int fd, size_t bytes);
 void dst_disk_close(int fd);
 int dst_disk_inode(const char *path); /* -1: none */
 int dst_disk_inode_fd(int fd);
 const void *dst_disk_durable(const char *path, size_t *bytes);
+const void *dst_disk_durable_prefix(const char *path, size_t *bytes); /* of the one that begins so */
+long dst_disk_read_at(int fd, void *at, size_t bytes, size_t off);
 
 /* ---- pseudo descriptors */
 
@@ -478,6 +509,7 @@ bool dst_broker_pid_dead(int pidfd);
 bool dst_broker_bell_closed(int fd);
 void dst_broker_takeover(void); /* weird --takeover */
 void dst_broker_reload(void);   /* another file, and SIGHUP */
+bool dst_broker_calm(void);     /* nobody takes over, and no reload is under way */
 bool dst_reload_is_near(void);  /* a SIGHUP, and the tables are not changed yet */
 struct msghdr;
 ssize_t dst_broker_welcome(int fd, struct msghdr *m);
@@ -512,6 +544,7 @@ void dst_client_respawn(unsigned client);
 void dst_faults_start(void);
 void dst_faults_stop(void);
 bool dst_faults_on(void);
+void dst_faults_sign_in(void); /* a refresh token leaves */
 void dst_check_start(void);
 void dst_check_quiet(void); /* all is over: what is left? */
 void dst_check_told_stop(unsigned provider, dst_maker who, uint64_t sent_at, uint64_t until);

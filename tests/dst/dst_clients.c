@@ -139,7 +139,8 @@ static void member_check(struct weir *w, uint64_t id, const struct weir_response
     char text[64] = "";
     unsigned address = 0;
     unsigned key = 0;
-    if (p->address_cnt + p->key_cnt == 0 || c->seen != 1 || r->doubt == WEIR_DOUBT_FOUND) {
+    if (p->address_cnt + p->key_cnt == 0 || c->seen + c->turned != 1 ||
+        r->doubt == WEIR_DOUBT_FOUND) {
         return;
     }
     char full[48];
@@ -173,20 +174,20 @@ static void outcome(struct weir *w, uint64_t id, const struct weir_response *r)
         dst_broken("outcome", "call %llu ended a second time", (unsigned long long)id);
     }
     c->ended = true;
-    if (c->seen > r->sends) {
+    if (c->seen + c->turned > r->sends) {
         dst_broken("outcome", "call %llu was sent %u times, it says, and arrived %u times",
-                   (unsigned long long)id, r->sends, c->seen);
+                   (unsigned long long)id, r->sends, c->seen + c->turned);
     }
     if (never_sent(c, r) || (r->result == WEIR_RESULT_ABSENT && may_be_absent(c, r))) {
         unsendable(id, weir_result_text(r->result));
     } else if (r->result == WEIR_RESULT_DONE && c->asks) {
         ask_check(id, c, r);
     } else if (r->result == WEIR_RESULT_DONE) {
-        if (c->seen == 0) {
+        if (c->seen + c->turned == 0) {
             dst_broken("outcome", "call %llu was answered, and the exchange never saw it",
                        (unsigned long long)id);
         }
-        if (r->status != c->status && c->seen == 1 && r->doubt != WEIR_DOUBT_FOUND) {
+        if (r->status != c->status && c->seen + c->turned == 1 && r->doubt != WEIR_DOUBT_FOUND) {
             dst_broken("outcome", "call %llu: status %u, the exchange said %u",
                        (unsigned long long)id, r->status, c->status);
         }
@@ -261,7 +262,7 @@ static weir_scope_id naming(struct client *c, unsigned provider, unsigned route,
         address = 1 + (unsigned)dst_below(p->address_cnt);
         n = (size_t)snprintf(text, sizeof text, "ip=a%u", address);
     }
-    if (r->is_signed && (!r->any_key || dst_chance(0.2))) {
+    if (r->is_signed && p->key_cnt > 0 && (!r->any_key || dst_chance(0.2))) {
         key = 1 + (unsigned)dst_below(p->key_cnt);
         n += (size_t)snprintf(text + n, sizeof text - n, "%skey=k%u", n > 0 ? "," : "", key);
     }

@@ -2,6 +2,7 @@
  * dst_exchange.c: the exchange. It knows each call by the id in its query, answers, and says what a call cost in the end. Its counts are in dst_count.c.
  */
 #include "dst.h"
+#include "dst_session.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,6 +66,7 @@ uint64_t dst_server_utc(const struct dst_provider *p, uint64_t at)
 
 #define ROUTE_TIME UINT32_MAX
 #define ROUTE_ASK  (UINT32_MAX - 1) /* what became of an order? */
+#define ROUTE_SIGN (UINT32_MAX - 2) /* weir signs in */
 
 /* "/rN?id=M", "/ask?id=M", "/k?s=A3" or "/kb?s=A3,A5". A liar's request may have any query: then `*id` is UINT64_MAX. */
 static bool parse(unsigned provider, const char *path, unsigned *route, uint64_t *id)
@@ -74,6 +76,12 @@ static bool parse(unsigned provider, const char *path, unsigned *route, uint64_t
     *id = UINT64_MAX;
     if (strncmp(path, "/time", 5) == 0) {
         *route = ROUTE_TIME;
+        return true;
+    }
+    if (p->session != DST_SESSION_NONE &&
+        (strncmp(path, "/token", 6) == 0 || strncmp(path, "/cookie", 7) == 0 ||
+         strncmp(path, "/crumb", 6) == 0)) {
+        *route = ROUTE_SIGN;
         return true;
     }
     if (p->shares && path[1] == 'k') {
@@ -309,7 +317,7 @@ static void members_check(const struct dst_provider *p, const struct dst_route *
     for (unsigned s = DST_ADDRESS; s <= DST_KEY; s++) {
         unsigned is = dst_made_by(who, (enum dst_scope)s);
         unsigned named = dst_made_by(c->named, (enum dst_scope)s);
-        bool some = s == DST_ADDRESS ? p->address_cnt > 0 : r->is_signed;
+        bool some = s == DST_ADDRESS ? p->address_cnt > 0 : r->is_signed && p->key_cnt > 0;
         unsigned pool = s == DST_ADDRESS ? p->address_pool : p->key_pool;
         dst_checks[DST_CHECK_MEMBER]++;
         if ((is > 0) != some || (named > 0 && is != named) || (named == 0 && is > pool)) {
@@ -320,35 +328,84 @@ static void members_check(const struct dst_provider *p, const struct dst_route *
     }
 }
 
-void dst_exchange_sent(unsigned provider, dst_maker who, const char *path)
+/* An order goes out once more only where weir knows that nothing was done: it was told so, or has asked. */
+static void order_leaves(struct dst_call *c, uint64_t id)
+{
+    dst_checks[DST_CHECK_ONCE]++;
+    if (c->open > 0 && !c->asked) {
+        dst_broken("never twice", "order %llu leaves again, and nobody knows what became of it",
+                   (unsigned long long)id);
+    }
+    c->open = c->asked ? 1 : c->open + 1;
+}
+
+void dst_exchange_sent(unsigned provider, dst_maker who, const char *path,
+                       const struct dst_bears *bears)
 {
     unsigned route = 0;
     uint64_t id = UINT64_MAX;
     const struct dst_provider *p = &dst_world.provider[provider];
-    bool known = parse(provider, path, &route, &id) && id != UINT64_MAX;
-    struct dst_call *c = known && (route == ROUTE_ASK || route < p->route_cnt) ? dst_call_at(id)
-                                                                              : NULL;
-    if (c == NULL || p->address_cnt + p->key_cnt == 0) {
+    bool known = parse(provider, path, &route, &id);
+    bool asks = known && route == ROUTE_ASK;
+    if (bears != NULL && known && !dst_world.liars) {
+        bool is_signed = asks ? p->key_cnt > 0 || p->session != DST_SESSION_NONE
+                              : route < p->route_all && p->route[route].is_signed;
+        dst_session_leaves(provider, path, is_signed, bears);
+    }
+    if (id == UINT64_MAX || !(asks || route < p->route_cnt)) {
         return;
     }
+    struct dst_call *c = dst_call_at(id);
     unsigned key = dst_made_by(who, DST_KEY);
     unsigned before = dst_made_by(c->sent_by, DST_KEY);
-    if (route != ROUTE_ASK) {
+    if (!asks && p->address_cnt + p->key_cnt > 0) {
         members_check(p, &p->route[route], c, id, who);
     }
     /* Of an order that may be there nobody knows but the key that made it. */
-    if (!c->idempotent && before > 0 && key != before && (route == ROUTE_ASK || c->asked)) {
+    if (before > 0 && key != before && !c->idempotent && (asks || c->asked)) {
         dst_broken("member", "order %llu was sent with key %u, and is %s with key %u",
-                   (unsigned long long)id, before, route == ROUTE_ASK ? "asked after" : "sent again",
-                   key);
+                   (unsigned long long)id, before, asks ? "asked after" : "sent again", key);
     }
-    c->asked = c->asked || route == ROUTE_ASK;
-    c->sent_by = route == ROUTE_ASK ? c->sent_by : who;
+    if (!asks && !c->idempotent) {
+        order_leaves(c, id);
+    }
+    c->asked = c->asked || asks;
+    c->sent_by = asks ? c->sent_by : who;
 }
 
-void dst_exchange_arrive(unsigned provider, dst_maker who, const char *path, bool brokered,
-                         struct dst_reply *out)
+void dst_exchange_told(unsigned provider, const char *path, const struct dst_bears *bears,
+                       const struct dst_reply *reply)
 {
+    unsigned route = 0;
+    uint64_t id = UINT64_MAX;
+    bool known = parse(provider, path, &route, &id);
+    dst_session_heard(provider, path, bears, reply);
+    if (known && id != UINT64_MAX && route < dst_world.provider[provider].route_cnt &&
+        reply->turned && dst_call_at(id)->open > 0) {
+        dst_call_at(id)->open--;
+    }
+}
+
+/* Weir signs in. It takes one unit of the first limit. */
+static void sign_in(unsigned provider, dst_maker who, const char *path, unsigned status,
+                    const struct dst_bears *bears, struct dst_reply *out)
+{
+    static const struct dst_route plain;
+    char line[96];
+    dst_count_arrive(provider, 0, who, UINT64_MAX, 1, "by the broker, to sign in");
+    static struct dst_reply body; /* large */
+    status = dst_session_arrives(provider, path, status, bears, line, sizeof line, &body);
+    answer_make(provider, who, &plain, status, 0, out);
+    size_t n = strlen(out->head) - 2; /* before the empty line */
+    (void)snprintf(out->head + n, sizeof out->head - n, "%s\r\n", line);
+    memcpy(out->body, body.body, body.body_bytes);
+    out->body_bytes = body.body_bytes;
+}
+
+void dst_exchange_arrive(unsigned provider, dst_maker who, const char *path,
+                         const struct dst_bears *bears, struct dst_reply *out)
+{
+    bool brokered = bears != NULL;
     struct dst_provider *p = &dst_world.provider[provider];
     unsigned route = 0;
     uint64_t id = UINT64_MAX;
@@ -361,9 +418,20 @@ void dst_exchange_arrive(unsigned provider, dst_maker who, const char *path, boo
     }
     dst_trace("arrive", (uint64_t)provider << 32 | who, route, id);
     unsigned status = status_draw(provider, who, out);
+    out->turned = false;
     if (route == ROUTE_TIME) {
         answer_make(provider, who, NULL, status, 0, out);
         return;
+    }
+    if (route == ROUTE_SIGN && brokered) {
+        sign_in(provider, who, path, status, bears, out);
+        return;
+    }
+    bool is_signed = route == ROUTE_ASK || (route < p->route_cnt && p->route[route].is_signed);
+    if (brokered && is_signed && p->session != DST_SESSION_NONE && status == 200 &&
+        !dst_session_good(provider, bears)) {
+        out->turned = dst_fault(DST_TURNED_AWAY, 1) || true;
+        status = 401;
     }
     if (route == ROUTE_ASK) {
         asked(provider, who, id, status, out);
@@ -380,7 +448,11 @@ void dst_exchange_arrive(unsigned provider, dst_maker who, const char *path, boo
     }
     answer_make(provider, who, &p->route[route], status, id, out);
     if (c != NULL) {
-        call_seen(c, id);
+        if (out->turned) {
+            c->turned++;
+        } else {
+            call_seen(c, id);
+        }
         c->seen_by = who;
         c->status = status;
     }

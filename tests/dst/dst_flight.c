@@ -148,7 +148,7 @@ static void arrive_event(void *arg, uint64_t a, uint64_t b)
         return;
     }
     f->arrived = true;
-    dst_exchange_arrive(f->provider, f->who, f->path, f->brokered, &f->reply);
+    dst_exchange_arrive(f->provider, f->who, f->path, f->brokered ? &f->bears : NULL, &f->reply);
     if (f->fate == DST_RESET_SEEN) {
         flight_over(f);
         piece_at(f, dst_now + dst_transit(f->provider), RESET, 0);
@@ -201,17 +201,18 @@ static uint64_t at_late(struct flight *f, uint64_t at)
 }
 
 /* A request is written to a connection now. */
-struct flight *dst_flight_send(unsigned provider, dst_maker who, const char *path, bool brokered,
-                               bool reused)
+struct flight *dst_flight_send(unsigned provider, dst_maker who, const char *path,
+                               const struct dst_bears *bears, bool reused)
 {
     struct flight *f = flight_new();
     f->provider = provider;
     f->who = who;
-    f->brokered = brokered;
+    f->brokered = bears != NULL;
+    f->bears = bears != NULL ? *bears : (struct dst_bears){0};
     f->sent_at = dst_now;
     f->fate = fate_draw(reused);
     (void)snprintf(f->path, sizeof f->path, "%s", path);
-    dst_exchange_sent(provider, who, path);
+    dst_exchange_sent(provider, who, path, bears);
     uint64_t at = dst_now + dst_transit(provider);
     if (f->fate == DST_DEAD_REUSED || f->fate == DST_RESET_UNSEEN) {
         piece_at(f, at, RESET, 0);
@@ -219,7 +220,7 @@ struct flight *dst_flight_send(unsigned provider, dst_maker who, const char *pat
         return f; /* lost on its way there */
     } else {
         f->events++;
-        at = brokered ? at_late(f, at) : at;
+        at = f->brokered ? at_late(f, at) : at;
         dst_at(at, arrive_event, f, 0, 0);
     }
     return f;
@@ -228,7 +229,7 @@ struct flight *dst_flight_send(unsigned provider, dst_maker who, const char *pat
 bool dst_trader_call(unsigned provider, dst_maker who, const char *path, uint64_t patience_ns,
                      struct dst_reply *out)
 {
-    struct flight *f = dst_flight_send(provider, who, path, false, false);
+    struct flight *f = dst_flight_send(provider, who, path, NULL, false);
     uint64_t end = dst_now + patience_ns;
     f->trader = dst_cur;
     f->trader_life = dst_cur->life;

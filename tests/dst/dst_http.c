@@ -7,6 +7,7 @@
  * The way between is dst_flight.c's.
  */
 #include "dst_flight.h"
+#include "dst_session.h"
 
 #include "broker/http.h"
 #include "broker/worker.h"
@@ -232,7 +233,8 @@ static void request_write(struct xfer *x)
         (void)dst_fault(DST_HEDGED, 1);
     }
     const char *path = x->t->request_target != NULL ? x->t->request_target : x->path;
-    x->flight = dst_flight_send(provider, who, path, true, x->reused);
+    const struct dst_bears bears = dst_session_bears(x->t, path);
+    x->flight = dst_flight_send(provider, who, path, &bears, x->reused);
     x->flight->xfer = (int)(x - xfer);
     x->flight->generation = x->generation;
     dst_trace("sent", provider, (uint64_t)(x - xfer), x->resends);
@@ -386,6 +388,9 @@ static bool collect(void)
             struct flight *f = x->answered;
             t->connected = x->connected;
             xfer_end(x);
+            if (f != NULL) {
+                dst_exchange_told(f->provider, f->path, &f->bears, &f->reply);
+            }
             t->done(t);
             if (f != NULL) {
                 dst_exchange_heard(f->provider, f->who, f->path, true, f->sent_at, &f->reply);

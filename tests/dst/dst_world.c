@@ -148,6 +148,16 @@ static void settle_make(const struct dst_provider *p, struct dst_route *r)
     r->ok_field = dst_chance(0.7);
 }
 
+static void session_make(struct dst_provider *p)
+{
+    bool has = dst_chance(0.35) && p->key_cnt == 0 && !dst_world.liars && dst_world.journal;
+    p->session = !has ? DST_SESSION_NONE : dst_chance(0.75) ? DST_SESSION_TOKEN : DST_SESSION_COOKIE;
+    p->rotates = dst_chance(0.85);
+    p->asks_by_get = dst_chance(0.3);
+    p->second_use = dst_chance(0.6) ? 0 : (uint32_t)between(1, 2);
+    p->given = 1;
+}
+
 static void routes_make(struct dst_provider *p)
 {
     p->route_cnt = (unsigned)between(4, 6);
@@ -160,8 +170,8 @@ static void routes_make(struct dst_provider *p)
         mask |= dst_chance(0.6) ? 1U << dst_below(p->limit_cnt) : 0;
         mask |= dst_chance(0.4) ? 1U << dst_below(p->limit_cnt) : 0;
         mask &= p->late ? ~4U : ~0U; /* a bucket is charged once: J is all it has */
-        r->is_signed = p->key_cnt > 0 && dst_chance(0.7);
-        r->any_key = r->is_signed && dst_chance(0.7);
+        r->is_signed = (p->key_cnt > 0 || p->session != DST_SESSION_NONE) && dst_chance(0.7);
+        r->any_key = r->is_signed && p->key_cnt > 0 && dst_chance(0.7);
         mask &= r->is_signed ? ~0U : unkeyed(p);
         mask = mask == 0 ? 1 : mask;
         for (unsigned k = 0; k < p->limit_cnt && r->cost_cnt < DST_COSTS_MAX; k++) {
@@ -286,10 +296,7 @@ static void limit_put(const struct dst_provider *p, const struct dst_limit *l)
 
 static void pool_put(const struct dst_provider *p)
 {
-    if (p->address_cnt + p->key_cnt == 0) {
-        return;
-    }
-    put("    scopes: {");
+    put("%s", p->address_cnt + p->key_cnt > 0 ? "    scopes: {" : "");
     for (unsigned i = 1; i <= p->address_cnt; i++) {
         put("%sa%u%s", i == 1 ? "ip: [" : ", ", i, i == p->address_cnt ? "]" : "");
     }
@@ -297,17 +304,41 @@ static void pool_put(const struct dst_provider *p)
     for (unsigned i = 1; i <= p->key_cnt; i++) {
         put("%sk%u%s", i == 1 ? "key: [" : ", ", i, i == p->key_cnt ? "]" : "");
     }
-    put("}\n%s", p->address_cnt > 0 ? "    egress:\n" : "");
+    put("%s%s", p->address_cnt + p->key_cnt > 0 ? "}\n" : "",
+        p->address_cnt > 0 ? "    egress:\n" : "");
     for (unsigned i = 1; i <= p->address_cnt; i++) {
         put("      - {ip: a%u, address: 127.0.0.%u, pool: %s}\n", i, i + 1,
             i <= p->address_pool ? "true" : "false");
     }
     put("%s", p->key_cnt > 0 ? "    auth:\n      kind: api_key\n      header: x-key\n      keys:\n"
                              : "");
+    if (p->session == DST_SESSION_TOKEN) {
+        put("    auth: {kind: oauth2, refresh_token: rt-%u, sign_in: {route: %s.token, margin: 700ms, "
+            "expired: [401], second_use: %u}}\n",
+            p->given, p->name, p->second_use);
+    } else if (p->session == DST_SESSION_COOKIE) {
+        put("    auth: {kind: cookie, sign_in: {route: %s.cookie, crumb_route: %s.crumb, crumb: "
+            "crumb, margin: 700ms, expired: [401], lifetime: 5s}}\n",
+            p->name, p->name);
+    }
     for (unsigned i = 1; i <= p->key_cnt; i++) {
         put("        - {name: k%u, key: key-%u, pool: %s}\n", i, i,
             i <= p->key_pool ? "true" : "false");
     }
+}
+
+/* A route by which weir asks for itself: what became of an order, and to sign in. */
+static void own_put(const struct dst_provider *p, const char *name, const char *method,
+                    bool is_signed)
+{
+    struct dst_route r = {.is_signed = is_signed, .cost_cnt = 1};
+    hold_take(p, &r);
+    put("      - {name: %s, method: %s, path: /%s, timeout: 1s, max_response: 4KiB, cost: {%s: 1%s}%s%s}\n",
+        name, method, name, p->limit[0].name,
+        r.cost_cnt < 2           ? ""
+        : p->hold == DST_ADDRESS ? ", cells: 0"
+                                 : ", parts: 0",
+        is_signed ? ", signed: true" : "", is_signed && p->key_cnt > 0 ? ", any_key: true" : "");
 }
 
 static void provider_put(unsigned index, const struct dst_provider *p)
@@ -394,15 +425,13 @@ static void provider_put(unsigned index, const struct dst_provider *p)
         put("}\n");
     }
     if (p->asks) {
-        struct dst_route ask = {.is_signed = p->key_cnt > 0, .cost_cnt = 1};
-        hold_take(p, &ask);
-        put("      - {name: ask, method: GET, path: /ask, timeout: 1s, max_response: 4KiB, cost: "
-            "{%s: 1%s%s}%s}\n",
-            p->limit[0].name, ask.cost_cnt > 1 ? ", " : "",
-            ask.cost_cnt < 2             ? ""
-            : p->hold == DST_ADDRESS ? "cells: 0"
-                                     : "parts: 0",
-            ask.is_signed ? ", signed: true, any_key: true" : "");
+        own_put(p, "ask", "GET", p->key_cnt > 0 || p->session != DST_SESSION_NONE);
+    }
+    if (p->session == DST_SESSION_TOKEN) {
+        own_put(p, "token", p->asks_by_get ? "GET" : "POST", false);
+    } else if (p->session == DST_SESSION_COOKIE) {
+        own_put(p, "cookie", "GET", false);
+        own_put(p, "crumb", "GET", false);
     }
 }
 
@@ -430,6 +459,8 @@ static void mix_make(struct dst_mix *m)
                           .stall = draw(p, 0.0005),
                           .banned = draw(2 * p, 0.01),
                           .key_refused = draw(2 * p, 0.01),
+                          .revoked = draw(2 * p, 0.01),
+                          .sign_in_kill = draw(2 * p, 0.3),
                           .worker_kills_per_s = draw(2 * p, 0.3),
                           .client_kills_per_s = draw(2 * p, 0.3),
                           .broker_kills_per_s = draw(p, 0.04),
@@ -558,6 +589,7 @@ void dst_world_make(uint64_t seed)
         if (pool) {
             pool_make(p);
         }
+        session_make(p);
         p->late = kind == 6 && dst_allowed[DST_COUNTED_LATE];
         routes_make(p);
         asks_make(p);
