@@ -384,7 +384,8 @@ struct dst_call *dst_call_at(uint64_t id);
 void dst_exchange_reset(void);
 /* A request arrives at dst_now. `late`: it was on its way for longer than J allows. Fills the answer. */
 void dst_exchange_arrive(unsigned provider, dst_maker who, const char *path,
-                         const struct dst_bears *bears, struct dst_reply *out); /* NULL: a trader's */
+                         const struct dst_bears *bears,
+                         struct dst_reply *out); /* NULL: a trader's */
 /* It leaves, by this member. */
 void dst_exchange_sent(unsigned provider, dst_maker who, const char *path,
                        const struct dst_bears *bears);
@@ -466,7 +467,8 @@ void dst_disk_close(int fd);
 int dst_disk_inode(const char *path); /* -1: none */
 int dst_disk_inode_fd(int fd);
 const void *dst_disk_durable(const char *path, size_t *bytes);
-const void *dst_disk_durable_prefix(const char *path, size_t *bytes); /* of the one that begins so */
+const void *dst_disk_durable_prefix(const char *path,
+                                    size_t *bytes); /* of the one that begins so */
 long dst_disk_read_at(int fd, void *at, size_t bytes, size_t off);
 
 /* ---- pseudo descriptors */

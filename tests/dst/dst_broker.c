@@ -577,8 +577,8 @@ static void taker_body(void *arg)
 
 bool dst_broker_calm(void)
 {
-    return dst_broker_up() && !b.stopping && dst_supervisors[0].live + dst_supervisors[1].live == 1 &&
-           !dst_reload_is_near();
+    return dst_broker_up() && !b.stopping &&
+           dst_supervisors[0].live + dst_supervisors[1].live == 1 && !dst_reload_is_near();
 }
 
 void dst_broker_takeover(void)

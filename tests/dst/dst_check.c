@@ -103,8 +103,7 @@ void dst_check_payer(const struct call *c, dst_maker who)
     for (unsigned n = 0; n < 2; n++) {
         for (unsigned i = 0; i < both[n]->charge_cnt; i++) {
             const struct weir_charge *charge = &both[n]->charge[i];
-            const struct weir_shm_limit_row *row =
-                &dst_worker->shared.tables.limit[charge->limit];
+            const struct weir_shm_limit_row *row = &dst_worker->shared.tables.limit[charge->limit];
             enum dst_scope scope = row->scope_kind == WEIR_SCOPE_IP    ? DST_ADDRESS
                                    : row->scope_kind == WEIR_SCOPE_KEY ? DST_KEY
                                                                        : DST_ALL;
@@ -147,8 +146,7 @@ static bool is_idle(const struct worker *w, const struct call *c, enum dst_scope
             return false;
         }
     }
-    uint32_t place =
-        weir_hold_line(row, route->provider, row->hold_kind == kind + 1 ? value : 0);
+    uint32_t place = weir_hold_line(row, route->provider, row->hold_kind == kind + 1 ? value : 0);
     bool open = weir_hold_open(weir_load_relaxed_u64(&w->region->pause[place].word),
                                weir_load_relaxed_u64(&w->region->provider[place].pause));
     for (uint32_t e = 0; scope == DST_ADDRESS && e < w->region->endpoint_cnt; e++) {
@@ -169,7 +167,8 @@ static bool same_though(const struct worker *w, const struct call *hedge, enum d
     unsigned by = (unsigned)(first->scope >> shift & 0xffffU);
     unsigned pool = scope == DST_ADDRESS ? p->address_pool : p->key_pool;
     bool any_key = (w->shared.tables.route[hedge->route].flags & WEIR_ROUTE_ANY_KEY) != 0;
-    bool chosen = (hedge->request.scope >> shift & 0xffffU) == 0 && (scope == DST_ADDRESS || any_key);
+    bool chosen =
+        (hedge->request.scope >> shift & 0xffffU) == 0 && (scope == DST_ADDRESS || any_key);
     *same = *same && (unsigned)(hedge->scope >> shift & 0xffffU) == by;
     for (unsigned v = 1; chosen && v <= pool; v++) {
         if (v != by && is_idle(w, hedge, scope, v)) {
@@ -375,8 +374,7 @@ static void covered_check(const struct region *r, const struct weir_shm_limit_ro
         dst_broken("covered on disk",
                    "the exchange has counted %u units of limit %s, member %u, in window %u, the "
                    "disk covers %u",
-                   (unsigned)units, l->name, value, (unsigned)window,
-                   (unsigned)(uint32_t)ceiling);
+                   (unsigned)units, l->name, value, (unsigned)window, (unsigned)(uint32_t)ceiling);
     }
 }
 

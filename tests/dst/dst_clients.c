@@ -158,7 +158,8 @@ static void member_check(struct weir *w, uint64_t id, const struct weir_response
     dst_checks[DST_CHECK_MEMBER]++;
     if ((address != from && (address > 0 || from <= p->address_pool)) ||
         (key != by && (key > 0 || by <= p->key_pool))) {
-        dst_broken("member", "call %llu was answered to address %u, key %u, and is said to be \"%s\"",
+        dst_broken("member",
+                   "call %llu was answered to address %u, key %u, and is said to be \"%s\"",
                    (unsigned long long)id, from, by, text);
     }
 }

@@ -296,9 +296,9 @@ void dst_count_arrive(unsigned provider, unsigned limit, dst_maker maker, uint64
         dst_broken("never exceed",
                    "%s.%s, member %u: the exchange counts %llu of %llu: call %llu (%s), server "
                    "time %.6f s, window %.3f s",
-                   p->name, l->name, dst_made_by(maker, l->scope), (unsigned long long)now, (unsigned long long)most,
-                   (unsigned long long)id, who, (double)dst_server_utc(p, dst_now) / 1e9,
-                   (double)l->window_ns / 1e9);
+                   p->name, l->name, dst_made_by(maker, l->scope), (unsigned long long)now,
+                   (unsigned long long)most, (unsigned long long)id, who,
+                   (double)dst_server_utc(p, dst_now) / 1e9, (double)l->window_ns / 1e9);
     }
     if (!p->others || l->kind == DST_UNITS) {
         return;

@@ -408,7 +408,8 @@ void dst_disk_worker_died(void)
     for (unsigned k = 0; k < JOBS_MAX; k++) {
         struct write_job *j = &job[k];
         if (j->used && j->kind != LOOP_JOURNAL) {
-            if (j->kind == LOOP_LAST_GOOD || dst_chance(0.5)) { /* a write may be taken back whole */
+            if (j->kind == LOOP_LAST_GOOD ||
+                dst_chance(0.5)) { /* a write may be taken back whole */
                 sectors_write(&inode[j->inode], j->at, j->bytes, j->off);
             }
             __real_free(j->at);

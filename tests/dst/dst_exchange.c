@@ -11,7 +11,7 @@
 static struct dst_call *calls;
 static uint64_t call_cnt, call_room;
 static uint64_t arrivals;
-static uint64_t arrived_at; /* the last one */
+static uint64_t arrived_at;                                       /* the last one */
 static uint64_t banned_until[DST_PROVIDERS_MAX][DST_VALUES_MAX];  /* by address */
 static uint64_t refused_until[DST_PROVIDERS_MAX][DST_VALUES_MAX]; /* by key */
 

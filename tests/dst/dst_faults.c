@@ -181,7 +181,7 @@ void dst_faults_sign_in(void)
     if (!dst_fault(DST_SIGN_IN_KILLED, dst_world.mix.sign_in_kill)) {
         return;
     }
-    uint64_t at = dst_now + dst_log_uniform(10 * DST_US, 60 * DST_MS);
+    uint64_t at = dst_now + dst_log_uniform(10 * DST_US, 400 * DST_MS);
     uint64_t what = dst_below(6);
     if (what == 0 && dst_world.mix.host_per_s > 0) {
         dst_at(at, sign_in_event, NULL, 0, 0);

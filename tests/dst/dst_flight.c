@@ -137,6 +137,14 @@ static void written_event(void *arg, uint64_t a, uint64_t b)
     piece_at(f, at, END, 0);
 }
 
+/* Who signs people in takes its time. */
+static bool signs_in(const struct flight *f)
+{
+    return dst_world.provider[f->provider].session != DST_SESSION_NONE && f->path[1] != 'r' &&
+           f->path[1] != 'k' && strncmp(f->path, "/time", 5) != 0 &&
+           strncmp(f->path, "/ask", 4) != 0;
+}
+
 static void arrive_event(void *arg, uint64_t a, uint64_t b)
 {
     struct flight *f = arg;
@@ -157,15 +165,28 @@ static void arrive_event(void *arg, uint64_t a, uint64_t b)
     if (f->fate == DST_ANSWER_LOST) {
         return; /* until the caller loses patience */
     }
+    uint64_t most = signs_in(f) ? 300 * DST_MS : 10 * DST_MS;
     uint64_t service = f->fate == DST_ANSWER_SLOW ? dst_log_uniform(100 * DST_MS, 4 * DST_S)
-                                                  : dst_log_uniform(50 * DST_US, 10 * DST_MS);
+                                                  : dst_log_uniform(50 * DST_US, most);
     f->events++;
     dst_at(dst_now + service, written_event, f, 0, 0);
 }
 
-static enum dst_fault fate_draw(bool reused)
+/* A call that was turned away, and goes out once more: the moment for an order to be made twice. */
+static bool goes_again(const char *path)
+{
+    unsigned route;
+    unsigned long long id;
+    return sscanf(path, "/r%u?id=%llu", &route, &id) == 2 && !dst_world.liars &&
+           dst_call_at(id)->turned > 0;
+}
+
+static enum dst_fault fate_draw(bool reused, const char *path)
 {
     const struct dst_mix *m = &dst_world.mix;
+    if (reused && goes_again(path) && dst_fault(DST_RESET_SEEN, m->revoked > 0 ? 0.5 : 0)) {
+        return DST_RESET_SEEN;
+    }
     if (reused && dst_fault(DST_DEAD_REUSED, m->dead_reused)) {
         return DST_DEAD_REUSED;
     }
@@ -210,7 +231,7 @@ struct flight *dst_flight_send(unsigned provider, dst_maker who, const char *pat
     f->brokered = bears != NULL;
     f->bears = bears != NULL ? *bears : (struct dst_bears){0};
     f->sent_at = dst_now;
-    f->fate = fate_draw(reused);
+    f->fate = fate_draw(reused, path);
     (void)snprintf(f->path, sizeof f->path, "%s", path);
     dst_exchange_sent(provider, who, path, bears);
     uint64_t at = dst_now + dst_transit(provider);

@@ -28,7 +28,7 @@ struct conn {
     unsigned provider;
     const struct http_target *target;
     const char *source; /* the address that its socket has; NULL: the host's choice */
-    uint64_t order; /* when it became idle */
+    uint64_t order;     /* when it became idle */
 };
 
 struct xfer {
@@ -124,8 +124,7 @@ static int conn_idle(const struct http_target *target, const char *source)
     int best = -1;
     for (int i = 0; i < (int)CONNS_MAX; i++) {
         if (conn[i].used && !conn[i].busy && conn[i].target == target &&
-            same_source(conn[i].source, source) &&
-            (best < 0 || conn[i].order > conn[best].order)) {
+            same_source(conn[i].source, source) && (best < 0 || conn[i].order > conn[best].order)) {
             best = i;
         }
     }

@@ -24,7 +24,7 @@
 #define NUMBERS_MAX 8192U
 #define RENEW_NS    (60 * DST_S)
 
-struct number { /* of a refresh token, or of an access token or a cookie */
+struct number {       /* of a refresh token, or of an access token or a cookie */
     uint32_t open;    /* sends of which weir does not know that they were nothing */
     uint32_t came_of; /* access token: the refresh token that was given with it */
     uint64_t until;
@@ -77,7 +77,8 @@ struct dst_bears dst_session_bears(const struct http_transfer *t, const char *pa
     all.refresh = all.refresh > 0 ? all.refresh : number_behind(form, "refresh_token=rt-");
     for (const struct curl_slist *h = t->headers; h != NULL; h = h->next) {
         uint32_t access = number_behind(h->data, "Authorization: Bearer at-");
-        uint32_t cookie = strncmp(h->data, "Cookie: ", 8) == 0 ? number_behind(h->data, "sid=c-") : 0;
+        uint32_t cookie =
+            strncmp(h->data, "Cookie: ", 8) == 0 ? number_behind(h->data, "sid=c-") : 0;
         all.access = access > 0 ? access : all.access;
         all.cookie = cookie > 0 ? cookie : all.cookie;
     }
@@ -297,9 +298,9 @@ unsigned dst_session_arrives(unsigned provider, const char *path, unsigned statu
     }
     if (strncmp(path, "/crumb", 6) == 0 && status == 200) {
         bool good = bears->cookie > 0 && dst_now < number_at(s->access, bears->cookie)->until;
-        out->body_bytes = good ? (size_t)snprintf(out->body, sizeof out->body, "cr-%u",
-                                                  bears->cookie)
-                               : out->body_bytes;
+        out->body_bytes =
+            good ? (size_t)snprintf(out->body, sizeof out->body, "cr-%u", bears->cookie)
+                 : out->body_bytes;
         return good ? 200 : 401;
     }
     return status;

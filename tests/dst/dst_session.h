@@ -7,7 +7,8 @@
 #include "broker/http.h"
 
 void dst_session_reset(void);
-void dst_session_start(void); /* a person looks now and then, and gives a new token where one was lost */
+void dst_session_start(
+    void); /* a person looks now and then, and gives a new token where one was lost */
 
 /* Read what a request bears, at the wire. */
 struct dst_bears dst_session_bears(const struct http_transfer *t, const char *path);

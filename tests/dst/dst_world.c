@@ -150,8 +150,10 @@ static void settle_make(const struct dst_provider *p, struct dst_route *r)
 
 static void session_make(struct dst_provider *p)
 {
-    bool has = dst_chance(0.35) && p->key_cnt == 0 && !dst_world.liars && dst_world.journal;
-    p->session = !has ? DST_SESSION_NONE : dst_chance(0.75) ? DST_SESSION_TOKEN : DST_SESSION_COOKIE;
+    bool has = dst_chance(0.45) && p->key_cnt == 0 && !dst_world.liars && dst_world.journal;
+    p->session = !has               ? DST_SESSION_NONE
+                 : dst_chance(0.65) ? DST_SESSION_TOKEN
+                                    : DST_SESSION_COOKIE;
     p->rotates = dst_chance(0.85);
     p->asks_by_get = dst_chance(0.3);
     p->second_use = dst_chance(0.6) ? 0 : (uint32_t)between(1, 2);
@@ -310,10 +312,11 @@ static void pool_put(const struct dst_provider *p)
         put("      - {ip: a%u, address: 127.0.0.%u, pool: %s}\n", i, i + 1,
             i <= p->address_pool ? "true" : "false");
     }
-    put("%s", p->key_cnt > 0 ? "    auth:\n      kind: api_key\n      header: x-key\n      keys:\n"
-                             : "");
+    put("%s",
+        p->key_cnt > 0 ? "    auth:\n      kind: api_key\n      header: x-key\n      keys:\n" : "");
     if (p->session == DST_SESSION_TOKEN) {
-        put("    auth: {kind: oauth2, refresh_token: rt-%u, sign_in: {route: %s.token, margin: 700ms, "
+        put("    auth: {kind: oauth2, refresh_token: rt-%u, sign_in: {route: %s.token, margin: "
+            "700ms, "
             "expired: [401], second_use: %u}}\n",
             p->given, p->name, p->second_use);
     } else if (p->session == DST_SESSION_COOKIE) {
@@ -333,7 +336,8 @@ static void own_put(const struct dst_provider *p, const char *name, const char *
 {
     struct dst_route r = {.is_signed = is_signed, .cost_cnt = 1};
     hold_take(p, &r);
-    put("      - {name: %s, method: %s, path: /%s, timeout: 1s, max_response: 4KiB, cost: {%s: 1%s}%s%s}\n",
+    put("      - {name: %s, method: %s, path: /%s, timeout: 1s, max_response: 4KiB, cost: {%s: "
+        "1%s}%s%s}\n",
         name, method, name, p->limit[0].name,
         r.cost_cnt < 2           ? ""
         : p->hold == DST_ADDRESS ? ", cells: 0"
