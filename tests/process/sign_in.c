@@ -557,6 +557,22 @@ static void revoked(struct rig *r)
     end(r, w);
 }
 
+/* The connection was dead, curl sent again, and that answer says that nothing was done: the call that is made anew may meet a dead connection too. */
+static void revoked_behind_the_dead(struct rig *r)
+{
+    struct scene s = usual;
+    s.lasts_s = 1000;
+    struct weir *w = begin(r, &s);
+    good(r, w, "p.get");
+    rig_fault(r, "{\"kind\": \"reset_before_count\", \"path\": \"/v1/accounts\", \"reused_only\": "
+                 "true, \"count\": 1}");
+    (void)rig_http(r, "POST", "/sim/revoke", "{}", NULL, 0);
+    good(r, w, "p.get");
+    CHECK_INT(r, session(r, "bad"), 1);
+    CHECK_INT(r, board(w)->renewed, 1);
+    end(r, w);
+}
+
 /* A disk that takes nothing: nothing is spent. One that takes the first half: what came is in memory alone, and kept as soon as it can be. */
 static void disk_full(struct rig *r)
 {
@@ -824,6 +840,7 @@ int main(int argc, char **argv)
     answer_lost(&r);
     exchange_unwell(&r);
     revoked(&r);
+    revoked_behind_the_dead(&r);
     disk_full(&r);
     disk_full_at_a_stop(&r);
     named_server(&r);
