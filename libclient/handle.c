@@ -186,7 +186,7 @@ static void meter_attach(struct weir *w)
 /* A permit waits for the journal. */
 static void ceiling_bell(struct weir_permit_view *view)
 {
-    weir_doorbell((struct weir *)(void *)((char *)view - offsetof(struct weir, view)), false);
+    weir_doorbell(weir_of_view(view), false);
 }
 
 static void view_attach(struct weir *w, const struct weir_board *b)
@@ -208,6 +208,7 @@ static void view_attach(struct weir *w, const struct weir_board *b)
     memcpy(w->view.self.name, at->client_name, sizeof w->view.self.name);
     w->view.pause = at->pause;
     w->view.ceiling_bell = ceiling_bell;
+    w->view.long_way = weir_permit_long_way;
     w->view.tables_base = b->tables_base;
     w->view.tables_cnt = b->tables_cnt;
     w->view.tables_stride_bytes = b->tables_stride_bytes;

@@ -141,6 +141,12 @@ struct weir {
     struct weir_permit_view view;
 };
 
+/* The handle that `view` is of. */
+static inline struct weir *weir_of_view(struct weir_permit_view *view)
+{
+    return (struct weir *)(void *)((char *)view - offsetof(struct weir, view));
+}
+
 /* Is this process the one that opened the handle? One load; every public function asks first. */
 static inline bool weir_handle_ours(const struct weir *w)
 {
@@ -245,6 +251,11 @@ bool weir_slots_leave(struct weir *w);
 
 /* Free what has ended of threads that closed meanwhile; gives back thread indices that have nothing in flight any more. */
 void weir_slots_reap(struct weir_attachment *at);
+
+/* ---- permit.c */
+
+/* weir_permit_take_long, followed by the newest board's where the one in use was left: what a view of libweir does where the short way has no answer. */
+weir_long_way weir_permit_long_way;
 
 /* ---- request.c */
 

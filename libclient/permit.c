@@ -25,20 +25,35 @@ static bool is_moved(struct weir *w, int rc, const struct weir_permit *permit)
            weir_board_follow(w);
 }
 
+/* Apart from weir_permit_try, which keeps no frame for what is rare. */
+static __attribute__((noinline)) int not_ours(const struct weir *w)
+{
+    return weir_handle_ours(w) ? WEIR_E_NOT_TRADER : WEIR_E_FORKED;
+}
+
+__attribute__((noinline)) int weir_permit_long_way(struct weir_permit_view *view,
+                                                   weir_route_id route, weir_scope_id scope,
+                                                   const struct weir_cost *units, unsigned priority,
+                                                   struct weir_permit *permit)
+{
+    struct weir *w = weir_of_view(view);
+    int rc = weir_permit_take_long(view, route, scope, units, priority, permit);
+    return is_moved(w, rc, permit)
+               ? weir_permit_take_long(view, route, scope, units, priority, permit)
+               : rc;
+}
+
 int weir_permit_try(struct weir *w, weir_route_id route, weir_scope_id scope,
                     const struct weir_cost *units, enum weir_priority priority,
                     struct weir_permit *permit)
 {
-    if (WEIR_UNLIKELY(!weir_handle_ours(w))) {
-        return WEIR_E_FORKED;
+    if (WEIR_UNLIKELY(!weir_handle_ours(w) || w->role != WEIR_ROLE_TRADER)) {
+        return not_ours(w);
     }
-    if (WEIR_UNLIKELY(w->role != WEIR_ROLE_TRADER)) {
-        return WEIR_E_NOT_TRADER;
-    }
-    int rc = weir_permit_take(&w->view, route, scope, units, (unsigned)priority, permit);
-    return WEIR_UNLIKELY(rc == WEIR_DENIED) && is_moved(w, rc, permit)
-               ? weir_permit_take(&w->view, route, scope, units, (unsigned)priority, permit)
-               : rc;
+    struct weir_express *e = weir_permit_express(&w->view, route, scope, units, (unsigned)priority);
+    return WEIR_LIKELY(e != NULL)
+               ? e->way(&w->view, e, permit)
+               : weir_permit_long_way(&w->view, route, scope, units, (unsigned)priority, permit);
 }
 
 int weir_permit_peek(struct weir *w, weir_route_id route, weir_scope_id scope,

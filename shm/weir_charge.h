@@ -33,6 +33,8 @@ WEIR_INLINE void weir_charge_fill(struct weir_charge *c, uint64_t take, uint64_t
     memcpy((char *)c + sizeof take, &where, sizeof where);
 }
 
+#define WEIR_PERMIT_EPOCH_SHIFT 48
+
 /* A granted permit's state, but for the epoch: epoch:16 | generation:16 | limits:16 | priority:8 | state:8. */
 static inline uint64_t weir_permit_state_word(uint64_t tables_word, uint32_t limit_cnt,
                                               unsigned priority, uint32_t state)
@@ -41,10 +43,10 @@ static inline uint64_t weir_permit_state_word(uint64_t tables_word, uint32_t lim
            (uint64_t)priority << 8 | state;
 }
 
-/* Fill a granted permit's head. */
+/* Fill a granted permit's head. `state` is whole, with the epoch. */
 WEIR_INLINE void weir_permit_head_fill(struct weir_permit *permit, uint64_t now_ns,
                                        uint64_t slack_ns, uint32_t route, uint32_t generation,
-                                       uint64_t state, uint64_t epoch)
+                                       uint64_t state)
 {
     _Static_assert(
         offsetof(struct weir_permit, pause_generation) == offsetof(struct weir_permit, route) + 4 &&
@@ -55,12 +57,11 @@ WEIR_INLINE void weir_permit_head_fill(struct weir_permit *permit, uint64_t now_
             offsetof(struct weir_permit, clock_epoch) == offsetof(struct weir_permit, state) + 6,
         "as composed above, little endian");
     const uint64_t whose = (uint64_t)generation << 32 | route;
-    const uint64_t whole = (epoch & 0xffffU) << 48 | state;
     permit->denial.reason = WEIR_REASON_NONE;
     permit->granted_at_ns = now_ns;
     permit->use_by_ns = now_ns + slack_ns;
     memcpy((char *)permit + offsetof(struct weir_permit, route), &whose, sizeof whose);
-    memcpy((char *)permit + offsetof(struct weir_permit, state), &whole, sizeof whole);
+    memcpy((char *)permit + offsetof(struct weir_permit, state), &state, sizeof state);
 }
 
 #endif

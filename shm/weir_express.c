@@ -4,9 +4,6 @@
 #include "weir_permit.h"
 #include "weir_weave.h"
 
-/* The short way does not know this case: the long way does. */
-#define LONG_WAY INT32_MAX
-
 /* How often one limit is judged anew because somebody was faster, before the permit starts over. */
 #define TAKE_TRIES 16
 
@@ -18,15 +15,17 @@
 #define CROWD_NS        2000
 #define CROWD_PAUSE_CNT 6
 
-/* One permit's private state. */
+/* One permit's private state. What the clock's sequence and epoch are is in the entry: by another one nobody departs. */
 struct trip {
     uint64_t now_ns;
-    uint64_t clock_seq;
-    uint64_t epoch;
     uint64_t pause_word;
+    uint32_t full;        /* the bucket that refuses; NONE_FULL: it is not known why not */
+    uint64_t earliest_ns; /* ... until then */
     uint64_t seen[WEIR_EXPRESS_LIMITS]; /* what pass 1 leaves to pass 2 */
     uint64_t next[WEIR_EXPRESS_LIMITS];
 };
+
+#define NONE_FULL UINT32_MAX
 
 static weir_express_way travel_bucket, travel_window, travel_two, travel_three, travel_four;
 
@@ -103,6 +102,7 @@ static bool entry_learn(struct weir_permit_view *view, uint32_t route, uint64_t 
     e->state =
         weir_permit_state_word(view->tables.word, row->limit_cnt, priority, WEIR_PERMIT_GRANTED);
     e->length_ns = 0;
+    e->epoch = 0;
     e->tables = view->tables.word;
     e->key = weir_express_key(route, priority);
     return true;
@@ -134,6 +134,8 @@ static void windows_learn(const struct weir_permit_clock *clock, struct weir_exp
     e->from_ns = now_ns;
     e->length_ns = length_ns;
     e->seq = clock->seq;
+    e->state = (e->state & ~(UINT64_MAX << WEIR_PERMIT_EPOCH_SHIFT)) |
+               clock->epoch << WEIR_PERMIT_EPOCH_SHIFT;
     e->epoch = clock->epoch;
 }
 
@@ -168,16 +170,13 @@ WEIR_INLINE bool depart(struct weir_permit_view *view, const struct weir_express
 {
     const struct weir_shm_gate *gate = view->gate;
     const struct weir_shm_provider *board = e->board;
-    t->clock_seq = 0;
-    t->epoch = 0;
     if (WEIR_UNLIKELY(!weir_clock_now_fast(&view->time, &t->now_ns))) {
         return false;
     }
     if (clock) {
         /* relaxed: what is kept was read behind an acquire; only a change sends us there again */
-        t->clock_seq = weir_load_relaxed_u64(&board->clock_seq);
-        t->epoch = e->epoch;
-        if (WEIR_UNLIKELY(t->clock_seq != e->seq || t->now_ns - e->from_ns >= e->length_ns)) {
+        uint64_t clock_seq = weir_load_relaxed_u64(&board->clock_seq);
+        if (WEIR_UNLIKELY(clock_seq != e->seq || t->now_ns - e->from_ns >= e->length_ns)) {
             return false;
         }
     }
@@ -228,12 +227,21 @@ WEIR_INLINE enum weir_limit_verdict limit_judge(const struct weir_permit_view *v
                              l->units, kept, l->cap, next, room);
 }
 
-/* A full bucket. */
+/* Not as usual, and nothing is charged, or not any more. */
+static __attribute__((noinline)) int go_long(struct weir_permit_view *view,
+                                             const struct weir_express *e,
+                                             struct weir_permit *permit)
+{
+    weir_long_way *way = view->long_way != NULL ? view->long_way : weir_permit_take_long;
+    return way(view, e->route, e->scope, NULL, e->priority, permit);
+}
+
+/* Limit `full` is a full bucket. */
 static __attribute__((noinline)) int refuse(const struct weir_permit_view *view,
-                                            const struct weir_express *e, uint32_t i,
+                                            const struct weir_express *e, uint32_t full,
                                             uint64_t earliest_ns, struct weir_permit *permit)
 {
-    uint32_t limit = e->limit[i].limit;
+    uint32_t limit = e->limit[full].limit;
     weir_permit_count_one(view->meter.refused, limit * WEIR_PRIORITY_CNT + e->priority);
     return weir_permit_deny(permit, WEIR_REASON_LIMIT_FULL, limit, earliest_ns);
 }
@@ -259,9 +267,9 @@ WEIR_INLINE bool is_bucket_at(const struct weir_express *e, uint32_t i, uint32_t
     return kind == WEIR_LIMIT_UNSET ? e->limit[i].is_bucket : kind == WEIR_LIMIT_TOKEN_BUCKET;
 }
 
-/* Pass 1. WEIR_OK: all would pass, and the scarcest one stands first. */
-WEIR_INLINE int look(struct weir_permit_view *view, struct weir_express *e, uint32_t cnt,
-                     uint32_t kind, struct trip *t, struct weir_permit *permit)
+/* Pass 1. True: all would pass, and the scarcest one stands first. */
+WEIR_INLINE bool look(struct weir_permit_view *view, struct weir_express *e, uint32_t cnt,
+                      uint32_t kind, struct trip *t)
 {
     uint64_t least_room = 0;
     uint64_t least_price = 0;
@@ -270,15 +278,16 @@ WEIR_INLINE int look(struct weir_permit_view *view, struct weir_express *e, uint
     for (uint32_t i = 0; i < cnt; i++) {
         const struct weir_express_limit *l = &e->limit[i];
         uint64_t room = 0;
-        uint64_t earliest_ns = 0;
+        t->next[i] = 0;
+        t->earliest_ns = 0;
         /* relaxed: the CAS of pass 2 judges what was read here */
         t->seen[i] = weir_load_relaxed_u64(l->at);
         bool is_bucket = is_bucket_at(e, i, kind);
         enum weir_limit_verdict v = limit_judge(view, e, l, is_bucket, t->now_ns, t->seen[i],
-                                                &t->next[i], &room, &earliest_ns);
+                                                &t->next[i], &room, &t->earliest_ns);
         if (WEIR_UNLIKELY(v != WEIR_LIMIT_YES)) {
-            return is_bucket && v == WEIR_LIMIT_NO ? refuse(view, e, i, earliest_ns, permit)
-                                                   : LONG_WAY;
+            t->full = is_bucket && v == WEIR_LIMIT_NO ? i : NONE_FULL;
+            return false;
         }
         if (cnt == 1) {
             break;
@@ -295,16 +304,24 @@ WEIR_INLINE int look(struct weir_permit_view *view, struct weir_express *e, uint
         first_change(e, &out_of_line, scarcest);
         *t = out_of_line;
     }
-    return WEIR_OK;
+    return true;
 }
 
 /* ---------------------------------------------------------------------------------------------- pass 2 */
+
+/* Last of all: the account may have what the audit has not. */
+static __attribute__((noinline)) int arrive_audited(struct weir_permit_view *view,
+                                                    const struct weir_permit *permit)
+{
+    weir_audit_granted(view, permit);
+    return WEIR_OK;
+}
 
 WEIR_INLINE int arrive(struct weir_permit_view *view, const struct weir_express *e, uint32_t cnt,
                        const struct trip *t, struct weir_permit *permit)
 {
     weir_permit_head_fill(permit, t->now_ns, e->slack_ns, e->route,
-                          weir_pause_generation(t->pause_word), e->state, t->epoch);
+                          weir_pause_generation(t->pause_word), e->state);
     bool count = view->meter.units != NULL;
     for (uint32_t i = 0; i < cnt; i++) {
         const struct weir_express_limit *l = &e->limit[i];
@@ -314,21 +331,18 @@ WEIR_INLINE int arrive(struct weir_permit_view *view, const struct weir_express 
         }
     }
     weir_permit_count_one(view->meter.granted, e->granted);
-    if (WEIR_UNLIKELY(view->audit.ring != NULL)) { /* last: the account may have what it has not */
-        weir_audit_granted(view, permit);
-    }
-    return WEIR_OK;
+    return WEIR_UNLIKELY(view->audit.ring != NULL) ? arrive_audited(view, permit) : WEIR_OK;
 }
 
 /* Undo the first `cnt` charges, and begin anew. */
 static __attribute__((noinline)) int turn_back(struct weir_permit_view *view,
-                                               const struct weir_express *e, const struct trip *t,
-                                               uint32_t cnt, struct weir_permit *permit)
+                                               const struct weir_express *e, uint32_t cnt,
+                                               uint64_t granted_at_ns, struct weir_permit *permit)
 {
     const struct weir_limit_grant grant = {
-        .granted_at_ns = t->now_ns,
+        .granted_at_ns = granted_at_ns,
         .now_ns = weir_clock_now(&view->time),
-        .epoch = {.now = &e->board->clock_epoch, .seen = t->epoch},
+        .epoch = {.now = &e->board->clock_epoch, .seen = e->epoch},
         .tables = &view->gate->tables,
         .tables_seen = e->tables,
         .clock = &view->time};
@@ -343,7 +357,7 @@ static __attribute__((noinline)) int turn_back(struct weir_permit_view *view,
     if (view->meter.head != NULL) {
         weir_permit_count_one(&view->meter.head->rolled_back, 0);
     }
-    return weir_permit_take_long(view, e->route, e->scope, NULL, e->priority, permit);
+    return go_long(view, e, permit);
 }
 
 /* Somebody was faster on limit `i`, whose word is t->seen[i] now. As weir_limit_take_again does it for the long way. */
@@ -359,7 +373,7 @@ static bool take_again(const struct weir_permit_view *view, const struct weir_ex
             return false;
         }
         /* The word may have been re-aligned: ids of the old timeline must not overwrite the new one's. (pair:epoch A) */
-        if (!l->is_bucket && weir_load_acquire_u64(&e->board->clock_epoch) != t->epoch) {
+        if (!l->is_bucket && weir_load_acquire_u64(&e->board->clock_epoch) != e->epoch) {
             return false;
         }
         WEIR_WEAVE("express:again");
@@ -393,21 +407,33 @@ static __attribute__((noinline)) int lost(struct weir_permit_view *view, struct 
         bool taken =
             i > at && weir_cas_u64(e->limit[i].at, &t->seen[i], t->next[i]); /* pair:limit R */
         if (!taken && !take_again(view, e, i, t)) {
-            return turn_back(view, e, t, i, permit);
+            return turn_back(view, e, i, t->now_ns, permit);
         }
         WEIR_WEAVE("limit:charged");
     }
     /* As below. (pair:latch A) */
-    if (e->needs_clock && weir_load_acquire_u64(&e->board->clock_seq) != t->clock_seq) {
-        return turn_back(view, e, t, e->limit_cnt, permit);
+    if (e->needs_clock && weir_load_acquire_u64(&e->board->clock_seq) != e->seq) {
+        return turn_back(view, e, e->limit_cnt, t->now_ns, permit);
     }
     if (weir_load_acquire_u64(&view->gate->tables) != e->tables) { /* pair:tables A */
-        return turn_back(view, e, t, e->limit_cnt, permit);
+        return turn_back(view, e, e->limit_cnt, t->now_ns, permit);
     }
     return arrive(view, e, e->limit_cnt, t, permit);
 }
 
-/* `kind` is that of all limits, 0 where they may differ; it and `cnt` are constants, so that each way holds only what it needs. */
+/* The same for a route of one limit: `seen` is its word now. Few arguments, so that whoever loses to nobody keeps no frame. */
+static __attribute__((noinline)) int lost_one(struct weir_permit_view *view, struct weir_express *e,
+                                              struct weir_permit *permit, uint64_t now_ns,
+                                              uint64_t pause_word, uint64_t seen)
+{
+    struct trip t = {.now_ns = now_ns, .pause_word = pause_word, .seen = {seen}};
+    return lost(view, e, &t, 0, permit);
+}
+
+/*
+ * `kind` is that of all limits, 0 where they may differ; it and `cnt` are constants, so that each way holds only what it needs. Whatever is not as usual is left to
+ * functions that are called last, so that the way itself saves no registers: what a permit stores before its CAS must have left the core's buffer when the CAS ends.
+ */
 WEIR_INLINE int travel(struct weir_permit_view *view, struct weir_express *e, uint32_t cnt,
                        uint32_t kind, struct weir_permit *permit)
 {
@@ -416,19 +442,20 @@ WEIR_INLINE int travel(struct weir_permit_view *view, struct weir_express *e, ui
     for (uint32_t i = 0; i < cnt; i++) {
         weir_prefetch_write(e->limit[i].at);
     }
-    int rc = LONG_WAY;
-    if (WEIR_LIKELY(depart(view, e, clock, &t))) {
-        rc = look(view, e, cnt, kind, &t, permit);
+    if (WEIR_UNLIKELY(!depart(view, e, clock, &t))) {
+        return go_long(view, e, permit);
     }
-    if (WEIR_UNLIKELY(rc != WEIR_OK)) {
-        return rc != LONG_WAY
-                   ? rc
-                   : weir_permit_take_long(view, e->route, e->scope, NULL, e->priority, permit);
+    if (WEIR_UNLIKELY(!look(view, e, cnt, kind, &t))) {
+        return t.full == NONE_FULL ? go_long(view, e, permit)
+                                   : refuse(view, e, t.full, t.earliest_ns, permit);
     }
     for (uint32_t i = 0; i < cnt; i++) {
         uint64_t seen = t.seen[i];
         WEIR_WEAVE("limit:planned");
         if (WEIR_UNLIKELY(!weir_cas_u64(e->limit[i].at, &seen, t.next[i]))) { /* pair:limit R */
+            if (cnt == 1) {
+                return lost_one(view, e, permit, t.now_ns, t.pause_word, seen);
+            }
             struct trip out_of_line = t;
             out_of_line.seen[i] = seen;
             return lost(view, e, &out_of_line, i, permit);
@@ -437,14 +464,12 @@ WEIR_INLINE int travel(struct weir_permit_view *view, struct weir_express *e, ui
     }
     /* The charges are locked operations, so this load cannot pass them: a re-alignment that began before it is seen here, one that begins later sees the
      * charges. (pair:latch A) */
-    if (clock && WEIR_UNLIKELY(weir_load_acquire_u64(&e->board->clock_seq) != t.clock_seq)) {
-        const struct trip out_of_line = t;
-        return turn_back(view, e, &out_of_line, cnt, permit);
+    if (clock && WEIR_UNLIKELY(weir_load_acquire_u64(&e->board->clock_seq) != e->seq)) {
+        return turn_back(view, e, cnt, t.now_ns, permit);
     }
     /* ... and a reload's tables, which are published before it looks at any word. (pair:tables A) */
     if (WEIR_UNLIKELY(weir_load_acquire_u64(&view->gate->tables) != e->tables)) {
-        const struct trip out_of_line = t;
-        return turn_back(view, e, &out_of_line, cnt, permit);
+        return turn_back(view, e, cnt, t.now_ns, permit);
     }
     return arrive(view, e, cnt, &t, permit);
 }
@@ -482,12 +507,8 @@ static int travel_four(struct weir_permit_view *view, struct weir_express *e,
 int weir_permit_take(struct weir_permit_view *view, weir_route_id route, weir_scope_id scope,
                      const struct weir_cost *units, unsigned priority, struct weir_permit *permit)
 {
-    struct weir_express *e = &view->express[weir_express_slot(route, scope, priority)];
-    /* relaxed: the rows in use were read behind an acquire; only a change sends us there again */
-    if (WEIR_LIKELY(e->tables == weir_load_relaxed_u64(&view->gate->tables) &&
-                    e->key == weir_express_key(route, priority) && e->scope == scope &&
-                    units == NULL)) {
-        return e->way(view, e, permit);
-    }
-    return weir_permit_take_long(view, route, scope, units, priority, permit);
+    struct weir_express *e = weir_permit_express(view, route, scope, units, priority);
+    return WEIR_LIKELY(e != NULL)
+               ? e->way(view, e, permit)
+               : weir_permit_take_long(view, route, scope, units, priority, permit);
 }

@@ -56,6 +56,11 @@ struct weir_permit_view;
 typedef int weir_express_way(struct weir_permit_view *view, struct weir_express *e,
                              struct weir_permit *permit);
 
+/* As weir_permit_take_long. */
+typedef int weir_long_way(struct weir_permit_view *view, weir_route_id route, weir_scope_id scope,
+                          const struct weir_cost *units, unsigned priority,
+                          struct weir_permit *permit);
+
 /* What one kind of call asks. */
 struct weir_express {
     uint64_t tables; /* the gate's word that the rows are of */
@@ -72,12 +77,12 @@ struct weir_express {
     const struct weir_shm_pause *pause; /* both words of its pause */
     const uint64_t *board_pause;
     uint64_t slack_ns;
-    uint64_t state; /* the permit's, but for the epoch */
+    uint64_t state; /* the permit's, with the epoch */
     /* all windows are what their limits say from then on, for so long, under this publication of the clock */
     uint64_t from_ns;
     uint64_t length_ns;
     uint64_t seq;
-    uint64_t epoch;
+    uint64_t epoch;   /* 0: no window */
     uint64_t lost_ns; /* when somebody was faster last */
     struct weir_express_limit limit[WEIR_EXPRESS_LIMITS];
 };

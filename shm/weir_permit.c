@@ -494,7 +494,8 @@ WEIR_INLINE void permit_fill(struct weir_permit_view *view, weir_route_id id,
     const uint64_t state =
         weir_permit_state_word(view->tables.word, route->limit_cnt, priority, WEIR_PERMIT_GRANTED);
     weir_permit_head_fill(permit, a->time.now_ns, view->tables.provider[route->provider].slack_ns,
-                          id, weir_pause_generation(a->pause_word), state, a->time.epoch.seen);
+                          id, weir_pause_generation(a->pause_word),
+                          state | a->time.epoch.seen << WEIR_PERMIT_EPOCH_SHIFT);
     if (WEIR_UNLIKELY((route->flags & WEIR_ROUTE_IN_CELLS) != 0)) {
         permit->owner = a->owner;
         permit->stamp_ns = a->time.now_ns;

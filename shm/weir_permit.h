@@ -83,6 +83,8 @@ struct weir_permit_view {
     bool account_only;
     /* called where a permit is refused for want of a ceiling (weir_window.h), so that the worker need not sleep on until its next look; NULL: nobody is told */
     void (*ceiling_bell)(struct weir_permit_view *view);
+    /* what a call that is kept does where the short way has no answer (weir_express.h); NULL: weir_permit_take_long */
+    weir_long_way *long_way;
     const void *tables_base; /* section TABLES */
     /* [limit]: the entry + 1 of the limit's shares that the caller has (weir_share.h); NULL: shares are not looked at */
     const uint8_t *member;
@@ -97,6 +99,21 @@ struct weir_permit_view {
     struct weir_express express[WEIR_EXPRESS_CNT];
     struct weir_permit_self self;
 };
+
+/* The entry that is kept for this kind of call, whose `way` takes its permit; NULL: the long way takes it. */
+static inline struct weir_express *weir_permit_express(struct weir_permit_view *view,
+                                                       weir_route_id route, weir_scope_id scope,
+                                                       const struct weir_cost *units,
+                                                       unsigned priority)
+{
+    struct weir_express *e = &view->express[weir_express_slot(route, scope, priority)];
+    /* relaxed: the rows in use were read behind an acquire; only a change sends us there again */
+    return WEIR_LIKELY(e->tables == weir_load_relaxed_u64(&view->gate->tables) &&
+                       e->key == weir_express_key(route, priority) && e->scope == scope &&
+                       units == NULL)
+               ? e
+               : NULL;
+}
 
 /*
  * Take a permit. `units` NULL = the route's costs. Fills `*permit` on WEIR_OK; fills permit->denial on WEIR_DENIED.
