@@ -372,6 +372,28 @@ struct http *http_open(struct loop *loop)
     return http;
 }
 
+/* By a proxy; for https it makes a tunnel. */
+static bool is_forwarded(const struct http_target *t)
+{
+    return t->proxy != NULL && t->trust == NULL;
+}
+
+/* "https://host:port" */
+static size_t origin_bytes(const struct http_target *t)
+{
+    const char *host = strstr(t->base, "://") + 3;
+    return (size_t)(host - t->base) + strcspn(host, "/");
+}
+
+/* Where its requests go, taken apart once: of a text curl does it for each transfer. */
+static bool url_make(struct http_target *t)
+{
+    char origin[sizeof t->base] = "";
+    memcpy(origin, t->base, origin_bytes(t));
+    t->url = t->url != NULL ? t->url : curl_url();
+    return t->url != NULL && curl_url_set(t->url, CURLUPART_URL, origin, 0) == CURLUE_OK;
+}
+
 /* Options that never change between transfers to the same target. */
 static void easy_options(struct http *http, struct http_target *t, CURL *e)
 {
@@ -387,9 +409,11 @@ static void easy_options(struct http *http, struct http_target *t, CURL *e)
     (void)curl_easy_setopt(e, CURLOPT_NOPROXY, t->proxy != NULL ? "" : "*");
     (void)curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     (void)curl_easy_setopt(e, CURLOPT_HEADER, 1L); /* line_look */
-    /* By the first it looks for a connection; the second only keeps 7.88 from making a text out of the first. */
-    (void)curl_easy_setopt(e, CURLOPT_CURLU, t->url);
-    (void)curl_easy_setopt(e, CURLOPT_URL, t->base);
+    if (!is_forwarded(t)) {
+        /* By the first it looks for a connection; the second only keeps 7.88 from making a text out of the first. */
+        (void)curl_easy_setopt(e, CURLOPT_CURLU, t->url);
+        (void)curl_easy_setopt(e, CURLOPT_URL, t->base);
+    }
     (void)curl_easy_setopt(e, CURLOPT_PATH_AS_IS, 1L);
     (void)curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
     (void)curl_easy_setopt(e, CURLOPT_BUFFERSIZE, 65536L);
@@ -417,22 +441,6 @@ static void easy_options(struct http *http, struct http_target *t, CURL *e)
         (void)curl_easy_setopt(e, CURLOPT_SSL_CTX_FUNCTION, on_tls);
         (void)curl_easy_setopt(e, CURLOPT_SSL_CTX_DATA, t);
     }
-}
-
-/* "https://host:port" */
-static size_t origin_bytes(const struct http_target *t)
-{
-    const char *host = strstr(t->base, "://") + 3;
-    return (size_t)(host - t->base) + strcspn(host, "/");
-}
-
-/* Where its requests go, taken apart once: of a text curl does it for each transfer. */
-static bool url_make(struct http_target *t)
-{
-    char origin[sizeof t->base] = "";
-    memcpy(origin, t->base, origin_bytes(t));
-    t->url = t->url != NULL ? t->url : curl_url();
-    return t->url != NULL && curl_url_set(t->url, CURLUPART_URL, origin, 0) == CURLUE_OK;
 }
 
 static struct http_easy *easy_take(struct http *http, struct http_target *t)
@@ -509,17 +517,15 @@ static void method_set(CURL *e, const struct http_transfer *t)
     }
 }
 
-/* What stands in the request line before path_query: the base's path, or all of the base for a proxy that forwards. */
-static const char *prefix_of(const struct http_target *t)
-{
-    return t->proxy != NULL && t->trust == NULL ? t->base : t->base + origin_bytes(t);
-}
-
-/* The path is no part of the URL, or curl would take it apart, encode it and put it together again for each transfer. */
+/*
+ * The path is no part of the URL, or curl would take it apart, encode it and put it together again for each transfer. A proxy that forwards wants all of it in the request line: that text
+ * is curl's to make.
+ */
 static CURLcode request_target_set(struct http_easy *e, const struct http_transfer *t)
 {
     char text[4096];
-    const char *prefix = prefix_of(t->target);
+    bool whole = is_forwarded(t->target);
+    const char *prefix = t->target->base + (whole ? 0 : origin_bytes(t->target));
     size_t fixed = strlen(prefix);
     size_t rest = strlen(t->path_query);
     if (rest < sizeof e->path_query && e->path_query[0] != '\0' &&
@@ -532,7 +538,7 @@ static CURLcode request_target_set(struct http_easy *e, const struct http_transf
     }
     memcpy(at, prefix, fixed);
     memcpy(at + fixed, t->path_query, rest + 1);
-    CURLcode code = curl_easy_setopt(e->curl, CURLOPT_REQUEST_TARGET, at);
+    CURLcode code = curl_easy_setopt(e->curl, whole ? CURLOPT_URL : CURLOPT_REQUEST_TARGET, at);
     if (at != text) {
         free(at);
     }
