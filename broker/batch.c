@@ -66,20 +66,27 @@ static bool may_join(const struct worker *w, const struct call *c, struct batch_
         (uint16_t)(c->request.scope >> (16 * WEIR_SCOPE_INSTRUMENT)) != 0) {
         return false;
     }
-    return w->now_ns + config->gather_ns + 2 * plan->took_ns < c->deadline_ns &&
+    return w->now_ns + config->gather_ns + 2 * batch_took_ns(plan, w->now_ns) < c->deadline_ns &&
            !is_bad(w, plan, &c->key) &&
            batch_want_read(config, c->parts.path, c->parts.path_bytes, c->parts.query,
                            c->parts.query_bytes, want);
 }
 
-static bool has(const struct batch *b, const struct weir_cache_key *key)
+/* Where it stands; `cnt`: nowhere. Looked for from `from` on, and then before it. */
+static uint32_t place_of(const struct batch *b, const struct weir_cache_key *key, uint32_t from)
 {
-    for (uint32_t i = 0; i < b->cnt; i++) {
+    for (uint32_t n = 0; n < b->cnt; n++) {
+        uint32_t i = from + n < b->cnt ? from + n : from + n - b->cnt;
         if (same_key(&b->key[i], key)) {
-            return true;
+            return i;
         }
     }
-    return false;
+    return b->cnt;
+}
+
+static bool has(const struct batch *b, const struct weir_cache_key *key)
+{
+    return place_of(b, key, 0) < b->cnt;
 }
 
 bool batch_brings(const struct worker *w, uint32_t route, const struct weir_cache_key *key)
@@ -214,20 +221,28 @@ void batch_leave(struct worker *w, struct batch *b)
     }
 }
 
-/* Names whose callers have all gone. */
+/* Names whose callers have all gone. Callers stand in the order of their names, but for those who name one again: thousands are looked at once each. */
 static void names_drop(struct batch *b)
 {
     uint32_t cnt = 0;
-    for (uint32_t i = 0; i < b->cnt; i++) {
-        const struct call *c = b->call->follow_first;
-        while (c != NULL && !same_key(&c->key, &b->key[i])) {
-            c = c->next;
+    uint32_t at = 0;
+    bool *wanted = b->cnt > 0 ? calloc(b->cnt, sizeof *wanted) : NULL;
+    if (wanted == NULL) {
+        return; /* to ask for more than is wanted does no harm */
+    }
+    for (const struct call *c = b->call->follow_first; c != NULL; c = c->next) {
+        at = place_of(b, &c->key, at < b->cnt ? at : 0);
+        if (at < b->cnt) {
+            wanted[at] = true;
         }
-        if (c != NULL) {
+    }
+    for (uint32_t i = 0; i < b->cnt; i++) {
+        if (wanted[i]) {
             b->name[cnt] = b->name[i];
             b->key[cnt++] = b->key[i];
         }
     }
+    free(wanted);
     b->cnt = cnt;
 }
 

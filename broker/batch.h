@@ -54,7 +54,8 @@ struct batch {
 
 /* What is remembered of a route whose calls join batches. */
 struct batch_plan {
-    uint64_t took_ns;       /* how long batches take of late: a peak, sinking */
+    uint64_t took_ns;       /* how long batches took: a peak, sinking ... */
+    uint64_t took_at_ns;    /* ... as of this instant */
     uint64_t not_before_ns; /* one failed */
     uint32_t failures;      /* in a row */
     uint32_t bad_next;
@@ -62,6 +63,15 @@ struct batch_plan {
         uint64_t key, until_ns;
     } bad[BATCH_BAD_MAX];
 };
+
+/* What is known of how long they take is worth half as much after so long: who is kept from them by it makes none that would say better. */
+#define BATCH_TOOK_HALF_NS (5 * WEIR_NS_PER_S)
+
+static inline uint64_t batch_took_ns(const struct batch_plan *plan, uint64_t now_ns)
+{
+    uint64_t age_ns = now_ns > plan->took_at_ns ? now_ns - plan->took_at_ns : 0;
+    return plan->took_ns >> weir_min_u64(age_ns / BATCH_TOOK_HALF_NS, 63);
+}
 
 /* False: no memory. Caller: cache_open, once. */
 bool batch_open(struct worker *w);

@@ -210,9 +210,11 @@ void batch_ended(struct worker *w, struct call *c, enum weir_result result)
     struct batch *b = c->batch;
     struct batch_plan *plan = w->cache->plan[b->route];
     batch_leave(w, b);
-    if (c->sent_ns > 0) {
+    if (c->sent_ns > 0 && w->now_ns > c->sent_ns) {
         uint64_t took_ns = w->now_ns - c->sent_ns;
-        plan->took_ns = weir_max_u64(took_ns, (7 * plan->took_ns + took_ns) / 8);
+        uint64_t before_ns = batch_took_ns(plan, w->now_ns);
+        plan->took_ns = weir_max_u64(took_ns, (7 * before_ns + took_ns) / 8);
+        plan->took_at_ns = w->now_ns;
     }
     if (result == WEIR_RESULT_DONE && cut(w, b)) {
         plan->failures = 0;

@@ -49,13 +49,17 @@ static void on_check_done(struct worker *w, struct call *c, enum weir_result res
 static void check_start(struct worker *w, struct endpoint *e)
 {
     const struct provider *p = &w->provider[e->provider];
-    struct call *c = call_make(w);
-    c->route = p->check_route;
-    c->room_bytes = w->shared.tables.route[c->route].response_max_bytes + CALL_HEAD_MAX_BYTES;
-    c->room = malloc(c->room_bytes);
-    if (c->room == NULL) {
-        abort(); /* as in call_make */
+    uint32_t room_bytes =
+        w->shared.tables.route[p->check_route].response_max_bytes + CALL_HEAD_MAX_BYTES;
+    char *room = malloc(room_bytes);
+    struct call *c = room != NULL ? call_make(w) : NULL;
+    if (c == NULL) { /* the next round asks */
+        free(room);
+        return;
     }
+    c->route = p->check_route;
+    c->room_bytes = room_bytes;
+    c->room = room;
     c->pin = e;
     c->priority = WEIR_PRIORITY_BACKGROUND;
     c->idempotent = true;

@@ -21,8 +21,10 @@
  *   anything else                 its own attempt: a deadline, a cancel, a refusal are of one caller. The first of them is made, the others wait for it
  *   (failed, or ended by a stale answer)   a stale answer, where there is one, before all of that
  *
- * A call of a higher class does not wait for one that is still queued in a lower class: it is made itself, and the other one finds its answer. Who waits holds
- * no permit and was not sent, so a worker's death leaves it CLAIMED: the next worker takes it as if nothing had happened. Every way out is call_end.
+ * What holds the first one up must hold up who waits for it, too, or it is made itself, and the other one finds its answer (follow.c): where the first one is queued in a lower class; was
+ * refused by a count, a pause or a share that is not the other's; will be tried again only behind the other's deadline; or owes its answer to an endpoint that went silent, and another one is well. And
+ * where the first one had no time for another attempt, who has more makes its own. Who waits holds no permit and was not sent, so a worker's death leaves it CLAIMED: the next worker takes it as if nothing
+ * had happened. Every way out is call_end.
  *
  * Retries (retry.h) come first: who waits, waits for the last attempt, and an answer that comes meanwhile ends the next one before it is made.
  * Stale instead of an error: REFUSED, EXPIRED, NOT_SENT, FAILED, TIMEOUT, and answers of 5xx or that say stop. The permit is settled by what truly happened.
@@ -35,6 +37,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+
+/* How often those who wait for a call on the wire look whether its endpoint still speaks. */
+#define STALL_LOOK_NS (20 * WEIR_NS_PER_MS)
 
 /* Those who are given a stale answer have it fetched anew, but not more often than this: an exchange that fails is not asked by each of them. */
 #define REFRESH_AGAIN_NS (100 * WEIR_NS_PER_MS)
@@ -91,6 +96,13 @@ static void flight_add(struct worker *w, struct call *c)
     *at = c;
 }
 
+/* When one who waits is to be looked at again: at its deadline, and where there is another endpoint, in a while. */
+static uint64_t look_ns(const struct worker *w, const struct call *c)
+{
+    bool others = w->provider[w->route[c->lead->route].provider].endpoint_cnt > 1;
+    return others ? weir_min_u64(c->deadline_ns, w->now_ns + STALL_LOOK_NS) : c->deadline_ns;
+}
+
 void cache_follow(struct worker *w, struct call *lead, struct call *c)
 {
     WEIR_WEAVE("flight:follow");
@@ -103,8 +115,8 @@ void cache_follow(struct worker *w, struct call *lead, struct call *c)
         lead->follow_last->next = c;
     }
     lead->follow_last = c;
-    w->cache->follow_due_ns = weir_min_u64(w->cache->follow_due_ns, c->deadline_ns);
-    worker_due(w, c->deadline_ns);
+    w->cache->follow_due_ns = weir_min_u64(w->cache->follow_due_ns, look_ns(w, c));
+    worker_due(w, w->cache->follow_due_ns);
 }
 
 static void unfollow(struct call *c)
@@ -124,6 +136,20 @@ static void unfollow(struct call *c)
     }
     c->next = NULL;
     c->lead = NULL;
+}
+
+/* ---------------------------------------------------------------------------------------------- who waits for whom */
+
+/* Who waits for `from`, which its endpoint holds up, waits for `to` instead: its own answer will be there sooner. Not who is of a higher class. */
+static void followers_move(struct worker *w, struct call *from, struct call *to)
+{
+    for (struct call *c = from->follow_first, *next; c != NULL; c = next) {
+        next = c->next;
+        if (c->priority >= to->priority) {
+            unfollow(c);
+            cache_follow(w, to, c);
+        }
+    }
 }
 
 /* ---------------------------------------------------------------------------------------------- giving */
@@ -305,14 +331,22 @@ bool cache_offer(struct worker *w, struct call *c, bool refused)
         return true;
     }
     struct call *lead = flight_find(w, &c->key);
-    if (lead != NULL && (lead->stage == CALL_RUNNING || lead->priority <= c->priority)) {
+    if (lead != NULL && follow_may(w, lead, c)) {
         cache_follow(w, lead, c);
         return true;
     }
     if (batch_join(w, c)) {
         return true;
     }
-    flight_add(w, c);
+    /* Who will be refused, too, and sooner, is nobody for others to wait for. */
+    bool in_vain = lead != NULL && lead->stage == CALL_QUEUED &&
+                   lead->denial.earliest_ns > c->deadline_ns && follow_same_refusal(w, lead, c);
+    if (!in_vain) {
+        flight_add(w, c);
+    }
+    if (lead != NULL && follow_is_stalled(w, lead)) {
+        followers_move(w, lead, c);
+    }
     board_add(&row_of(w, c)->misses, 1);
     return false;
 }
@@ -336,6 +370,14 @@ static bool is_too_late(const struct call *lead, const struct call *c)
             lead->denial.earliest_ns > c->deadline_ns);
 }
 
+/* It goes its own way: `lead` is held up by what is not its business. */
+static void let_go(struct worker *w, struct call *c)
+{
+    unfollow(c);
+    dispatch_ready(w, c);
+    worker_due(w, w->now_ns); /* its queue may have had its turn already */
+}
+
 void cache_denied(struct worker *w, struct call *lead)
 {
     for (struct call *c = lead->follow_first, *next; c != NULL; c = next) {
@@ -343,11 +385,25 @@ void cache_denied(struct worker *w, struct call *lead)
         if (give_stale(w, c)) {
             unfollow(c);
             call_end(w, c, WEIR_RESULT_DONE, 0);
-            next = lead->follow_first; /* an end may free others: begin again */
         } else if (is_too_late(lead, c)) {
             unfollow(c);
             make_alone(w, c);
-            next = lead->follow_first;
+        } else if (lead->batch == NULL && c->client != NULL && !follow_may(w, lead, c)) {
+            let_go(w, c);
+        } else {
+            continue;
+        }
+        next = lead->follow_first; /* an end may free others: begin again, with one less */
+    }
+}
+
+void cache_later(struct worker *w, struct call *lead)
+{
+    for (struct call *c = lead->follow_first, *next; c != NULL; c = next) {
+        next = c->next;
+        if (!follow_may(w, lead, c)) {
+            let_go(w, c);
+            next = lead->follow_first; /* as above */
         }
     }
 }
@@ -380,8 +436,8 @@ static bool is_good(struct worker *w, const struct call *c)
            (*settle->ok.field == '\0' || settle_success(settle, &answer));
 }
 
-/* Keep the answer, if it is one to be kept. Returns whether others may have it at all. */
-static bool keep(struct worker *w, const struct call *c)
+/* Keep the answer, if it is one to be kept. Returns whether others may have it at all; `*age_ns`: how old it calls itself. */
+static bool keep(struct worker *w, const struct call *c, uint64_t *age_ns)
 {
     const struct weir_config_route *route = w->route[c->route].config;
     struct cache_directives say;
@@ -390,6 +446,7 @@ static bool keep(struct worker *w, const struct call *c)
         board_add(&row_of(w, c)->not_kept, 1);
         return false;
     }
+    *age_ns = say.age_ns;
     bool good = is_good(w, c);
     bool negative = !good && !c->throttled && is_negative(c->transfer.status);
     uint64_t fresh_ns = good ? route->cache_ns : negative ? route->negative_ns : 0;
@@ -456,7 +513,8 @@ struct cache_end cache_ended(struct worker *w, struct call *c, enum weir_result 
     c->follow_first = NULL;
     c->follow_last = NULL;
     if (*result == WEIR_RESULT_DONE && c->keyed && heard_whole(c)) {
-        end.shared = keep(w, c);
+        end.shared = keep(w, c, &end.age_ns);
+        end.forbidden = !end.shared;
         if (is_negative(c->transfer.status)) {
             batch_refused(w, c);
         }
@@ -473,12 +531,12 @@ struct cache_end cache_ended(struct worker *w, struct call *c, enum weir_result 
     return end;
 }
 
-/* The answer that `lead` heard, for `c` too. */
-static bool give_heard(struct worker *w, struct call *c, const struct call *lead)
+/* The answer that `lead` heard, for `c` too. `says_ns`: how old it called itself when it came. */
+static bool give_heard(struct worker *w, struct call *c, const struct call *lead, uint64_t says_ns)
 {
     const struct weir_config_route *route = w->route[c->route].config;
-    if (c->taken_ns > lead->sent_ns &&
-        cache_age_ns(w, lead->sent_ns) > route->cache_ns + route->stale_ns) {
+    uint64_t age_ns = cache_age_ns(w, lead->sent_ns) + says_ns;
+    if (c->taken_ns > lead->sent_ns && age_ns > route->cache_ns + route->stale_ns) {
         return false; /* it came when the other one was on its way, and that took too long */
     }
     uint32_t head_bytes = (uint32_t)cache_head_clean(hear_head_at(&lead->hear),
@@ -494,7 +552,7 @@ static bool give_heard(struct worker *w, struct call *c, const struct call *lead
     c->source = WEIR_SOURCE_CACHE;
     c->kept.status = 0;
     c->endpoint = NULL;
-    c->age_ns = cache_age_ns(w, lead->sent_ns);
+    c->age_ns = age_ns;
     board_add(&row_of(w, c)->coalesced, 1);
     return true;
 }
@@ -509,7 +567,10 @@ static bool end_alike(struct worker *w, struct call *c, const struct call *lead,
         call_end(w, c, WEIR_RESULT_DONE, 0);
         return true;
     }
-    if (end->truth == WEIR_RESULT_DONE && end->shared && give_heard(w, c, lead)) {
+    if (lead->attempt_over_ns != 0 && c->deadline_ns > lead->attempt_over_ns) {
+        return false; /* it has the time for another attempt */
+    }
+    if (end->truth == WEIR_RESULT_DONE && end->shared && give_heard(w, c, lead, end->age_ns)) {
         call_end(w, c, WEIR_RESULT_DONE, 0);
         return true;
     }
@@ -523,8 +584,6 @@ static bool end_alike(struct worker *w, struct call *c, const struct call *lead,
 
 void cache_followers(struct worker *w, struct call *lead, const struct cache_end *end, int error)
 {
-    bool forbidden =
-        end->truth == WEIR_RESULT_DONE && lead->source == WEIR_SOURCE_LIVE && !end->shared;
     for (struct call *c = end->first, *next; c != NULL; c = next) {
         next = c->next;
         c->next = NULL;
@@ -538,12 +597,24 @@ void cache_followers(struct worker *w, struct call *lead, const struct cache_end
             continue;
         }
         if (!end_alike(w, c, lead, end, error)) {
-            c->keyed = c->keyed && !forbidden; /* nobody waits for an answer that is one caller's */
+            c->keyed =
+                c->keyed && !end->forbidden; /* nobody waits for an answer that is one caller's */
             dispatch_ready(w, c);
         }
     }
     if (lead->batch != NULL) {
         batch_free(lead);
+    }
+}
+
+/* Its batch owes its answer to an endpoint that went silent, or the call that it follows does: it goes its own way. */
+static void leave_stalled(struct worker *w, struct call *c)
+{
+    if (c->lead->batch != NULL && c->route != c->lead->route) {
+        unfollow(c);
+        make_alone(w, c);
+    } else {
+        let_go(w, c);
     }
 }
 
@@ -567,7 +638,12 @@ void cache_turn(struct worker *w)
             next = w->call_first; /* an end may free others: begin again */
             continue;
         }
-        w->cache->follow_due_ns = weir_min_u64(w->cache->follow_due_ns, c->deadline_ns);
+        if (follow_is_stalled(w, c->lead)) {
+            leave_stalled(w, c);
+            next = w->call_first; /* ends: it waits for that one no more */
+            continue;
+        }
+        w->cache->follow_due_ns = weir_min_u64(w->cache->follow_due_ns, look_ns(w, c));
     }
     worker_due(w, w->cache->follow_due_ns);
 }

@@ -87,6 +87,15 @@ void doubt_sending(struct worker *w, struct call *c)
     memcpy(row->text, q->text, sizeof row->text);
 }
 
+void doubt_unsent(struct call *c, bool resend)
+{
+    if (resend) { /* in the ledger it stays the second sending: a successor sends nothing either way */
+        c->doubt.may_resend = true;
+        c->doubt.resent = false;
+        c->doubt.absent = true;
+    }
+}
+
 /* ---------------------------------------------------------------------------------------------- in doubt */
 
 bool doubt_begin(struct worker *w, struct call *c, int error)
@@ -104,7 +113,8 @@ bool doubt_begin(struct worker *w, struct call *c, int error)
     c->doubt.verdict = DOUBT_NOTHING;
     c->doubt.error = error;
     c->doubt.since_ns = w->now_ns;
-    c->doubt.limit_ns = c->deadline_ns + config->patience_ns;
+    /* A worker that stood still, or died and came late, asks for as long as another would have. */
+    c->doubt.limit_ns = weir_max_u64(c->deadline_ns, w->now_ns) + config->patience_ns;
     c->doubt.wait_ns = config->interval_ns;
     c->stage = CALL_DOUBT;
     c->due_ns = w->now_ns;
@@ -192,10 +202,14 @@ static void on_asked(struct worker *w, struct call *q, enum weir_result result)
         return; /* it has ended meanwhile: the worker leaves */
     }
     const struct weir_config_doubt *config = config_of(w, c->route);
-    enum doubt_verdict says = result == WEIR_RESULT_DONE && !q->throttled
+    enum doubt_verdict says = result == WEIR_RESULT_DONE
                                   ? doubt_read(config, c->question.id, q->transfer.status,
                                                q->room + q->head_bytes, q->body_bytes)
                                   : DOUBT_NOTHING;
+    if (q->throttled && says == DOUBT_ABSENT) {
+        says =
+            DOUBT_NOTHING; /* who says stop has not looked; but an order that it shows is there */
+    }
     uint64_t settled_ns = c->doubt.since_ns + config->settled_after_ns;
     q->doubt.asks = NULL;
     c->doubt.asked = NULL;

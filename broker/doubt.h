@@ -9,7 +9,8 @@
  *       resend: false                  ABSENT
  *       resend: true                   within its deadline it is sent again, once in its life, with the same id; else ABSENT
  *   anything else, or none             asked again
- *   `patience` after the deadline      OUTCOME_UNKNOWN, or the answer of status `unsure`
+ *   `patience` after the deadline (or after it fell into doubt, where a worker stood still)
+ *                                      OUTCOME_UNKNOWN, or the answer of status `unsure`
  *
  * A call that was sent again and got an answer that is no success is asked after once more: the first sending may have been late after all, and then the exchange
  * refuses the second one for its id. So what is delivered is never "refused" for an order that is in the book.
@@ -41,6 +42,9 @@ static inline bool doubt_may_resend(const struct call *c)
 
 /* It is about to be written: what would be asked stands in the ledger from here on. Caller: the send gate, before SENDING. */
 void doubt_sending(struct worker *w, struct call *c);
+
+/* It was not written after all. `resend`: the passage of the send gate was that of a call that is surely absent, and stays so. Caller: exchange.c */
+void doubt_unsent(struct call *c, bool resend);
 
 /*
  * The attempt has ended, and nobody knows what became of it (`result` as an attempt without an answer ends). True: the call is doubt.c's now, its permit is settled. False: it is

@@ -86,6 +86,10 @@ static bool on_gate(struct http_transfer *t)
     if (c->session != NULL) {
         sign_in_sent(w, c);
     }
+    c->gate_found = (struct gate_found){.kept_status = c->kept.status,
+                                        .throttled = c->throttled,
+                                        .may_renew = c->may_renew,
+                                        .may_resend = c->doubt.may_resend};
     c->may_renew = false;
     WEIR_WEAVE("gate:passed");
     c->permit.state = WEIR_PERMIT_SENT; /* consumed: nothing gives it back any more */
@@ -143,6 +147,10 @@ static void on_unsent(struct http_transfer *t)
     c->sends--;
     c->writes--;
     c->sent_ns = 0;
+    c->kept.status = c->gate_found.kept_status;
+    c->throttled = c->gate_found.throttled;
+    c->may_renew = c->gate_found.may_renew;
+    doubt_unsent(c, c->gate_found.may_resend);
     hedge_over(w, c);
     endpoint_unsent(c);
     c->due_ns = connect_due_ns(w, c, worker_now(w));

@@ -103,6 +103,7 @@ bool h2_reader_take(struct h2_reader *r, const uint8_t *at, size_t bytes)
             if (r->pads) {
                 uint64_t none = 1U + *at; /* more than there is: nghttp2 refuses that */
                 r->body_bytes -= none < r->left_bytes ? none : r->left_bytes;
+                r->idle_cnt += none >= r->left_bytes; /* padding alone brings nothing */
                 r->pads = false;
             }
             n = bytes < r->left_bytes ? bytes : r->left_bytes;

@@ -11,7 +11,7 @@
  *
  * A connection whose answer was not ended is closed: http.c forbids it to be used again when a request is written to it, and allows it at the end.
  *
- * And libcurl reads on for as long as frames come that bring nothing (empty ones, pings, settings): a server that writes them fast enough had the worker for itself. Whoever writes more than
+ * And libcurl reads on for as long as frames come that bring nothing (empty ones, padding alone, pings, settings): a server that writes them fast enough had the worker for itself. Whoever writes more than
  * H2_IDLE_FRAMES_MAX of them during one call is not read any more.
  *
  * All of TLS: libcurl 7.88 takes a connection that is closed without close_notify for one that ended, so whoever stands between could cut an answer of HTTP/1.1 that only the end of its connection ends

@@ -387,9 +387,8 @@ static bool is_good(const struct call *c, const struct call *other)
 {
     bool not_you = (c->transfer.status == 401 || c->transfer.status == 403) && other != NULL &&
                    other->member != c->member;
-    return c->stop == CALL_STOP_LARGE ||
-           (c->transfer.code == CURLE_OK && !not_you &&
-            !retry_status(c->transfer.status, c->throttled));
+    return c->stop == CALL_STOP_LARGE || (c->transfer.code == CURLE_OK && !not_you &&
+                                          !retry_status(c->transfer.status, c->throttled));
 }
 
 /* The permit of an attempt that is over, and was not the call's last word. */
@@ -431,10 +430,10 @@ static void adopt(struct worker *w, struct call *c, struct call *hedge)
     c->own_permit = hedge->own_permit;
     c->trial_permit = hedge->trial_permit;
     c->late = hedge->late;
-    c->hear = hedge->hear;
-    hedge->hear = hear;
     hedge->trial_permit.state = WEIR_PERMIT_NONE;
-    if (answered) {
+    if (answered) { /* else what was heard is still that of the answer that is kept */
+        c->hear = hedge->hear;
+        hedge->hear = hear;
         memcpy(c->room, hedge->room, (size_t)hedge->head_bytes + hedge->body_bytes);
         c->head = hedge->head;
         c->head_status = hedge->head_status;
@@ -447,8 +446,9 @@ static void adopt(struct worker *w, struct call *c, struct call *hedge)
 
 static bool first_ended(struct worker *w, struct call *c)
 {
-    bool last_word = is_good(c, c->hedge) || c->stop == CALL_STOP_CANCEL || w->now_ns >= c->deadline_ns ||
-                     c->transfer.code == CURLE_OPERATION_TIMEDOUT;
+    bool last_word = is_good(c, c->hedge) || c->stop == CALL_STOP_CANCEL ||
+                     w->now_ns >= c->deadline_ns ||
+                     (c->sent_ns != 0 && c->transfer.code == CURLE_OPERATION_TIMEDOUT);
     if (last_word) {
         hedge_drop(w, c);
         return false;

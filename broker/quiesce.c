@@ -30,8 +30,8 @@ void quiesce_begin(struct worker *w)
     WEIR_WEAVE("quiesce:begun");
     for (struct call *c = w->call_first, *next; c != NULL; c = next) {
         next = c->all_next;
-        if (c->stage != CALL_RUNNING || c->sent_ns != 0) {
-            continue;
+        if (c->stage != CALL_RUNNING || c->sent_ns != 0 || c->hedge != NULL) {
+            continue; /* with a hedge it was written: its connection was dead, and it has another one soon */
         }
         if (c->hedge_of != NULL) {
             hedge_back(w, c);

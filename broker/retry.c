@@ -24,7 +24,7 @@ bool retry_later(struct worker *w, struct call *c, enum retry_why why)
 {
     struct provider *p = &w->provider[w->route[c->route].provider];
     const struct weir_config_retry *config = &p->config->retry;
-    if (c->client == NULL || c->client->gone || w->draining || !is_safe(c, why) ||
+    if (c->client == NULL || w->draining || !is_safe(c, why) ||
         c->attempts + 1 >= config->attempt_max) { /* 0: the provider is to be asked once */
         return false;
     }
@@ -33,8 +33,9 @@ bool retry_later(struct worker *w, struct call *c, enum retry_why why)
     uint64_t told_ns = why == RETRY_ANSWERED && !elsewhere ? c->retry_after_ns : 0;
     uint64_t wait_ns = retry_wait_ns(config, c->attempts + 1, told_ns, worker_draw(w));
     uint64_t answer_ns = c->endpoint != NULL ? c->endpoint->answer_ns : 0;
-    if (w->now_ns + answer_ns >= c->deadline_ns ||
+    if (c->client->gone || w->now_ns + answer_ns >= c->deadline_ns ||
         wait_ns >= c->deadline_ns - w->now_ns - answer_ns) {
+        c->attempt_over_ns = w->now_ns + wait_ns + answer_ns; /* its caller's matter alone */
         return false;
     }
     if (!retry_budget_take(&p->retries)) {
@@ -58,6 +59,7 @@ bool retry_later(struct worker *w, struct call *c, enum retry_why why)
     c->due_ns = w->now_ns + wait_ns;
     w->retry_due_ns = weir_min_u64(w->retry_due_ns, c->due_ns);
     worker_due(w, c->due_ns);
+    cache_later(w, c);
     return true;
 }
 

@@ -265,11 +265,11 @@ const char *sign_in_error(const char *body, size_t bytes)
 
 enum sign_in_end sign_in_end_of(bool sent, bool answered, bool throttled, uint32_t status)
 {
+    if (answered && status / 100 == 2) { /* first: whatever else it says, it may bear a token */
+        return SIGN_IN_END_GOOD;
+    }
     if (!sent || (answered && (throttled || status == 429))) {
         return SIGN_IN_END_UNSENT;
-    }
-    if (answered && status / 100 == 2) {
-        return SIGN_IN_END_GOOD;
     }
     return answered && (status == 400 || status == 401 || status == 403) ? SIGN_IN_END_REFUSED
                                                                          : SIGN_IN_END_UNSURE;

@@ -114,7 +114,7 @@ const char *sign_in_error(const char *body, size_t bytes);
 /* What the end of a token's call means for the refresh token that it bore. */
 enum sign_in_end {
     SIGN_IN_END_UNSENT,  /* no byte of it left, or the exchange said "too many": held, as before */
-    SIGN_IN_END_GOOD,    /* 2xx: look into it */
+    SIGN_IN_END_GOOD,    /* 2xx: look into it, even where it says stop as well */
     SIGN_IN_END_REFUSED, /* looked at, and refused: 400, 401, 403 */
     SIGN_IN_END_UNSURE,  /* anything else: it may be spent */
 };

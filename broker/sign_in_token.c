@@ -303,11 +303,17 @@ static void refused(struct worker *w, struct session *s, const char *error)
     record_write(w, s, STEP_KEEP);
 }
 
-static void answered(struct worker *w, struct session *s, const char *body, size_t bytes)
+/* `stopped`: it is whole, and said stop. */
+static void answered(struct worker *w, struct session *s, const struct call *c, const char *body,
+                     size_t bytes, bool stopped)
 {
     struct sign_in_answer *a = s->secret.answer;
     const char *server = s->config->server != NULL ? s->config->server : "";
     enum sign_in_says says = sign_in_read(body, bytes, server, a);
+    if (says == SIGN_IN_SAYS_NOTHING && stopped) {
+        unsent(w, s, c);
+        return;
+    }
     if (says == SIGN_IN_SAYS_NOTHING) {
         unsure(w, s, WEIR_SIGN_IN_WHY_ANSWER);
         return;
@@ -335,7 +341,7 @@ static void token_asked(struct worker *w, struct call *c, enum weir_result resul
         unsent(w, s, c);
         break;
     case SIGN_IN_END_GOOD:
-        answered(w, s, body, whole ? body_bytes : 0);
+        answered(w, s, c, body, whole ? body_bytes : 0, whole && c->throttled);
         break;
     case SIGN_IN_END_REFUSED:
         refused(w, s, whole ? sign_in_error(body, body_bytes) : "other");

@@ -11,7 +11,7 @@
  *   deliver.c   DONE, and the bells of whoever sleeps on it
  *   request.c   path and headers, as curl wants them
  *   cache.c     answers that lie on the board for everybody (cache.h)
- *   coalesce.c  what calls have of them: given at once, given stale, made once for many
+ *   coalesce.c  what calls have of them: given at once, given stale, made once for many; follow.c: who may wait for whom
  *   batch.c, batch_give.c  one call of another route for many of them (batch.h)
  *   answer.c    the head and body of an answer; what a status says to everybody
  *   probe.c     the worker's own calls: the time of each provider's clock
@@ -161,6 +161,13 @@ struct kept_answer {
     uint64_t sent_ns, first_byte_ns;
 };
 
+/* What a passage of the send gate used up. Where nothing was written behind it that is put back. */
+struct gate_found {
+    uint32_t kept_status;
+    bool throttled;
+    bool may_renew, may_resend;
+};
+
 /* What is known of what became of a call (doubt.h). */
 struct call_doubt {
     bool named;      /* it bears an id, and `question` is what would be asked */
@@ -219,9 +226,13 @@ struct call {
     struct session *session; /* it is that one's own call, which signs in (sign_in.h) */
     bool renewed;   /* an answer said that its token was not taken, and it went back for that */
     bool may_renew; /* ... and one passage of the send gate is open to it */
+    struct gate_found gate_found;
     uint32_t sends;
-    uint32_t writes;   /* of them, in the attempt under way: what curl sends again by itself counts too */
+    uint32_t
+        writes; /* of them, in the attempt under way: what curl sends again by itself counts too */
     uint32_t attempts; /* that ended and were to be tried again */
+    uint64_t
+        attempt_over_ns; /* another one would have been made, and over then: too late for its caller; 0: none */
     struct kept_answer kept;
     /* hedge.c's */
     struct call *hedge;    /* the same call, sent a second time; NULL: not now */
@@ -518,12 +529,16 @@ bool cache_again(struct worker *w, struct call *c);
 bool cache_has_stale(struct worker *w, const struct call *c);
 /* It has no permit now: those who wait for it need not, where they can have a stale answer. */
 void cache_denied(struct worker *w, struct call *lead);
+/* It is to be tried again at due_ns: who cannot wait so long need not. Caller: retry.c, last */
+void cache_later(struct worker *w, struct call *lead);
 /* How a call truly ended, and who waited for it. */
 struct cache_end {
     struct call *first;
     enum weir_result truth;
-    bool shared; /* its answer may be another's */
-    bool bad;    /* the exchange failed: who can have a stale answer is better off with that */
+    bool shared;     /* its answer may be another's ... */
+    bool forbidden;  /* ... or says itself that it may not */
+    uint64_t age_ns; /* of the answer, as it says itself */
+    bool bad;        /* the exchange failed: who can have a stale answer is better off with that */
 };
 /* For call_end alone: its answer is kept; a stale one may take its place, and then `*result` is DONE. Says where the answer comes from. */
 struct cache_end cache_ended(struct worker *w, struct call *c, enum weir_result *result);
@@ -532,6 +547,12 @@ void cache_followers(struct worker *w, struct call *lead, const struct cache_end
 void cache_turn(struct worker *w); /* end those who waited too long */
 /* Wait for the answer of `lead`, in its list. Caller: coalesce.c, batch.c */
 void cache_follow(struct worker *w, struct call *lead, struct call *c);
+/* follow.c. May `c` wait for `lead`, of its key, as things stand? Not where it would wait for what does not concern it, or in vain. */
+bool follow_may(struct worker *w, const struct call *lead, const struct call *c);
+/* Was the lead refused by something that would refuse `c` as well? Of one key they differ in account, key, address, client and what they say that they cost. */
+bool follow_same_refusal(const struct worker *w, const struct call *lead, const struct call *c);
+/* Does it owe its answer to an endpoint that has gone silent, while another one is well? Who was not sent is better off there. */
+bool follow_is_stalled(struct worker *w, const struct call *lead);
 /* When its request was written, in age by now; how long its answer may be given. Caller: batch_give.c */
 uint64_t cache_age_ns(struct worker *w, uint64_t filled_ns);
 

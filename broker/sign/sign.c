@@ -77,6 +77,13 @@ static const struct scheme scheme[SIGN_SCHEME_CNT] = {
                      .header = {"ACCESS-TIMESTAMP", "ACCESS-SIGN"},
                      .room = sign_prehash_room,
                      .call = sign_prehash_call},
+    [SIGN_BITGET_RSA] = {.form = FORM_PAIR,
+                         .pair = SIGN_PAIR_RSA,
+                         .passphrase = true,
+                         .fixed = {"ACCESS-KEY", "!ACCESS-PASSPHRASE"},
+                         .header = {"ACCESS-TIMESTAMP", "ACCESS-SIGN"},
+                         .room = sign_prehash_room,
+                         .call = sign_prehash_call},
     [SIGN_COINBASE_EXCHANGE] = {.form = FORM_BASE64,
                                 .passphrase = true,
                                 .fixed = {"CB-ACCESS-KEY", "!CB-ACCESS-PASSPHRASE"},
@@ -94,6 +101,10 @@ static const struct scheme scheme[SIGN_SCHEME_CNT] = {
                                .room = sign_jwt_room,
                                .call = sign_jwt_call},
     [SIGN_HTX] = {.form = FORM_TEXT, .room = sign_htx_room, .call = sign_htx_call},
+    [SIGN_HTX_ED25519] = {.form = FORM_PAIR,
+                          .pair = SIGN_PAIR_ED25519,
+                          .room = sign_htx_room,
+                          .call = sign_htx_call},
     [SIGN_KRAKEN] = {.form = FORM_BASE64,
                      .nonce = true,
                      .post_only = true,
@@ -188,9 +199,10 @@ static const char *text_fault(const char *text, bool is_json)
     return NULL;
 }
 
-static const char *secret_fault(const struct sign_parts *parts)
+/* A key pair's file that this kind cannot sign with: what it wants, and where the file is a key all the same, what it is. */
+static const char *pair_fault(enum sign_pair wanted, struct sign_slice secret)
 {
-    static const char *const wanted[] = {
+    static const char *const plain[] = {
         [SIGN_PAIR_ED25519] = "must be an Ed25519 private key: PEM (PKCS#8), or the base64 of its "
                               "32 bytes or of these and the public key's",
         [SIGN_PAIR_RSA] = "must be an RSA private key of 2048..4096 bits in PEM form, whole: put "
@@ -198,8 +210,46 @@ static const char *secret_fault(const struct sign_parts *parts)
         [SIGN_PAIR_P256] = "must be a private key of curve P-256 in PEM form, whole: put it into a "
                            "variable with its lines, or with \\n for each line end",
     };
+    static const char *const other[][SIGN_SORT_OTHER + 1] = {
+        [SIGN_PAIR_ED25519] = {[SIGN_SORT_RSA] = "must be an Ed25519 private key: this is an RSA "
+                                                 "key",
+                               [SIGN_SORT_P256] = "must be an Ed25519 private key: this is a key "
+                                                  "of curve P-256",
+                               [SIGN_SORT_OTHER] = "must be an Ed25519 private key: this is a key "
+                                                   "of another curve or algorithm"},
+        [SIGN_PAIR_RSA] = {[SIGN_SORT_ED25519] = "must be an RSA private key: this is an Ed25519 "
+                                                 "key",
+                           [SIGN_SORT_RSA] = "must be an RSA private key of 2048..4096 bits: this "
+                                             "one has fewer, or more",
+                           [SIGN_SORT_P256] = "must be an RSA private key: this is a key of curve "
+                                              "P-256",
+                           [SIGN_SORT_OTHER] = "must be an RSA private key: this is a key of "
+                                               "another algorithm"},
+        [SIGN_PAIR_P256] = {[SIGN_SORT_ED25519] = "must be a private key of curve P-256: this is "
+                                                  "an Ed25519 key",
+                            [SIGN_SORT_RSA] = "must be a private key of curve P-256: this is an "
+                                              "RSA key",
+                            [SIGN_SORT_OTHER] = "must be a private key of curve P-256: this is a "
+                                                "key of another curve or algorithm"},
+    };
+    enum sign_sort sort = sign_pair_sort(secret);
+    if (sort == SIGN_SORT_PUBLIC) {
+        return "is a public key, which the exchange has: write the private one that belongs to it";
+    }
+    if (sort == SIGN_SORT_ENCRYPTED) {
+        return "is a private key under a password: write it without one (openssl pkey -in FILE)";
+    }
+    return other[wanted][sort] != NULL ? other[wanted][sort] : plain[wanted];
+}
+
+static const char *secret_fault(const struct sign_parts *parts)
+{
     const struct scheme *s = &scheme[parts->scheme];
     struct sign_slice secret = sign_slice(parts->secret);
+    if (s->form != FORM_PAIR && strstr(parts->secret, "-----BEGIN ") != NULL) {
+        return "is in PEM form: kinds with rsa, ed25519 or es256 in their names sign with such a "
+               "key, this one with a text";
+    }
     if (s->form == FORM_BASE64) {
         unsigned char raw[512];
         long bytes = sign_base64_decode(secret, raw, sizeof raw);
@@ -209,7 +259,7 @@ static const char *secret_fault(const struct sign_parts *parts)
     if (s->form == FORM_PAIR) {
         void *pair = sign_pair_read(s->pair, secret);
         sign_pair_free(pair);
-        return pair != NULL ? NULL : wanted[s->pair];
+        return pair != NULL ? NULL : pair_fault(s->pair, secret);
     }
     return text_fault(parts->secret, false);
 }
@@ -266,7 +316,8 @@ const char *sign_key_fault(const struct sign_parts *parts, enum sign_part *part)
     }
     bool is_jwt = parts->scheme == SIGN_COINBASE_ES256 || parts->scheme == SIGN_COINBASE_ED25519;
     const char *fault = text_fault(parts->key, is_jwt);
-    if (fault == NULL && parts->scheme == SIGN_HTX && strlen(parts->key) > HTX_KEY_MAX_BYTES) {
+    bool is_htx = parts->scheme == SIGN_HTX || parts->scheme == SIGN_HTX_ED25519;
+    if (fault == NULL && is_htx && strlen(parts->key) > HTX_KEY_MAX_BYTES) {
         fault = "must be 1..256 bytes long";
     }
     if (fault != NULL) {
@@ -389,6 +440,28 @@ bool sign_call(const struct sign_key *key, const struct sign_request *request,
     result->body_bytes = request->body.bytes;
     return sign_instant_good(request->utc_ns) &&
            scheme[key->parts.scheme].call(key, request, result);
+}
+
+size_t sign_over_bytes(const struct sign_key *key)
+{
+    enum sign_pair pair = sign_pair_of(key->parts.scheme);
+    return pair == SIGN_PAIR_NONE ? SIGN_SHA256_BYTES : sign_pair_bytes(pair, key->pair);
+}
+
+size_t sign_over(const struct sign_key *key, struct sign_text *t, const struct sign_slice *part,
+                 size_t part_cnt, unsigned char *out)
+{
+    enum sign_pair pair = sign_pair_of(key->parts.scheme);
+    size_t from = t->bytes;
+    if (pair == SIGN_PAIR_NONE) {
+        return sign_hmac(SIGN_SHA256, key->raw, part, part_cnt, out) ? SIGN_SHA256_BYTES : 0;
+    }
+    for (size_t i = 0; i < part_cnt; i++) {
+        sign_put(t, part[i]);
+    }
+    size_t bytes = t->full ? 0 : sign_pair_sign(pair, key->pair, sign_written(t, from), out);
+    t->bytes = from;
+    return bytes;
 }
 
 struct sign_lines sign_lines_open(struct sign_result *result)

@@ -39,10 +39,12 @@ enum sign_scheme {
     SIGN_BYBIT_RSA,
     SIGN_OKX,
     SIGN_BITGET,
+    SIGN_BITGET_RSA,
     SIGN_COINBASE_EXCHANGE,
     SIGN_COINBASE_ES256,
     SIGN_COINBASE_ED25519,
     SIGN_HTX,
+    SIGN_HTX_ED25519,
     SIGN_KRAKEN,
     SIGN_KRAKEN_FUTURES,
     SIGN_OAUTH2, /* from here on: what a session has (broker/sign_in.h) */

@@ -8,15 +8,11 @@
 
 struct sign_room sign_bybit_room(const struct sign_key *key, const struct sign_request *request)
 {
-    (void)request;
-    size_t signature = key->parts.scheme == SIGN_BYBIT
-                           ? 2UL * SIGN_SHA256_BYTES
-                           : SIGN_BASE64_BYTES(sign_pair_bytes(SIGN_PAIR_RSA, key->pair));
+    size_t own = sign_over_bytes(key);
+    size_t signature = key->parts.scheme == SIGN_BYBIT ? 2 * own : SIGN_BASE64_BYTES(own);
     size_t lines = strlen("X-BAPI-TIMESTAMP: ") + SIGN_MS_DIGITS + strlen("X-BAPI-SIGN: ") + 2;
-    /* A pair signs one piece of memory. */
-    size_t whole = key->parts.scheme == SIGN_BYBIT ? 0
-                                                   : SIGN_MS_DIGITS + strlen(key->parts.key) + 20 +
-                                                         request->query.bytes + request->body.bytes;
+    size_t whole = sign_over_room(key, SIGN_MS_DIGITS + strlen(key->parts.key) + 20 +
+                                           request->query.bytes + request->body.bytes);
     return (struct sign_room){.line_bytes = lines + (signature > whole ? signature : whole)};
 }
 
@@ -24,19 +20,12 @@ static bool put_signature(const struct sign_key *key, const struct sign_slice *p
                           size_t part_cnt, struct sign_text *t)
 {
     unsigned char signature[SIGN_SIGNATURE_MAX];
+    size_t bytes = sign_over(key, t, part, part_cnt, signature);
     if (key->parts.scheme == SIGN_BYBIT) {
-        bool ok = sign_hmac(SIGN_SHA256, key->raw, part, part_cnt, signature);
-        sign_put_hex(t, signature, ok ? SIGN_SHA256_BYTES : 0);
-        return ok;
+        sign_put_hex(t, signature, bytes);
+    } else {
+        sign_put_base64(t, signature, bytes);
     }
-    size_t from = t->bytes;
-    for (size_t i = 0; i < part_cnt; i++) {
-        sign_put(t, part[i]);
-    }
-    size_t bytes =
-        t->full ? 0 : sign_pair_sign(SIGN_PAIR_RSA, key->pair, sign_written(t, from), signature);
-    t->bytes = from;
-    sign_put_base64(t, signature, bytes);
     return bytes > 0;
 }
 

@@ -113,34 +113,56 @@ static EVP_PKEY *ed25519_read(struct sign_slice text)
     return pair;
 }
 
-static bool is_of_kind(enum sign_pair kind, EVP_PKEY *pair)
+static enum sign_sort sort_of(EVP_PKEY *pair)
 {
     char group[32] = "";
+    if (EVP_PKEY_is_a(pair, "ED25519") == 1) {
+        return SIGN_SORT_ED25519;
+    }
+    if (EVP_PKEY_is_a(pair, "RSA") == 1) {
+        return SIGN_SORT_RSA;
+    }
+    bool is_p256 = EVP_PKEY_is_a(pair, "EC") == 1 &&
+                   EVP_PKEY_get_group_name(pair, group, sizeof group, NULL) == 1 &&
+                   strcmp(group, "prime256v1") == 0;
+    return is_p256 ? SIGN_SORT_P256 : SIGN_SORT_OTHER;
+}
+
+static bool is_of_kind(enum sign_pair kind, EVP_PKEY *pair)
+{
     switch (kind) {
     case SIGN_PAIR_ED25519:
-        return EVP_PKEY_is_a(pair, "ED25519") == 1;
+        return sort_of(pair) == SIGN_SORT_ED25519;
     case SIGN_PAIR_RSA:
-        return EVP_PKEY_is_a(pair, "RSA") == 1 && EVP_PKEY_get_bits(pair) >= RSA_BITS_MIN &&
+        return sort_of(pair) == SIGN_SORT_RSA && EVP_PKEY_get_bits(pair) >= RSA_BITS_MIN &&
                EVP_PKEY_get_size(pair) <= (int)SIGN_SIGNATURE_MAX;
     case SIGN_PAIR_P256:
-        return EVP_PKEY_is_a(pair, "EC") == 1 &&
-               EVP_PKEY_get_group_name(pair, group, sizeof group, NULL) == 1 &&
-               strcmp(group, "prime256v1") == 0;
+        return sort_of(pair) == SIGN_SORT_P256;
     default:
         return false;
     }
 }
 
-void *sign_pair_read(enum sign_pair kind, struct sign_slice text)
+static EVP_PKEY *pem_read(struct sign_slice text)
 {
     unsigned char der[DER_MAX_BYTES];
+    long bytes = der_read(text, der);
+    const unsigned char *at = der;
+    EVP_PKEY *pair = bytes > 0 ? d2i_AutoPrivateKey(NULL, &at, bytes) : NULL;
+    sign_wipe(der, sizeof der);
+    return pair;
+}
+
+static bool has(struct sign_slice text, const char *wanted)
+{
+    return memmem(text.at, text.bytes, wanted, strlen(wanted)) != NULL;
+}
+
+void *sign_pair_read(enum sign_pair kind, struct sign_slice text)
+{
     EVP_PKEY *pair = NULL;
-    bool is_pem = memmem(text.at, text.bytes, "PRIVATE KEY", strlen("PRIVATE KEY")) != NULL;
-    if (is_pem) {
-        long bytes = der_read(text, der);
-        const unsigned char *at = der;
-        pair = bytes > 0 ? d2i_AutoPrivateKey(NULL, &at, bytes) : NULL;
-        sign_wipe(der, sizeof der);
+    if (has(text, "PRIVATE KEY")) {
+        pair = pem_read(text);
     } else if (kind == SIGN_PAIR_ED25519) {
         pair = ed25519_read(text);
     }
@@ -150,6 +172,24 @@ void *sign_pair_read(enum sign_pair kind, struct sign_slice text)
         pair = NULL;
     }
     return pair;
+}
+
+enum sign_sort sign_pair_sort(struct sign_slice text)
+{
+    if (!has(text, "-----BEGIN ")) {
+        return SIGN_SORT_NONE;
+    }
+    if (has(text, "PUBLIC KEY-----")) {
+        return SIGN_SORT_PUBLIC;
+    }
+    if (has(text, "BEGIN ENCRYPTED") || has(text, ",ENCRYPTED")) { /* PKCS#8, or the older form */
+        return SIGN_SORT_ENCRYPTED;
+    }
+    EVP_PKEY *pair = pem_read(text);
+    enum sign_sort sort = pair != NULL ? sort_of(pair) : SIGN_SORT_NONE;
+    EVP_PKEY_free(pair);
+    ERR_clear_error();
+    return sort;
 }
 
 void sign_pair_free(void *pair)

@@ -25,6 +25,18 @@ enum sign_pair { SIGN_PAIR_NONE = 0, SIGN_PAIR_ED25519, SIGN_PAIR_RSA, SIGN_PAIR
 void *sign_pair_read(enum sign_pair kind, struct sign_slice text);
 void sign_pair_free(void *pair);
 
+/* What such a text is, where it is not what was wanted. */
+enum sign_sort {
+    SIGN_SORT_NONE = 0, /* no key that could be read */
+    SIGN_SORT_ED25519,
+    SIGN_SORT_RSA, /* of any length */
+    SIGN_SORT_P256,
+    SIGN_SORT_OTHER,     /* another curve, another algorithm */
+    SIGN_SORT_PUBLIC,    /* the half that the exchange has */
+    SIGN_SORT_ENCRYPTED, /* under a password */
+};
+enum sign_sort sign_pair_sort(struct sign_slice text);
+
 /* Sign `message`: Ed25519 as it is, RSA (PKCS#1 v1.5) and P-256 by SHA-256; P-256 as r and s of 32 bytes. Bytes written to `out` of SIGN_SIGNATURE_MAX; 0: no. */
 size_t sign_pair_sign(enum sign_pair kind, void *pair, struct sign_slice message,
                       unsigned char *out);

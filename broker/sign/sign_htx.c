@@ -1,8 +1,10 @@
 /*
  * sign_htx.c: HTX. Four parameters join those of the query, all are sorted by their names, and what is signed is "METHOD\nhost\npath\nparameters"; the signature,
- * base64 and percent-encoded, is the last parameter. A body is not signed.
+ * base64 and percent-encoded, is the last parameter. A body is not signed. An Ed25519 key signs the same text; only SignatureMethod, which is part of it, differs.
  *
- * Source: www.htx.com/en-us/opend/newApiPages, "Authentication". The host is part of it: another endpoint needs another signature.
+ * Source: www.htx.com/en-us/opend/newApiPages, "Authentication" ("Ed25519 Signature Method", "HmacSHA256 Signature Method"), and of the key pair HTX's own SDK
+ * (github.com/HuobiRDCenter/huobi_Python, huobi/utils/api_signature_ED25519.py): the page's step 6 prints the other method's name in the text, the SDK signs "Ed25519".
+ * The host is part of it: another endpoint needs another signature.
  */
 #include "broker/sign/sign_schemes.h"
 
@@ -10,10 +12,14 @@
 
 struct sign_room sign_htx_room(const struct sign_key *key, const struct sign_request *request)
 {
-    size_t own = strlen("AccessKeyId=&SignatureMethod=HmacSHA256&SignatureVersion=2&Timestamp=&") +
-                 3 * strlen(key->parts.key) + INSTANT_BYTES;
-    size_t signature = strlen("&Signature=") + 3 * SIGN_BASE64_BYTES(SIGN_SHA256_BYTES);
-    return (struct sign_room){.query_bytes = request->query.bytes + own + signature + 1};
+    size_t parameters =
+        strlen("AccessKeyId=&SignatureMethod=HmacSHA256&SignatureVersion=2&Timestamp=&") +
+        3 * strlen(key->parts.key) + INSTANT_BYTES + request->query.bytes;
+    size_t signature = strlen("&Signature=") + 3 * SIGN_BASE64_BYTES(sign_over_bytes(key));
+    size_t whole = sign_over_room(key, strlen(request->method) + request->host.bytes +
+                                           request->path.bytes + 3 + parameters);
+    return (struct sign_room){.query_bytes =
+                                  parameters + (signature > whole ? signature : whole) + 1};
 }
 
 static size_t name_bytes(struct sign_slice pair)
@@ -49,8 +55,10 @@ static bool sort_in(struct sign_slice *list, size_t *cnt, struct sign_slice pair
 static bool own_parameters(const struct sign_key *key, const struct sign_request *request,
                            struct sign_text *own, struct sign_slice *list, size_t *cnt)
 {
-    static const char *const name[] = {"AccessKeyId=", "SignatureMethod=HmacSHA256",
-                                       "SignatureVersion=2", "Timestamp="};
+    const char *const name[] = {"AccessKeyId=",
+                                key->parts.scheme == SIGN_HTX ? "SignatureMethod=HmacSHA256"
+                                                              : "SignatureMethod=Ed25519",
+                                "SignatureVersion=2", "Timestamp="};
     bool ok = true;
     for (size_t i = 0; i < sizeof name / sizeof name[0]; i++) {
         size_t from = own->bytes;
@@ -77,7 +85,7 @@ bool sign_htx_call(const struct sign_key *key, const struct sign_request *reques
     char memory[1024];
     struct sign_text own = {.at = memory, .cap_bytes = sizeof memory};
     struct sign_text q = {.at = result->query, .cap_bytes = result->query_cap_bytes};
-    unsigned char signature[SIGN_SHA256_BYTES];
+    unsigned char signature[SIGN_SIGNATURE_MAX];
     struct sign_slice rest = request->query;
     struct sign_slice pair;
     bool ok = own_parameters(key, request, &own, list, &cnt);
@@ -92,15 +100,15 @@ bool sign_htx_call(const struct sign_key *key, const struct sign_request *reques
     const struct sign_slice part[] = {
         sign_slice(request->method), line_end, request->host, line_end, request->path, line_end,
         sign_written(&q, 0)};
-    ok = ok && !q.full &&
-         sign_hmac(SIGN_SHA256, key->raw, part, sizeof part / sizeof part[0], signature);
-    char base64[SIGN_BASE64_BYTES(SIGN_SHA256_BYTES)];
+    size_t bytes =
+        ok && !q.full ? sign_over(key, &q, part, sizeof part / sizeof part[0], signature) : 0;
+    char base64[SIGN_BASE64_BYTES(SIGN_SIGNATURE_MAX)];
     struct sign_text text = {.at = base64, .cap_bytes = sizeof base64};
-    sign_put_base64(&text, signature, ok ? sizeof signature : 0);
+    sign_put_base64(&text, signature, bytes);
     sign_put_text(&q, "&Signature=");
     sign_put_percent(&q, sign_written(&text, 0));
     result->query_bytes = q.bytes;
     sign_put(&q, (struct sign_slice){"", 1});
     sign_wipe(memory, sizeof memory); /* the key's name only, yet it is nobody's business */
-    return ok && !q.full;
+    return bytes > 0 && !q.full;
 }

@@ -41,4 +41,17 @@ static inline bool sign_instant_good(uint64_t utc_ns)
 /* The pair of a scheme (sign.c). */
 enum sign_pair sign_pair_of(enum sign_scheme scheme);
 
+/*
+ * Sign the parts, one behind the other, by HMAC-SHA256 or by the key's pair. A pair signs one piece of memory: they are laid behind the text of `t` for that, which
+ * needs the room and is as before when this returns. Bytes written to `out` of SIGN_SIGNATURE_MAX; 0: no.
+ */
+size_t sign_over(const struct sign_key *key, struct sign_text *t, const struct sign_slice *part,
+                 size_t part_cnt, unsigned char *out);
+/* How many bytes it writes, and what has to be laid behind `t` where the parts have so many. */
+size_t sign_over_bytes(const struct sign_key *key);
+static inline size_t sign_over_room(const struct sign_key *key, size_t parts_bytes)
+{
+    return sign_pair_of(key->parts.scheme) == SIGN_PAIR_NONE ? 0 : parts_bytes;
+}
+
 #endif

@@ -126,7 +126,7 @@ MUTANTS = [
     ("an answer is kept beyond its time", "broker/coalesce.c", "    fresh_ns = weir_min_u64(fresh_ns, say.max_age_ns);", "    fresh_ns = 4 * (fresh_ns + route->stale_ns);"),
     ("who joins a batch that was sent gets it however old it is", "broker/batch_give.c", "(c->taken_ns > lead->sent_ns && age_ns > route->cache_ns + route->stale_ns)", "age_ns > UINT64_MAX / 2",
      "broker/batch.c", "        w->now_ns > lead->sent_ns + w->route[b->route].config->cache_ns / 2) {", "        w->now_ns == 0) {"),
-    ("who joins a call that was sent gets its answer however old it is", "broker/coalesce.c", "    if (c->taken_ns > lead->sent_ns &&\n", "    if (c->taken_ns == 0 &&\n"),
+    ("who joins a call that was sent gets its answer however old it is", "broker/coalesce.c", "    if (c->taken_ns > lead->sent_ns && age_ns", "    if (c->taken_ns == 0 && age_ns"),
     ("who waits for a batch that fails is forgotten", "broker/coalesce.c", "            } else {\n                make_alone(w, c);\n            }\n            continue;", "            }\n            continue;"),
     ("who waits for an equal call that fails is forgotten", "broker/coalesce.c", "            dispatch_ready(w, c);\n        }\n    }\n    if (lead->batch != NULL) {", "        }\n    }\n    if (lead->batch != NULL) {"),
     ("who waits for a batch does not expire", "broker/coalesce.c", "        if (c->stage != CALL_FOLLOW) {", "        if (c->stage != CALL_FOLLOW || c->lead->batch != NULL) {"),

@@ -6,6 +6,7 @@
  * 9113, 8.1); an order's head is read once at most, whatever was refused; each send is charged once, and there are not less of them than heads that arrived; nothing stays held of the limit of one in flight; the next call
  * has its own answer; the worker is the one that was there at the beginning, and has hardly grown.
  */
+#include "bad_call.h"
 #include "h2.h"
 #include "tls_server.h"
 
@@ -339,7 +340,8 @@ enum {
     FLOOD_PING,
     FLOOD_SETTINGS,
     FLOOD_RESET,
-    FLOOD_WINDOW
+    FLOOD_WINDOW,
+    FLOOD_PADDING
 };
 
 static void f_flood(struct peer *p, unsigned where, unsigned which)
@@ -374,6 +376,10 @@ static void f_flood(struct peer *p, unsigned where, unsigned which)
     case FLOOD_EMPTY:
         head(p, 0, NO_LENGTH);
         n = h2_frame(at, H2_DATA, 0, p->stream, "", 0);
+        break;
+    case FLOOD_PADDING:
+        head(p, 0, NO_LENGTH);
+        n = h2_frame(at, H2_DATA, H2_PADDED, p->stream, "\2\0\0", 3);
         break;
     case FLOOD_RESET: /* pushes that nobody asked for, each taken back */
         n = h2_number(at, H2_RST_STREAM, 2, H2_CANCEL);
@@ -507,141 +513,69 @@ static void serve(struct rig *r, SSL *ssl, int fd)
 
 /* ---------------------------------------------------------------------------------------------- calls */
 
-static uint32_t used(struct weir *w, const char *limit)
+/* A connection is made for a fault of its settings, and they have arrived. */
+static void settle_on(struct rig *r, struct weir *w, const struct bad_call *c, uint32_t which)
 {
-    uint32_t index = 0;
-    struct weir_limit_info info = {0};
-    (void)weir_limit_find(w, limit, &index);
-    while (weir_limit_get(w, index, 0, &info) == WEIR_CONTENDED) {
-    }
-    return info.used_units;
-}
-
-static struct weir_response call(struct rig *r, struct weir *w, bool post, unsigned limit_ms,
-                                 char *body, size_t body_bytes)
-{
-    struct weir_response a = {0};
-    const struct weir_request_spec spec = {.struct_bytes = sizeof spec,
-                                           .route = rig_route(w, post ? "raw.post" : "raw.get"),
-                                           .path_rest = "x",
-                                           .body = post ? "order" : NULL,
-                                           .body_bytes = post ? 5 : 0};
-    int rc = weir_call(w, &spec, weir_now_ns(w) + limit_ms * WEIR_NS_PER_MS, &a);
-    CHECK_INT(r, rc, 0);
-    (void)snprintf(body, body_bytes, "%.*s", (int)weir_min_u64(a.body_bytes, body_bytes - 1),
-                   a.body != NULL ? (const char *)a.body : "");
-    (void)weir_release(w, a.ticket);
-    return a;
+    struct bad_call first = *c;
+    first.limit_ms = LATE_MS;
+    weir_store_release_u32(&r->shared->count[FAULT], FAREWELL);
+    (void)bad_call(r, w, &first);
+    weir_store_release_u32(&r->shared->count[FAULT], which);
+    first.post = false;
+    (void)bad_call(r, w, &first);
+    weir_store_release_u32(&r->shared->count[HEADS], 0);
 }
 
 static void one(struct rig *r, struct weir *w, uint32_t which, bool post)
 {
     const struct fault *f = &faults[which];
-    const char *verb = post ? "POST" : "GET";
-    char body[64];
+    const struct bad_call c = {
+        .post = post, .rest = "x", .order = "order", .limit_ms = f->limit_ms};
     for (unsigned i = HEADS; i <= SERVED; i++) {
         weir_store_release_u32(&r->shared->count[i], 0);
     }
-    if (f->setting != 0) { /* a connection is made for it, and its settings have arrived */
-        weir_store_release_u32(&r->shared->count[FAULT], FAREWELL);
-        (void)call(r, w, post, LATE_MS, body, sizeof body);
-        weir_store_release_u32(&r->shared->count[FAULT], which);
-        (void)call(r, w, false, LATE_MS, body, sizeof body);
-        weir_store_release_u32(&r->shared->count[HEADS], 0);
+    if (f->setting != 0) {
+        settle_on(r, w, &c, which);
     }
     weir_store_release_u32(&r->shared->count[FAULT], which);
-    uint32_t before = used(w, "raw.l");
-    uint64_t began_ns = rig_now_ns();
-    struct weir_response a = call(r, w, post, f->limit_ms, body, sizeof body);
-    uint64_t took_ms = (rig_now_ns() - began_ns) / WEIR_NS_PER_MS;
-    enum weir_result wanted = post ? f->post : f->get;
-    rig_check(r, a.result == wanted && (wanted != WEIR_RESULT_DONE || a.status == f->status),
-              __FILE__, __LINE__, "%s %s: %s, status %u, curl %d, %zu bytes; wanted %s", verb,
-              f->name, weir_result_text(a.result), a.status, a.error, a.body_bytes,
-              weir_result_text(wanted));
-    rig_check(r, took_ms < f->limit_ms + 2000, __FILE__, __LINE__, "%s: took %llu ms", f->name,
-              (unsigned long long)took_ms);
+    const struct bad_end end = bad_call(r, w, &c);
+    bad_judge(r, f->name, &c, &end, post ? f->post : f->get, f->status);
     uint32_t arrived = weir_load_acquire_u32(&r->shared->count[HEADS]);
-    rig_check(r, a.sends >= arrived && used(w, "raw.l") - before == a.sends, __FILE__, __LINE__,
-              "%s %s: %u sends, %u charged, %u arrived", verb, f->name, a.sends,
-              used(w, "raw.l") - before, arrived);
-    rig_check(r, !post || (arrived <= 1 && a.sends <= 1), __FILE__, __LINE__,
-              "POST %s: %u arrived, %u sends", f->name, arrived, a.sends);
-    rig_check(r, strstr(body, "evil") == NULL, __FILE__, __LINE__, "%s: %s", f->name, body);
-    /* Nothing is held, and nothing that was left over is taken for the next one's. */
+    uint32_t sends = end.answer.sends;
+    rig_check(r, sends >= arrived && end.charged == sends, __FILE__, __LINE__,
+              "%s %s: %u sends, %u charged, %u arrived", post ? "POST" : "GET", f->name, sends,
+              end.charged, arrived);
+    rig_check(r, !post || (arrived <= 1 && sends <= 1), __FILE__, __LINE__,
+              "POST %s: %u arrived, %u sends", f->name, arrived, sends);
     weir_store_release_u32(&r->shared->count[FAULT], 0);
-    struct weir_response next = call(r, w, post, ANY_MS, body, sizeof body);
-    rig_check(r, next.result == WEIR_RESULT_DONE && strcmp(body, "fine") == 0, __FILE__, __LINE__,
-              "after %s %s: %s, curl %d: %s", verb, f->name, weir_result_text(next.result),
-              next.error, body);
-}
-
-static long worker_kib(struct rig *r, const char *what)
-{
-    char path[64];
-    char line[128];
-    long kib = -1;
-    (void)snprintf(path, sizeof path, "/proc/%d/status", (int)rig_process(r, "weird-worker"));
-    FILE *f = fopen(path, "re");
-    while (f != NULL && fgets(line, sizeof line, f) != NULL) {
-        if (strncmp(line, what, strlen(what)) == 0) {
-            kib = strtol(line + strlen(what), NULL, 10);
-        }
-    }
-    if (f != NULL) {
-        (void)fclose(f);
-    }
-    return kib;
-}
-
-static void config(struct rig *r, uint16_t port)
-{
-    char text[2048];
-    (void)snprintf(
-        text, sizeof text,
-        "broker: {name: rig}\n"
-        "providers:\n"
-        "  - name: raw\n"
-        "    clock: {source: host, error: 1ms, max_jitter: 5ms}\n"
-        "    limits:\n"
-        "      - {name: l, kind: sliding_window, quota: 10000, window: 5m}\n"
-        "      - {name: one, kind: concurrency, quota: 1}\n"
-        "    endpoints:\n"
-        "      - {name: a, url: \"https://127.0.0.1:%u\", http: 2, ca_file: %s/good.pem}\n"
-        "    routes:\n"
-        "      - {name: get, method: GET, path: /r/*, cost: {l: 1, one: 1}, timeout: 5s, "
-        "max_response: 64KiB}\n"
-        "      - {name: post, method: POST, path: /r/*, cost: {l: 1, one: 1}, timeout: 5s, "
-        "max_response: 64KiB}\n",
-        port, r->dir);
-    rig_config(r, text, 0);
+    struct bad_call next = c;
+    next.limit_ms = ANY_MS;
+    bad_fine(r, w, f->name, &next);
 }
 
 int main(int argc, char **argv)
 {
     struct rig *r = &rig;
     char path[512];
+    char endpoint[512];
     EVP_PKEY *key;
     rig_open(r, "bad_h2", argc, argv, 110);
     (void)snprintf(path, sizeof path, "%s/good.pem", r->dir);
     X509 *good = tls_certificate_make(path, &key);
-    config(r, tls_server_start(r, good, key, "\2h2", 0, serve));
+    (void)snprintf(endpoint, sizeof endpoint,
+                   "url: \"https://127.0.0.1:%u\", http: 2, ca_file: %s/good.pem",
+                   tls_server_start(r, good, key, "\2h2", 0, serve), r->dir);
+    bad_config(r, endpoint);
     rig_weird_start(r);
     struct weir *w = rig_attach(r, WEIR_ROLE_TRADER);
-    pid_t worker = rig_process(r, "weird-worker");
     one(r, w, 0, false);
-    long kib = worker_kib(r, "VmRSS:");
+    const struct bad_worker before = bad_worker_look(r);
     for (uint32_t i = 0; i < WEIR_ARRAY_CNT(faults); i++) {
         one(r, w, i, false);
         one(r, w, i, true);
     }
-    long grown_kib = worker_kib(r, "VmHWM:") - kib;
-    (void)printf("%zu faults; the worker has grown by %ld KiB at most\n", WEIR_ARRAY_CNT(faults),
-                 grown_kib);
-    if (!rig_sanitized() && getenv("WEIR_UNDER") == NULL) {
-        CHECK(r, grown_kib < GROWN_MAX_KIB, "in memory");
-    }
-    CHECK_INT(r, rig_process(r, "weird-worker"), worker);
+    (void)printf("%zu faults\n", WEIR_ARRAY_CNT(faults));
+    bad_worker_judge(r, &before, GROWN_MAX_KIB);
     weir_close(w);
     CHECK_INT(r, rig_weird_stop(r, 5000), 0);
     X509_free(good);

@@ -5,6 +5,7 @@
  * one in flight stays held; where the framing broke, the connection is dropped and bears no other call; what came behind an answer is nobody's answer; the worker is the one that was
  * there at the beginning, and has hardly grown.
  */
+#include "bad_call.h"
 #include "raw.h"
 
 #include <poll.h>
@@ -263,49 +264,6 @@ static const struct expect {
     {"upgrade", WEIR_RESULT_TIMEOUT, WEIR_RESULT_OUTCOME_UNKNOWN, 0, DROPS, 1000},
 };
 
-static uint32_t used(struct weir *w, const char *limit)
-{
-    uint32_t index = 0;
-    struct weir_limit_info info = {0};
-    (void)weir_limit_find(w, limit, &index);
-    while (weir_limit_get(w, index, 0, &info) == WEIR_CONTENDED) {
-    }
-    return info.used_units;
-}
-
-static long worker_kib(struct rig *r, const char *what)
-{
-    char path[64];
-    char line[128];
-    long kib = -1;
-    (void)snprintf(path, sizeof path, "/proc/%d/status", (int)rig_process(r, "weird-worker"));
-    FILE *f = fopen(path, "re");
-    while (f != NULL && fgets(line, sizeof line, f) != NULL) {
-        if (strncmp(line, what, strlen(what)) == 0) {
-            kib = strtol(line + strlen(what), NULL, 10);
-        }
-    }
-    if (f != NULL) {
-        (void)fclose(f);
-    }
-    return kib;
-}
-
-static struct weir_response call(struct rig *r, struct weir *w, bool post, const char *rest,
-                                 unsigned limit_ms, char *body, size_t body_bytes)
-{
-    struct weir_response a = {0};
-    const struct weir_request_spec spec = {.struct_bytes = sizeof spec,
-                                           .route = rig_route(w, post ? "raw.post" : "raw.get"),
-                                           .path_rest = rest};
-    int rc = weir_call(w, &spec, weir_now_ns(w) + limit_ms * WEIR_NS_PER_MS, &a);
-    rig_check(r, rc == 0, __FILE__, __LINE__, "%s: %s", rest, weir_strerror(rc));
-    (void)snprintf(body, body_bytes, "%.*s", (int)weir_min_u64(a.body_bytes, body_bytes - 1),
-                   a.body != NULL ? (const char *)a.body : "");
-    (void)weir_release(w, a.ticket);
-    return a;
-}
-
 /* A count, or what it is after some seconds. */
 static uint32_t comes(unsigned which, uint32_t wanted)
 {
@@ -317,25 +275,16 @@ static uint32_t comes(unsigned which, uint32_t wanted)
 
 static void one(struct rig *r, struct weir *w, const struct expect *e, bool post)
 {
-    char body[64];
     for (unsigned i = DROPPED; i <= AGAIN; i++) {
         weir_store_release_u32(&r->shared->count[i], 0);
     }
-    uint32_t before = used(w, "raw.l");
-    uint64_t began_ns = rig_now_ns();
-    struct weir_response a = call(r, w, post, e->rest, e->limit_ms, body, sizeof body);
-    uint64_t took_ms = (rig_now_ns() - began_ns) / WEIR_NS_PER_MS;
-    enum weir_result wanted = post ? e->post : e->get;
-    rig_check(r, a.result == wanted && (wanted != WEIR_RESULT_DONE || a.status == e->status),
-              __FILE__, __LINE__, "%s %s: %s, status %u, curl %d; wanted %s", post ? "POST" : "GET",
-              e->rest, weir_result_text(a.result), a.status, a.error, weir_result_text(wanted));
-    rig_check(r, took_ms < e->limit_ms + 2000, __FILE__, __LINE__, "%s: took %llu ms", e->rest,
-              (unsigned long long)took_ms);
-    rig_check(r, a.sends == 1 && used(w, "raw.l") - before == 1, __FILE__, __LINE__,
-              "%s: %u sends, %u charged", e->rest, a.sends, used(w, "raw.l") - before);
-    rig_check(r, e->body == NULL || strcmp(body, e->body) == 0, __FILE__, __LINE__, "%s: \"%s\"",
-              e->rest, body);
-    rig_check(r, strstr(body, "evil") == NULL, __FILE__, __LINE__, "%s: %s", e->rest, body);
+    const struct bad_call c = {.post = post, .rest = e->rest, .limit_ms = e->limit_ms};
+    const struct bad_end end = bad_call(r, w, &c);
+    bad_judge(r, e->rest, &c, &end, post ? e->post : e->get, e->status);
+    rig_check(r, end.answer.sends == 1 && end.charged == 1, __FILE__, __LINE__,
+              "%s: %u sends, %u charged", e->rest, end.answer.sends, end.charged);
+    rig_check(r, e->body == NULL || strcmp(end.body, e->body) == 0, __FILE__, __LINE__,
+              "%s: \"%s\"", e->rest, end.body);
     if (e->after == DROPS) {
         rig_check(r, comes(DROPPED, 1) == 1, __FILE__, __LINE__, "%s: the connection stays",
                   e->rest);
@@ -343,33 +292,10 @@ static void one(struct rig *r, struct weir *w, const struct expect *e, bool post
         rig_check(r, comes(KIB_WRITTEN, 0) < 32768, __FILE__, __LINE__, "%s: %u KiB were taken",
                   e->rest, comes(KIB_WRITTEN, 0));
     }
-    /* Nothing is held, and nothing that was left over is taken for the next one's. */
-    struct weir_response next = call(r, w, post, "fine", 3000, body, sizeof body);
-    rig_check(r, next.result == WEIR_RESULT_DONE && strcmp(body, "fine") == 0, __FILE__, __LINE__,
-              "after %s: %s: %s", e->rest, weir_result_text(next.result), body);
+    bad_fine(r, w, e->rest, &(struct bad_call){.post = post, .rest = "fine", .limit_ms = 3000});
     if (e->after == KEEPS) {
         CHECK(r, comes(AGAIN, 1) >= 1);
     }
-}
-
-static void config(struct rig *r, uint16_t port)
-{
-    static const char text[] =
-        "broker: {name: rig}\n"
-        "providers:\n"
-        "  - name: raw\n"
-        "    clock: {source: host, error: 1ms, max_jitter: 5ms}\n"
-        "    limits:\n"
-        "      - {name: l, kind: sliding_window, quota: 10000, window: 5m}\n"
-        "      - {name: one, kind: concurrency, quota: 1}\n"
-        "    endpoints:\n"
-        "      - {name: a, url: \"http://127.0.0.1:$PORT2\", compressed: true}\n"
-        "    routes:\n"
-        "      - {name: get, method: GET, path: /r/*, cost: {l: 1, one: 1}, timeout: 5s, "
-        "max_response: 64KiB}\n"
-        "      - {name: post, method: POST, path: /r/*, cost: {l: 1, one: 1}, timeout: 5s, "
-        "max_response: 64KiB}\n";
-    rig_config(r, text, port);
 }
 
 int main(int argc, char **argv)
@@ -377,27 +303,24 @@ int main(int argc, char **argv)
     struct raw raw;
     struct raw elsewhere;
     struct rig *r = &rig;
+    char endpoint[96];
     rig_open(r, "bad_servers", argc, argv, 100);
     raw_start(r, &elsewhere, answer);
     elsewhere_port = elsewhere.port;
     raw_start(r, &raw, answer);
-    config(r, raw.port);
+    (void)snprintf(endpoint, sizeof endpoint, "url: \"http://127.0.0.1:%u\", compressed: true",
+                   raw.port);
+    bad_config(r, endpoint);
     rig_weird_start(r);
     struct weir *w = rig_attach(r, WEIR_ROLE_TRADER);
-    pid_t worker = rig_process(r, "weird-worker");
     one(r, w, &expects[0], false);
-    long kib = worker_kib(r, "VmRSS:");
+    const struct bad_worker before = bad_worker_look(r);
     for (size_t i = 0; i < WEIR_ARRAY_CNT(expects); i++) {
         one(r, w, &expects[i], false);
         one(r, w, &expects[i], true);
     }
-    long grown_kib = worker_kib(r, "VmHWM:") - kib;
-    (void)printf("the worker has grown by %ld KiB at most\n", grown_kib);
-    if (!rig_sanitized() && getenv("WEIR_UNDER") == NULL) {
-        CHECK(r, grown_kib < GROWN_MAX_KIB, "in memory");
-    }
+    bad_worker_judge(r, &before, GROWN_MAX_KIB);
     CHECK_INT(r, weir_load_acquire_u32(elsewhere.requests), 0);
-    CHECK_INT(r, rig_process(r, "weird-worker"), worker);
     weir_close(w);
     CHECK_INT(r, rig_weird_stop(r, 5000), 0);
     raw_stop(&raw);

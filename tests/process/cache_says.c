@@ -27,6 +27,7 @@ static bool answer(int fd, const char *path)
     raw_say(fd, strstr(path, "nostore") != NULL   ? "Cache-Control: no-store\r\n"
                 : strstr(path, "private") != NULL ? "Cache-Control: max-age=60, private\r\n"
                 : strstr(path, "maxage") != NULL  ? "Cache-Control: max-age=1\r\n"
+                : strstr(path, "aged") != NULL    ? "Cache-Control: max-age=60\r\nAge: 30\r\n"
                 : strstr(path, "old") != NULL     ? "Cache-Control: max-age=60\r\nAge: 60\r\n"
                 : strstr(path, "vary") != NULL    ? "Vary: *\r\n"
                                                   : "Set-Cookie: who=you\r\nX-Kept: yes\r\n");
@@ -78,6 +79,24 @@ static void test_directives(struct rig *r, const struct raw *raw)
     struct weir_response a;
     rig_sleep_ms(1100);
     CHECK_INT(r, call(r, "sim.says", "maxage", &a), WEIR_SOURCE_LIVE); /* a second, not an hour */
+}
+
+/* Who waits for an equal call is told how old its answer called itself. */
+static void test_aged(struct rig *r)
+{
+    weir_ticket ticket[2];
+    struct weir_response a;
+    const struct weir_request_spec spec = {
+        .struct_bytes = sizeof spec, .route = rig_route(w, "sim.says"), .path_rest = "aged-slow"};
+    for (int i = 0; i < 2; i++) {
+        CHECK_INT(r, weir_submit(w, &spec, &ticket[i]), 0);
+    }
+    for (int i = 0; i < 2; i++) {
+        CHECK_INT(r, weir_wait(w, ticket[i], weir_now_ns(w) + 4 * WEIR_NS_PER_S, &a), 0);
+        CHECK_INT(r, a.source, i == 0 ? WEIR_SOURCE_LIVE : WEIR_SOURCE_CACHE);
+        CHECK(r, i == 0 || a.age_ns >= 30 * WEIR_NS_PER_S, "%llu", (unsigned long long)a.age_ns);
+        CHECK_INT(r, weir_release(w, ticket[i]), 0);
+    }
 }
 
 /* What belongs to one receiver is not given to another. */
@@ -135,6 +154,7 @@ int main(int argc, char **argv)
     rig_weird_start(&r);
     w = rig_attach(&r, WEIR_ROLE_CALLER);
     test_directives(&r, &raw);
+    test_aged(&r);
     test_cookie(&r);
     test_scribble(&r);
     weir_close(w);

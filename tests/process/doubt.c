@@ -256,13 +256,6 @@ static void sent_again(struct rig *r, struct weir *w)
     book(r, 1, 0);
 }
 
-static void worker_kill(struct rig *r)
-{
-    pid_t worker = rig_process(r, "weird-worker");
-    (void)kill(worker, SIGKILL);
-    CHECK(r, rig_process_next(r, "weird-worker", worker, 3000) > 0, "a worker again");
-}
-
 static weir_ticket on_the_wire(struct rig *r, struct weir *w, const char *route, const char *form)
 {
     weir_ticket t = submit(r, w, route, form, 8000);
@@ -287,7 +280,7 @@ static void worker_dies(struct rig *r, struct weir *w)
     slot->request.body_bytes = UINT32_MAX;
     (void)memset(w->at->mem.request + (uint32_t)t * w->at->mem.request_stride_bytes, 'x',
                  strlen(form));
-    worker_kill(r);
+    rig_worker_kill(r);
     struct weir_response a = ended(r, w, t);
     ENDS(r, a, WEIR_RESULT_DONE, WEIR_DOUBT_FOUND);
     CHECK(r, body_has(&a, strstr(form, "d-")), "the answer is about this order");
@@ -296,7 +289,7 @@ static void worker_dies(struct rig *r, struct weir *w)
     /* It never came: absent, and not sent again by a worker that has not seen it. */
     begin(r, "{\"kind\": \"reset_before_count\", \"method\": \"POST\", \"delay_ms\": 60000}");
     t = on_the_wire(r, w, "sim.again", form_new(form));
-    worker_kill(r);
+    rig_worker_kill(r);
     a = ended(r, w, t);
     ENDS(r, a, WEIR_RESULT_ABSENT, WEIR_DOUBT_ABSENT);
     CHECK_INT(r, a.sends, 1);
@@ -306,10 +299,32 @@ static void worker_dies(struct rig *r, struct weir *w)
     begin(r, "{\"kind\": \"accept_late\", \"method\": \"POST\", \"delay_ms\": 700}");
     t = submit(r, w, "sim.order", form_new(form), 8000);
     rig_sleep_ms(200);
-    worker_kill(r);
+    rig_worker_kill(r);
     rig_sleep_ms(200);
-    worker_kill(r);
+    rig_worker_kill(r);
     a = ended(r, w, t);
+    ENDS(r, a, WEIR_RESULT_DONE, WEIR_DOUBT_FOUND);
+    (void)weir_release(w, a.ticket);
+    book(r, 1, 0);
+}
+
+/* A worker that stood still through deadline and patience asks all the same: what it does not know then it could know. */
+static void worker_stands_still(struct rig *r, struct weir *w)
+{
+    char form[96];
+    begin(r, "{\"kind\": \"stall\", \"method\": \"POST\"}");
+    weir_ticket t = submit(r, w, "sim.seldom", form_new(form), 600);
+    const uint64_t *word = &w->at->mem.slot[(uint32_t)t].state;
+    for (int n = 0; n < 500 && weir_slot_state(weir_load_acquire_u64(word)) != WEIR_SLOT_SENDING;
+         n++) {
+        rig_sleep_ms(1);
+    }
+    rig_sleep_ms(30);
+    pid_t worker = rig_process(r, "weird-worker");
+    (void)kill(worker, SIGSTOP);
+    rig_sleep_ms(1500);
+    (void)kill(worker, SIGCONT);
+    struct weir_response a = ended(r, w, t);
     ENDS(r, a, WEIR_RESULT_DONE, WEIR_DOUBT_FOUND);
     (void)weir_release(w, a.ticket);
     book(r, 1, 0);
@@ -433,7 +448,7 @@ static void campaign(struct rig *r)
     rig_sleep_ms(4000);
     for (unsigned i = 0; i < 6; i++) {
         rig_sleep_ms(100 + rig_random(r, 900));
-        worker_kill(r);
+        rig_worker_kill(r);
     }
     rig_sleep_ms(2500);
     weir_store_release_u32(&r->shared->stop, 1);
@@ -460,6 +475,7 @@ int main(int argc, char **argv)
     sent_again(&r, w);
     cancelled(&r, w);
     worker_dies(&r, w);
+    worker_stands_still(&r, w);
     weir_close(w);
     campaign(&r);
     CHECK_INT(&r, rig_weird_stop(&r, 15000), 0);

@@ -1,51 +1,21 @@
 #include "edge.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
+#include "program.h"
+
 #include <netinet/tcp.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#define START_MS  10000U
 #define PAIRS_MAX 512U
-
-static void give_up(struct rig *r, const char *what)
-{
-    (void)printf("could not set up: %s: %s\n", what, strerror(errno));
-    (void)rig_close(r);
-    exit(99);
-}
-
-static void file_make(struct rig *r, const char *name, const char *suffix, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
-static void file_make(struct rig *r, const char *name, const char *suffix, const char *format, ...)
-{
-    char path[160];
-    va_list args;
-    (void)snprintf(path, sizeof path, "%s/%s%s", r->dir, name, suffix);
-    FILE *f = fopen(path, "we");
-    if (f == NULL) {
-        give_up(r, path);
-    }
-    va_start(args, format);
-    bool good = vfprintf(f, format, args) >= 0;
-    va_end(args);
-    if (fclose(f) != 0 || !good) {
-        give_up(r, path);
-    }
-}
 
 /* ---------------------------------------------------------------------------------------------- nginx */
 
@@ -54,90 +24,30 @@ static const char *host_of(const struct edge *e)
     return e->host != NULL ? e->host : "127.0.0.1";
 }
 
-static struct sockaddr_in loopback(uint16_t port)
-{
-    return (struct sockaddr_in){
-        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-}
-
-static int connect_to(const char *host, uint16_t port)
-{
-    struct sockaddr_in to = loopback(port);
-    to.sin_addr.s_addr = inet_addr(host);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && connect(fd, (const struct sockaddr *)&to, sizeof to) != 0) {
-        (void)close(fd);
-        return -1;
-    }
-    return fd;
-}
-
-static int listener(struct rig *r, uint16_t *port)
-{
-    struct sockaddr_in at = loopback(0);
-    socklen_t bytes = sizeof at;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || bind(fd, (const struct sockaddr *)&at, bytes) != 0 ||
-        getsockname(fd, (struct sockaddr *)&at, &bytes) != 0) {
-        give_up(r, "a port");
-    }
-    *port = ntohs(at.sin_port);
-    return fd;
-}
-
-static void conf_make(struct rig *r, const struct edge *e, uint16_t exchange_port)
+void edge_start(struct rig *r, struct edge *e, uint16_t exchange_port)
 {
     char tls[160] = "";
+    char http[1024];
+    e->port = e->port == 0 ? program_port(r) : e->port;
     if (e->tls) {
         (void)snprintf(tls, sizeof tls,
                        "    ssl_certificate %s.pem;\n    ssl_certificate_key %s.key;\n", e->name,
                        e->name);
     }
+    (void)snprintf(http, sizeof http,
+                   "  access_log off;\n"
+                   "  upstream exchange { server 127.0.0.1:%u; keepalive 256; }\n"
+                   "  server {\n    listen %s:%u backlog=512%s;\n%s"
+                   "    location / {\n      proxy_pass http://exchange;\n"
+                   "      proxy_http_version 1.1;\n      proxy_set_header Connection \"\";\n"
+                   "      proxy_next_upstream off;\n      proxy_ignore_client_abort on;\n    }\n"
+                   "  }\n",
+                   exchange_port, host_of(e), e->port, e->tls ? " ssl" : "", tls);
     /* With a master: it is what takes another certificate, and ends old connections, while it runs. */
-    file_make(r, e->name, ".conf",
-              "%sdaemon off;\nmaster_process %s;\nworker_processes 1;\npid %s.pid;\n"
-              "error_log edge.err emerg;\nevents { worker_connections 2048; }\n"
-              "http {\n  access_log off;\n  keepalive_requests 1000000000;\n"
-              "  keepalive_timeout 1h;\n  tcp_nodelay on;\n"
-              "  client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3;\n"
-              "  uwsgi_temp_path t4; scgi_temp_path t5;\n"
-              "  upstream exchange { server 127.0.0.1:%u; keepalive 256; }\n"
-              "  server {\n    listen %s:%u backlog=512%s;\n%s"
-              "    location / {\n      proxy_pass http://exchange;\n      proxy_http_version 1.1;\n"
-              "      proxy_set_header Connection \"\";\n      proxy_next_upstream off;\n"
-              "      proxy_ignore_client_abort on;\n    }\n  }\n}\n",
-              geteuid() == 0 ? "user root;\n" : "", e->tls ? "on" : "off", e->name, exchange_port,
-              host_of(e), e->port, e->tls ? " ssl" : "", tls);
-}
-
-void edge_start(struct rig *r, struct edge *e, uint16_t exchange_port)
-{
-    char conf[160];
-    uint64_t end_ns = rig_now_ns() + START_MS * WEIR_NS_PER_MS;
-    int fd = -1;
-    if (e->port == 0) {
-        (void)close(listener(r, &e->port));
-    }
-    conf_make(r, e, exchange_port);
-    (void)snprintf(conf, sizeof conf, "%s/%s.conf", r->dir, e->name);
-    (void)fflush(stdout);
-    e->pid = fork();
-    if (e->pid == 0) {
-        (void)setpgid(0, 0);
-        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-        (void)alarm(0);
-        (void)execl("/usr/sbin/nginx", "nginx", "-p", r->dir, "-c", conf, "-e", "edge.err",
-                    (char *)NULL);
-        _exit(127);
-    }
-    (void)setpgid(e->pid, e->pid);
-    while ((fd = connect_to(host_of(e), e->port)) < 0) {
-        if (waitpid(e->pid, NULL, WNOHANG) != 0 || rig_now_ns() > end_ns) {
-            give_up(r, "nginx does not start: scripts/setup.sh test installs it");
-        }
-        rig_sleep_ms(2);
-    }
-    (void)close(fd);
+    const struct program_nginx nginx = {
+        .name = e->name, .err = "edge.err", .master = e->tls, .connections = 2048, .http = http};
+    e->pid = program_nginx_start(r, &nginx);
+    program_await(r, e->pid, host_of(e), e->port, "nginx", "edge.err");
 }
 
 void edge_signal(struct edge *e, int signal)
@@ -158,7 +68,7 @@ static void pem_write(struct rig *r, const char *name, const char *suffix, X509 
         (x != NULL ? PEM_write_X509(f, x)
                    : PEM_write_PrivateKey(f, key, NULL, NULL, 0, NULL, NULL)) != 1 ||
         fclose(f) != 0) {
-        give_up(r, path);
+        program_give_up(r, path);
     }
 }
 
@@ -177,7 +87,7 @@ void edge_certificate(struct rig *r, const struct edge *e, const char *host)
                                    0) != 1 ||
         X509_set_issuer_name(x, name) != 1 || X509_add_ext(x, alt, -1) != 1 ||
         X509_set_pubkey(x, key) != 1 || X509_sign(x, key, EVP_sha256()) == 0) {
-        give_up(r, "certificate");
+        program_give_up(r, "certificate");
     }
     pem_write(r, e->name, ".pem", x, NULL);
     pem_write(r, e->name, ".key", NULL, key);
@@ -195,7 +105,7 @@ static SSL *kept_connection(SSL_CTX *ctx, const struct edge *e)
 {
     static const char ask[] = "GET /api/v3/ping HTTP/1.1\r\nHost: edge\r\n\r\n";
     char answer[4096];
-    int fd = connect_to(host_of(e), e->port);
+    int fd = program_connect(host_of(e), e->port);
     SSL *ssl = fd >= 0 ? SSL_new(ctx) : NULL;
     if (ssl == NULL || SSL_set_fd(ssl, fd) != 1 || SSL_connect(ssl) != 1 ||
         SSL_write(ssl, ask, sizeof ask - 1) <= 0 || SSL_read(ssl, answer, sizeof answer) <= 0) {
@@ -212,7 +122,7 @@ void edge_reload(struct rig *r, const struct edge *e)
     SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
     SSL *old = ctx != NULL ? kept_connection(ctx, e) : NULL;
     if (old == NULL) {
-        give_up(r, "a connection to the edge");
+        program_give_up(r, "a connection to the edge");
     }
     (void)kill(e->pid, SIGHUP);
     while (SSL_read(old, rest, sizeof rest) > 0) { /* the end: it is the new one's from here on */
@@ -292,7 +202,7 @@ static void let_in(struct pair *pair, int fd, uint16_t port, uint32_t mode)
         }
         pair[i].weir = weir;
         pair[i].held_bytes = 0;
-        pair[i].edge = connect_to("127.0.0.1", port);
+        pair[i].edge = program_connect("127.0.0.1", port);
         (void)setsockopt(weir, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         (void)setsockopt(pair[i].edge, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         if (pair[i].edge < 0 || mode == FORWARD_RESET) {
@@ -382,11 +292,11 @@ static _Noreturn void forward(int fd, uint16_t port, uint32_t *mode)
 
 void forwarder_start(struct rig *r, struct forwarder *f, uint16_t port)
 {
-    int fd = listener(r, &f->port);
+    int fd = program_socket(r, &f->port);
     f->mode =
         mmap(NULL, sizeof *f->mode, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (f->mode == MAP_FAILED || listen(fd, 512) != 0) {
-        give_up(r, "forwarder");
+        program_give_up(r, "forwarder");
     }
     (void)fflush(stdout);
     f->pid = fork();
@@ -400,7 +310,7 @@ void forwarder_start(struct rig *r, struct forwarder *f, uint16_t port)
 
 int forwarder_knock(const struct forwarder *f)
 {
-    const struct sockaddr_in to = loopback(f->port);
+    const struct sockaddr_in to = program_loopback(f->port);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     (void)connect(fd, (const struct sockaddr *)&to, sizeof to);
     return fd;

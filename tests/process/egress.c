@@ -1,11 +1,11 @@
 /*
  * egress.c: a pool of source addresses and keys. Calls leave from the member with the most headroom; each member has its own limits.
  *
- * Oracle: weir-sim, which counts by the address that a connection really comes from (127.0.0.2, .3 and .4 need no setup) and by the key that it reads from the
+ * Oracle: weir-sim, which counts by the address that a connection really comes from and by the key that it reads from the
  * call. Windows are so long that none ends while a part of the test runs, so the sum of the quotas is a number and not a rate: no member may have more than its own,
  * and what is missing of all together is only what dead processes took along. Workers and strategies are killed meanwhile, and one address is banned.
  */
-#include "rig.h"
+#include "member_pool.h"
 
 #include "shm/weir_atomic.h"
 #include "shm/weir_attach.h"
@@ -17,51 +17,23 @@
 #include <string.h>
 #include <unistd.h>
 
-#define QUOTA     100 /* of an address, and of a key */
-#define ADDRESSES 3
-#define KEYS      2
-
 enum { DONE = 0, THROTTLED = 1, REFUSED = 2, OTHER = 3 }; /* r->shared->count */
 
 #define SIM_HEAD                                                                         \
     "{\"latency_ms\": 1, \"jitter_ms\": 3, \"ban_after\": 3, \"ban_first_ms\": 600000, " \
     "\"ban_max_ms\": 600000, \"limits\": ["
-#define SIM_W                                                                                 \
-    "{\"name\": \"w\", \"kind\": \"sliding_window\", \"quota\": 100, \"window_ms\": 600000, " \
-    "\"counts\": \"requests\"}"
-#define SIM_K                                                                                 \
-    "{\"name\": \"k\", \"kind\": \"sliding_window\", \"quota\": 100, \"window_ms\": 600000, " \
-    "\"scope\": \"key\", \"counts\": \"requests\"}"
 
 /* It counts each call by its address and by its key, "" where there is none. */
-static const char *const by_address = SIM_HEAD SIM_W "]}";
-static const char *const by_key = SIM_HEAD SIM_K "]}";
-static const char *const by_both = SIM_HEAD SIM_W ", " SIM_K "]}";
+static const char *const by_address = SIM_HEAD POOL_SIM_ADDRESS "]}";
+static const char *const by_key = SIM_HEAD POOL_SIM_KEY "]}";
+static const char *const by_both = SIM_HEAD POOL_SIM_ADDRESS ", " POOL_SIM_KEY "]}";
 
-/* Limits of a minute and a half: longer than a part of the test, and too short for the journal. */
 static void config(struct rig *r)
 {
     rig_config(
         r,
         "broker: {name: rig, wake: sleep, log: info, audit: 256}\n"
-        "providers:\n"
-        "  - name: sim\n"
-        "    clock: {source: none, max_jitter: 20ms}\n"
-        "    scopes: {ip: [a, b, c], key: [k1, k2]}\n"
-        "    egress:\n"
-        "      - {ip: a, address: 127.0.0.2}\n"
-        "      - {ip: b, address: 127.0.0.3}\n"
-        "      - {ip: c, address: 127.0.0.4}\n"
-        "    auth:\n"
-        "      kind: api_key\n"
-        "      header: x-mbx-apikey\n"
-        "      keys:\n"
-        "        - {name: k1, key: key-1, pool: true}\n"
-        "        - {name: k2, key: key-2, pool: true}\n"
-        "    limits:\n"
-        "      - {name: w, kind: sliding_window, quota: 100, window: 90s, scope: ip}\n"
-        "      - {name: k, kind: sliding_window, quota: 100, window: 90s, scope: key}\n"
-        "    throttle: {status: [429, 418], scope: ip, default: 60s}\n"
+        "providers:\n" POOL_PROVIDER "    throttle: {status: [429, 418], scope: ip, default: 60s}\n"
         "    retry: {attempts: 3, base: 1ms}\n"
         "    endpoints: [{name: e, url: \"http://127.0.0.1:$PORT\", connections: 4}]\n"
         "    routes:\n"
@@ -90,47 +62,10 @@ static struct weir_response call(struct weir *w, const char *route, const char *
     return a;
 }
 
-static const char *member(struct weir *w, const struct weir_response *a, char text[64])
-{
-    CHECK_INT(&(struct rig){.test = "member"},
-              weir_member_name(w, rig_route(w, "sim.ping"), a->member, text, 64), 0);
-    return text;
-}
-
-static void kill_worker(struct rig *r)
-{
-    pid_t worker = rig_process_next(r, "weird-worker", 0, 5000);
-    if (CHECK(r, worker > 0, "a worker")) {
-        (void)kill(worker, SIGKILL);
-        CHECK(r, rig_process_next(r, "weird-worker", worker, 5000) > 0, "a worker again");
-    }
-}
-
-/* What the exchange counted for one caller of a limit; -1: it does not know it. */
-static long long counted(struct rig *r, const char *limit, const char *caller, const char *what)
-{
-    long long n = -1;
-    size_t i;
-    json_t *row;
-    json_t *report = rig_json(r, "/sim/report");
-    json_array_foreach(json_object_get(report, "limits"), i, row)
-    {
-        if (strcmp(json_string_value(json_object_get(row, "name")), limit) == 0 &&
-            strcmp(json_string_value(json_object_get(row, "caller")), caller) == 0) {
-            n = json_integer_value(json_object_get(row, what));
-        }
-    }
-    json_decref(report);
-    return n;
-}
-
 /* Another exchange, another broker: nothing is used of any limit. */
 static void fresh(struct rig *r, const char *sim)
 {
-    char state[128];
-    CHECK_INT(r, rig_weird_stop(r, 5000), 0);
-    (void)snprintf(state, sizeof state, "%s/rig/state", r->dir);
-    CHECK_INT(r, unlink(state), 0);
+    pool_forget(r);
     rig_sim_stop(r);
     rig_sim_start(r, sim);
     config(r);
@@ -173,10 +108,10 @@ static void flooded(struct rig *r, int keyed)
         pid[i] = rig_fork(r, flood, keyed);
     }
     rig_sleep_ms(60);
-    kill_worker(r);
+    rig_worker_kill(r);
     (void)kill(pid[0], SIGKILL);
     rig_sleep_ms(40);
-    kill_worker(r);
+    rig_worker_kill(r);
     (void)rig_wait(pid[0], 1000);
     CHECK_INT(r, rig_wait(pid[1], 60000), 0);
     CHECK_INT(r, rig_wait(pid[2], 60000), 0);
@@ -186,30 +121,28 @@ static void flooded(struct rig *r, int keyed)
 
 static void sums(struct rig *r)
 {
-    static const char *const address[ADDRESSES] = {"127.0.0.2", "127.0.0.3", "127.0.0.4"};
-    static const char *const key[KEYS] = {"key-1", "key-2"};
     long long sum = 0;
     flooded(r, 1);
-    for (unsigned i = 0; i < KEYS; i++) {
-        long long n = counted(r, "k", key[i], "counted");
-        (void)printf("%s: %lld of %d\n", key[i], n, QUOTA);
-        CHECK(r, n > 0 && n <= QUOTA, "no key beyond its own");
+    for (unsigned i = 0; i < POOL_KEYS; i++) {
+        long long n = pool_counted(r, "k", pool_key[i]);
+        (void)printf("%s: %lld of %d\n", pool_key[i], n, POOL_QUOTA);
+        CHECK(r, n > 0 && n <= POOL_QUOTA, "no key beyond its own");
         sum += n;
     }
-    CHECK(r, 100 * sum >= 95 * KEYS * QUOTA, "%lld calls by all keys", sum);
+    CHECK(r, 100 * sum >= 95 * POOL_KEYS * POOL_QUOTA, "%lld calls by all keys", sum);
     CHECK_INT(r, rig_report(r, "violations"), 0);
 
     fresh(r, by_address);
     flooded(r, 0);
     sum = 0;
-    for (unsigned i = 0; i < ADDRESSES; i++) {
-        long long n = counted(r, "w", address[i], "counted");
-        (void)printf("%s: %lld of %d\n", address[i], n, QUOTA);
-        CHECK(r, n > 0 && n <= QUOTA, "no address beyond its own");
+    for (unsigned i = 0; i < POOL_ADDRESSES; i++) {
+        long long n = pool_counted(r, "w", pool_address[i]);
+        (void)printf("%s: %lld of %d\n", pool_address[i], n, POOL_QUOTA);
+        CHECK(r, n > 0 && n <= POOL_QUOTA, "no address beyond its own");
         sum += n;
     }
-    CHECK(r, 100 * sum >= 95 * ADDRESSES * QUOTA, "%lld calls from all addresses", sum);
-    CHECK_INT(r, counted(r, "w", "127.0.0.1", "counted"), -1);
+    CHECK(r, 100 * sum >= 95 * POOL_ADDRESSES * POOL_QUOTA, "%lld calls from all addresses", sum);
+    CHECK_INT(r, pool_counted(r, "w", "127.0.0.1"), -1);
     CHECK_INT(r, rig_report(r, "violations"), 0);
 }
 
@@ -222,19 +155,19 @@ static void names(struct rig *r, struct weir *w)
     for (unsigned i = 0; i < 10; i++) {
         struct weir_response a = call(w, "sim.ping", "ip=b");
         CHECK_INT(r, a.status, 200);
-        CHECK_TEXT(r, member(w, &a, text), "ip=b");
+        CHECK_TEXT(r, pool_member(r, w, &a, text), "ip=b");
     }
-    CHECK_INT(r, counted(r, "w", "127.0.0.3", "counted"), 10);
-    CHECK_INT(r, counted(r, "w", "127.0.0.2", "counted"), -1);
+    CHECK_INT(r, pool_counted(r, "w", "127.0.0.3"), 10);
+    CHECK_INT(r, pool_counted(r, "w", "127.0.0.2"), -1);
     /* The others until they are level, each in its turn; connections are kept by address: b's four are free all the time. */
     for (unsigned i = 0; i < 20; i++) {
         struct weir_response a = call(w, "sim.ping", NULL);
         CHECK_INT(r, a.status, 200);
-        CHECK(r, strcmp(member(w, &a, text), "ip=b") != 0, "b has the least headroom");
+        CHECK(r, strcmp(pool_member(r, w, &a, text), "ip=b") != 0, "b has the least headroom");
     }
-    CHECK_INT(r, counted(r, "w", "127.0.0.2", "counted"), 10);
-    CHECK_INT(r, counted(r, "w", "127.0.0.3", "counted"), 10);
-    CHECK_INT(r, counted(r, "w", "127.0.0.4", "counted"), 10);
+    CHECK_INT(r, pool_counted(r, "w", "127.0.0.2"), 10);
+    CHECK_INT(r, pool_counted(r, "w", "127.0.0.3"), 10);
+    CHECK_INT(r, pool_counted(r, "w", "127.0.0.4"), 10);
     /* A call that is somebody's is never moved, and not made where nobody says whose it is. */
     struct weir_response a = call(w, "sim.private", NULL);
     CHECK_INT(r, a.result, WEIR_RESULT_REJECTED);
@@ -242,13 +175,13 @@ static void names(struct rig *r, struct weir *w)
     for (unsigned i = 0; i < 6; i++) {
         a = call(w, "sim.private", "key=k2");
         CHECK_INT(r, a.status, 200);
-        CHECK(r, strstr(member(w, &a, text), "key=k2") != NULL, "%s", text);
+        CHECK(r, strstr(pool_member(r, w, &a, text), "key=k2") != NULL, "%s", text);
     }
-    CHECK_INT(r, counted(r, "k", "key-2", "counted"), 6);
-    CHECK_INT(r, counted(r, "k", "key-1", "counted"), -1);
+    CHECK_INT(r, pool_counted(r, "k", "key-2"), 6);
+    CHECK_INT(r, pool_counted(r, "k", "key-1"), -1);
     /* ... while any key will do there: the one with more left. */
     a = call(w, "sim.keyed", NULL);
-    CHECK(r, strstr(member(w, &a, text), "key=k1") != NULL, "%s", text);
+    CHECK(r, strstr(pool_member(r, w, &a, text), "key=k1") != NULL, "%s", text);
     CHECK_INT(r, weir_scope_find(w, "sim", "ip=d", &(weir_scope_id){0}), WEIR_E_SCOPE_UNKNOWN);
 }
 
@@ -269,8 +202,8 @@ static void trader(struct rig *r)
         CHECK_INT(r, weir_scope_text(w, own, scope, text, sizeof text), 0);
         of_b += strcmp(text, "ip=b") == 0;
     }
-    CHECK_INT(r, granted, ADDRESSES * (QUOTA - 10)); /* ten were used of each */
-    CHECK_INT(r, of_b, QUOTA - 10);
+    CHECK_INT(r, granted, POOL_ADDRESSES * (POOL_QUOTA - 10)); /* ten were used of each */
+    CHECK_INT(r, of_b, POOL_QUOTA - 10);
     CHECK_INT(r, weir_scope_best(w, own, 0, NULL, WEIR_PRIORITY_HIGH, &scope), WEIR_DENIED);
     CHECK_INT(r, weir_permit_try(w, own, scope, NULL, WEIR_PRIORITY_HIGH, &p), WEIR_DENIED);
     CHECK_INT(r, p.denial.reason, WEIR_REASON_LIMIT_FULL);
@@ -296,7 +229,7 @@ static long ban(struct rig *r)
     (void)curl_easy_setopt(curl, CURLOPT_URL, url);
     (void)curl_easy_setopt(curl, CURLOPT_INTERFACE, "host!127.0.0.3");
     (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, swallow);
-    for (unsigned i = 0; i < QUOTA + 20 && status != 418; i++) {
+    for (unsigned i = 0; i < POOL_QUOTA + 20 && status != 418; i++) {
         (void)curl_easy_perform(curl);
         (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     }
@@ -311,11 +244,11 @@ static void stopped(struct rig *r, struct weir *w)
     CHECK_INT(r, ban(r), 418);
     for (unsigned i = 0; i < 60; i++) {
         struct weir_response a = call(w, "sim.ping", NULL);
-        bool is_b = strcmp(member(w, &a, text), "ip=b") == 0;
+        bool is_b = strcmp(pool_member(r, w, &a, text), "ip=b") == 0;
         CHECK_INT(r, a.status, is_b ? 418 : 200);
         banned += is_b;
         if (i == 30) {
-            kill_worker(r); /* the pause is in the ledger, by address */
+            rig_worker_kill(r); /* the pause is in the ledger, by address */
         }
     }
     CHECK_INT(r, banned, 1);
@@ -329,12 +262,12 @@ static void stopped(struct rig *r, struct weir *w)
     a = call(w, "sim.ping", NULL);
     CHECK_INT(r, a.status, 200);
     CHECK_INT(r, a.sends, 2);
-    (void)member(w, &a, text);
+    (void)pool_member(r, w, &a, text);
     for (unsigned i = 0; i < 10; i++) {
         char other[64];
         a = call(w, "sim.ping", NULL);
         CHECK_INT(r, a.status, 200);
-        CHECK_TEXT(r, member(w, &a, other), text);
+        CHECK_TEXT(r, pool_member(r, w, &a, other), text);
     }
     /* An operator lets all of them go again. */
     CHECK_INT(r, rig_operate(r, WEIR_OPERATION_RESUME, "sim", 0), 0);

@@ -305,9 +305,7 @@ static void worker_dies(struct rig *r, struct weir *w)
     fault(r, 1, "{\"kind\": \"slow_first_byte\", \"delay_ms\": " SLOW_MS ", \"count\": 1}");
     weir_ticket t = submit(r, w, "sim.ping");
     until_seen(r, 1, PING, 1);
-    pid_t worker = rig_process(r, "weird-worker");
-    (void)kill(worker, SIGKILL);
-    CHECK(r, rig_process_next(r, "weird-worker", worker, 5000) > 0, "a worker again");
+    rig_worker_kill(r);
     struct weir_response a = wait(r, w, t);
     CHECK_INT(r, a.result, WEIR_RESULT_DONE);
     CHECK_INT(r, a.status, 200);

@@ -5,7 +5,7 @@
  * Oracle: the counts of both servers together, by caller, against what weir charged to that caller and against its quota; the members that answers name; the board's counters. Times are bounded by
  * seconds: what is slow is slow by more than that.
  */
-#include "rig.h"
+#include "member_pool.h"
 
 #include "shm/weir_attach.h"
 
@@ -15,29 +15,16 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SLOW_MS   "2500"
-#define SLOW_NS   (2500 * WEIR_NS_PER_MS)
-#define SLOW      "{\"kind\": \"slow_first_byte\", \"delay_ms\": " SLOW_MS ", \"count\": 1}"
-
-#define ADDRESSES 3
-#define KEYS      2
-
-static const char *const addresses[ADDRESSES] = {"127.0.0.2", "127.0.0.3", "127.0.0.4"};
-static const char *const address_names[ADDRESSES] = {"ip=a", "ip=b", "ip=c"};
-static const char *const keys[KEYS] = {"key-1", "key-2"};
-static const char *const key_names[KEYS] = {"key=k1", "key=k2"};
+#define SLOW_MS "2500"
+#define SLOW_NS (2500 * WEIR_NS_PER_MS)
+#define SLOW    "{\"kind\": \"slow_first_byte\", \"delay_ms\": " SLOW_MS ", \"count\": 1}"
 
 static struct {
     pid_t pid;
     uint16_t port;
 } server[2];
 
-static const char sim[] =
-    "{\"limits\": ["
-    "{\"name\": \"w\", \"kind\": \"sliding_window\", \"quota\": 100, \"window_ms\": 600000, "
-    "\"counts\": \"requests\"},"
-    "{\"name\": \"k\", \"kind\": \"sliding_window\", \"quota\": 100, \"window_ms\": 600000, "
-    "\"scope\": \"key\", \"counts\": \"requests\"}]}";
+static const char sim[] = "{\"limits\": [" POOL_SIM_ADDRESS ", " POOL_SIM_KEY "]}";
 
 static void speak_to(struct rig *r, unsigned i)
 {
@@ -54,22 +41,13 @@ static void fault(struct rig *r, unsigned i, const char *json)
 /* What the servers counted for one caller of a limit, together. */
 static unsigned counted(struct rig *r, const char *limit, const char *caller)
 {
-    unsigned n = 0;
+    unsigned sum = 0;
     for (unsigned s = 0; s < 2; s++) {
-        size_t i;
-        json_t *row;
         speak_to(r, s);
-        json_t *report = rig_json(r, "/sim/report");
-        json_array_foreach(json_object_get(report, "limits"), i, row)
-        {
-            if (strcmp(json_string_value(json_object_get(row, "name")), limit) == 0 &&
-                strcmp(json_string_value(json_object_get(row, "caller")), caller) == 0) {
-                n += (unsigned)json_integer_value(json_object_get(row, "counted"));
-            }
-        }
-        json_decref(report);
+        long long n = pool_counted(r, limit, caller);
+        sum += n > 0 ? (unsigned)n : 0;
     }
-    return n;
+    return sum;
 }
 
 static unsigned seen(struct rig *r, unsigned i)
@@ -83,23 +61,7 @@ static void configure(struct rig *r)
 {
     static const char yaml[] =
         "broker: {name: rig, wake: sleep, log: info}\n"
-        "providers:\n"
-        "  - name: sim\n"
-        "    clock: {source: none, max_jitter: 20ms}\n"
-        "    scopes: {ip: [a, b, c], key: [k1, k2]}\n"
-        "    egress:\n"
-        "      - {ip: a, address: 127.0.0.2}\n"
-        "      - {ip: b, address: 127.0.0.3}\n"
-        "      - {ip: c, address: 127.0.0.4}\n"
-        "    auth:\n"
-        "      kind: api_key\n"
-        "      header: x-mbx-apikey\n"
-        "      keys:\n"
-        "        - {name: k1, key: key-1, pool: true}\n"
-        "        - {name: k2, key: key-2, pool: true}\n"
-        "    limits:\n"
-        "      - {name: w, kind: sliding_window, quota: 100, window: 90s, scope: ip}\n"
-        "      - {name: k, kind: sliding_window, quota: 100, window: 90s, scope: key}\n"
+        "providers:\n" POOL_PROVIDER
         "      - {name: two, kind: sliding_window, quota: 2, window: 90s, scope: ip}\n"
         "    throttle: {status: [429], scope: ip, default: 60s}\n"
         "    hedge: {after: 60ms, budget: 50%%}\n"
@@ -154,13 +116,6 @@ static struct weir_response call(struct rig *r, struct weir *w, const char *rout
     return wait(r, w, submit(r, w, route, NULL));
 }
 
-static const char *member(struct rig *r, struct weir *w, const struct weir_response *a,
-                          char text[64])
-{
-    CHECK_INT(r, weir_member_name(w, rig_route(w, "sim.ping"), a->member, text, 64), 0);
-    return text;
-}
-
 static struct weir_shm_route_stats stats(struct weir *w, const char *route)
 {
     const struct weir_shm_route_stats *all =
@@ -171,16 +126,9 @@ static struct weir_shm_route_stats stats(struct weir *w, const char *route)
 /* What weir says is used of a limit by one member. */
 static unsigned used(struct rig *r, struct weir *w, const char *limit, const char *scope)
 {
-    uint32_t index = 0;
     weir_scope_id id = 0;
-    struct weir_limit_info info = {0};
-    int rc;
-    CHECK_INT(r, weir_limit_find(w, limit, &index), 0);
     CHECK_INT(r, weir_scope_find(w, "sim", scope, &id), 0);
-    while ((rc = weir_limit_get(w, index, id, &info)) == WEIR_CONTENDED) {
-    }
-    CHECK_INT(r, rc, 0);
-    return info.used_units;
+    return rig_used(w, limit, id);
 }
 
 /* Nothing is slow, and the budget has saved what it may. Weir goes on counting; what servers saw begins anew. */
@@ -213,16 +161,16 @@ struct tally {
     const char *limit, *of; /* weir's limit, and the servers' */
     unsigned cnt;
     const char *const *names, *const *callers;
-    unsigned before[ADDRESSES];
+    unsigned before[POOL_ADDRESSES];
 };
 
 static struct tally tally_begin(struct rig *r, struct weir *w, const char *limit, bool by_key)
 {
     struct tally t = {.limit = limit,
                       .of = by_key ? "k" : "w",
-                      .cnt = by_key ? KEYS : ADDRESSES,
-                      .names = by_key ? key_names : address_names,
-                      .callers = by_key ? keys : addresses};
+                      .cnt = by_key ? POOL_KEYS : POOL_ADDRESSES,
+                      .names = by_key ? pool_key_name : pool_address_name,
+                      .callers = by_key ? pool_key : pool_address};
     for (unsigned i = 0; i < t.cnt; i++) {
         t.before[i] = used(r, w, limit, t.names[i]);
     }
@@ -250,7 +198,7 @@ static void others_full(struct rig *r, struct weir *w)
 {
     fresh(r, w, "sim.ping");
     struct tally t = tally_begin(r, w, "sim.two", false);
-    for (unsigned i = 0; i < ADDRESSES; i++) { /* 6 units in all: each of these takes two */
+    for (unsigned i = 0; i < POOL_ADDRESSES; i++) { /* 6 units in all: each of these takes two */
         fault(r, 0, SLOW);
         struct weir_response a = call(r, w, "sim.tight");
         CHECK_INT(r, a.status, 200);
@@ -260,9 +208,9 @@ static void others_full(struct rig *r, struct weir *w)
             rig_faults_clear(r);
         }
     }
-    CHECK_INT(r, tally_end(r, w, &t, false), ADDRESSES);
-    for (unsigned i = 0; i < ADDRESSES; i++) {
-        CHECK_INT(r, counted(r, "w", addresses[i]), 2);
+    CHECK_INT(r, tally_end(r, w, &t, false), POOL_ADDRESSES);
+    for (unsigned i = 0; i < POOL_ADDRESSES; i++) {
+        CHECK_INT(r, counted(r, "w", pool_address[i]), 2);
     }
     struct weir_response a = call(r, w, "sim.tight");
     CHECK_INT(r, a.result, WEIR_RESULT_REFUSED);
@@ -294,18 +242,18 @@ static void others_paused(struct rig *r, struct weir *w)
     fault(r, 0, "{\"kind\": \"status\", \"status\": 429, \"count\": 1}");
     struct weir_response stopped = call(r, w, "sim.ping");
     CHECK_INT(r, stopped.status, 429);
-    (void)member(r, w, &stopped, first);
+    (void)pool_member(r, w, &stopped, first);
     fresh(r, w, "sim.ping");
     struct tally t = tally_begin(r, w, "sim.w", false);
     fault(r, 0, SLOW);
     struct weir_response a = call(r, w, "sim.ping");
     CHECK_INT(r, a.sends, 2);
     CHECK_INT(r, tally_end(r, w, &t, false), 2);
-    for (unsigned i = 0; i < ADDRESSES; i++) {
-        CHECK(r, strcmp(address_names[i], first) != 0 || counted(r, "w", addresses[i]) == 0,
+    for (unsigned i = 0; i < POOL_ADDRESSES; i++) {
+        CHECK(r, strcmp(pool_address_name[i], first) != 0 || counted(r, "w", pool_address[i]) == 0,
               "%s was told to stop", first);
     }
-    CHECK(r, strcmp(member(r, w, &a, next), first) != 0, "%s answered", first);
+    CHECK(r, strcmp(pool_member(r, w, &a, next), first) != 0, "%s answered", first);
     CHECK_INT(r, rig_operate(r, WEIR_OPERATION_RESUME, "sim", 0), 0);
 }
 
@@ -325,7 +273,7 @@ static void won(struct rig *r, struct weir *w)
     CHECK_INT(r, seen(r, 1), 1);
     CHECK_INT(r, tally_end(r, w, &t, false), 2);
     /* The second server saw the winner alone. */
-    (void)member(r, w, &a, name);
+    (void)pool_member(r, w, &a, name);
     speak_to(r, 1);
     json_t *report = rig_json(r, "/sim/report");
     size_t i;
@@ -333,8 +281,9 @@ static void won(struct rig *r, struct weir *w)
     json_array_foreach(json_object_get(report, "limits"), i, row)
     {
         const char *caller = json_string_value(json_object_get(row, "caller"));
-        for (unsigned k = 0; k < ADDRESSES; k++) {
-            CHECK(r, strcmp(caller, addresses[k]) != 0 || strcmp(name, address_names[k]) == 0,
+        for (unsigned k = 0; k < POOL_ADDRESSES; k++) {
+            CHECK(r,
+                  strcmp(caller, pool_address[k]) != 0 || strcmp(name, pool_address_name[k]) == 0,
                   "%s answered, %s asked", name, caller);
         }
     }
@@ -415,8 +364,8 @@ static void one_host(struct rig *r, struct weir *w)
     CHECK_INT(r, a.sends, 2);
     CHECK(r, weir_now_ns(w) - began_ns < SLOW_NS, "not as slow as the first");
     CHECK_INT(r, seen(r, 0), 2);
-    CHECK_INT(r, counted(r, "w", addresses[0]), 1);
-    CHECK_INT(r, counted(r, "w", addresses[1]), 1);
+    CHECK_INT(r, counted(r, "w", pool_address[0]), 1);
+    CHECK_INT(r, counted(r, "w", pool_address[1]), 1);
 }
 
 /* The worker dies with both on the wire: each member stays charged for its own, and the call is made once, anew. */
@@ -428,9 +377,7 @@ static void worker_dies(struct rig *r, struct weir *w)
     fault(r, 1, SLOW);
     weir_ticket call = submit(r, w, "sim.ping", NULL);
     until_seen(r, 1, 1);
-    pid_t worker = rig_process(r, "weird-worker");
-    (void)kill(worker, SIGKILL);
-    CHECK(r, rig_process_next(r, "weird-worker", worker, 5000) > 0, "a worker again");
+    rig_worker_kill(r);
     struct weir_response a = wait(r, w, call);
     CHECK_INT(r, a.status, 200);
     CHECK_INT(r, a.sends, 3);
@@ -447,11 +394,8 @@ static void broker_start(struct rig *r)
 /* Another broker: nothing is used of any limit. */
 static struct weir *broker_again(struct rig *r, struct weir *w)
 {
-    char state[512];
     weir_close(w);
-    CHECK_INT(r, rig_weird_stop(r, 10000), 0);
-    (void)snprintf(state, sizeof state, "%s/rig/state", r->dir);
-    CHECK_INT(r, unlink(state), 0);
+    pool_forget(r);
     broker_start(r);
     return rig_attach(r, WEIR_ROLE_TRADER);
 }

@@ -404,9 +404,7 @@ static void wrecked_header(struct rig *r, const struct weir *look)
     for (int i = 0; i < 500 && weir_load_acquire_u32(&r->shared->count[WRECKED]) == 0; i++) {
         rig_sleep_ms(5);
     }
-    pid_t worker = rig_process(r, "weird-worker");
-    (void)kill(worker, SIGKILL);
-    CHECK(r, rig_process_next(r, "weird-worker", worker, 3000) > 0, "a worker again");
+    rig_worker_kill(r);
     rig_sleep_ms(50);
     CHECK_INT(r, live_clients(look), 1);
     weir_store_release_u32(&r->shared->count[WRECK_END], 1);

@@ -30,16 +30,6 @@ static struct weir_response call(struct rig *r, struct weir *w, const char *rout
     return a;
 }
 
-static uint32_t used(struct weir *w, const char *limit)
-{
-    uint32_t index = 0;
-    struct weir_limit_info info = {0};
-    (void)weir_limit_find(w, limit, &index);
-    while (weir_limit_get(w, index, 0, &info) == WEIR_CONTENDED) {
-    }
-    return info.used_units;
-}
-
 /* A kept connection that dies under the request. curl re-sends by itself; every send costs a permit, and an order is not sent twice. */
 static void dead_connection(struct rig *r, struct weir *w)
 {
@@ -47,7 +37,7 @@ static void dead_connection(struct rig *r, struct weir *w)
     struct weir_response a = call(r, w, "sim.ping", NULL, 2000, &took_ms);
     CHECK_INT(r, a.result, WEIR_RESULT_DONE);
     CHECK_INT(r, rig_http(r, "POST", "/sim/reset", "", NULL, 0), 200);
-    uint32_t before = used(w, "sim.weight");
+    uint32_t before = rig_used(w, "sim.weight", 0);
     rig_fault(
         r,
         "{\"kind\": \"reset\", \"reused_only\": true, \"count\": 1, \"path\": \"/api/v3/ping\"}");
@@ -55,7 +45,7 @@ static void dead_connection(struct rig *r, struct weir *w)
     CHECK_INT(r, a.result, WEIR_RESULT_DONE);
     CHECK_INT(r, a.sends, 2);
     CHECK_INT(r, rig_report(r, "by_path.GET /api/v3/ping"), 2);
-    CHECK_INT(r, used(w, "sim.weight") - before, 2);
+    CHECK_INT(r, rig_used(w, "sim.weight", 0) - before, 2);
     rig_fault(
         r,
         "{\"kind\": \"reset\", \"reused_only\": true, \"count\": 1, \"path\": \"/api/v3/order\"}");

@@ -1,22 +1,14 @@
 #include "judge.h"
 
+#include "program.h"
 #include "sender.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#define START_MS 10000U
 /* Their clocks are read once per turn of their loop, in whole ms, nginx's from CLOCK_MONOTONIC_COARSE: 4 ms at HZ=250, 10 at 100. */
 #define JUDGE_CLOCK_MS 11U
 
@@ -27,119 +19,26 @@ int64_t judge_now_ms(void)
     return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-static void give_up(struct rig *r, const char *what)
-{
-    (void)printf("could not set up: %s: %s\n", what, strerror(errno));
-    (void)rig_close(r);
-    exit(99);
-}
-
-static uint16_t port_free(void)
-{
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t bytes = sizeof at;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool good = fd >= 0 && bind(fd, (const struct sockaddr *)&at, bytes) == 0 &&
-                getsockname(fd, (struct sockaddr *)&at, &bytes) == 0;
-    (void)close(fd);
-    return good ? ntohs(at.sin_port) : 0;
-}
-
-static void file_make(struct rig *r, const char *name, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-static void file_make(struct rig *r, const char *name, const char *format, ...)
-{
-    char path[128];
-    va_list args;
-    (void)snprintf(path, sizeof path, "%s/%s", r->dir, name);
-    FILE *f = fopen(path, "we");
-    if (f == NULL) {
-        give_up(r, path);
-    }
-    va_start(args, format);
-    bool good = vfprintf(f, format, args) >= 0;
-    va_end(args);
-    if (fclose(f) != 0 || !good) {
-        give_up(r, path);
-    }
-}
-
-/* Run a program of ours alone; its stdout goes to `out` in the rig's directory, its stderr to judge.err. */
-static pid_t spawn(struct rig *r, const char *out, const char *const argv[8])
-{
-    char *copy[8]; /* execv does not write to them, and yet will not have them const */
-    memcpy(copy, argv, sizeof copy);
-    (void)fflush(stdout);
-    pid_t pid = fork();
-    if (pid == 0) {
-        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-        (void)alarm(0);
-        if (chdir(r->dir) == 0) {
-            (void)dup2(open(out, O_WRONLY | O_CREAT | O_APPEND, 0600), STDOUT_FILENO);
-            (void)dup2(open("judge.err", O_WRONLY | O_CREAT | O_APPEND, 0600), STDERR_FILENO);
-            (void)execv(copy[0], copy);
-        }
-        _exit(127);
-    }
-    return pid;
-}
-
-static bool listens(uint16_t port)
-{
-    const struct sockaddr_in to = {
-        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool good = fd >= 0 && connect(fd, (const struct sockaddr *)&to, sizeof to) == 0;
-    (void)close(fd);
-    return good;
-}
-
-static void await(struct rig *r, struct judge *j, const char *program)
-{
-    uint64_t end_ns = rig_now_ns() + START_MS * WEIR_NS_PER_MS;
-    while (!listens(j->port)) {
-        if (waitpid(j->pid, NULL, WNOHANG) != 0 || rig_now_ns() > end_ns) {
-            char line[512];
-            (void)snprintf(line, sizeof line, "%s/judge.err", r->dir);
-            FILE *f = fopen(line, "re");
-            while (f != NULL && fgets(line, sizeof line, f) != NULL) {
-                (void)fputs(line, stdout);
-            }
-            (void)printf("%s does not start: scripts/setup.sh test installs it\n", program);
-            give_up(r, program);
-        }
-        rig_sleep_ms(5);
-    }
-}
-
 /* Start it with this form of a log line, and with these lines in the map `http`, which end in one server. */
-static void nginx_start(struct rig *r, struct judge *j, const char *line, const char *http)
+static void nginx_start(struct rig *r, struct judge *j, const char *line, const char *servers)
 {
-    char conf[128];
-    const char *const argv[8] = {"/usr/sbin/nginx", "-p", r->dir, "-c", conf, "-e", "judge.err"};
-    (void)snprintf(conf, sizeof conf, "%s/nginx.conf", r->dir);
+    char http[1024];
     (void)snprintf(j->log, sizeof j->log, "%s/judge.log", r->dir);
     (void)unlink(j->log);
-    file_make(r, "nginx.conf",
-              "%sdaemon off;\nmaster_process off;\npid nginx.pid;\nerror_log judge.err emerg;\n"
-              "events { worker_connections 1024; }\n"
-              "http {\n"
-              "  log_format judge '%s';\n"
-              "  access_log judge.log judge;\n"
-              "  keepalive_requests 1000000000;\n  keepalive_timeout 1h;\n  tcp_nodelay on;\n"
-              "  client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3;\n"
-              "  uwsgi_temp_path t4; scgi_temp_path t5;\n%s}\n",
-              geteuid() == 0 ? "user root;\n" : "", line, http);
-    j->pid = spawn(r, "judge.out", argv);
-    await(r, j, "nginx");
+    (void)snprintf(http, sizeof http, "  log_format judge '%s';\n  access_log judge.log judge;\n%s",
+                   line, servers);
+    const struct program_nginx nginx = {
+        .name = "nginx", .err = "judge.err", .connections = 1024, .http = http};
+    j->pid = program_nginx_start(r, &nginx);
+    program_await(r, j->pid, "127.0.0.1", j->port, "nginx", "judge.err");
 }
 
 /* `return` would answer before the phase in which limit_req counts, so it serves a file. */
 void judge_nginx_start(struct rig *r, struct judge *j, unsigned rate_per_s, unsigned burst)
 {
     char http[512];
-    j->port = port_free();
-    file_make(r, "file", "ok\n");
+    j->port = program_port(r);
+    program_file(r, "file", "ok\n");
     (void)snprintf(http, sizeof http,
                    "  limit_req_zone $binary_remote_addr zone=judge:1m rate=%ur/s;\n"
                    "  server {\n    listen 127.0.0.1:%u backlog=512;\n    root .;\n"
@@ -151,7 +50,7 @@ void judge_nginx_start(struct rig *r, struct judge *j, unsigned rate_per_s, unsi
 void judge_nginx_front(struct rig *r, struct judge *j, uint16_t port)
 {
     char http[512];
-    j->port = port_free();
+    j->port = program_port(r);
     (void)snprintf(http, sizeof http,
                    "  proxy_next_upstream off;\n  proxy_ignore_client_abort on;\n"
                    "  server {\n    listen 127.0.0.1:%u backlog=512;\n"
@@ -163,22 +62,22 @@ void judge_nginx_front(struct rig *r, struct judge *j, uint16_t port)
 void judge_haproxy_start(struct rig *r, struct judge *j, unsigned sum_max, unsigned period_s)
 {
     const char *const argv[8] = {"/usr/sbin/haproxy", "-db", "-f", "haproxy.cfg"};
-    j->port = port_free();
+    j->port = program_port(r);
     (void)snprintf(j->log, sizeof j->log, "%s/judge.log", r->dir);
     (void)unlink(j->log);
-    file_make(r, "haproxy.cfg",
-              "global\n  maxconn 512\n  nbthread 1\n  log stdout format raw local0 info\n"
-              "defaults\n  mode http\n  timeout client 1h\n  timeout http-keep-alive 1h\n"
-              "  timeout connect 5s\n  timeout server 5s\n"
-              "frontend judge\n  bind 127.0.0.1:%u backlog 512\n  log global\n"
-              "  log-format \"%%ST %%Ts.%%ms\"\n"
-              "  stick-table type ip size 1k expire 1h store http_req_rate(%us)\n"
-              "  http-request track-sc0 src\n"
-              "  http-request deny deny_status 429 if { sc_http_req_rate(0) gt %u }\n"
-              "  http-request return status 200 content-type text/plain string ok\n",
-              j->port, period_s, sum_max);
-    j->pid = spawn(r, "judge.log", argv);
-    await(r, j, "haproxy");
+    program_file(r, "haproxy.cfg",
+                 "global\n  maxconn 512\n  nbthread 1\n  log stdout format raw local0 info\n"
+                 "defaults\n  mode http\n  timeout client 1h\n  timeout http-keep-alive 1h\n"
+                 "  timeout connect 5s\n  timeout server 5s\n"
+                 "frontend judge\n  bind 127.0.0.1:%u backlog 512\n  log global\n"
+                 "  log-format \"%%ST %%Ts.%%ms\"\n"
+                 "  stick-table type ip size 1k expire 1h store http_req_rate(%us)\n"
+                 "  http-request track-sc0 src\n"
+                 "  http-request deny deny_status 429 if { sc_http_req_rate(0) gt %u }\n"
+                 "  http-request return status 200 content-type text/plain string ok\n",
+                 j->port, period_s, sum_max);
+    j->pid = program_start(r, "judge.log", "judge.err", argv);
+    program_await(r, j->pid, "127.0.0.1", j->port, "haproxy", "judge.err");
 }
 
 void judge_stop(struct judge *j)

@@ -319,20 +319,6 @@ static void test_writers(struct rig *r)
     stop(r);
 }
 
-static unsigned lines(const struct rig *r, const char *text)
-{
-    char line[4096];
-    unsigned cnt = 0;
-    FILE *f = fopen(r->log, "re");
-    while (f != NULL && fgets(line, sizeof line, f) != NULL) {
-        cnt += strstr(line, text) != NULL;
-    }
-    if (f != NULL) {
-        (void)fclose(f);
-    }
-    return cnt;
-}
-
 static bool soon(struct rig *r, const char *text)
 {
     for (int i = 0; i < 800 && !rig_log_has(r, text); i++) {
@@ -360,7 +346,7 @@ static void test_disk_fails(struct rig *r)
         CHECK(r, answered, "calls go on");
         rig_sleep_ms(10);
     }
-    CHECK_INT(r, lines(r, "last_good_not_written"), 1);
+    CHECK_INT(r, rig_log_count(r, "last_good_not_written"), 1);
     CHECK_INT(r, prlimit(worker, RLIMIT_FSIZE, &old, NULL), 0);
     CHECK(r, soon(r, "last_good_written_again"), "said when it works again");
     CHECK_INT(r, rig_process(r, "weird-worker"), worker);

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -448,20 +449,58 @@ int rig_weird_stop(struct rig *r, unsigned limit_ms)
     return rc;
 }
 
-/* ---------------------------------------------------------------------------------------------- log */
-
-bool rig_log_has(const struct rig *r, const char *text)
+void rig_worker_kill(struct rig *r)
 {
-    char line[8192];
-    bool found = false;
-    FILE *f = fopen(r->log, "re");
-    while (f != NULL && !found && fgets(line, sizeof line, f) != NULL) {
-        found = strstr(line, text) != NULL;
+    pid_t worker = rig_process_next(r, "weird-worker", 0, 5000);
+    if (CHECK(r, worker > 0, "a worker")) {
+        (void)kill(worker, SIGKILL);
+        CHECK(r, rig_process_next(r, "weird-worker", worker, 5000) > 0, "a worker again");
+    }
+}
+
+long rig_worker_kib(const struct rig *r, const char *what)
+{
+    char path[64];
+    char line[128];
+    long kib = -1;
+    (void)snprintf(path, sizeof path, "/proc/%d/status", (int)rig_process(r, "weird-worker"));
+    FILE *f = fopen(path, "re");
+    while (f != NULL && fgets(line, sizeof line, f) != NULL) {
+        if (strncmp(line, what, strlen(what)) == 0) {
+            kib = strtol(line + strlen(what), NULL, 10);
+        }
     }
     if (f != NULL) {
         (void)fclose(f);
     }
-    return found;
+    return kib;
+}
+
+/* ---------------------------------------------------------------------------------------------- log */
+
+/* Up to `most` lines with this text. */
+static unsigned log_count(const struct rig *r, const char *text, unsigned most)
+{
+    char line[8192];
+    unsigned cnt = 0;
+    FILE *f = fopen(r->log, "re");
+    while (f != NULL && cnt < most && fgets(line, sizeof line, f) != NULL) {
+        cnt += strstr(line, text) != NULL;
+    }
+    if (f != NULL) {
+        (void)fclose(f);
+    }
+    return cnt;
+}
+
+bool rig_log_has(const struct rig *r, const char *text)
+{
+    return log_count(r, text, 1) > 0;
+}
+
+unsigned rig_log_count(const struct rig *r, const char *text)
+{
+    return log_count(r, text, UINT_MAX);
 }
 
 void rig_log_show(const struct rig *r, const char *pattern)

@@ -72,6 +72,11 @@ pid_t rig_process(const struct rig *r, const char *name);
 /* Wait for another one than `old`. 0 after `limit_ms`. */
 pid_t rig_process_next(const struct rig *r, const char *name, pid_t old, unsigned limit_ms);
 
+/* kill -9 of the worker, and another one is there. */
+void rig_worker_kill(struct rig *r);
+/* A number of KiB in the worker's /proc/PID/status, as "VmRSS:"; -1: it is not there. */
+long rig_worker_kib(const struct rig *r, const char *what);
+
 /* Fork a strategy: its exit status is what `run` returns. */
 pid_t rig_fork(struct rig *r, int (*run)(struct rig *r, int arg), int arg);
 /* Wait for one child: exit status, 128 + signal, or -1 when it had to be killed after `limit_ms`. */
@@ -82,6 +87,9 @@ struct weir *rig_attach(struct rig *r, enum weir_role role);
 struct weir *rig_attach_opts(struct rig *r, struct weir_open_opts *opts, struct weir_diag *diag,
                              int *rc);
 weir_route_id rig_route(struct weir *w, const char *name);
+
+/* What weir says is used of a limit. */
+uint32_t rig_used(struct weir *w, const char *limit, weir_scope_id scope);
 
 /* A section of the board, through an open handle. */
 const void *rig_board(const struct weir *w, enum weir_section_kind kind, size_t bytes);
@@ -120,8 +128,9 @@ static inline bool rig_sanitized(void)
 #endif
 }
 
-/* Does the broker's log hold this text? */
+/* Does the broker's log hold this text? In how many lines? */
 bool rig_log_has(const struct rig *r, const char *text);
+unsigned rig_log_count(const struct rig *r, const char *text);
 void rig_log_show(const struct rig *r, const char *pattern);
 
 bool rig_check(struct rig *r, bool good, const char *file, int line, const char *format, ...)

@@ -49,6 +49,21 @@ weir_route_id rig_route(struct weir *w, const char *name)
     return route;
 }
 
+uint32_t rig_used(struct weir *w, const char *limit, weir_scope_id scope)
+{
+    uint32_t index = 0;
+    struct weir_limit_info info = {0};
+    int rc = weir_limit_find(w, limit, &index);
+    while (rc == 0 && (rc = weir_limit_get(w, index, scope, &info)) == WEIR_CONTENDED) {
+        rc = 0;
+    }
+    if (rc != 0) {
+        (void)printf("FAILED: limit %s: %s\n", limit, weir_strerror(rc));
+        exit(1);
+    }
+    return info.used_units;
+}
+
 const void *rig_board(const struct weir *w, enum weir_section_kind kind, size_t bytes)
 {
     return weir_segment_section(&w->board->segment, kind, bytes, NULL, NULL);

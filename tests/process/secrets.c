@@ -4,7 +4,7 @@
  * Oracle: a server of this test that reads whole requests, and a search for the key's bytes in everything that anybody but the worker could see: segments, descriptors, logs,
  * the environment, the memory of the other processes, cores, messages.
  */
-#include "rig.h"
+#include "search.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -21,7 +21,7 @@
 
 enum { WITH_KEY = 0, WITHOUT = 1 }; /* r->shared->count */
 
-static char key[48]; /* made of the seed, so that no file of this machine holds it */
+static char key[SEARCH_TEXT_MAX]; /* made of the seed, so that no file of this machine holds it */
 static char line_wanted[96];
 
 /* ---------------------------------------------------------------------------------------------- the exchange */
@@ -135,31 +135,12 @@ static void calls(struct rig *r, struct weir *w)
 
 static bool holds_key(const char *at, size_t bytes)
 {
-    return memmem(at, bytes, key, strlen(key)) != NULL;
-}
-
-static bool fd_holds(int fd)
-{
-    static char chunk[1 << 20];
-    size_t keep = 0;
-    off_t off = 0;
-    for (ssize_t n; (n = pread(fd, chunk + keep, sizeof chunk - keep, off)) > 0; off += n) {
-        size_t bytes = keep + (size_t)n;
-        if (holds_key(chunk, bytes)) {
-            return true;
-        }
-        keep = bytes < sizeof key ? bytes : sizeof key; /* it may lie across two chunks */
-        memmove(chunk, chunk + bytes - keep, keep);
-    }
-    return false;
+    return search_bytes(at, bytes, key);
 }
 
 static bool file_holds(const char *path)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    bool holds = fd >= 0 && fd_holds(fd);
-    (void)close(fd);
-    return holds;
+    return search_file(path, key);
 }
 
 struct found {
@@ -169,84 +150,39 @@ struct found {
     unsigned looked; /* mappings that could be read */
 };
 
-/* One mapping of /proc/PID/smaps. */
-static void mapping_search(int mem, uint64_t from, uint64_t to, bool shared, bool kept,
-                           struct found *f)
+static void mapping_count(const struct search_mapping *m, void *arg)
 {
-    static char chunk[1 << 20];
-    bool holds = false;
-    bool looked = false;
-    if (to - from > (UINT64_C(1) << 32)) {
-        return; /* a sanitizer's shadow: terabytes of nothing */
-    }
-    for (uint64_t at = from; at < to && !holds; at += sizeof chunk - sizeof key) {
-        uint64_t want = to - at < sizeof chunk ? to - at : sizeof chunk;
-        ssize_t n = pread(mem, chunk, want, (off_t)at);
-        looked |= n > 0;
-        holds = n > 0 && holds_key(chunk, (size_t)n);
-    }
-    f->looked += looked;
-    f->kept += holds && kept;
-    f->shared += holds && shared;
-    f->other += holds && !kept && !shared;
+    struct found *f = arg;
+    f->looked++;
+    f->kept += m->holds && m->kept;
+    f->shared += m->holds && m->shared;
+    f->other += m->holds && !m->kept && !m->shared;
 }
 
 static struct found process_search(pid_t pid)
 {
     struct found f = {0};
-    char path[64];
-    char line[512];
-    char rights[8] = "";
-    unsigned long long from = 0;
-    unsigned long long to = 0;
-    (void)snprintf(path, sizeof path, "/proc/%d/mem", (int)pid);
-    int mem = open(path, O_RDONLY | O_CLOEXEC);
-    (void)snprintf(path, sizeof path, "/proc/%d/smaps", (int)pid);
-    FILE *maps = fopen(path, "re");
-    while (mem >= 0 && maps != NULL && fgets(line, sizeof line, maps) != NULL) {
-        unsigned long long low;
-        unsigned long long high;
-        char mode[8];
-        if (sscanf(line, "%llx-%llx %7s", &low, &high, mode) == 3) {
-            from = low;
-            to = high;
-            memcpy(rights, mode, sizeof rights);
-        }
-        if (strncmp(line, "VmFlags:", 8) == 0 && rights[0] == 'r') {
-            bool kept = strstr(line, " dd") != NULL && strstr(line, " lo") != NULL;
-            mapping_search(mem, from, to, rights[3] == 's', kept, &f);
-        }
-    }
-    if (maps != NULL) {
-        (void)fclose(maps);
-    }
-    (void)close(mem);
+    search_memory(pid, key, mapping_count, &f);
     return f;
 }
 
-/* Every descriptor that can be read without changing anything: segments, the log, the journal. */
+struct descriptors {
+    struct rig *rig;
+    unsigned looked;
+};
+
+static void descriptor_check(const char *path, const char *target, void *arg)
+{
+    struct descriptors *d = arg;
+    CHECK(d->rig, !file_holds(path), "%s -> %s", path, target);
+    d->looked++;
+}
+
 static unsigned descriptors_search(struct rig *r, pid_t pid)
 {
-    char path[64];
-    char target[256];
-    unsigned looked = 0;
-    (void)snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
-    DIR *d = opendir(path);
-    for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;) {
-        char inner[512];
-        (void)snprintf(inner, sizeof inner, "%s/%s", path, e->d_name);
-        ssize_t n = readlink(inner, target, sizeof target - 1);
-        struct stat st;
-        if (n > 0 && stat(inner, &st) == 0 && S_ISREG(st.st_mode)) {
-            target[n] = '\0';
-            CHECK(r, !file_holds(inner), "%s -> %s", inner, target);
-            looked++;
-        }
-    }
-    if (d != NULL) {
-        (void)closedir(d);
-    }
-    return looked;
+    struct descriptors d = {.rig = r};
+    search_descriptors(pid, descriptor_check, &d);
+    return d.looked;
 }
 
 /* `sent`: the key itself goes to the exchange, so curl's buffers of the worker's heap may hold it, and the worker keeps it in a line of its own. */
@@ -257,8 +193,8 @@ static void search(struct rig *r, bool sent)
         const char *name;
         pid_t pid;
     } process[] = {{"supervisor", r->weird},
-                   {"worker", rig_process(r, "weird-worker")},
-                   {"resolver", rig_process(r, "weird-resolver")}};
+                   {"worker", rig_process_next(r, "weird-worker", 0, 5000)},
+                   {"resolver", rig_process_next(r, "weird-resolver", 0, 5000)}};
     CHECK(r, !file_holds(r->log), "the log");
     if (geteuid() != 0) {
         return; /* what cannot be dumped can be read by root only: that is the point */

@@ -68,15 +68,6 @@ static void config(struct rig *r)
         0);
 }
 
-static void kill_worker(struct rig *r)
-{
-    pid_t worker = rig_process_next(r, "weird-worker", 0, 5000);
-    if (CHECK(r, worker > 0, "a worker")) {
-        (void)kill(worker, SIGKILL);
-        CHECK(r, rig_process_next(r, "weird-worker", worker, 5000) > 0, "a worker again");
-    }
-}
-
 /* ---------------------------------------------------------------------------------------------- orders */
 
 static struct weir_response call(struct weir *w, const char *route, uint64_t scope,
@@ -198,7 +189,7 @@ static void under_kills(struct rig *r)
     pid[4] = rig_fork(r, queries, 4);
     rig_sleep_ms(1500);
     for (unsigned i = 0; i < KILLS; i++) {
-        kill_worker(r);
+        rig_worker_kill(r);
         if (i ==
             2) { /* curl sends again on another connection, 20 ms later: with another instant */
             rig_fault(
@@ -339,8 +330,10 @@ static void rotation(struct rig *r)
 
 /* What the server of nonces has seen, in memory of all its processes. */
 struct nonces {
-    uint64_t last;
+    uint64_t last; /* the nonce in us, and the number of its connection below it */
     uint32_t cnt, smaller, unsigned_cnt;
+    /* Smaller, by a connection that was there before: what a dead worker had sent, read behind what its successor sent. */
+    uint32_t late;
     uint32_t by_pair; /* calls that bear a signature of a key pair */
 };
 static struct nonces *nonces;
@@ -369,7 +362,9 @@ static bool kraken_signed(const char *head, const char *body, const char *nonce)
            strstr(head, "API-Key: kraken-key\r\n") != NULL;
 }
 
-static void kraken_one(const char *request, size_t head_bytes)
+#define CONNECTION_BITS 12U
+
+static void kraken_one(const char *request, size_t head_bytes, uint64_t connection)
 {
     const char *body = request + head_bytes;
     char nonce[24] = "";
@@ -377,13 +372,15 @@ static void kraken_one(const char *request, size_t head_bytes)
         weir_fetch_add_u32(&nonces->unsigned_cnt, 1);
     }
     uint64_t value = strtoull(nonce, NULL, 10);
-    if (value <= weir_xchg_u64(&nonces->last, value)) {
-        weir_fetch_add_u32(&nonces->smaller, 1);
+    uint64_t last = weir_xchg_u64(&nonces->last, value << CONNECTION_BITS | connection);
+    if (value <= last >> CONNECTION_BITS) {
+        bool is_late = connection < (last & ((1U << CONNECTION_BITS) - 1));
+        weir_fetch_add_u32(is_late ? &nonces->late : &nonces->smaller, 1);
     }
     weir_fetch_add_u32(&nonces->cnt, 1);
 }
 
-static void serve(int fd)
+static void serve(int fd, uint64_t connection)
 {
     char request[16384];
     size_t n = 0;
@@ -400,9 +397,11 @@ static void serve(int fd)
             continue;
         }
         if (strstr(request, "kraken-key") != NULL) {
-            kraken_one(request, head);
+            kraken_one(request, head, connection);
         } else if (strstr(request, "&signature=") != NULL ||
+                   strstr(request, "&Signature=") != NULL ||
                    strstr(request, "\r\nX-BAPI-SIGN: ") != NULL ||
+                   strstr(request, "\r\nACCESS-SIGN: ") != NULL ||
                    strstr(request, "\r\nAuthorization: Bearer ey") != NULL) {
             weir_fetch_add_u32(&nonces->by_pair, 1);
         }
@@ -426,11 +425,11 @@ static uint16_t nonce_server(void)
     if (fork() == 0) {
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         (void)signal(SIGCHLD, SIG_IGN);
-        for (;;) {
+        for (uint64_t connection = 1;; connection++) {
             int one = accept(fd, NULL, NULL);
             if (one >= 0 && fork() == 0) {
                 (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-                serve(one);
+                serve(one, connection);
                 _exit(0);
             }
             (void)close(one);
@@ -468,12 +467,11 @@ static void pair_export(const char *name, EVP_PKEY *pair)
 static void pairs(struct rig *r, uint16_t port)
 {
     static const struct {
-        const char *kind, *secret;
-    } pair[] = {{"ed25519_query", "ED"},
-                {"rsa_query", "RSA"},
-                {"bybit_rsa", "RSA"},
-                {"coinbase_es256", "EC"},
-                {"coinbase_ed25519", "ED"}};
+        const char *kind, *secret, *more;
+    } pair[] = {{"ed25519_query", "ED", ""},   {"rsa_query", "RSA", ""},
+                {"bybit_rsa", "RSA", ""},      {"bitget_rsa", "RSA", ", passphrase: p"},
+                {"htx_ed25519", "ED", ""},     {"coinbase_es256", "EC", ""},
+                {"coinbase_ed25519", "ED", ""}};
     char text[4096] = "broker: {name: rig, wake: sleep}\nproviders:\n";
     pair_export("WEIR_TEST_ED", EVP_PKEY_Q_keygen(NULL, NULL, "ED25519"));
     pair_export("WEIR_TEST_RSA", EVP_RSA_gen(4096));
@@ -482,13 +480,13 @@ static void pairs(struct rig *r, uint16_t port)
         size_t n = strlen(text);
         (void)snprintf(text + n, sizeof text - n,
                        "  - name: p%zu\n"
-                       "    auth: {kind: %s, key: k, secret: \"${WEIR_TEST_%s}\"}\n"
+                       "    auth: {kind: %s, key: k, secret: \"${WEIR_TEST_%s}\"%s}\n"
                        "    clock: {source: host}\n"
                        "    limits: [{name: l, kind: token_bucket, quota: 1000, window: 1s}]\n"
                        "    endpoints: [{name: e, url: \"http://127.0.0.1:%u/base\"}]\n"
                        "    routes: [{name: r, method: POST, path: /x/*, cost: {l: 1}, timeout: "
                        "3s, signed: true}]\n",
-                       i, pair[i].kind, pair[i].secret, port);
+                       i, pair[i].kind, pair[i].secret, pair[i].more, port);
     }
     rig_config(r, text, 0);
     rig_weird_start(r);
@@ -502,7 +500,7 @@ static void pairs(struct rig *r, uint16_t port)
             (void)weir_release(w, a.ticket);
         }
         CHECK_INT(r, weir_load_acquire_u32(&nonces->by_pair), round * WEIR_ARRAY_CNT(pair));
-        kill_worker(r);
+        rig_worker_kill(r);
     }
     weir_close(w);
     CHECK_INT(r, rig_weird_stop(r, 10000), 0);
@@ -534,7 +532,7 @@ static void kraken(struct rig *r, uint16_t port)
     }
     for (unsigned i = 0; i < 4; i++) {
         rig_sleep_ms(300);
-        kill_worker(r);
+        rig_worker_kill(r);
     }
     pid_t old = r->weird;
     pid_t new =
@@ -546,7 +544,8 @@ static void kraken(struct rig *r, uint16_t port)
     for (int i = 0; i < 3; i++) {
         CHECK_INT(r, rig_wait(pid[i], 10000), 0);
     }
-    (void)printf("%u nonces\n", weir_load_acquire_u32(&nonces->cnt));
+    (void)printf("%u nonces, %u late\n", weir_load_acquire_u32(&nonces->cnt),
+                 weir_load_acquire_u32(&nonces->late));
     CHECK(r, nonces->cnt > 50, "%u calls", nonces->cnt);
     CHECK_INT(r, nonces->smaller, 0);
     CHECK_INT(r, nonces->unsigned_cnt, 0);

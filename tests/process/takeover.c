@@ -246,9 +246,7 @@ static void under_load(struct rig *r, unsigned times)
         looks = rig_attach(r, WEIR_ROLE_MONITOR);
         rig_sleep_ms(200 + rig_random(r, 400));
         if (i % 2 == 1) { /* the new one's worker is mortal as any */
-            pid_t worker = rig_process(r, "weird-worker");
-            (void)kill(worker, SIGKILL);
-            CHECK(r, rig_process_next(r, "weird-worker", worker, 3000) > 0, "a worker again");
+            rig_worker_kill(r);
         }
     }
     struct weir_permit p;

@@ -118,16 +118,6 @@ static void believes(struct rig *r, struct weir *w)
     }
 }
 
-static uint32_t used(struct weir *w, const char *limit)
-{
-    uint32_t index = 0;
-    struct weir_limit_info info = {0};
-    (void)weir_limit_find(w, limit, &index);
-    while (weir_limit_get(w, index, 0, &info) == WEIR_CONTENDED) {
-    }
-    return info.used_units;
-}
-
 /* Each with its own words for the operator, and nothing charged. */
 static void refuses(struct rig *r, struct weir *w)
 {
@@ -143,7 +133,7 @@ static void refuses(struct rig *r, struct weir *w)
     for (size_t i = 0; i < WEIR_ARRAY_CNT(all); i++) {
         char text[128];
         CHECK_INT(r, call(r, w, all[i].route), WEIR_RESULT_NOT_SENT);
-        CHECK_INT(r, all[i].limit != NULL ? used(w, all[i].limit) : 0, 0);
+        CHECK_INT(r, all[i].limit != NULL ? rig_used(w, all[i].limit, 0) : 0, 0);
         (void)snprintf(text, sizeof text, "%s\",\"reason\":\"%s\"", all[i].end, all[i].reason);
         rig_check(r, rig_log_has(r, text), __FILE__, __LINE__, "the log has no %s", text);
     }
@@ -177,7 +167,7 @@ int main(int argc, char **argv)
     port[6] = tls_server_start(&r, unknown, keys[2], NULL, 0, serve);
     config(&r, port);
     rig_weird_start(&r);
-    struct weir *w = rig_attach(&r, WEIR_ROLE_CALLER);
+    struct weir *w = rig_attach(&r, WEIR_ROLE_TRADER);
     believes(&r, w);
     refuses(&r, w);
     /* Whoever stands between can close a connection, but cannot say farewell in TLS: an answer that only its end would end is whole with that alone. */

@@ -305,13 +305,6 @@ static void client_dies(struct rig *r, struct scene *s)
     s->pid[i] = rig_fork(r, strategy, (int)(STRATEGIES + rig_random(r, 1U << 20)));
 }
 
-static void worker_dies(struct rig *r)
-{
-    pid_t worker = rig_process(r, "weird-worker");
-    (void)kill(worker, SIGKILL);
-    CHECK(r, rig_process_next(r, "weird-worker", worker, 5000) > 0, "a worker again");
-}
-
 /* A usual start goes on with the orphan's memory. */
 static void supervisor_dies(struct rig *r, struct scene *s)
 {
@@ -373,7 +366,7 @@ static void strike(struct rig *r, struct scene *s, enum blow b)
         client_dies(r, s);
         break;
     case WORKER:
-        worker_dies(r);
+        rig_worker_kill(r);
         break;
     case SUPERVISOR:
         supervisor_dies(r, s);

@@ -1,5 +1,5 @@
 /*
- * sign_helper.h: sign one call with a fresh key in memory of exactly the size that was asked for, guarded at its end.
+ * sign_helper.h: the kinds' names, and one call signed with a fresh key in memory of exactly the size that was asked for, guarded at its end.
  */
 #ifndef WEIR_TESTS_SIGN_HELPER_H
 #define WEIR_TESTS_SIGN_HELPER_H
@@ -8,6 +8,36 @@
 
 #include <stdlib.h>
 #include <string.h>
+
+/* SIGN_NONE: no scheme that signs a call by itself has this name. */
+static inline enum sign_scheme scheme_named(const char *name)
+{
+    static const char *const known[SIGN_OAUTH2] = {
+        [SIGN_API_KEY] = "api_key",
+        [SIGN_BEARER] = "bearer",
+        [SIGN_HMAC_SHA256_QUERY] = "hmac_sha256_query",
+        [SIGN_ED25519_QUERY] = "ed25519_query",
+        [SIGN_RSA_QUERY] = "rsa_query",
+        [SIGN_BYBIT] = "bybit",
+        [SIGN_BYBIT_RSA] = "bybit_rsa",
+        [SIGN_OKX] = "okx",
+        [SIGN_BITGET] = "bitget",
+        [SIGN_BITGET_RSA] = "bitget_rsa",
+        [SIGN_COINBASE_EXCHANGE] = "coinbase_exchange",
+        [SIGN_COINBASE_ES256] = "coinbase_es256",
+        [SIGN_COINBASE_ED25519] = "coinbase_ed25519",
+        [SIGN_HTX] = "htx",
+        [SIGN_HTX_ED25519] = "htx_ed25519",
+        [SIGN_KRAKEN] = "kraken",
+        [SIGN_KRAKEN_FUTURES] = "kraken_futures",
+    };
+    for (unsigned i = 1; i < SIGN_OAUTH2; i++) {
+        if (strcmp(known[i], name) == 0) {
+            return (enum sign_scheme)i;
+        }
+    }
+    return SIGN_NONE;
+}
 
 struct signed_call {
     char *key_memory;

@@ -461,9 +461,11 @@ static const char *secret_for(enum sign_scheme scheme)
     switch (scheme) {
     case SIGN_ED25519_QUERY:
     case SIGN_COINBASE_ED25519:
+    case SIGN_HTX_ED25519:
         return ed25519_pem;
     case SIGN_RSA_QUERY:
     case SIGN_BYBIT_RSA:
+    case SIGN_BITGET_RSA:
         return rsa_pem;
     case SIGN_COINBASE_ES256:
         return p256_pem;

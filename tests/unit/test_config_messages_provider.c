@@ -237,6 +237,12 @@ static const struct refusal providers_refusal[] = {
 #define ACCOUNTS(keys) \
     DOC("", HOST "  scopes: {account: [a, b], key: [x]}\n  auth: {" keys "}\n", LIMIT, SIGNED)
 
+/* RFC 8037's, on one line */
+#define ED25519_PEM                                                       \
+    "-----BEGIN PRIVATE KEY-----\\n"                                      \
+    "MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\\n" \
+    "-----END PRIVATE KEY-----\\n"
+
 static const struct refusal auth_refusal[] = {
     {DOC("", HOST, LIMIT, SIGNED),
      "t:5:68: providers[0].routes[0].signed = \"true\": the provider has no auth: write it, or "
@@ -247,15 +253,15 @@ static const struct refusal auth_refusal[] = {
      "sign the call yourself: remove it"},
     {AUTH("kind: hmac"),
      "t:4:16: providers[0].auth.kind = \"hmac\": must be one of hmac_sha256_query, ed25519_query, "
-     "rsa_query, bybit, bybit_rsa, okx, bitget, coinbase_exchange, coinbase_es256, "
-     "coinbase_ed25519, htx, kraken, kraken_futures, api_key, bearer, oauth2, cookie"},
+     "rsa_query, bybit, bybit_rsa, okx, bitget, bitget_rsa, coinbase_exchange, coinbase_es256, "
+     "coinbase_ed25519, htx, htx_ed25519, kraken, kraken_futures, api_key, bearer, oauth2, cookie"},
     {AUTH("kind: hmac_sha512_header"),
      "t:4:16: providers[0].auth.kind = \"hmac_sha512_header\": each exchange words it in its own "
      "way: write okx, bitget, bybit, coinbase_exchange, htx, kraken or kraken_futures"},
     {AUTH("key: k"),
      "t:4:9: providers[0].auth.kind: missing: must be one of hmac_sha256_query, ed25519_query, "
-     "rsa_query, bybit, bybit_rsa, okx, bitget, coinbase_exchange, coinbase_es256, "
-     "coinbase_ed25519, htx, kraken, kraken_futures, api_key, bearer, oauth2, cookie"},
+     "rsa_query, bybit, bybit_rsa, okx, bitget, bitget_rsa, coinbase_exchange, coinbase_es256, "
+     "coinbase_ed25519, htx, htx_ed25519, kraken, kraken_futures, api_key, bearer, oauth2, cookie"},
     {AUTH("kind: bybit, key: k"),
      "t:4:9: providers[0].auth.secret: missing: this kind signs with it"},
     {AUTH("kind: bybit, secret: k"),
@@ -299,6 +305,19 @@ static const struct refusal auth_refusal[] = {
     {AUTH("kind: rsa_query, key: k, secret: s"),
      "t:4:43: providers[0].auth.secret: must be an RSA private key of 2048..4096 bits in PEM form, "
      "whole: put it into a variable with its lines, or with \\n for each line end"},
+    {AUTH("kind: htx_ed25519, key: k, secret: s"),
+     "t:4:45: providers[0].auth.secret: must be an Ed25519 private key: PEM (PKCS#8), or the "
+     "base64 "
+     "of its 32 bytes or of these and the public key's"},
+    {AUTH("kind: bitget_rsa, key: k, passphrase: p, secret: '" ED25519_PEM "'"),
+     "t:4:59: providers[0].auth.secret: must be an RSA private key: this is an Ed25519 key"},
+    {AUTH("kind: bitget_rsa, key: k, secret: '" ED25519_PEM "'"),
+     "t:4:44: providers[0].auth.secret: must be an RSA private key: this is an Ed25519 key"},
+    {AUTH("kind: htx, key: k, secret: '" ED25519_PEM "'"),
+     "t:4:37: providers[0].auth.secret: is in PEM form: kinds with rsa, ed25519 or es256 in their "
+     "names sign with such a key, this one with a text"},
+    {AUTH("kind: htx_ed25519, key: k, passphrase: p, secret: '" ED25519_PEM "'"),
+     "t:4:49: providers[0].auth.passphrase: has no use with this kind: remove it"},
     {DOC("", HOST "  auth: {kind: kraken, key: k, secret: c2Vj}\n", LIMIT,
          "{name: r, method: GET, path: /o, cost: {l: 1}, signed: true}"),
      "t:6:30: providers[0].routes[0].method = \"GET\": must be POST: the kind of auth signs a "

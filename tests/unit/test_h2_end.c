@@ -123,6 +123,27 @@ static void test_flood(void **state)
     assert_false(h2_reader_take(r, at, n));
     h2_reader_begin(r);
     assert_true(h2_reader_take(r, at, n)); /* the next call */
+    /* Nothing but padding is nothing too: of any length, and of one that claims more than there is. */
+    static const char *const padding[] = {"\0", "\2\0\0", "\7\0"};
+    static const size_t padding_bytes[] = {1, 3, 2};
+    for (unsigned k = 0; k < 3; k++) {
+        h2_reader_begin(r);
+        n = h2_frame(at, H2_HEADERS, H2_END_HEADERS, 3 + 2 * k, "\x88", 1);
+        assert_true(h2_reader_take(r, at, n));
+        n = h2_frame(at, H2_DATA, H2_PADDED, 3 + 2 * k, padding[k], padding_bytes[k]);
+        for (unsigned i = 1; i < H2_IDLE_FRAMES_MAX; i++) {
+            assert_true(h2_reader_take(r, at, n));
+        }
+        assert_false(h2_reader_take(r, at, n));
+    }
+    /* One byte beside it is a body. */
+    h2_reader_begin(r);
+    n = h2_frame(at, H2_HEADERS, H2_END_HEADERS, 9, "\x88", 1);
+    assert_true(h2_reader_take(r, at, n));
+    n = h2_frame(at, H2_DATA, H2_PADDED, 9, "\2x\0\0", 4);
+    for (unsigned i = 0; i < 3 * H2_IDLE_FRAMES_MAX; i++) {
+        assert_true(h2_reader_take(r, at, n));
+    }
     h2_reader_free(r);
 }
 

@@ -203,6 +203,8 @@ static void test_ends(void **state)
     assert_int_equal(sign_in_end_of(true, true, true, 403), SIGN_IN_END_UNSENT);
     assert_int_equal(sign_in_end_of(true, true, false, 429), SIGN_IN_END_UNSENT);
     assert_int_equal(sign_in_end_of(true, true, false, 200), SIGN_IN_END_GOOD);
+    /* A stop beside a token: it was looked at, and the token that it brings is the only one that there is. */
+    assert_int_equal(sign_in_end_of(true, true, true, 200), SIGN_IN_END_GOOD);
     assert_int_equal(sign_in_end_of(true, true, false, 400), SIGN_IN_END_REFUSED);
     assert_int_equal(sign_in_end_of(true, true, false, 401), SIGN_IN_END_REFUSED);
     static const uint32_t unsure[] = {302, 404, 500, 502, 503};
