@@ -117,7 +117,7 @@ static struct snapshot_header facts_now(const struct last_good *g)
 void last_good_begin(const struct last_good *g, struct last_good_walk *walk, uint64_t now_ns)
 {
     const struct snapshot_header facts = facts_now(g);
-    *walk = (struct last_good_walk){.began_ns = now_ns};
+    *walk = (struct last_good_walk){.began_ns = now_ns != 0 ? now_ns : weir_clock_monotonic_ns()};
     snapshot_begin(&walk->writer, g->image, g->image_bytes, &facts);
 }
 
@@ -282,7 +282,8 @@ static ssize_t read_all(int fd, void *to, size_t bytes)
 struct found {
     void *image; /* NULL: nothing of use */
     enum snapshot_verdict verdict;
-    uint64_t passed_ns;
+    uint64_t passed_ns; /* since it was written ... */
+    uint64_t judged_ns; /* ... as of this instant */
 };
 
 static uint64_t sequence_of(const struct found *f)
@@ -309,6 +310,8 @@ static void file_read(const struct last_good *g, int fd, struct found *f)
     }
     f->verdict = snapshot_look(image, bytes);
     if (f->verdict == SNAPSHOT_SOUND) {
+        f->judged_ns =
+            weir_clock_monotonic_ns(); /* first: what passes from here on makes it older */
         struct snapshot_reader reader = {.name = g->journal->name,
                                          .boot_id = g->journal->boot_id,
                                          .host = g->journal->host,
@@ -390,8 +393,8 @@ static bool files_take(struct last_good *g, struct region *region, bool restore)
     }
     g->place->file = best >= 0 ? (uint64_t)best : 0;
     if (best >= 0 && restore) {
-        uint32_t cnt = last_good_restore(g, region, f[best].image, f[best].passed_ns,
-                                         weir_clock_monotonic_ns());
+        uint32_t cnt =
+            last_good_restore(g, region, f[best].image, f[best].passed_ns, f[best].judged_ns);
         const struct snapshot_header *h = f[best].image;
         log_info("last_good_restored", "s:i, s:i, s:I", "answers", (int)cnt, "of",
                  (int)h->record_cnt, "written_ms_ago",
@@ -495,7 +498,7 @@ void last_good_leave(struct last_good *g, const struct region *region)
         return;
     }
     uint64_t file = last_good_next(g);
-    last_good_begin(g, &walk, weir_clock_monotonic_ns());
+    last_good_begin(g, &walk, 0);
     (void)last_good_go_on(g, region, &walk, UINT64_MAX / 2);
     if (write_all(g->fd[file], g->image, walk.writer.used_bytes)) {
         last_good_written(g, file);

@@ -82,7 +82,7 @@ struct last_good_walk {
     uint64_t began_ns;
 };
 
-/* Begin an image that stands for now. */
+/* Begin an image that stands for now. `now_ns` 0: read here, behind the stamp, so that whoever is stopped between the two says too old and not too young. */
 void last_good_begin(const struct last_good *g, struct last_good_walk *walk, uint64_t now_ns);
 /* Take the next heads, of some `budget_bytes` of answers. True: the image is whole; its bytes are walk->writer.used_bytes. */
 bool last_good_go_on(const struct last_good *g, const struct region *region,

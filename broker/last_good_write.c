@@ -104,7 +104,7 @@ void last_good_turn(struct worker *w)
         g->stage = STAGE_COMPOSE;
         g->changed = false;
         g->due_ns = w->now_ns + w->config->broker.last_good_every_ns;
-        last_good_begin(g->files, &g->walk, w->now_ns);
+        last_good_begin(g->files, &g->walk, 0);
     }
     if (g->stage == STAGE_COMPOSE &&
         last_good_go_on(g->files, w->region, &g->walk, COMPOSE_BYTES)) {

@@ -106,6 +106,8 @@ bool sign_in_open(struct worker *w, char *text, size_t text_bytes)
     const struct weir_config *config = w->config;
     uint32_t cnt = sign_in_cnt(config);
     size_t bytes = 0;
+    session = NULL; /* the simulator's workers are one process */
+    session_cnt = 0;
     if (cnt == 0) {
         return true;
     }
@@ -187,6 +189,9 @@ void sign_in_turn(struct worker *w)
         struct session *s = &session[i];
         if (is_over(s) || (s->step != STEP_REST && s->step != STEP_UNKEPT)) {
             continue;
+        }
+        if (s->step == STEP_UNKEPT && session_is_leaving(w)) {
+            s->due_ns = weir_min_u64(s->due_ns, w->now_ns + SIGN_IN_LEAVING_NS);
         }
         if (w->now_ns < s->due_ns) {
             worker_due(w, s->due_ns);

@@ -10,6 +10,8 @@
 
 #define SIGN_IN_AGAIN_NS     WEIR_NS_PER_S /* after a failure, doubling ... */
 #define SIGN_IN_AGAIN_MAX_NS (60 * WEIR_NS_PER_S)
+/* A token that no disk has taken, of a worker that is to leave: whoever waits for it ends it in the end, and the token with it. */
+#define SIGN_IN_LEAVING_NS   (100 * WEIR_NS_PER_MS)
 #define SIGN_IN_RENEW_NS     (60 * WEIR_NS_PER_S) /* between two that answers asked for, doubling ... */
 #define SIGN_IN_RENEW_MAX_NS (3600 * WEIR_NS_PER_S)
 

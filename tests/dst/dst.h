@@ -8,6 +8,7 @@
  *   dst_http.c       broker/http.h: curl and the connections
  *   dst_flight.c     requests on their way, and traders' own calls
  *   dst_exchange.c   the exchange: answers, and knows each call by its id
+ *   dst_session.c    ... its tokens and cookies, and what is promised of them
  *   dst_count.c      ... and its counts, by its published rules: never exceed
  *   dst_broker.c     the supervisor's part: segments, attach, lives of the worker, control messages
  *   dst_attach.c     ... and its clients: attach, bells, deaths, new boards
@@ -154,6 +155,16 @@ enum dst_fault {
     DST_RELOADED,
     DST_RELOAD_REFUSED,
     DST_FROM_DISK,
+    DST_MEMBER_BANNED, /* an address is told to stop, for itself alone, and means it */
+    DST_KEY_REFUSED,   /* a key is not believed for a while */
+    DST_BESIDE,        /* hedged by another member of the pool */
+    DST_SIGN_IN_KILLED, /* somebody dies between the send of a refresh token and the use of what came of it */
+    DST_SESSION_REVOKED,
+    DST_SESSION_ENDED, /* ... with all its tokens */
+    DST_TOKEN_ODD,     /* an answer with tokens that nobody can read */
+    DST_TOKEN_GIVEN,   /* a person writes a new one into the configuration */
+    DST_SECOND_USE,    /* of a token that may be spent */
+    DST_TURNED_AWAY,   /* a call whose token is not taken */
     DST_FAULT_CNT,
 };
 
@@ -172,6 +183,9 @@ enum dst_check {
     DST_CHECK_HANDOVER, /* permits stand still briefly */
     DST_CHECK_AGE,      /* no answer is given beyond its time, or said to be younger than it is */
     DST_CHECK_LEAK,     /* nothing is left when all is quiet */
+    DST_CHECK_MEMBER,   /* who sends is who pays, and whom the call named */
+    DST_CHECK_SINGLE,   /* a refresh token is sent once, and the disk says so first */
+    DST_CHECK_TOKEN,    /* what a call bears is in force, and is on the disk */
     DST_CHECK_CNT,
 };
 
@@ -190,16 +204,32 @@ bool dst_fault(enum dst_fault f, double p); /* by chance, if allowed; counts */
 #define DST_ROUTES_MAX    8
 #define DST_PROVIDERS_MAX 2
 #define DST_COSTS_MAX     4
+#define DST_VALUES_MAX    5 /* of one kind of scope; 0: it counts by none */
+
+/* Whom a limit counts, or a stop is about. */
+enum dst_scope { DST_ALL, DST_ADDRESS, DST_KEY };
+
+/* Who made a call: its source address and its key, each numbered from 1; 0: the host chose, or it bears none. */
+typedef uint32_t dst_maker;
+#define DST_MAKER(address, key) ((dst_maker)((uint32_t)(key) << 16 | (uint32_t)(address)))
+
+static inline unsigned dst_made_by(dst_maker who, enum dst_scope scope)
+{
+    return scope == DST_ADDRESS ? who & 0xffffU : scope == DST_KEY ? who >> 16 : 0;
+}
 
 enum dst_kind { DST_FIXED = 1, DST_BUCKET, DST_SLIDING, DST_UNITS };
 
 struct dst_limit {
     char name[16];
     enum dst_kind kind;
+    enum dst_scope scope;
     uint64_t quota;
     uint64_t window_ns;
     uint64_t burst;
 };
+
+enum dst_session { DST_SESSION_NONE, DST_SESSION_TOKEN, DST_SESSION_COOKIE };
 
 enum dst_settle { DST_SETTLE_NONE, DST_SETTLE_RULES, DST_SETTLE_FIELD, DST_SETTLE_LIST };
 #define DST_AS_CHARGED UINT64_MAX
@@ -218,6 +248,7 @@ struct dst_route {
     uint64_t success_units, failure_units; /* DST_AS_CHARGED: no rule */
     bool ok_field;                         /* 200 alone is no success */
     bool never_dearer;
+    bool is_signed, any_key;
 };
 
 struct dst_provider {
@@ -242,6 +273,14 @@ struct dst_provider {
     int64_t offset_ns; /* of the exchange's UTC from dst_now */
     int64_t drift_ppb;
     uint64_t stepped_at;
+    /* A pool: addresses and keys, the last of each maybe outside of it. 0: none. */
+    unsigned address_cnt, key_cnt, address_pool, key_pool;
+    enum dst_scope hold; /* throttle.scope */
+    enum dst_session session;
+    bool rotates;        /* each answer brings another refresh token */
+    bool asks_by_get;    /* the refresh token stands in the query */
+    uint32_t second_use; /* sign_in.second_use */
+    uint32_t given;      /* the refresh token that the configuration names */
 };
 
 /* Half of the exchanges tell what is left of the fixed window, not what is used. */
@@ -254,6 +293,7 @@ struct dst_mix { /* how often what goes wrong in this run; 0: never */
     double refused, hung, unseen, seen, dead_reused, lost, cut, slow, e5xx, large, told_429,
         told_418;
     double stall, clock_cut;
+    double banned, key_refused, revoked, sign_in_kill;
     double worker_kills_per_s, client_kills_per_s, broker_kills_per_s, host_per_s, operate_per_s,
         steps_per_s, takeovers_per_s, reloads_per_s;
     double takeover_kill, reload_stall;
@@ -293,6 +333,11 @@ uint64_t dst_server_utc(const struct dst_provider *p, uint64_t at);
 
 /* ---- dst_exchange.c */
 
+/* What a request bears of its session: numbers; 0: none. */
+struct dst_bears {
+    uint32_t refresh, access, cookie, crumb;
+};
+
 enum dst_answer { DST_ANSWERED, DST_SILENT };
 
 struct dst_reply {
@@ -301,6 +346,7 @@ struct dst_reply {
     uint64_t sent_at, arrived_at;
     bool settles; /* ... the cost, to `units` */
     bool success;
+    bool turned; /* away: its token is not taken */
     uint64_t units;
     bool tells[DST_LIMITS_MAX];
     uint64_t told[DST_LIMITS_MAX]; /* used */
@@ -324,6 +370,12 @@ struct dst_call {
     unsigned symbol;
     unsigned client;
     uint64_t client_life;
+    dst_maker named;   /* whom it wants; 0: whoever */
+    dst_maker sent_by; /* ... the last one that wrote it */
+    dst_maker seen_by; /* ... and that it arrived from */
+    bool asked;        /* somebody has asked what became of it */
+    uint32_t turned;   /* times that it arrived with a token that was not taken: nothing was done */
+    uint32_t open;     /* sends of it of which weir does not know that nothing was done */
 };
 
 uint64_t dst_call_new(const struct dst_call *c);
@@ -331,36 +383,46 @@ struct dst_call *dst_call_at(uint64_t id);
 
 void dst_exchange_reset(void);
 /* A request arrives at dst_now. `late`: it was on its way for longer than J allows. Fills the answer. */
-void dst_exchange_arrive(unsigned provider, const char *path, bool brokered, bool late,
-                         struct dst_reply *out);
-void dst_exchange_over(unsigned provider, const char *path,
+void dst_exchange_arrive(unsigned provider, dst_maker who, const char *path,
+                         const struct dst_bears *bears,
+                         struct dst_reply *out); /* NULL: a trader's */
+/* It leaves, by this member. */
+void dst_exchange_sent(unsigned provider, dst_maker who, const char *path,
+                       const struct dst_bears *bears);
+/* weir is about to take the answer in. */
+void dst_exchange_told(unsigned provider, const char *path, const struct dst_bears *bears,
+                       const struct dst_reply *reply);
+void dst_exchange_over(unsigned provider, dst_maker who, const char *path,
                        bool brokered); /* answered or cut: its unit in flight is free */
 uint64_t dst_exchange_arrivals(void);
 /* The answer is decided: refunds and surcharges stand from now on. */
-void dst_exchange_settle(unsigned provider, const char *path, const struct dst_reply *reply);
+void dst_exchange_settle(unsigned provider, dst_maker who, const char *path,
+                         const struct dst_reply *reply);
 /* weir has taken the answer in. `brokered`: with what it tells of others. */
-void dst_exchange_heard(unsigned provider, const char *path, bool brokered, uint64_t sent_at,
-                        const struct dst_reply *reply);
+void dst_exchange_heard(unsigned provider, dst_maker who, const char *path, bool brokered,
+                        uint64_t sent_at, const struct dst_reply *reply);
 void dst_exchange_others_start(void);
 
-/* ---- dst_count.c */
+/* ---- dst_count.c: of each limit one count for each value of its scope, which the maker says */
 
 void dst_count_reset(void);
-void dst_count_arrive(unsigned provider, unsigned limit, uint64_t id, uint64_t units,
-                      const char *who);
-void dst_count_over(unsigned provider, unsigned limit, uint64_t units);
+void dst_count_arrive(unsigned provider, unsigned limit, dst_maker maker, uint64_t id,
+                      uint64_t units, const char *who);
+void dst_count_over(unsigned provider, unsigned limit, dst_maker maker, uint64_t units);
 void dst_count_other(unsigned provider, unsigned limit, uint64_t units);
-uint64_t dst_count_told(unsigned provider, unsigned limit);
+uint64_t dst_count_told(unsigned provider, unsigned limit, dst_maker maker);
 /* The exchange has another limit. Until dst_count_changed says so, what was permitted by the one before may still arrive: the larger one is what counts. */
 void dst_count_change(unsigned provider, unsigned limit, const struct dst_limit *next);
 void dst_count_changed(uint64_t settled_at);
 void dst_count_heard(unsigned provider, unsigned limit, uint64_t counted_at);
 void dst_count_forget(void);
 void dst_count_forget_surcharges(void);
-void dst_count_settle(unsigned provider, unsigned limit, uint64_t id, uint64_t at, uint64_t units);
-void dst_count_settled(unsigned provider, unsigned limit, uint64_t id, uint64_t at);
-uint64_t dst_count_most(unsigned provider, unsigned limit);
-uint64_t dst_exchange_count(unsigned provider, unsigned limit,
+void dst_count_settle(unsigned provider, unsigned limit, dst_maker maker, uint64_t id, uint64_t at,
+                      uint64_t units);
+void dst_count_settled(unsigned provider, unsigned limit, dst_maker maker, uint64_t id,
+                       uint64_t at);
+uint64_t dst_count_most(unsigned provider, unsigned limit); /* of whichever member */
+uint64_t dst_exchange_count(unsigned provider, unsigned limit, unsigned value,
                             uint64_t *window); /* of a fixed window, without surcharges */
 
 /* ---- dst_http.c */
@@ -370,7 +432,7 @@ void dst_http_worker_died(void);
 unsigned dst_http_open_cnt(void);
 void dst_http_traders_end(void);
 /* A trader's own call: returns when it is answered or cut. Caller: a client actor. */
-bool dst_trader_call(unsigned provider, const char *path, uint64_t patience_ns,
+bool dst_trader_call(unsigned provider, dst_maker who, const char *path, uint64_t patience_ns,
                      struct dst_reply *out);
 
 /* ---- dst_loop.c */
@@ -400,11 +462,14 @@ int dst_disk_rename(const char *from, const char *to);
 int dst_disk_unlink(const char *path);
 bool dst_disk_exists(const char *path);
 int64_t dst_disk_size(int fd);
-void dst_disk_truncate(int fd);
+void dst_disk_truncate(int fd, size_t bytes);
 void dst_disk_close(int fd);
 int dst_disk_inode(const char *path); /* -1: none */
 int dst_disk_inode_fd(int fd);
 const void *dst_disk_durable(const char *path, size_t *bytes);
+const void *dst_disk_durable_prefix(const char *path,
+                                    size_t *bytes); /* of the one that begins so */
+long dst_disk_read_at(int fd, void *at, size_t bytes, size_t off);
 
 /* ---- pseudo descriptors */
 
@@ -446,6 +511,7 @@ bool dst_broker_pid_dead(int pidfd);
 bool dst_broker_bell_closed(int fd);
 void dst_broker_takeover(void); /* weird --takeover */
 void dst_broker_reload(void);   /* another file, and SIGHUP */
+bool dst_broker_calm(void);     /* nobody takes over, and no reload is under way */
 bool dst_reload_is_near(void);  /* a SIGHUP, and the tables are not changed yet */
 struct msghdr;
 ssize_t dst_broker_welcome(int fd, struct msghdr *m);
@@ -480,11 +546,15 @@ void dst_client_respawn(unsigned client);
 void dst_faults_start(void);
 void dst_faults_stop(void);
 bool dst_faults_on(void);
+void dst_faults_sign_in(void); /* a refresh token leaves */
 void dst_check_start(void);
 void dst_check_quiet(void); /* all is over: what is left? */
-void dst_check_told_stop(unsigned provider, uint64_t sent_at, uint64_t until);
+void dst_check_told_stop(unsigned provider, dst_maker who, uint64_t sent_at, uint64_t until);
 void dst_check_resumed(unsigned provider);
-void dst_check_gate(unsigned provider);
+void dst_check_gate(unsigned provider, dst_maker who);
+struct call;
+void dst_check_payer(const struct call *c, dst_maker who); /* the permit that it leaves with */
+void dst_check_beside(const struct call *hedge);           /* it has been given its member */
 /* Is a count of the first limit, heard now and of the current window, more than weir can have used itself? */
 bool dst_check_proves(unsigned provider, unsigned limit, uint64_t told_units);
 /* What the board says that others surely use: no claims, and nothing that is held for late calls. */

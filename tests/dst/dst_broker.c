@@ -5,6 +5,7 @@
  * pidfds are numbers here.
  */
 #include "dst_broker.h"
+#include "dst_session.h"
 
 #include "broker/admission.h"
 #include "broker/aftermath.h"
@@ -77,6 +78,12 @@ void log_event(enum weir_config_log level, const char *event, const char *fields
     size_t n = 0;
     va_list args;
     dst_trace(event, level, 0, 0);
+    if (strcmp(event, "sign_in_renewed") == 0) {
+        va_start(args, fields);
+        (void)va_arg(args, const char *); /* "provider" */
+        dst_session_renewed(va_arg(args, const char *));
+        va_end(args);
+    }
     if (!dst_tracing) {
         return;
     }
@@ -303,6 +310,8 @@ static bool broker_open(void)
                    true);
     handover_adopt(&my_side->s.handover, "/run/dst", DST_FD_LISTENER, DST_FD_LOCK);
     dst_reload_adopt(my_side);
+    sign_in_files_open(&my_side->s.sign_in, my_side->s.config, &my_side->s.journal,
+                       &my_side->s.region);
     b.ran = true;
     b.life++;
     dst_http_traders_end();
@@ -558,11 +567,18 @@ static void taker_body(void *arg)
         dst_block(dst_now + 50 * DST_US, NULL);
     }
     last_good_open(&s->s.last_good, s->s.config, &s->s.journal, &s->s.region, false);
+    sign_in_files_open(&s->s.sign_in, s->s.config, &s->s.journal, &s->s.region);
     dst_worker_start();
     if (dst_fault(DST_TAKEOVER_KILLED, dst_world.mix.takeover_kill)) {
         dst_worker_process.kill_in = (long)dst_log_uniform(1, 3000);
     }
     supervisor_loop();
+}
+
+bool dst_broker_calm(void)
+{
+    return dst_broker_up() && !b.stopping &&
+           dst_supervisors[0].live + dst_supervisors[1].live == 1 && !dst_reload_is_near();
 }
 
 void dst_broker_takeover(void)

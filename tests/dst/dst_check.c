@@ -7,14 +7,16 @@
 #include "broker/worker.h"
 #include "shm/weir_atomic.h"
 #include "shm/weir_concurrency.h"
+#include "shm/weir_hold.h"
 #include "shm/weir_limit.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #define LOOK_NS (10 * DST_MS)
-#define LIVE_NS \
-    (4 * DST_S) /* so long after its deadline a request has ended, if a worker has lived as long */
+/* So long after its deadline a request has ended, if a worker has lived as long. One that makes way may stand still for `drain` and 3 s more while it signs in. */
+#define LIVE_NS           (4 * DST_S)
+#define LIVE_SIGNED_IN_NS (7 * DST_S)
 
 uint64_t dst_checks[DST_CHECK_CNT];
 
@@ -33,13 +35,17 @@ const char *const dst_check_names[DST_CHECK_CNT] = {
     [DST_CHECK_LEAK] = "nothing-left",
     [DST_CHECK_AGE] = "young-enough",
     [DST_CHECK_HANDOVER] = "brief-takeover",
+    [DST_CHECK_MEMBER] = "who-sends-pays",
+    [DST_CHECK_SINGLE] = "single-use",
+    [DST_CHECK_TOKEN] = "token-in-force",
 };
 
-static struct {
+static struct told {
     uint64_t until; /* dst_now; nothing of the broker may be sent before */
     uint64_t resumed_at;
-} told[DST_PROVIDERS_MAX];
+} told[DST_PROVIDERS_MAX][DST_VALUES_MAX]; /* by whom a stop is about */
 
+#define IGNORED_MAX  3
 #define FORGOTTEN_NS (500 * DST_MS)
 
 static struct { /* a call that waits for nobody; it is never looked into before it is found again */
@@ -54,26 +60,152 @@ uint64_t dst_call_cnt(void);
 
 /* ---------------------------------------------------------------------------------------------- pauses */
 
-void dst_check_told_stop(unsigned provider, uint64_t sent_at, uint64_t until)
+static struct told *told_of(unsigned provider, dst_maker who, unsigned *value)
 {
-    if (sent_at > told[provider].resumed_at && until > told[provider].until) {
-        told[provider].until = until;
-        dst_trace("told", provider, until, 0);
+    *value = dst_made_by(who, dst_world.provider[provider].hold);
+    return &told[provider][*value];
+}
+
+void dst_check_told_stop(unsigned provider, dst_maker who, uint64_t sent_at, uint64_t until)
+{
+    unsigned value;
+    struct told *t = told_of(provider, who, &value);
+    if (sent_at > t->resumed_at && until > t->until) {
+        t->until = until;
+        dst_trace("told", provider, until, value);
     }
 }
 
 void dst_check_resumed(unsigned provider)
 {
-    told[provider].resumed_at = dst_now;
-    told[provider].until = 0;
+    for (unsigned v = 0; v < DST_VALUES_MAX; v++) {
+        told[provider][v] = (struct told){.until = 0, .resumed_at = dst_now};
+    }
 }
 
-void dst_check_gate(unsigned provider)
+void dst_check_gate(unsigned provider, dst_maker who)
 {
+    unsigned value;
+    const struct told *t = told_of(provider, who, &value);
     dst_checks[DST_CHECK_PAUSE]++;
-    if (dst_now < told[provider].until) {
-        dst_broken("pause", "a call leaves for provider %u, %.3f s before it may", provider,
-                   (double)(told[provider].until - dst_now) / 1e9);
+    if (dst_now < t->until) {
+        dst_broken("pause", "a call leaves for provider %u by member %u, %.3f s before it may",
+                   provider, value, (double)(t->until - dst_now) / 1e9);
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------- pools */
+
+/* Both accounts were charged for the member that the wire shows. */
+void dst_check_payer(const struct call *c, dst_maker who)
+{
+    const struct weir_permit *const both[] = {&c->permit, &c->own_permit};
+    for (unsigned n = 0; n < 2; n++) {
+        for (unsigned i = 0; i < both[n]->charge_cnt; i++) {
+            const struct weir_charge *charge = &both[n]->charge[i];
+            const struct weir_shm_limit_row *row = &dst_worker->shared.tables.limit[charge->limit];
+            enum dst_scope scope = row->scope_kind == WEIR_SCOPE_IP    ? DST_ADDRESS
+                                   : row->scope_kind == WEIR_SCOPE_KEY ? DST_KEY
+                                                                       : DST_ALL;
+            unsigned paid = charge->word - row->word_first;
+            dst_checks[DST_CHECK_MEMBER]++;
+            if (paid != dst_made_by(who, scope)) {
+                dst_broken("member", "a call leaves by member %u, and member %u of limit %s pays",
+                           dst_made_by(who, scope), paid, row->name);
+            }
+        }
+    }
+}
+
+/* Nothing is in the way of pool member `value`, by far: it may take most of each of its limits, is not held, and has no connection in use. */
+static bool is_idle(const struct worker *w, const struct call *c, enum dst_scope scope,
+                    unsigned value)
+{
+    const struct weir_shm_route_row *route = &w->shared.tables.route[c->route];
+    const struct weir_shm_provider_row *row = &w->shared.tables.provider[route->provider];
+    struct weir_permit_view *view = &dst_worker->shared;
+    uint32_t kind = scope == DST_ADDRESS ? WEIR_SCOPE_IP : WEIR_SCOPE_KEY;
+    const struct weir_permit_clock *clock = weir_permit_clock_current(view, route->provider);
+    struct weir_limit_time time = {.now_ns = weir_clock_now(&view->time)};
+    if (clock == NULL) {
+        return false;
+    }
+    time.server = &clock->clock;
+    time.error_ns = weir_server_clock_error_ns(time.server, time.now_ns);
+    for (uint32_t i = 0; i < route->limit_cnt; i++) {
+        const struct weir_shm_limit_row *l = &w->shared.tables.limit[route->limit[i]];
+        uint32_t index = l->word_first + value;
+        struct weir_limit_state state;
+        if (l->scope_kind != kind) {
+            continue;
+        }
+        const struct weir_limit_place at = {l, &view->word[index],
+                                            weir_limit_cells(view->cell, l, index)};
+        weir_limit_state_get(&state, &at, &view->foreign[index], &time);
+        if (state.left[WEIR_PRIORITY_LOW] < state.quota - state.quota / 4) {
+            return false;
+        }
+    }
+    uint32_t place = weir_hold_line(row, route->provider, row->hold_kind == kind + 1 ? value : 0);
+    bool open = weir_hold_open(weir_load_relaxed_u64(&w->region->pause[place].word),
+                               weir_load_relaxed_u64(&w->region->provider[place].pause));
+    for (uint32_t e = 0; scope == DST_ADDRESS && e < w->region->endpoint_cnt; e++) {
+        const uint32_t *from = w->endpoint[e].in_flight_from;
+        open = open && (from == NULL || from[value] == 0);
+    }
+    return open;
+}
+
+/* Of one half of the pool: does the hedge go by the first attempt's member, where somebody else has nothing to do? */
+static bool same_though(const struct worker *w, const struct call *hedge, enum dst_scope scope,
+                        bool *same)
+{
+    const struct call *first = hedge->hedge_of;
+    unsigned provider = w->shared.tables.route[hedge->route].provider;
+    const struct dst_provider *p = &dst_world.provider[provider];
+    unsigned shift = 16 * (scope == DST_ADDRESS ? WEIR_SCOPE_IP : WEIR_SCOPE_KEY);
+    unsigned by = (unsigned)(first->scope >> shift & 0xffffU);
+    unsigned pool = scope == DST_ADDRESS ? p->address_pool : p->key_pool;
+    bool any_key = (w->shared.tables.route[hedge->route].flags & WEIR_ROUTE_ANY_KEY) != 0;
+    bool chosen =
+        (hedge->request.scope >> shift & 0xffffU) == 0 && (scope == DST_ADDRESS || any_key);
+    *same = *same && (unsigned)(hedge->scope >> shift & 0xffffU) == by;
+    for (unsigned v = 1; chosen && v <= pool; v++) {
+        if (v != by && is_idle(w, hedge, scope, v)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static unsigned idle_ignored;
+
+/*
+ * Another address and another key, where there are any that may go. In the instant between this look and weir's own somebody may have taken what there is, so once proves
+ * nothing.
+ */
+void dst_check_beside(const struct call *hedge)
+{
+    const struct worker *w = dst_worker;
+    bool same = true;
+    bool address = same_though(w, hedge, DST_ADDRESS, &same);
+    bool key = same_though(w, hedge, DST_KEY, &same);
+    const struct dst_provider *p =
+        &dst_world.provider[w->shared.tables.route[hedge->route].provider];
+    if (p->address_cnt + p->key_cnt == 0) {
+        return;
+    }
+    dst_checks[DST_CHECK_MEMBER]++;
+    if (!same) {
+        (void)dst_fault(DST_BESIDE, 1);
+        return;
+    }
+    /* Of both halves that it leaves open one that is busy is enough to say no. */
+    bool halves = p->address_cnt > 0 && p->key_cnt > 0;
+    idle_ignored += halves ? address && key : address || key;
+    if (idle_ignored >= IGNORED_MAX) {
+        dst_broken("member", "%u hedges went by the first attempt's member, and others were idle",
+                   idle_ignored);
     }
 }
 
@@ -187,14 +319,18 @@ static void followers_check(const struct worker *w)
 static void calls_check(void)
 {
     const struct worker *w = dst_worker;
-    if (w == NULL || !dst_worker_up() || dst_now - dst_worker_since() < LIVE_NS) {
+    uint64_t live_ns = LIVE_NS;
+    for (unsigned p = 0; p < dst_world.provider_cnt; p++) {
+        live_ns = dst_world.provider[p].session != DST_SESSION_NONE ? LIVE_SIGNED_IN_NS : live_ns;
+    }
+    if (w == NULL || !dst_worker_up() || dst_now - dst_worker_since() < live_ns) {
         return;
     }
     followers_check(w);
     uint64_t now = dst_monotonic();
     for (const struct call *c = w->call_first; c != NULL; c = c->all_next) {
         dst_checks[DST_CHECK_LIVE]++;
-        if (c->deadline_ns != 0 && now > c->deadline_ns + LIVE_NS) {
+        if (c->deadline_ns != 0 && now > c->deadline_ns + live_ns) {
             dst_broken("in time", "a call of slot %u is still there %.3f s after its deadline",
                        c->slot, (double)(now - c->deadline_ns) / 1e9);
         }
@@ -211,7 +347,7 @@ static void calls_check(void)
             dst_checks[DST_CHECK_LIVE]++;
             if ((state == WEIR_SLOT_SUBMITTED || state == WEIR_SLOT_CLAIMED ||
                  state == WEIR_SLOT_SENDING) &&
-                now > slot->request.deadline_ns + LIVE_NS) {
+                now > slot->request.deadline_ns + live_ns) {
                 dst_broken("in time",
                            "slot %u of client %u is in state %u, %.3f s after its deadline", s, i,
                            (unsigned)state, (double)(now - slot->request.deadline_ns) / 1e9);
@@ -223,6 +359,25 @@ static void calls_check(void)
 /* ---------------------------------------------------------------------------------------------- journal */
 
 /* What the exchange has counted in a long window is covered by what the board says is on disk. (The words may hold more: surcharges come before their ceiling.) */
+static void covered_check(const struct region *r, const struct weir_shm_limit_row *l,
+                          unsigned provider, unsigned value)
+{
+    uint64_t window;
+    uint64_t units = dst_exchange_count(provider, 1, value, &window);
+    uint64_t ceiling =
+        weir_load_relaxed_u64(&r->foreign[l->word_first + value].ceiling[window & 1]);
+    if (ceiling >> 32 != (uint32_t)window) {
+        return;
+    }
+    dst_checks[DST_CHECK_JOURNAL]++;
+    if (units > (uint32_t)ceiling) {
+        dst_broken("covered on disk",
+                   "the exchange has counted %u units of limit %s, member %u, in window %u, the "
+                   "disk covers %u",
+                   (unsigned)units, l->name, value, (unsigned)window, (unsigned)(uint32_t)ceiling);
+    }
+}
+
 static void journal_check(const struct region *r)
 {
     const struct worker *w = dst_worker;
@@ -232,18 +387,10 @@ static void journal_check(const struct region *r)
     for (uint32_t p = 0; p < dst_world.provider_cnt; p++) {
         uint32_t limit = w->shared.tables.provider[p].limit_first + 1;
         const struct weir_shm_limit_row *l = &w->shared.tables.limit[limit];
-        uint64_t window;
-        uint64_t units = dst_exchange_count(p, 1, &window);
-        uint64_t ceiling = weir_load_relaxed_u64(&r->foreign[l->word_first].ceiling[window & 1]);
-        if (w->provider[p].published.state == WEIR_CLOCK_KNOWN &&
-            ceiling >> 32 == (uint32_t)window) {
-            dst_checks[DST_CHECK_JOURNAL]++;
-            if (units > (uint32_t)ceiling) {
-                dst_broken("covered on disk",
-                           "the exchange has counted %u units of limit %s in window %u, the disk "
-                           "covers %u",
-                           (unsigned)units, l->name, (unsigned)window, (unsigned)(uint32_t)ceiling);
-            }
+        for (uint32_t v = 0; v < l->word_cnt && v < DST_VALUES_MAX &&
+                             w->provider[p].published.state == WEIR_CLOCK_KNOWN;
+             v++) {
+            covered_check(r, l, p, v);
         }
     }
 }
@@ -280,6 +427,7 @@ void dst_check_reset(void)
     memset(told, 0, sizeof told);
     memset(charged, 0, sizeof charged);
     memset(&forgotten, 0, sizeof forgotten);
+    idle_ignored = 0;
     damaged_before = 0;
     damaged_life = 0;
     looks = 0;

@@ -131,7 +131,40 @@ static bool may_be_absent(const struct dst_call *c, const struct weir_response *
            r->doubt == WEIR_DOUBT_ABSENT && r->sends > 0;
 }
 
-static void outcome(uint64_t id, const struct weir_response *r)
+/* The member that the answer names is the one that it arrived from. Of two arrivals nobody here knows which one was answered. */
+static void member_check(struct weir *w, uint64_t id, const struct weir_response *r)
+{
+    const struct dst_call *c = dst_call_at(id);
+    const struct dst_provider *p = &dst_world.provider[c->provider];
+    char text[64] = "";
+    unsigned address = 0;
+    unsigned key = 0;
+    if (p->address_cnt + p->key_cnt == 0 || c->seen + c->turned != 1 ||
+        r->doubt == WEIR_DOUBT_FOUND) {
+        return;
+    }
+    char full[48];
+    weir_route_id route;
+    (void)snprintf(full, sizeof full, "%s.%s", p->name, p->route[c->route].name);
+    if (weir_route_find(w, full, &route) != WEIR_OK ||
+        weir_member_name(w, route, r->member, text, sizeof text) != WEIR_OK) {
+        return; /* no broker any more */
+    }
+    const char *at = strstr(text, "key=k");
+    (void)sscanf(text, "ip=a%u", &address);
+    (void)sscanf(at != NULL ? at : "", "key=k%u", &key);
+    unsigned from = dst_made_by(c->seen_by, DST_ADDRESS);
+    unsigned by = dst_made_by(c->seen_by, DST_KEY);
+    dst_checks[DST_CHECK_MEMBER]++;
+    if ((address != from && (address > 0 || from <= p->address_pool)) ||
+        (key != by && (key > 0 || by <= p->key_pool))) {
+        dst_broken("member",
+                   "call %llu was answered to address %u, key %u, and is said to be \"%s\"",
+                   (unsigned long long)id, from, by, text);
+    }
+}
+
+static void outcome(struct weir *w, uint64_t id, const struct weir_response *r)
 {
     struct dst_call *c = dst_call_at(id);
     dst_checks[DST_CHECK_OUTCOME]++;
@@ -142,24 +175,25 @@ static void outcome(uint64_t id, const struct weir_response *r)
         dst_broken("outcome", "call %llu ended a second time", (unsigned long long)id);
     }
     c->ended = true;
-    if (c->seen > r->sends) {
+    if (c->seen + c->turned > r->sends) {
         dst_broken("outcome", "call %llu was sent %u times, it says, and arrived %u times",
-                   (unsigned long long)id, r->sends, c->seen);
+                   (unsigned long long)id, r->sends, c->seen + c->turned);
     }
     if (never_sent(c, r) || (r->result == WEIR_RESULT_ABSENT && may_be_absent(c, r))) {
         unsendable(id, weir_result_text(r->result));
     } else if (r->result == WEIR_RESULT_DONE && c->asks) {
         ask_check(id, c, r);
     } else if (r->result == WEIR_RESULT_DONE) {
-        if (c->seen == 0) {
+        if (c->seen + c->turned == 0) {
             dst_broken("outcome", "call %llu was answered, and the exchange never saw it",
                        (unsigned long long)id);
         }
-        if (r->status != c->status && c->seen == 1 && r->doubt != WEIR_DOUBT_FOUND) {
+        if (r->status != c->status && c->seen + c->turned == 1 && r->doubt != WEIR_DOUBT_FOUND) {
             dst_broken("outcome", "call %llu: status %u, the exchange said %u",
                        (unsigned long long)id, r->status, c->status);
         }
         body_check(id, r);
+        member_check(w, id, r);
     } else if (!c->idempotent &&
                (r->result == WEIR_RESULT_FAILED || r->result == WEIR_RESULT_TIMEOUT)) {
         dst_broken("outcome", "order %llu ended as %s, which is for calls that may be repeated",
@@ -201,7 +235,7 @@ static struct outstanding *noted(struct client *c, weir_ticket ticket)
 static void answered(struct client *c, const struct weir_response *r)
 {
     struct outstanding *o = noted(c, r->ticket);
-    outcome(o->id, r);
+    outcome(c->w, o->id, r);
     if (o->alone && r->result == WEIR_RESULT_NO_ROOM) {
         dst_broken("nothing left",
                    "call %llu found no room, though its client had nothing else open",
@@ -213,6 +247,31 @@ static void answered(struct client *c, const struct weir_response *r)
     if (rc != 0) {
         dst_broken("outcome", "release: %d", rc);
     }
+}
+
+/* Whom a call names: where nobody may choose its key surely one, else now and then. */
+static weir_scope_id naming(struct client *c, unsigned provider, unsigned route, dst_maker *named)
+{
+    const struct dst_provider *p = &dst_world.provider[provider];
+    const struct dst_route *r = &p->route[route];
+    weir_scope_id scope = WEIR_SCOPE_DEFAULT;
+    char text[32];
+    size_t n = 0;
+    unsigned address = 0;
+    unsigned key = 0;
+    if (p->address_cnt > 0 && dst_chance(0.2)) {
+        address = 1 + (unsigned)dst_below(p->address_cnt);
+        n = (size_t)snprintf(text, sizeof text, "ip=a%u", address);
+    }
+    if (r->is_signed && p->key_cnt > 0 && (!r->any_key || dst_chance(0.2))) {
+        key = 1 + (unsigned)dst_below(p->key_cnt);
+        n += (size_t)snprintf(text + n, sizeof text - n, "%skey=k%u", n > 0 ? "," : "", key);
+    }
+    *named = DST_MAKER(address, key);
+    if (n > 0 && weir_scope_find(c->w, p->name, text, &scope) != WEIR_OK) {
+        dst_broken("simulator", "no scope %s", text);
+    }
+    return scope;
 }
 
 static uint64_t call_make(struct client *c, unsigned provider, unsigned route, bool brokered,
@@ -247,10 +306,12 @@ static void submit(struct client *c, enum weir_priority priority)
     choose(&provider, &route);
     uint64_t deadline = dst_monotonic() + dst_log_uniform(5 * DST_MS, 10 * DST_S);
     uint64_t id = call_make(c, provider, route, true, deadline);
+    weir_scope_id scope = naming(c, provider, route, &dst_call_at(id)->named);
     (void)snprintf(query, sizeof query, "id=%llu", (unsigned long long)id);
     const struct weir_request_spec spec = {
         .struct_bytes = sizeof spec,
         .route = c->route[provider][route],
+        .scope = scope,
         .priority_set = 1,
         .priority = priority,
         .query = query,
@@ -412,6 +473,27 @@ static void settle(struct client *c, struct weir_permit *permit, enum weir_outco
     }
 }
 
+/* Who makes it: a strategy asks, and goes by what it is told. */
+static weir_scope_id member_best(struct client *c, unsigned provider, unsigned route,
+                                 enum weir_priority priority, dst_maker *named)
+{
+    weir_scope_id scope = naming(c, provider, route, named);
+    if (dst_world.provider[provider].address_cnt + dst_world.provider[provider].key_cnt > 0) {
+        int rc = weir_scope_best(c->w, c->route[provider][route], scope, NULL, priority, &scope);
+        if (rc < 0 && rc != WEIR_E_STALE && rc != WEIR_E_LEASE) {
+            dst_broken("outcome", "weir_scope_best: %d", rc);
+        }
+    }
+    return scope;
+}
+
+static dst_maker maker_of(unsigned provider, unsigned route, weir_scope_id scope)
+{
+    bool key = dst_world.provider[provider].route[route].is_signed;
+    return DST_MAKER(scope >> (16 * WEIR_SCOPE_IP) & 0xffffU,
+                     key ? scope >> (16 * WEIR_SCOPE_KEY) & 0xffffU : 0);
+}
+
 static void trade(struct client *c)
 {
     static struct dst_reply replies[DST_CLIENTS_MAX];
@@ -423,9 +505,11 @@ static void trade(struct client *c)
     choose(&provider, &route);
     weir_route_id id = c->route[provider][route];
     enum weir_priority priority = (enum weir_priority)dst_below(WEIR_PRIORITY_CNT);
+    dst_maker named;
+    weir_scope_id scope = member_best(c, provider, route, priority, &named);
     int rc = dst_chance(0.5)
-                 ? weir_permit_try(c->w, id, 0, NULL, priority, &permit)
-                 : weir_permit_wait(c->w, id, 0, NULL, priority,
+                 ? weir_permit_try(c->w, id, scope, NULL, priority, &permit)
+                 : weir_permit_wait(c->w, id, scope, NULL, priority,
                                     weir_now_ns(c->w) + dst_below(500 * DST_MS), &permit);
     if (rc != WEIR_OK) {
         c->refused =
@@ -450,13 +534,16 @@ static void trade(struct client *c)
         return;
     }
     uint64_t call = call_make(c, provider, route, false, 0);
+    dst_call_at(call)->named = named;
     (void)snprintf(path, sizeof path, "/%s?id=%llu", dst_world.provider[provider].route[route].name,
                    (unsigned long long)call);
-    bool there = dst_trader_call(provider, path, dst_log_uniform(50 * DST_MS, 5 * DST_S), reply);
+    dst_maker who = maker_of(provider, route, scope);
+    bool there =
+        dst_trader_call(provider, who, path, dst_log_uniform(50 * DST_MS, 5 * DST_S), reply);
     settle(c, &permit, there ? WEIR_OUTCOME_ANSWERED : WEIR_OUTCOME_NO_ANSWER, there ? reply : NULL,
            provider, route);
     if (there) {
-        dst_exchange_heard(provider, path, false, reply->sent_at, reply);
+        dst_exchange_heard(provider, who, path, false, reply->sent_at, reply);
     }
 }
 

@@ -56,12 +56,25 @@ struct count {
     bool begun_full; /* ... and it holds no more than it can */
 };
 
-static struct count count[DST_PROVIDERS_MAX][DST_LIMITS_MAX];
+#define COUNT_CNT (DST_PROVIDERS_MAX * DST_LIMITS_MAX * DST_VALUES_MAX)
+
+static struct count count[COUNT_CNT]; /* by provider, limit, value of its scope */
+
+static struct count *count_at(unsigned provider, unsigned limit, unsigned value)
+{
+    return &count[(provider * DST_LIMITS_MAX + limit) * DST_VALUES_MAX + value];
+}
+
+static struct count *count_of(unsigned provider, unsigned limit, dst_maker maker)
+{
+    return count_at(provider, limit,
+                    dst_made_by(maker, dst_world.provider[provider].limit[limit].scope));
+}
 
 void dst_count_reset(void)
 {
-    for (unsigned i = 0; i < DST_PROVIDERS_MAX * DST_LIMITS_MAX; i++) {
-        struct count *c = &count[i / DST_LIMITS_MAX][i % DST_LIMITS_MAX];
+    for (unsigned i = 0; i < COUNT_CNT; i++) {
+        struct count *c = &count[i];
         c->log_first = c->log_cnt = c->heard_first = c->heard_cnt = 0;
         c->window = c->units = c->others = c->level_at = c->open = c->used_most = 0;
         c->level = c->level_all = 0;
@@ -174,7 +187,7 @@ static uint64_t ours(const struct dst_provider *p, const struct dst_limit *l, st
 
 void dst_count_heard(unsigned provider, unsigned limit, uint64_t counted_at)
 {
-    struct count *c = &count[provider][limit];
+    struct count *c = count_at(provider, limit, 0);
     if (c->heard_cnt == HEARD_MAX) {
         c->heard_first = (c->heard_first + 1) % HEARD_MAX;
         c->heard_cnt--;
@@ -185,8 +198,8 @@ void dst_count_heard(unsigned provider, unsigned limit, uint64_t counted_at)
 /* What a dead worker knew of others the next one has only as a number. */
 void dst_count_forget(void)
 {
-    for (unsigned i = 0; i < DST_PROVIDERS_MAX * DST_LIMITS_MAX; i++) {
-        struct count *c = &count[i / DST_LIMITS_MAX][i % DST_LIMITS_MAX];
+    for (unsigned i = 0; i < COUNT_CNT; i++) {
+        struct count *c = &count[i];
         c->heard_cnt = 0;
         c->counted_at = 0;
     }
@@ -195,8 +208,8 @@ void dst_count_forget(void)
 /* A broker died: surcharges may be forgotten with it. */
 void dst_count_forget_surcharges(void)
 {
-    for (unsigned i = 0; i < DST_PROVIDERS_MAX * DST_LIMITS_MAX; i++) {
-        struct count *c = &count[i / DST_LIMITS_MAX][i % DST_LIMITS_MAX];
+    for (unsigned i = 0; i < COUNT_CNT; i++) {
+        struct count *c = &count[i];
         for (unsigned k = 0; c->surcharges > 0 && k < c->log_cnt; k++) {
             log_at(c, k)->more_known_at = UINT64_MAX;
         }
@@ -235,7 +248,7 @@ void dst_count_other(unsigned provider, unsigned limit, uint64_t units)
 {
     const struct dst_provider *p = &dst_world.provider[provider];
     const struct dst_limit *l = &p->limit[limit];
-    struct count *c = &count[provider][limit];
+    struct count *c = count_at(provider, limit, 0); /* there is no pool beside others */
     advance(p, l, c);
     uint64_t now = l->kind == DST_BUCKET ? whole(c->level_all) : c->units + c->others;
     if ((now + units <= most_of(l) || (p->counts_refused && now <= 2 * most_of(l))) &&
@@ -246,22 +259,29 @@ void dst_count_other(unsigned provider, unsigned limit, uint64_t units)
 }
 
 /* What the exchange says of one limit: used by everybody. */
-uint64_t dst_count_told(unsigned provider, unsigned limit)
+uint64_t dst_count_told(unsigned provider, unsigned limit, dst_maker maker)
 {
     const struct dst_provider *p = &dst_world.provider[provider];
-    struct count *c = &count[provider][limit];
+    struct count *c = count_of(provider, limit, maker);
     advance(p, &p->limit[limit], c);
     return p->limit[limit].kind == DST_BUCKET ? whole(c->level_all) : c->units + c->others;
 }
 
 /* ---------------------------------------------------------------------------------------------- arrivals */
 
-void dst_count_arrive(unsigned provider, unsigned limit, uint64_t id, uint64_t units,
-                      const char *who)
+void dst_count_arrive(unsigned provider, unsigned limit, dst_maker maker, uint64_t id,
+                      uint64_t units, const char *who)
 {
     const struct dst_provider *p = &dst_world.provider[provider];
     const struct dst_limit *l = &p->limit[limit];
-    struct count *c = &count[provider][limit];
+    struct count *c = count_of(provider, limit, maker);
+    if (l->scope != DST_ALL && dst_made_by(maker, l->scope) == 0) {
+        dst_broken("member", "%s.%s counts by member, and call %llu (%s) comes from none", p->name,
+                   l->name, (unsigned long long)id, who);
+    }
+    if (units == 0) { /* it only says who it is; surcharges may have taken all there is */
+        return;
+    }
     advance(p, l, c);
     uint64_t most = most_now(l, c);
     add(l, c, id, units, false);
@@ -274,11 +294,11 @@ void dst_count_arrive(unsigned provider, unsigned limit, uint64_t id, uint64_t u
     dst_trace("count", limit, now, most);
     if (now > most) {
         dst_broken("never exceed",
-                   "%s.%s: the exchange counts %llu of %llu: call %llu (%s), server time %.6f s, "
-                   "window %.3f s",
-                   p->name, l->name, (unsigned long long)now, (unsigned long long)most,
-                   (unsigned long long)id, who, (double)dst_server_utc(p, dst_now) / 1e9,
-                   (double)l->window_ns / 1e9);
+                   "%s.%s, member %u: the exchange counts %llu of %llu: call %llu (%s), server "
+                   "time %.6f s, window %.3f s",
+                   p->name, l->name, dst_made_by(maker, l->scope), (unsigned long long)now,
+                   (unsigned long long)most, (unsigned long long)id, who,
+                   (double)dst_server_utc(p, dst_now) / 1e9, (double)l->window_ns / 1e9);
     }
     if (!p->others || l->kind == DST_UNITS) {
         return;
@@ -295,10 +315,10 @@ void dst_count_arrive(unsigned provider, unsigned limit, uint64_t id, uint64_t u
 }
 
 /* The call is answered, or cut: its units in flight are free. */
-void dst_count_over(unsigned provider, unsigned limit, uint64_t units)
+void dst_count_over(unsigned provider, unsigned limit, dst_maker maker, uint64_t units)
 {
     if (dst_world.provider[provider].limit[limit].kind == DST_UNITS) {
-        count[provider][limit].open -= units;
+        count_of(provider, limit, maker)->open -= units;
     }
 }
 
@@ -314,11 +334,12 @@ static struct entry *entry_of(struct count *c, uint64_t id, uint64_t at)
 }
 
 /* The exchange has decided what the call costs in the end. */
-void dst_count_settle(unsigned provider, unsigned limit, uint64_t id, uint64_t at, uint64_t units)
+void dst_count_settle(unsigned provider, unsigned limit, dst_maker maker, uint64_t id, uint64_t at,
+                      uint64_t units)
 {
     const struct dst_provider *p = &dst_world.provider[provider];
     const struct dst_limit *l = &p->limit[limit];
-    struct count *c = &count[provider][limit];
+    struct count *c = count_of(provider, limit, maker);
     advance(p, l, c);
     struct entry *e = l->kind != DST_UNITS ? entry_of(c, id, at) : NULL;
     if (e == NULL) {
@@ -341,9 +362,9 @@ void dst_count_settle(unsigned provider, unsigned limit, uint64_t id, uint64_t a
 }
 
 /* weir has settled the call by its answer: from now on it knows. */
-void dst_count_settled(unsigned provider, unsigned limit, uint64_t id, uint64_t at)
+void dst_count_settled(unsigned provider, unsigned limit, dst_maker maker, uint64_t id, uint64_t at)
 {
-    struct count *c = &count[provider][limit];
+    struct count *c = count_of(provider, limit, maker);
     struct entry *e = c->surcharges > 0 ? entry_of(c, id, at) : NULL;
     if (e != NULL && e->more > 0) {
         e->more_known_at = dst_now;
@@ -383,38 +404,48 @@ void dst_count_change(unsigned provider, unsigned limit, const struct dst_limit 
 {
     struct dst_provider *p = &dst_world.provider[provider];
     struct dst_limit *l = &p->limit[limit];
-    struct count *c = &count[provider][limit];
     const struct dst_limit was = *l;
     if (memcmp(&was, next, sizeof was) == 0) {
         return;
     }
-    advance(p, l, c);
-    c->most_before = most_now(l, c);
-    c->before_until = UINT64_MAX;
+    for (unsigned v = 0; v < DST_VALUES_MAX; v++) {
+        struct count *c = count_at(provider, limit, v);
+        advance(p, &was, c);
+        c->most_before = most_now(&was, c);
+        c->before_until = UINT64_MAX;
+    }
     *l = *next;
-    if (l->kind == DST_FIXED && was.window_ns != l->window_ns) {
-        recount(p, l, c);
-    } else if (l->kind == DST_BUCKET) {
-        bucket_change(p, &was, l, c);
+    for (unsigned v = 0; v < DST_VALUES_MAX; v++) {
+        struct count *c = count_at(provider, limit, v);
+        if (l->kind == DST_FIXED && was.window_ns != l->window_ns) {
+            recount(p, l, c);
+        } else if (l->kind == DST_BUCKET && (v == 0) == (l->scope == DST_ALL)) {
+            bucket_change(p, &was, l, c);
+        }
     }
     dst_trace("limit is", provider << 8 | limit, most_of(l), l->window_ns);
 }
 
 void dst_count_changed(uint64_t settled_at)
 {
-    for (unsigned i = 0; i < DST_PROVIDERS_MAX * DST_LIMITS_MAX; i++) {
-        struct count *c = &count[i / DST_LIMITS_MAX][i % DST_LIMITS_MAX];
+    for (unsigned i = 0; i < COUNT_CNT; i++) {
+        struct count *c = &count[i];
         c->before_until = c->before_until == UINT64_MAX ? settled_at : c->before_until;
     }
 }
 
-uint64_t dst_exchange_count(unsigned provider, unsigned limit, uint64_t *window)
+uint64_t dst_exchange_count(unsigned provider, unsigned limit, unsigned value, uint64_t *window)
 {
-    *window = count[provider][limit].window;
-    return count[provider][limit].units;
+    *window = count_at(provider, limit, value)->window;
+    return count_at(provider, limit, value)->units;
 }
 
 uint64_t dst_count_most(unsigned provider, unsigned limit)
 {
-    return count[provider][limit].used_most;
+    uint64_t most = 0;
+    for (unsigned v = 0; v < DST_VALUES_MAX; v++) {
+        uint64_t used = count_at(provider, limit, v)->used_most;
+        most = used > most ? used : most;
+    }
+    return most;
 }

@@ -127,10 +127,10 @@ static int slot_open(int i, const char *text)
     dst_broken("simulator", "too many open files");
 }
 
-/* The files of kept answers stay open in whoever of supervisors and workers lives: one number for all of them. */
+/* The files of kept answers, and of tokens, stay open in whoever of supervisors and workers lives: one number for all of them. */
 static int answers_open(const char *path, int i)
 {
-    if (strstr(path, "/last_good.") == NULL) {
+    if (strstr(path, "/last_good.") == NULL && strstr(path, "/token.") == NULL) {
         return -1;
     }
     for (unsigned k = 0; k < OPEN_MAX; k++) {
@@ -173,7 +173,7 @@ int dst_disk_open(const char *path, int flags)
     int fd = answers_open(path, n->now);
     fd = fd >= 0 ? fd : slot_open(n->now, "");
     if ((flags & O_TRUNC) != 0) {
-        dst_disk_truncate(fd);
+        dst_disk_truncate(fd, 0);
     }
     return fd;
 }
@@ -285,11 +285,22 @@ int64_t dst_disk_size(int fd)
     return o->inode < 0 ? 0 : (int64_t)inode[o->inode].bytes;
 }
 
-void dst_disk_truncate(int fd)
+void dst_disk_truncate(int fd, size_t bytes)
 {
     struct inode *f = &inode[file_of(fd)->inode];
-    memset(f->at, 0, f->bytes);
-    f->bytes = 0;
+    if (bytes < f->bytes) {
+        memset(f->at + bytes, 0, f->bytes - bytes);
+    }
+    f->bytes = bytes;
+}
+
+long dst_disk_read_at(int fd, void *at, size_t bytes, size_t off)
+{
+    const struct inode *f = &inode[file_of(fd)->inode];
+    size_t n = off < f->bytes ? f->bytes - off : 0;
+    n = n < bytes ? n : bytes;
+    memcpy(at, f->at + off, n);
+    return (long)n;
 }
 
 /* ---------------------------------------------------------------------------------------------- the journal's writes */
@@ -298,7 +309,7 @@ struct write_job {
     bool used;
     int inode;
     uint64_t worker_life;
-    uint32_t generation;
+    uint32_t generation, index; /* of its events */
     unsigned char *at;
     size_t bytes, off;
     bool failed;
@@ -330,7 +341,7 @@ static void job_synced(void *arg, uint64_t a, uint64_t b)
     }
     dst_trace("synced", j->off, (uint64_t)-result, 0);
     if (dst_worker_process.live && dst_worker_process.life == j->worker_life) {
-        dst_loop_post((int)j->kind, j->generation, 1, result, false);
+        dst_loop_post((int)j->kind, j->generation, j->index + 1, result, false);
     }
     __real_free(j->at);
     j->used = false;
@@ -354,7 +365,7 @@ static void job_written(void *arg, uint64_t a, uint64_t b)
     }
     j->failed = result != (long)j->bytes;
     if (dst_worker_process.live && dst_worker_process.life == j->worker_life) {
-        dst_loop_post((int)j->kind, j->generation, 0, (int)result, false);
+        dst_loop_post((int)j->kind, j->generation, j->index, (int)result, false);
     }
     if (!j->sync) {
         __real_free(j->at);
@@ -365,8 +376,8 @@ static void job_written(void *arg, uint64_t a, uint64_t b)
     dst_at(dst_now + dst_log_uniform(100 * DST_US, most), job_synced, j, j->serial, 0);
 }
 
-static void job_begin(enum loop_kind kind, uint32_t generation, int fd, const void *at,
-                      uint32_t bytes, uint64_t off, bool sync)
+static void job_begin(enum loop_kind kind, uint32_t generation, uint32_t index, int fd,
+                      const void *at, uint32_t bytes, uint64_t off, bool sync)
 {
     for (unsigned k = 0; k < JOBS_MAX; k++) {
         struct write_job *j = &job[k];
@@ -375,6 +386,7 @@ static void job_begin(enum loop_kind kind, uint32_t generation, int fd, const vo
                                     .inode = file_of(fd)->inode,
                                     .worker_life = dst_worker_process.life,
                                     .generation = generation,
+                                    .index = index,
                                     .at = __real_malloc(bytes),
                                     .bytes = bytes,
                                     .off = off,
@@ -390,13 +402,16 @@ static void job_begin(enum loop_kind kind, uint32_t generation, int fd, const vo
     dst_broken("simulator", "too many writes under way");
 }
 
-/* The kernel ends what a process had asked before the process is gone (broker/last_good.h relies on it; the journal does not). */
+/* The kernel ends what a process had asked before the process is gone (broker/last_good.h and sign_in_file.h rely on it; the journal does not). */
 void dst_disk_worker_died(void)
 {
     for (unsigned k = 0; k < JOBS_MAX; k++) {
         struct write_job *j = &job[k];
-        if (j->used && j->kind == LOOP_LAST_GOOD) {
-            sectors_write(&inode[j->inode], j->at, j->bytes, j->off);
+        if (j->used && j->kind != LOOP_JOURNAL) {
+            if (j->kind == LOOP_LAST_GOOD ||
+                dst_chance(0.5)) { /* a write may be taken back whole */
+                sectors_write(&inode[j->inode], j->at, j->bytes, j->off);
+            }
             __real_free(j->at);
             j->used = false;
         }
@@ -407,28 +422,21 @@ void loop_write_sync(struct loop *loop, uint32_t generation, int fd, const void 
                      uint64_t off)
 {
     (void)loop;
-    job_begin(LOOP_JOURNAL, generation, fd, at, bytes, off, true);
+    job_begin(LOOP_JOURNAL, generation, 0, fd, at, bytes, off, true);
 }
 
 void loop_write_answers(struct loop *loop, uint32_t generation, int fd, const void *at,
                         uint32_t bytes, uint64_t off, bool sync)
 {
     (void)loop;
-    job_begin(LOOP_LAST_GOOD, generation, fd, at, bytes, off, sync);
+    job_begin(LOOP_LAST_GOOD, generation, 0, fd, at, bytes, off, sync);
 }
 
-/* ... nor has any a session. */
 void loop_write_token(struct loop *loop, uint32_t generation, uint32_t session, int fd,
                       const void *at, uint32_t bytes, uint64_t off)
 {
     (void)loop;
-    (void)generation;
-    (void)session;
-    (void)fd;
-    (void)at;
-    (void)bytes;
-    (void)off;
-    dst_broken("simulator", "tokens go to no disk here");
+    job_begin(LOOP_SIGN_IN, generation, 2 * session, fd, at, bytes, off, true);
 }
 
 /* ---------------------------------------------------------------------------------------------- the host dies */
@@ -492,6 +500,16 @@ int dst_disk_inode(const char *path)
 int dst_disk_inode_fd(int fd)
 {
     return file_of(fd)->inode;
+}
+
+const void *dst_disk_durable_prefix(const char *path, size_t *bytes)
+{
+    for (unsigned k = 0; k < NAMES_MAX; k++) {
+        if (strncmp(name[k].path, path, strlen(path)) == 0) {
+            return dst_disk_durable(name[k].path, bytes);
+        }
+    }
+    return NULL;
 }
 
 const void *dst_disk_durable(const char *path, size_t *bytes)

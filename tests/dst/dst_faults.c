@@ -11,6 +11,16 @@ uint64_t dst_faults[DST_FAULT_CNT];
 bool dst_allowed[DST_FAULT_CNT];
 
 const char *const dst_fault_names[DST_FAULT_CNT] = {
+    [DST_MEMBER_BANNED] = "member-banned",
+    [DST_KEY_REFUSED] = "key-refused",
+    [DST_BESIDE] = "hedged-beside",
+    [DST_SIGN_IN_KILLED] = "sign-in-killed",
+    [DST_SESSION_REVOKED] = "session-revoked",
+    [DST_SESSION_ENDED] = "session-ended",
+    [DST_TOKEN_ODD] = "token-odd",
+    [DST_TOKEN_GIVEN] = "token-given",
+    [DST_SECOND_USE] = "second-use",
+    [DST_TURNED_AWAY] = "turned-away",
     [DST_WORKER_KILLED] = "worker-killed",
     [DST_CLIENT_KILLED] = "client-killed",
     [DST_BROKER_KILLED] = "broker-killed",
@@ -150,6 +160,35 @@ static void host_kill(void)
 {
     if (dst_fault(DST_HOST_CRASHED, 1)) {
         host_crash();
+    }
+}
+
+static void sign_in_event(void *arg, uint64_t what, uint64_t b)
+{
+    (void)arg;
+    (void)b;
+    if (what == 0) {
+        host_crash();
+    } else {
+        dst_kill(&dst_supervisor_process);
+        dst_kill(&dst_worker_process);
+    }
+}
+
+/* Until the answer is in force: the worker alone, with its supervisor, or the host. */
+void dst_faults_sign_in(void)
+{
+    if (!dst_fault(DST_SIGN_IN_KILLED, dst_world.mix.sign_in_kill)) {
+        return;
+    }
+    uint64_t at = dst_now + dst_log_uniform(10 * DST_US, 400 * DST_MS);
+    uint64_t what = dst_below(6);
+    if (what == 0 && dst_world.mix.host_per_s > 0) {
+        dst_at(at, sign_in_event, NULL, 0, 0);
+    } else if (what == 1) {
+        dst_at(at, sign_in_event, NULL, 1, 0);
+    } else {
+        dst_worker_process.kill_in = (long)dst_log_uniform(1, 3000);
     }
 }
 

@@ -41,7 +41,7 @@ void dst_flight_settle(struct flight *f)
 static void flight_over(struct flight *f)
 {
     if (f->arrived && !f->over) {
-        dst_exchange_over(f->provider, f->path, f->brokered);
+        dst_exchange_over(f->provider, f->who, f->path, f->brokered);
     }
     f->over = true;
 }
@@ -118,7 +118,7 @@ static void written_event(void *arg, uint64_t a, uint64_t b)
     (void)a;
     (void)b;
     f->events--;
-    dst_exchange_settle(f->provider, f->path, &f->reply);
+    dst_exchange_settle(f->provider, f->who, f->path, &f->reply);
     flight_over(f);
     uint64_t at = dst_now + dst_transit(f->provider);
     size_t whole = f->reply.body_bytes;
@@ -137,6 +137,14 @@ static void written_event(void *arg, uint64_t a, uint64_t b)
     piece_at(f, at, END, 0);
 }
 
+/* Who signs people in takes its time. */
+static bool signs_in(const struct flight *f)
+{
+    return dst_world.provider[f->provider].session != DST_SESSION_NONE && f->path[1] != 'r' &&
+           f->path[1] != 'k' && strncmp(f->path, "/time", 5) != 0 &&
+           strncmp(f->path, "/ask", 4) != 0;
+}
+
 static void arrive_event(void *arg, uint64_t a, uint64_t b)
 {
     struct flight *f = arg;
@@ -148,7 +156,7 @@ static void arrive_event(void *arg, uint64_t a, uint64_t b)
         return;
     }
     f->arrived = true;
-    dst_exchange_arrive(f->provider, f->path, f->brokered, false, &f->reply);
+    dst_exchange_arrive(f->provider, f->who, f->path, f->brokered ? &f->bears : NULL, &f->reply);
     if (f->fate == DST_RESET_SEEN) {
         flight_over(f);
         piece_at(f, dst_now + dst_transit(f->provider), RESET, 0);
@@ -157,15 +165,28 @@ static void arrive_event(void *arg, uint64_t a, uint64_t b)
     if (f->fate == DST_ANSWER_LOST) {
         return; /* until the caller loses patience */
     }
+    uint64_t most = signs_in(f) ? 300 * DST_MS : 10 * DST_MS;
     uint64_t service = f->fate == DST_ANSWER_SLOW ? dst_log_uniform(100 * DST_MS, 4 * DST_S)
-                                                  : dst_log_uniform(50 * DST_US, 10 * DST_MS);
+                                                  : dst_log_uniform(50 * DST_US, most);
     f->events++;
     dst_at(dst_now + service, written_event, f, 0, 0);
 }
 
-static enum dst_fault fate_draw(bool reused)
+/* A call that was turned away, and goes out once more: the moment for an order to be made twice. */
+static bool goes_again(const char *path)
+{
+    unsigned route;
+    unsigned long long id;
+    return sscanf(path, "/r%u?id=%llu", &route, &id) == 2 && !dst_world.liars &&
+           dst_call_at(id)->turned > 0;
+}
+
+static enum dst_fault fate_draw(bool reused, const char *path)
 {
     const struct dst_mix *m = &dst_world.mix;
+    if (reused && goes_again(path) && dst_fault(DST_RESET_SEEN, m->revoked > 0 ? 0.5 : 0)) {
+        return DST_RESET_SEEN;
+    }
     if (reused && dst_fault(DST_DEAD_REUSED, m->dead_reused)) {
         return DST_DEAD_REUSED;
     }
@@ -201,14 +222,18 @@ static uint64_t at_late(struct flight *f, uint64_t at)
 }
 
 /* A request is written to a connection now. */
-struct flight *dst_flight_send(unsigned provider, const char *path, bool brokered, bool reused)
+struct flight *dst_flight_send(unsigned provider, dst_maker who, const char *path,
+                               const struct dst_bears *bears, bool reused)
 {
     struct flight *f = flight_new();
     f->provider = provider;
-    f->brokered = brokered;
+    f->who = who;
+    f->brokered = bears != NULL;
+    f->bears = bears != NULL ? *bears : (struct dst_bears){0};
     f->sent_at = dst_now;
-    f->fate = fate_draw(reused);
+    f->fate = fate_draw(reused, path);
     (void)snprintf(f->path, sizeof f->path, "%s", path);
+    dst_exchange_sent(provider, who, path, bears);
     uint64_t at = dst_now + dst_transit(provider);
     if (f->fate == DST_DEAD_REUSED || f->fate == DST_RESET_UNSEEN) {
         piece_at(f, at, RESET, 0);
@@ -216,16 +241,16 @@ struct flight *dst_flight_send(unsigned provider, const char *path, bool brokere
         return f; /* lost on its way there */
     } else {
         f->events++;
-        at = brokered ? at_late(f, at) : at;
+        at = f->brokered ? at_late(f, at) : at;
         dst_at(at, arrive_event, f, 0, 0);
     }
     return f;
 }
 
-bool dst_trader_call(unsigned provider, const char *path, uint64_t patience_ns,
+bool dst_trader_call(unsigned provider, dst_maker who, const char *path, uint64_t patience_ns,
                      struct dst_reply *out)
 {
-    struct flight *f = dst_flight_send(provider, path, false, false);
+    struct flight *f = dst_flight_send(provider, who, path, NULL, false);
     uint64_t end = dst_now + patience_ns;
     f->trader = dst_cur;
     f->trader_life = dst_cur->life;

@@ -11,6 +11,8 @@ struct flight {
     bool arrived, over, orphan, delivered, late;
     bool kept; /* its answer is being taken in */
     unsigned provider;
+    dst_maker who;
+    struct dst_bears bears;
     bool brokered;
     char path[128];
     uint64_t sent_at;
@@ -26,7 +28,9 @@ struct flight {
 
 uint64_t dst_transit(unsigned provider); /* ns, one way */
 /* A request is written to a connection now. */
-struct flight *dst_flight_send(unsigned provider, const char *path, bool brokered, bool reused);
+/* `bears` NULL: a trader's, who signs in elsewhere. */
+struct flight *dst_flight_send(unsigned provider, dst_maker who, const char *path,
+                               const struct dst_bears *bears, bool reused);
 /* Nobody waits for it any more: its connection is closed. */
 void dst_flight_orphan(struct flight *f);
 void dst_flight_settle(struct flight *f); /* ... and it is forgotten, once nothing names it */

@@ -7,6 +7,7 @@
  * The way between is dst_flight.c's.
  */
 #include "dst_flight.h"
+#include "dst_session.h"
 
 #include "broker/http.h"
 #include "broker/worker.h"
@@ -26,7 +27,8 @@ struct conn {
     bool used, busy, alive;
     unsigned provider;
     const struct http_target *target;
-    uint64_t order; /* when it became idle */
+    const char *source; /* the address that its socket has; NULL: the host's choice */
+    uint64_t order;     /* when it became idle */
 };
 
 struct xfer {
@@ -112,12 +114,17 @@ static void finish(struct xfer *x, CURLcode code)
     done_cnt++;
 }
 
-static int conn_idle(const struct http_target *target)
+static bool same_source(const char *a, const char *b)
+{
+    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+static int conn_idle(const struct http_target *target, const char *source)
 {
     int best = -1;
     for (int i = 0; i < (int)CONNS_MAX; i++) {
         if (conn[i].used && !conn[i].busy && conn[i].target == target &&
-            (best < 0 || conn[i].order > conn[best].order)) {
+            same_source(conn[i].source, source) && (best < 0 || conn[i].order > conn[best].order)) {
             best = i;
         }
     }
@@ -155,7 +162,7 @@ static void connect_to(struct xfer *x)
 {
     unsigned provider = provider_of(x->t->target);
     uint64_t me = (uint64_t)(x - xfer) << 32 | x->generation;
-    x->conn = conn_idle(x->t->target);
+    x->conn = conn_idle(x->t->target, x->t->source);
     x->reused = x->conn >= 0;
     x->bytes_in = 0;
     if (x->reused) {
@@ -170,8 +177,12 @@ static void connect_to(struct xfer *x)
     if (i == (int)CONNS_MAX) {
         dst_broken("simulator", "too many connections");
     }
-    conn[i] = (struct conn){
-        .used = true, .busy = true, .alive = true, .provider = provider, .target = x->t->target};
+    conn[i] = (struct conn){.used = true,
+                            .busy = true,
+                            .alive = true,
+                            .provider = provider,
+                            .target = x->t->target,
+                            .source = x->t->source};
     x->conn = i;
     x->t->target->connections++;
     x->t->target->connects++;
@@ -181,6 +192,21 @@ static void connect_to(struct xfer *x)
     }
     enum piece what = dst_fault(DST_CONNECT_REFUSED, dst_world.mix.refused) ? REFUSED : CONNECTED;
     dst_at(dst_now + dst_transit(provider), connect_event, NULL, me, what);
+}
+
+/* What the exchange sees of the caller: the address of the connection, and the key in the head. */
+static dst_maker maker_of(const struct xfer *x)
+{
+    unsigned address = 0;
+    unsigned key = 0;
+    const char *source = conn[x->conn].source;
+    if (source != NULL && sscanf(source, HTTP_SOURCE_PREFIX "127.0.0.%u", &address) != 1) {
+        dst_broken("simulator", "a source %s", source);
+    }
+    for (const struct curl_slist *h = x->t->headers; h != NULL; h = h->next) {
+        (void)sscanf(h->data, "x-key: key-%u", &key);
+    }
+    return DST_MAKER(address > 0 ? address - 1 : 0, key);
 }
 
 /* The connection stands: ask the gate, and write. */
@@ -198,12 +224,16 @@ static void request_write(struct xfer *x)
         return;
     }
     unsigned provider = provider_of(x->t->target);
-    dst_check_gate(provider);
+    dst_maker who = maker_of(x);
     const struct call *c = (const void *)x->t; /* its transfer stands first in it */
+    dst_check_gate(provider, who);
+    dst_check_payer(c, who);
     if (c->hedge_of != NULL) {
         (void)dst_fault(DST_HEDGED, 1);
     }
-    x->flight = dst_flight_send(provider, x->path, true, x->reused);
+    const char *path = x->t->request_target != NULL ? x->t->request_target : x->path;
+    const struct dst_bears bears = dst_session_bears(x->t, path);
+    x->flight = dst_flight_send(provider, who, path, &bears, x->reused);
     x->flight->xfer = (int)(x - xfer);
     x->flight->generation = x->generation;
     dst_trace("sent", provider, (uint64_t)(x - xfer), x->resends);
@@ -241,7 +271,7 @@ static void piece_take(struct xfer *x, enum piece p, size_t bytes, size_t *body_
     case HEAD:
         x->t->status = f->reply.status;
         if (head_give(x, &f->reply) && f->reply.retry_after_s > 0) {
-            dst_check_told_stop(f->provider, f->sent_at,
+            dst_check_told_stop(f->provider, f->who, f->sent_at,
                                 dst_now + f->reply.retry_after_s * DST_S - 5 * DST_MS);
         }
         break;
@@ -296,6 +326,10 @@ bool http_start(struct http *http, struct http_transfer *t)
     t->status = 0;
     t->connected = false;
     (void)snprintf(xfer[i].path, sizeof xfer[i].path, "%s", t->path_query);
+    const struct call *c = (const void *)t;
+    if (c->hedge_of != NULL) {
+        dst_check_beside(c);
+    }
     connect_to(&xfer[i]);
     return true;
 }
@@ -353,9 +387,12 @@ static bool collect(void)
             struct flight *f = x->answered;
             t->connected = x->connected;
             xfer_end(x);
+            if (f != NULL) {
+                dst_exchange_told(f->provider, f->path, &f->bears, &f->reply);
+            }
             t->done(t);
             if (f != NULL) {
-                dst_exchange_heard(f->provider, f->path, true, f->sent_at, &f->reply);
+                dst_exchange_heard(f->provider, f->who, f->path, true, f->sent_at, &f->reply);
                 f->kept = false;
                 dst_flight_settle(f);
             }

@@ -6,6 +6,7 @@
  * Exit: 0 all promises held, 1 one was broken (the last lines say which, and the command that repeats it), 2 usage.
  */
 #include "dst.h"
+#include "dst_session.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -72,6 +73,7 @@ static void reset(uint64_t seed)
     dst_loop_reset();
     dst_http_reset();
     dst_exchange_reset();
+    dst_session_reset();
     dst_broker_reset();
     dst_clients_reset();
     dst_check_reset();
@@ -87,6 +89,7 @@ static uint64_t run(uint64_t seed)
     dst_check_start();
     dst_faults_start();
     dst_exchange_others_start();
+    dst_session_start();
     uint64_t end = (uint64_t)(hours * 3600e9);
     dst_run_until(end);
     dst_faults_stop();

@@ -65,6 +65,56 @@ static void limits_make(struct dst_provider *p)
     p->jitter_ns = between(40, 120) * DST_MS;
 }
 
+/* Which of them count by address, and which by key. One of each surely does: cells, and parts. */
+static void pool_make(struct dst_provider *p)
+{
+    bool both = dst_chance(0.4);
+    if (both || dst_chance(0.6)) {
+        p->address_cnt = (unsigned)between(2, 4);
+        p->address_pool = p->address_cnt - (p->address_cnt > 2 && dst_chance(0.3));
+    }
+    if (both || p->address_cnt == 0) {
+        p->key_cnt = (unsigned)between(2, 4);
+        p->key_pool = p->key_cnt - (p->key_cnt > 2 && dst_chance(0.3));
+    }
+    for (unsigned i = 0; i < p->limit_cnt; i++) {
+        /* Questions after orders take from the first one. */
+        bool key = p->key_cnt > 0 && (i == 4 || (i > 0 && dst_chance(0.3)));
+        bool address = p->address_cnt > 0 && dst_chance(0.5);
+        p->limit[i].scope = i == 3 && p->address_cnt > 0 ? DST_ADDRESS
+                            : key                        ? DST_KEY
+                            : address                    ? DST_ADDRESS
+                                                         : DST_ALL;
+    }
+    uint64_t hold = dst_below(3);
+    p->hold = hold == DST_ADDRESS && p->address_cnt > 0 ? DST_ADDRESS
+              : hold == DST_KEY && p->key_cnt > 0       ? DST_KEY
+                                                        : DST_ALL;
+}
+
+/* The limits of an unsigned call: none that counts by key. */
+static unsigned unkeyed(const struct dst_provider *p)
+{
+    unsigned mask = 0;
+    for (unsigned i = 0; i < p->limit_cnt; i++) {
+        mask |= p->limit[i].scope != DST_KEY ? 1U << i : 0;
+    }
+    return mask;
+}
+
+/* A call has to say whom a stop is about: it takes nothing of such a limit. */
+static void hold_take(const struct dst_provider *p, struct dst_route *r)
+{
+    bool has = p->hold == DST_ALL || (p->hold == DST_KEY && !r->is_signed);
+    for (unsigned i = 0; i < r->cost_cnt; i++) {
+        has = has || p->limit[r->limit[i]].scope == p->hold;
+    }
+    if (!has) {
+        r->limit[r->cost_cnt] = p->hold == DST_ADDRESS ? 3 : 4;
+        r->cost[r->cost_cnt++] = 0;
+    }
+}
+
 static uint64_t cost_of(const struct dst_limit *l)
 {
     return strcmp(l->name, "parts") == 0 ? between(100, 400)
@@ -98,6 +148,18 @@ static void settle_make(const struct dst_provider *p, struct dst_route *r)
     r->ok_field = dst_chance(0.7);
 }
 
+static void session_make(struct dst_provider *p)
+{
+    bool has = dst_chance(0.45) && p->key_cnt == 0 && !dst_world.liars && dst_world.journal;
+    p->session = !has               ? DST_SESSION_NONE
+                 : dst_chance(0.65) ? DST_SESSION_TOKEN
+                                    : DST_SESSION_COOKIE;
+    p->rotates = dst_chance(0.85);
+    p->asks_by_get = dst_chance(0.3);
+    p->second_use = dst_chance(0.6) ? 0 : (uint32_t)between(1, 2);
+    p->given = 1;
+}
+
 static void routes_make(struct dst_provider *p)
 {
     p->route_cnt = (unsigned)between(4, 6);
@@ -110,6 +172,9 @@ static void routes_make(struct dst_provider *p)
         mask |= dst_chance(0.6) ? 1U << dst_below(p->limit_cnt) : 0;
         mask |= dst_chance(0.4) ? 1U << dst_below(p->limit_cnt) : 0;
         mask &= p->late ? ~4U : ~0U; /* a bucket is charged once: J is all it has */
+        r->is_signed = (p->key_cnt > 0 || p->session != DST_SESSION_NONE) && dst_chance(0.7);
+        r->any_key = r->is_signed && p->key_cnt > 0 && dst_chance(0.7);
+        mask &= r->is_signed ? ~0U : unkeyed(p);
         mask = mask == 0 ? 1 : mask;
         for (unsigned k = 0; k < p->limit_cnt && r->cost_cnt < DST_COSTS_MAX; k++) {
             if ((mask >> k & 1U) != 0) {
@@ -120,6 +185,7 @@ static void routes_make(struct dst_provider *p)
         if (p->settles) {
             settle_make(p, r);
         }
+        hold_take(p, r);
     }
 }
 
@@ -127,7 +193,7 @@ static void routes_make(struct dst_provider *p)
 static void asks_make(struct dst_provider *p)
 {
     unsigned k = (unsigned)dst_below(p->limit_cnt);
-    k = p->late && k == 2 ? 0 : k;
+    k = (p->late && k == 2) || p->limit[k].scope == DST_KEY ? 0 : k;
     uint64_t cost = cost_of(&p->limit[k]);
     uint64_t timeout_ns = between(300, 8000) * DST_MS;
     p->route_all = p->route_cnt;
@@ -143,6 +209,7 @@ static void asks_make(struct dst_provider *p)
     struct dst_route *one = &p->route[p->route_all++];
     *one = (struct dst_route){
         .name = "k", .cost_cnt = 1, .limit = {k}, .cost = {cost}, .timeout_ns = timeout_ns};
+    hold_take(p, one);
     struct dst_route *many = &p->route[p->route_all++];
     *many = *one;
     (void)snprintf(many->name, sizeof many->name, "kb");
@@ -214,8 +281,9 @@ static void limit_put(const struct dst_provider *p, const struct dst_limit *l)
 {
     static const char *const kinds[] = {"?", "fixed_window", "token_bucket", "sliding_window",
                                         "concurrency"};
-    put("      - {name: %s, kind: %s, quota: %llu, scope: account", l->name, kinds[l->kind],
-        (unsigned long long)l->quota);
+    static const char *const scopes[] = {"account", "ip", "key"};
+    put("      - {name: %s, kind: %s, quota: %llu, scope: %s", l->name, kinds[l->kind],
+        (unsigned long long)l->quota, scopes[l->scope]);
     if (l->window_ns > 0) {
         put(", window: %llums", (unsigned long long)(l->window_ns / DST_MS));
     }
@@ -228,6 +296,55 @@ static void limit_put(const struct dst_provider *p, const struct dst_limit *l)
     put("}\n");
 }
 
+static void pool_put(const struct dst_provider *p)
+{
+    put("%s", p->address_cnt + p->key_cnt > 0 ? "    scopes: {" : "");
+    for (unsigned i = 1; i <= p->address_cnt; i++) {
+        put("%sa%u%s", i == 1 ? "ip: [" : ", ", i, i == p->address_cnt ? "]" : "");
+    }
+    put(p->address_cnt > 0 && p->key_cnt > 0 ? ", " : "");
+    for (unsigned i = 1; i <= p->key_cnt; i++) {
+        put("%sk%u%s", i == 1 ? "key: [" : ", ", i, i == p->key_cnt ? "]" : "");
+    }
+    put("%s%s", p->address_cnt + p->key_cnt > 0 ? "}\n" : "",
+        p->address_cnt > 0 ? "    egress:\n" : "");
+    for (unsigned i = 1; i <= p->address_cnt; i++) {
+        put("      - {ip: a%u, address: 127.0.0.%u, pool: %s}\n", i, i + 1,
+            i <= p->address_pool ? "true" : "false");
+    }
+    put("%s",
+        p->key_cnt > 0 ? "    auth:\n      kind: api_key\n      header: x-key\n      keys:\n" : "");
+    if (p->session == DST_SESSION_TOKEN) {
+        put("    auth: {kind: oauth2, refresh_token: rt-%u, sign_in: {route: %s.token, margin: "
+            "700ms, "
+            "expired: [401], second_use: %u}}\n",
+            p->given, p->name, p->second_use);
+    } else if (p->session == DST_SESSION_COOKIE) {
+        put("    auth: {kind: cookie, sign_in: {route: %s.cookie, crumb_route: %s.crumb, crumb: "
+            "crumb, margin: 700ms, expired: [401], lifetime: 5s}}\n",
+            p->name, p->name);
+    }
+    for (unsigned i = 1; i <= p->key_cnt; i++) {
+        put("        - {name: k%u, key: key-%u, pool: %s}\n", i, i,
+            i <= p->key_pool ? "true" : "false");
+    }
+}
+
+/* A route by which weir asks for itself: what became of an order, and to sign in. */
+static void own_put(const struct dst_provider *p, const char *name, const char *method,
+                    bool is_signed)
+{
+    struct dst_route r = {.is_signed = is_signed, .cost_cnt = 1};
+    hold_take(p, &r);
+    put("      - {name: %s, method: %s, path: /%s, timeout: 1s, max_response: 4KiB, cost: {%s: "
+        "1%s}%s%s}\n",
+        name, method, name, p->limit[0].name,
+        r.cost_cnt < 2           ? ""
+        : p->hold == DST_ADDRESS ? ", cells: 0"
+                                 : ", parts: 0",
+        is_signed ? ", signed: true" : "", is_signed && p->key_cnt > 0 ? ", any_key: true" : "");
+}
+
 static void provider_put(unsigned index, const struct dst_provider *p)
 {
     put("  - name: %s\n    clock: {", p->name);
@@ -238,6 +355,7 @@ static void provider_put(unsigned index, const struct dst_provider *p)
         put("path: /time, field: serverTime, interval: 5s, max_jitter: %llums}\n",
             (unsigned long long)(p->jitter_ns / DST_MS));
     }
+    pool_put(p);
     put("    limits:\n");
     for (unsigned i = 0; i < p->limit_cnt; i++) {
         limit_put(p, &p->limit[i]);
@@ -263,13 +381,20 @@ static void provider_put(unsigned index, const struct dst_provider *p)
     for (unsigned i = 0; i < p->route_cnt; i++) {
         reads = reads || !p->route[i].order;
     }
-    if (reads && dst_chance(0.7)) {
+    bool hedged = reads && dst_chance(0.7);
+    if (dst_chance(0.5)) {
+        put("    retry: {attempts: %llu, base: %llums, factor: 2, budget: 50%%}\n",
+            (unsigned long long)between(2, 4), (unsigned long long)dst_log_uniform(2, 300));
+    }
+    if (hedged) {
         static const char *const after[] = {"p50", "1ms", "1ms", "2ms", "20ms"};
         put("    hedge: {after: %s, budget: %llu%%}\n", after[dst_below(WEIR_ARRAY_CNT(after))],
             (unsigned long long)between(20, 50));
     }
-    put("    throttle: {status: [429, 418], retry_after: seconds, default: 500ms}\n    "
-        "endpoints:\n");
+    static const char *const holds[] = {"", ", scope: ip", ", scope: key"};
+    put("    throttle: {status: [429, 418], retry_after: seconds, default: 500ms%s}\n    "
+        "endpoints:\n",
+        holds[p->hold]);
     bool peers = dst_chance(0.5);
     for (unsigned e = 0; e < 2; e++) {
         put("      - {name: e%u, url: \"http://127.0.0.1:%u\", role: %s, connections: %llu}\n", e,
@@ -288,6 +413,10 @@ static void provider_put(unsigned index, const struct dst_provider *p)
                 (unsigned long long)r->cost[k]);
         }
         put("}");
+        if (r->is_signed) {
+            put(", signed: true%s%s", r->any_key ? ", any_key: true" : "",
+                hedged && !r->order ? ", hedge: true" : "");
+        }
         if (r->settle != DST_SETTLE_NONE) {
             settle_put(p, r);
         }
@@ -300,10 +429,13 @@ static void provider_put(unsigned index, const struct dst_provider *p)
         put("}\n");
     }
     if (p->asks) {
-        put("      - {name: ask, method: GET, path: /ask, timeout: 1s, max_response: 4KiB, cost: "
-            "{%s: "
-            "1}}\n",
-            p->limit[0].name);
+        own_put(p, "ask", "GET", p->key_cnt > 0 || p->session != DST_SESSION_NONE);
+    }
+    if (p->session == DST_SESSION_TOKEN) {
+        own_put(p, "token", p->asks_by_get ? "GET" : "POST", false);
+    } else if (p->session == DST_SESSION_COOKIE) {
+        own_put(p, "cookie", "GET", false);
+        own_put(p, "crumb", "GET", false);
     }
 }
 
@@ -329,6 +461,10 @@ static void mix_make(struct dst_mix *m)
                           .told_429 = draw(p, 0.004),
                           .told_418 = draw(p / 2, 0.0005),
                           .stall = draw(p, 0.0005),
+                          .banned = draw(2 * p, 0.01),
+                          .key_refused = draw(2 * p, 0.01),
+                          .revoked = draw(2 * p, 0.01),
+                          .sign_in_kill = draw(2 * p, 0.3),
                           .worker_kills_per_s = draw(2 * p, 0.3),
                           .client_kills_per_s = draw(2 * p, 0.3),
                           .broker_kills_per_s = draw(p, 0.04),
@@ -453,6 +589,11 @@ void dst_world_make(uint64_t seed)
         p->settles = kind < 3;
         p->others = (kind >= 3 && kind < 6) && dst_allowed[DST_OTHERS_CALLED];
         p->counts_refused = dst_chance(0.5);
+        bool pool = dst_chance(0.4) && !p->others && !dst_world.liars;
+        if (pool) {
+            pool_make(p);
+        }
+        session_make(p);
         p->late = kind == 6 && dst_allowed[DST_COUNTED_LATE];
         routes_make(p);
         asks_make(p);

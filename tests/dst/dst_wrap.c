@@ -118,11 +118,19 @@ void *__wrap_calloc(size_t n, size_t bytes);
 void *__wrap_realloc(void *p, size_t bytes);
 void *__wrap_aligned_alloc(size_t align, size_t bytes);
 void *__real_aligned_alloc(size_t align, size_t bytes);
+size_t __real_malloc_usable_size(void *p);
+size_t __wrap_malloc_usable_size(void *p);
 void __wrap_free(void *p);
 
 void *__wrap_malloc(size_t bytes)
 {
     return dst_cur != NULL ? block_take(bytes) : __real_malloc(bytes);
+}
+
+size_t __wrap_malloc_usable_size(void *p)
+{
+    return ours(p) ? ((struct dst_block *)(void *)((char *)p - OWN_BYTES))->bytes
+                   : __real_malloc_usable_size(p);
 }
 
 void *__wrap_aligned_alloc(size_t align, size_t bytes) /* blocks are aligned to 128 */
@@ -486,6 +494,8 @@ int __wrap_mkdir(const char *path, mode_t mode);
 int __wrap_flock(int fd, int operation);
 int __wrap_fstat(int fd, struct stat *st);
 int __wrap_ftruncate(int fd, off_t bytes);
+ssize_t __wrap_pread(int fd, void *at, size_t bytes, off_t off);
+int __wrap_fchmod(int fd, mode_t mode);
 
 int __wrap_open(const char *path, int flags, ...)
 {
@@ -566,8 +576,19 @@ int __wrap_fstat(int fd, struct stat *st)
 
 int __wrap_ftruncate(int fd, off_t bytes)
 {
-    (void)bytes;
-    dst_disk_truncate(fd);
+    dst_disk_truncate(fd, (size_t)bytes);
+    return 0;
+}
+
+ssize_t __wrap_pread(int fd, void *at, size_t bytes, off_t off)
+{
+    return dst_disk_read_at(fd, at, bytes, (size_t)off);
+}
+
+int __wrap_fchmod(int fd, mode_t mode)
+{
+    (void)fd;
+    (void)mode;
     return 0;
 }
 
@@ -576,4 +597,5 @@ __asm__(".globl __wrap_open64\n.set __wrap_open64, __wrap_open\n"
         ".globl __wrap_mmap64\n.set __wrap_mmap64, __wrap_mmap\n"
         ".globl __wrap_pwrite64\n.set __wrap_pwrite64, __wrap_pwrite\n"
         ".globl __wrap_fstat64\n.set __wrap_fstat64, __wrap_fstat\n"
+        ".globl __wrap_pread64\n.set __wrap_pread64, __wrap_pread\n"
         ".globl __wrap_ftruncate64\n.set __wrap_ftruncate64, __wrap_ftruncate\n");

@@ -116,6 +116,33 @@ MUTANTS = [
     ("an answer from disk stays when its time is over", "broker/last_good.c", "now_ns + (g->kept_ns[route] - age_ns),", "now_ns + g->kept_ns[route],"),
     # faults of kernel and libc
     ("a signal ends the write of the state", "broker/aftermath.c", "        if (n <= 0 && !(n < 0 && errno == EINTR)) {", "        if (n <= 0) {"),
+    # pools of addresses and keys
+    ("a call leaves from another address than the one that pays", "broker/egress.c", "    c->from = has ? &p->source[value] : NULL;", "    c->from = has ? &p->source[value > 1 ? value - 1 : value] : NULL;"),
+    ("a retry keeps what the member before had paid", "broker/dispatch.c", "        rc = waits ? WEIR_DENIED : e != NULL ? dispatch_permit(w, c) : WEIR_OK;",
+     "        bool old = c->attempts > 0 && c->permit.charge_cnt > 0 && e != NULL;\n        if (old)\n            c->permit.state = c->own_permit.state = WEIR_PERMIT_GRANTED, c->permit.use_by_ns = UINT64_MAX;\n"
+     "        rc = waits ? WEIR_DENIED : old || e == NULL ? WEIR_OK : dispatch_permit(w, c);"),
+    ("a hedge goes by the first attempt's member", "broker/hedge.c", "    if (start_other(w, hedge) || start_same(w, hedge)) {", "    if (start_same(w, hedge) || start_other(w, hedge)) {"),
+    ("a hedge beside is paid by the first attempt's member", "broker/egress.c", "    return other && choose(w, c, t);", "    uint64_t scope = c->scope;\n    bool ok = other && choose(w, c, t);\n    c->scope = scope;\n    return ok;"),
+    ("an answer names the first attempt's member", "broker/hedge.c", "    c->member = hedge->member;\n    c->from = hedge->from;\n    c->throttled", "    c->from = hedge->from;\n    c->throttled"),
+    ("a stop of one member is looked for at the provider", "shm/weir_hold.h", "    return weir_hold_line(row, route->provider, (uint32_t)(scope >> shift) & 0xffffU);", "    return weir_hold_line(row, route->provider, (uint32_t)(scope >> shift) & 0U);"),
+    ("an order is asked after with whichever key", "broker/doubt.c", "    return (c->scope & ~address) | (c->request.scope & address);", "    return c->request.scope & (address | ~address);"),
+    ("whom a call names is one of many", "shm/weir_member.c", "named == 0 || named == value_at(m->scope, k));", "named == 0 || true);"),
+    ("what a member has left is not looked at when it pays", "broker/dispatch.c", "    pair_open_route(w, c->route, c->scope);\n    /* The", "    pair_open_route(w, c->route, c->scope);\n    const uint64_t sent_by = c->scope;\n    if ((c->scope & 0xffffU) > 1)\n        c->scope--;\n    /* The",
+     "broker/dispatch.c", "    audit_granted(w, c, true);\n", "    audit_granted(w, c, true);\n    c->scope = sent_by;\n"),
+    # sessions
+    ("a refresh token leaves before SPENDING is on the disk", "broker/sign_in_token.c", "    r->uses++;\n    record_write(w, s, STEP_INTENT);\n", "    r->uses++;\n    record_write(w, s, STEP_INTENT);\n    s->events = 9;\n    s->slot ^= 1U;\n    s->sequence = r->sequence;\n    intent_written(w, s);\n"),
+    ("an access token is used before the refresh token is stored", "broker/sign_in_token.c", "    record_write(w, s, STEP_KEEP);\n}\n\nstatic void token_asked", "    record_write(w, s, STEP_KEEP);\n    kept(w, s);\n}\n\nstatic void token_asked"),
+    ("a token that no disk took is used", "broker/sign_in_token.c", "        if (error == 0) {\n            kept(w, s);", "        if (error <= 99) {\n            kept(w, s);"),
+    ("a refresh token that may be spent is sent by the next worker", "broker/sign_in_rule.c", "    return used <= second_use_max ? SIGN_IN_BEGIN_AGAIN : SIGN_IN_BEGIN_LOST;", "    return used <= second_use_max + 9 ? SIGN_IN_BEGIN_AGAIN : SIGN_IN_BEGIN_LOST;"),
+    ("the next worker is not told that the token was sent", "broker/sign_in_call.c", "        s->place->sent =\n            s->sequence;", "        s->place->sent +=\n            0 * s->sequence;"),
+    ("a refresh token without an answer is held", "broker/sign_in_rule.c", "    if (!sent || (answered &&", "    if (!sent || !answered || (answered &&"),
+    ("the older record counts", "broker/sign_in_rule.c", "r->sequence > (*record)->sequence)) {", "r->sequence < (*record)->sequence)) {"),
+    ("a token that was not taken stays in force", "broker/sign_in_call.c", "    s->good_until_ns = w->now_ns; /*", "    s->due_ns = w->now_ns; /*"),
+    ("each answer that says so renews", "broker/sign_in_call.c", "    if (w->now_ns < s->renew_not_before_ns || s->state != WEIR_SIGN_IN_READY) {", "    if (s->state != WEIR_SIGN_IN_READY) {"),
+    ("nobody looks when a token ends", "broker/sign_in_call.c", "s->state != WEIR_SIGN_IN_ASTRAY && w->now_ns < s->good_until_ns;", "s->state != WEIR_SIGN_IN_ASTRAY;", "broker/sign_in_call.c", "    return s->generation != 0 && worker_now(w) < s->good_until_ns;", "    return s->generation != 0 && worker_now(w) > 0;"),
+    ("a renewal lets an order pass the gate for good", "broker/exchange.c", "    c->may_renew = false;\n", ""),
+    ("a renewal makes an order again that was done", "broker/sign_in_call.c", "        if (s->config->expired.number[i] == status) {", "        if (s->config->expired.number[i] == status || status == 200) {"),
+    ("a cookie is in force before its crumb", "broker/sign_in_cookie.c", "               sign_in_cookies(s->secret.jar_next, s->secret.room,", "               sign_in_cookies(s->secret.jar, s->secret.room, head_bytes, e->config->url.host) && sign_in_cookies(s->secret.jar_next, s->secret.room,"),
     # kept answers, and one call for many
     ("an element is given to whoever waits first", "broker/batch_give.c", "? split_find(&b->split, b->name[i].text, b->name[i].bytes)\n", "? &b->split.element[0]\n"),
     ("an element is kept under another's key", "broker/batch_give.c", "(void)keep_one(w, k, e, &b->key[i]);", "(void)keep_one(w, k, e, &b->key[0]);"),

@@ -390,11 +390,11 @@ static void revoked(struct rig *r)
 
     /* A call that met a dead connection first was written twice in its first attempt: the one behind the renewal is another. */
     w = begin(r, &s);
-    good(r, w, "p.get");
+    session_good(r, w, "p.get");
     rig_fault(r, "{\"kind\": \"reset\", \"path\": \"/v1/accounts\", \"count\": 1, "
                  "\"reused_only\": true}");
     (void)rig_http(r, "POST", "/sim/revoke", "{}", NULL, 0);
-    good(r, w, "p.get");
+    session_good(r, w, "p.get");
     CHECK_INT(r, board(w)->renewed, 1);
     rig_faults_clear(r);
     end(r, w);
@@ -426,6 +426,39 @@ static void disk_full(struct rig *r)
     CHECK(r, given_soon(r, given + 1), "goes on");
     session_good(r, w, "p.get");
     never_twice(r, "a full disk");
+    end(r, w);
+}
+
+/* The only token that there is, in the memory of a worker that is told to stop: it is written as soon as the disk takes it, and not when its turn would have come. */
+static void disk_full_at_a_stop(struct rig *r)
+{
+    struct scene s = usual;
+    s.user = geteuid() == 0 ? ", user: root" : "";
+    struct weir *w = begin(r, &s);
+    struct rlimit none = {0, RLIM_INFINITY};
+    struct rlimit all = {RLIM_INFINITY, RLIM_INFINITY};
+    CHECK(r, state_soon(r, w, WEIR_SIGN_IN_READY), "signed in");
+    rig_fault(r, "{\"kind\": \"slow_first_byte\", \"path\": \"/oauth2/token\", \"delay_ms\": 300, "
+                 "\"count\": 1}");
+    double given = session_report(r, "given");
+    pid_t worker = rig_process(r, "weird-worker");
+    CHECK(r, given_soon(r, given + 1), "spent");
+    CHECK(r, prlimit(worker, RLIMIT_FSIZE, &none, NULL) == 0, "%s", strerror(errno));
+    CHECK(r, state_soon(r, w, WEIR_SIGN_IN_UNKEPT), "in memory alone");
+    uint64_t failed = weir_load_relaxed_u64(&board(w)->failed);
+    for (unsigned i = 0; i < 500 && weir_load_relaxed_u64(&board(w)->failed) < failed + 2; i++) {
+        rig_sleep_ms(20); /* the next one is more than 3 s ahead, which is all of `drain` */
+    }
+    (void)kill(r->weird, SIGTERM);
+    rig_sleep_ms(300);
+    CHECK_INT(r, prlimit(worker, RLIMIT_FSIZE, &all, NULL), 0);
+    weir_close(w);
+    CHECK_INT(r, rig_wait(r->weird, 10000), 0);
+    rig_weird_start(r);
+    w = rig_attach(r, WEIR_ROLE_TRADER);
+    session_good(r, w, "p.get");
+    CHECK_INT(r, rig_log_count(r, "\"sign_in_lost\"") - lost_before, 0);
+    never_twice(r, "a stop with a full disk");
     end(r, w);
 }
 
@@ -576,6 +609,7 @@ int main(int argc, char **argv)
     exchange_unwell(&r);
     revoked(&r);
     disk_full(&r);
+    disk_full_at_a_stop(&r);
     named_server(&r);
     dies_anywhere(&r, all ? 400 : 16);
     sign_in_cookies(&r);
