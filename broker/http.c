@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define IDLE_MAX 256U /* easy handles kept per target */
+#define AGENT    "weir/" WEIR_VERSION
 
 /* What we know about one descriptor. Indexed by fd; the generation changes with every mask and every life. */
 struct http_socket {
@@ -43,6 +44,7 @@ struct http_easy {
     struct http_easy *next; /* idle list */
     struct http_transfer *transfer;
     enum weir_method method; /* as set with no body and no headers; UNSET: something else was set */
+    struct curl_slist agent; /* before the lines of a request that does not say who asks */
     struct curl_slist *connect_to;
     const char *source;
     bool has_request_target;
@@ -51,7 +53,7 @@ struct http_easy {
     uint64_t length_bytes;
     bool passed;              /* the gate, on its way to a connection */
     struct h2_reader *reader; /* of the connection it was written to, if that may be HTTP/2 */
-    char path_query[256];     /* as set; "" where it was longer */
+    char path_query[256];     /* of the request target as set; "" where it was longer, or none is */
 };
 
 static struct http_socket *socket_of(struct http *http, curl_socket_t fd)
@@ -370,6 +372,28 @@ struct http *http_open(struct loop *loop)
     return http;
 }
 
+/* By a proxy; for https it makes a tunnel. */
+static bool is_forwarded(const struct http_target *t)
+{
+    return t->proxy != NULL && t->trust == NULL;
+}
+
+/* "https://host:port" */
+static size_t origin_bytes(const struct http_target *t)
+{
+    const char *host = strstr(t->base, "://") + 3;
+    return (size_t)(host - t->base) + strcspn(host, "/");
+}
+
+/* Where its requests go, taken apart once: of a text curl does it for each transfer. */
+static bool url_make(struct http_target *t)
+{
+    char origin[sizeof t->base] = "";
+    memcpy(origin, t->base, origin_bytes(t));
+    t->url = t->url != NULL ? t->url : curl_url();
+    return t->url != NULL && curl_url_set(t->url, CURLUPART_URL, origin, 0) == CURLUE_OK;
+}
+
 /* Options that never change between transfers to the same target. */
 static void easy_options(struct http *http, struct http_target *t, CURL *e)
 {
@@ -385,6 +409,11 @@ static void easy_options(struct http *http, struct http_target *t, CURL *e)
     (void)curl_easy_setopt(e, CURLOPT_NOPROXY, t->proxy != NULL ? "" : "*");
     (void)curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     (void)curl_easy_setopt(e, CURLOPT_HEADER, 1L); /* line_look */
+    if (!is_forwarded(t)) {
+        /* By the first it looks for a connection; the second only keeps 7.88 from making a text out of the first. */
+        (void)curl_easy_setopt(e, CURLOPT_CURLU, t->url);
+        (void)curl_easy_setopt(e, CURLOPT_URL, t->base);
+    }
     (void)curl_easy_setopt(e, CURLOPT_PATH_AS_IS, 1L);
     (void)curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
     (void)curl_easy_setopt(e, CURLOPT_BUFFERSIZE, 65536L);
@@ -392,7 +421,9 @@ static void easy_options(struct http *http, struct http_target *t, CURL *e)
     (void)curl_easy_setopt(e, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     (void)curl_easy_setopt(e, CURLOPT_MAXAGE_CONN, t->idle_max_s);
     (void)curl_easy_setopt(e, CURLOPT_MAXLIFETIME_CONN, t->age_max_s);
-    (void)curl_easy_setopt(e, CURLOPT_USERAGENT, "weir/" WEIR_VERSION);
+    if (t->proxy != NULL) { /* for CONNECT; requests have it in their list */
+        (void)curl_easy_setopt(e, CURLOPT_USERAGENT, AGENT);
+    }
     (void)curl_easy_setopt(e, CURLOPT_SHARE, http->share);
     (void)curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, on_open);
     (void)curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, on_close);
@@ -400,11 +431,13 @@ static void easy_options(struct http *http, struct http_target *t, CURL *e)
     (void)curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, on_gate);
     (void)curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_head);
     (void)curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_data);
+    /* Where certificates are believed they are there already: curl must open no file, and it would copy these names for each transfer, with TLS or without. */
+    (void)curl_easy_setopt(e, CURLOPT_CAINFO, NULL);
+    (void)curl_easy_setopt(e, CURLOPT_CAPATH, NULL);
+    (void)curl_easy_setopt(e, CURLOPT_PROXY_CAINFO, NULL);
+    (void)curl_easy_setopt(e, CURLOPT_PROXY_CAPATH, NULL);
     if (t->trust != NULL) {
-        /* The certificates are there already: curl must open no file, and keep no store of its own beside ours. */
-        (void)curl_easy_setopt(e, CURLOPT_CAINFO, NULL);
-        (void)curl_easy_setopt(e, CURLOPT_CAPATH, NULL);
-        (void)curl_easy_setopt(e, CURLOPT_CA_CACHE_TIMEOUT, 0L);
+        (void)curl_easy_setopt(e, CURLOPT_CA_CACHE_TIMEOUT, 0L); /* no store beside ours */
         (void)curl_easy_setopt(e, CURLOPT_SSL_CTX_FUNCTION, on_tls);
         (void)curl_easy_setopt(e, CURLOPT_SSL_CTX_DATA, t);
     }
@@ -418,7 +451,7 @@ static struct http_easy *easy_take(struct http *http, struct http_target *t)
         t->idle_cnt--;
         return e;
     }
-    e = calloc(1, sizeof *e);
+    e = url_make(t) ? calloc(1, sizeof *e) : NULL;
     if (e != NULL) {
         e->curl = curl_easy_init();
     }
@@ -442,6 +475,7 @@ static void easy_give(struct http_target *t, struct http_easy *e)
     e->reader = NULL;
     if (e->has_request_target) {
         (void)curl_easy_setopt(e->curl, CURLOPT_REQUEST_TARGET, NULL);
+        e->path_query[0] = '\0';
         e->has_request_target = false;
     }
     if (e->forbids) {
@@ -483,23 +517,29 @@ static void method_set(CURL *e, const struct http_transfer *t)
     }
 }
 
-static CURLcode url_set(struct http_easy *e, const struct http_transfer *t)
+/*
+ * The path is no part of the URL, or curl would take it apart, encode it and put it together again for each transfer. A proxy that forwards wants all of it in the request line: that text
+ * is curl's to make.
+ */
+static CURLcode request_target_set(struct http_easy *e, const struct http_transfer *t)
 {
-    char url[4096];
-    size_t base = strlen(t->target->base);
+    char text[4096];
+    bool whole = is_forwarded(t->target);
+    const char *prefix = t->target->base + (whole ? 0 : origin_bytes(t->target));
+    size_t fixed = strlen(prefix);
     size_t rest = strlen(t->path_query);
     if (rest < sizeof e->path_query && e->path_query[0] != '\0' &&
         strcmp(e->path_query, t->path_query) == 0) {
         return CURLE_OK;
     }
-    char *at = base + rest < sizeof url ? url : malloc(base + rest + 1);
+    char *at = fixed + rest < sizeof text ? text : malloc(fixed + rest + 1);
     if (at == NULL) {
         return CURLE_OUT_OF_MEMORY;
     }
-    memcpy(at, t->target->base, base);
-    memcpy(at + base, t->path_query, rest + 1);
-    CURLcode code = curl_easy_setopt(e->curl, CURLOPT_URL, at);
-    if (at != url) {
+    memcpy(at, prefix, fixed);
+    memcpy(at + fixed, t->path_query, rest + 1);
+    CURLcode code = curl_easy_setopt(e->curl, whole ? CURLOPT_URL : CURLOPT_REQUEST_TARGET, at);
+    if (at != text) {
         free(at);
     }
     e->path_query[0] = '\0';
@@ -509,13 +549,28 @@ static CURLcode url_set(struct http_easy *e, const struct http_transfer *t)
     return code;
 }
 
+/* All lines of a request. Of CURLOPT_USERAGENT curl would make the same line for each transfer, before it looks for a connection. */
+static struct curl_slist *lines_of(struct http_easy *e, const struct http_transfer *t)
+{
+    static char line[] = "User-Agent: " AGENT;
+    static const size_t name_bytes = sizeof "User-Agent" - 1;
+    struct curl_slist *first = t->headers != NULL ? t->headers : t->target->headers;
+    for (const struct curl_slist *l = first; l != NULL; l = l->next) {
+        if (strncasecmp(l->data, line, name_bytes) == 0 &&
+            (l->data[name_bytes] == ':' || l->data[name_bytes] == ';')) {
+            return first;
+        }
+    }
+    e->agent = (struct curl_slist){line, first};
+    return &e->agent;
+}
+
 static void options_set(struct http_easy *e, const struct http_transfer *t)
 {
     bool plain = t->body_bytes == 0 && t->headers == NULL;
     if (!plain || e->method != t->method) {
         method_set(e->curl, t);
-        (void)curl_easy_setopt(e->curl, CURLOPT_HTTPHEADER,
-                               t->headers != NULL ? t->headers : t->target->headers);
+        (void)curl_easy_setopt(e->curl, CURLOPT_HTTPHEADER, lines_of(e, t));
         e->method = plain ? t->method : WEIR_METHOD_UNSET;
     }
     if (e->connect_to != t->target->connect_to) {
@@ -534,7 +589,7 @@ bool http_start(struct http *http, struct http_transfer *t)
     if (e == NULL) {
         return false;
     }
-    CURLcode code = url_set(e, t);
+    CURLcode code = request_target_set(e, t);
     options_set(e, t);
     e->transfer = t;
     e->in_head = true;
@@ -690,6 +745,8 @@ void http_target_close(struct http_target *target)
         free(e);
     }
     target->idle_cnt = 0;
+    curl_url_cleanup(target->url);
+    target->url = NULL;
     curl_slist_free_all(target->connect_to);
     target->connect_to = NULL;
 }

@@ -60,6 +60,7 @@ struct http_target {
     uint32_t connections;   /* open sockets */
     uint64_t connects;      /* opened since start */
     uint64_t refused_at_ns; /* its certificate was refused, and the log says so; 0: never */
+    CURLU *url;             /* of the base less its path; the handles share it */
     struct http_easy *idle; /* handles kept for this target, linked */
     uint32_t idle_cnt;
 };

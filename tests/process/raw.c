@@ -49,10 +49,16 @@ void raw_say(int fd, const char *text)
     }
 }
 
+static char head[8192]; /* of the request that is answered; a connection has a process of its own */
+
+const char *raw_head(void)
+{
+    return head;
+}
+
 /* Read one request's head; what follows it (a body) is read once and dropped. */
 static bool read_path(int fd, char *path, size_t bytes)
 {
-    char head[8192];
     size_t n = 0;
     while (n < sizeof head - 1) {
         ssize_t got = recv(fd, head + n, sizeof head - 1 - n, 0);

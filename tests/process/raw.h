@@ -19,6 +19,8 @@ void raw_start(struct rig *r, struct raw *raw, bool (*answer)(int fd, const char
 void raw_start_at(struct rig *r, struct raw *raw, uint16_t port,
                   bool (*answer)(int fd, const char *path));
 void raw_stop(struct raw *raw);
+/* In `answer`: the head of the request, as it came. */
+const char *raw_head(void);
 /* Write text to a descriptor, whole. */
 void raw_say(int fd, const char *text);
 /* A port on which nobody listens. */
