@@ -89,7 +89,8 @@ static struct ends wait_all(struct rig *r, struct weir *w)
                    a.error == WEIR_E_MEMORY) {
             e.no_memory++;
             CHECK_INT(r, a.sends, 0);
-        } else if (a.result == WEIR_RESULT_EXPIRED || a.result == WEIR_RESULT_TIMEOUT) {
+        } else if (a.result == WEIR_RESULT_EXPIRED || a.result == WEIR_RESULT_TIMEOUT ||
+                   (a.result == WEIR_RESULT_NO_ROOM && a.sends == 0)) {
             e.not_in_time++;
         } else if ((a.result == WEIR_RESULT_NOT_SENT || a.result == WEIR_RESULT_FAILED) &&
                    a.error > 0) {
