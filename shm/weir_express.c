@@ -13,7 +13,7 @@
  * alternatives for shared-memory multiprocessors", 1990: backoff). It waits for nobody: after the pauses it goes on, whatever they do.
  */
 #define CROWD_NS        2000
-#define CROWD_PAUSE_CNT 6
+#define CROWD_PAUSE_CNT 4
 
 /* One permit's private state. What the clock's sequence and epoch are is in the entry: by another one nobody departs. */
 struct trip {
