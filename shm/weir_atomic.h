@@ -9,6 +9,7 @@
  *   weir_cas_*            acquire and release on success, acquire on failure; `*expected` gets the value seen
  *   weir_cas_pair_u64     the same for two words side by side
  *   weir_xchg_*, weir_fetch_add_*, weir_fetch_or_*, weir_fetch_and_*   acquire and release
+ *   weir_count_*          more in a word that no other thread writes: no order, and no locked instruction; whoever loads it sees whole words
  *   weir_fence_full       orders an earlier store with a later load (Dekker)
  *   weir_fence_after_rmw  the same behind a CAS, xchg or fetch: free on x86, where a locked instruction is that fence already
  *
@@ -16,8 +17,8 @@
  * tests/lint/pairs.py fails on a tag that has no partner.
  *
  * Three implementations stand behind the names:
- *   - ck_pr (default): on x86-64 CK knows that the machine is TSO, so acquire and release cost a compiler barrier, and a CAS
- *     is one locked instruction. The fences are written as for a weakly ordered machine.
+ *   - ck_pr (default): on x86-64 CK knows that the machine is TSO, so acquire and release cost a compiler barrier. The fences are written as for a weakly ordered
+ *     machine. But a CAS is the compiler's own builtin: the same locked instruction, whose answer stays in the flags, while CK's has to outlive the barrier behind it.
  *   - C11 __atomic builtins (-Dchecked=true): ThreadSanitizer cannot see through CK's inline assembly (it reports false races
  *     on ck_pr_cas_64); the builtins carry the order on the operation itself, which it understands.
  *
@@ -165,46 +166,44 @@ static inline void weir_fence_acquire(void) {}
 
 #else
 
-#define WEIR_ATOMIC_DEFINE(bits, type)                                         \
-    static inline type weir_load_relaxed_u##bits(const type *p)                \
-    {                                                                          \
-        return ck_pr_load_##bits(p);                                           \
-    }                                                                          \
-    static inline type weir_load_acquire_u##bits(const type *p)                \
-    {                                                                          \
-        type v = ck_pr_load_##bits(p);                                         \
-        ck_pr_fence_acquire();                                                 \
-        return v;                                                              \
-    }                                                                          \
-    static inline void weir_store_relaxed_u##bits(type *p, type v)             \
-    {                                                                          \
-        ck_pr_store_##bits(p, v);                                              \
-    }                                                                          \
-    static inline void weir_store_release_u##bits(type *p, type v)             \
-    {                                                                          \
-        ck_pr_fence_release();                                                 \
-        ck_pr_store_##bits(p, v);                                              \
-    }                                                                          \
-    static inline bool weir_cas_u##bits(type *p, type *expected, type desired) \
-    {                                                                          \
-        ck_pr_fence_release();                                                 \
-        bool done = ck_pr_cas_##bits##_value(p, *expected, desired, expected); \
-        ck_pr_fence_acquire();                                                 \
-        return done;                                                           \
-    }                                                                          \
-    static inline type weir_xchg_u##bits(type *p, type v)                      \
-    {                                                                          \
-        ck_pr_fence_release();                                                 \
-        type old = ck_pr_fas_##bits(p, v);                                     \
-        ck_pr_fence_acquire();                                                 \
-        return old;                                                            \
-    }                                                                          \
-    static inline type weir_fetch_add_u##bits(type *p, type v)                 \
-    {                                                                          \
-        ck_pr_fence_release();                                                 \
-        type old = ck_pr_faa_##bits(p, v);                                     \
-        ck_pr_fence_acquire();                                                 \
-        return old;                                                            \
+#define WEIR_ATOMIC_DEFINE(bits, type)                                                    \
+    static inline type weir_load_relaxed_u##bits(const type *p)                           \
+    {                                                                                     \
+        return ck_pr_load_##bits(p);                                                      \
+    }                                                                                     \
+    static inline type weir_load_acquire_u##bits(const type *p)                           \
+    {                                                                                     \
+        type v = ck_pr_load_##bits(p);                                                    \
+        ck_pr_fence_acquire();                                                            \
+        return v;                                                                         \
+    }                                                                                     \
+    static inline void weir_store_relaxed_u##bits(type *p, type v)                        \
+    {                                                                                     \
+        ck_pr_store_##bits(p, v);                                                         \
+    }                                                                                     \
+    static inline void weir_store_release_u##bits(type *p, type v)                        \
+    {                                                                                     \
+        ck_pr_fence_release();                                                            \
+        ck_pr_store_##bits(p, v);                                                         \
+    }                                                                                     \
+    static inline bool weir_cas_u##bits(type *p, type *expected, type desired)            \
+    {                                                                                     \
+        return __atomic_compare_exchange_n(p, expected, desired, false, __ATOMIC_ACQ_REL, \
+                                           __ATOMIC_ACQUIRE);                             \
+    }                                                                                     \
+    static inline type weir_xchg_u##bits(type *p, type v)                                 \
+    {                                                                                     \
+        ck_pr_fence_release();                                                            \
+        type old = ck_pr_fas_##bits(p, v);                                                \
+        ck_pr_fence_acquire();                                                            \
+        return old;                                                                       \
+    }                                                                                     \
+    static inline type weir_fetch_add_u##bits(type *p, type v)                            \
+    {                                                                                     \
+        ck_pr_fence_release();                                                            \
+        type old = ck_pr_faa_##bits(p, v);                                                \
+        ck_pr_fence_acquire();                                                            \
+        return old;                                                                       \
     }
 
 #define WEIR_ATOMIC_DEFINE_BITS(bits, type)              \
@@ -298,6 +297,29 @@ static inline void weir_prefetch_write(const void *p)
 {
     __asm__ volatile("prefetchw %0" : : "m"(*(const char *)p));
 }
+
+/* More in a counter of this thread's own. relaxed: statistics, and nobody else writes it. One instruction: an addition to memory. */
+#if defined(WEIR_CHECKED) || defined(WEIR_UNSHARED)
+static inline void weir_count_u32(uint32_t *p, uint32_t n)
+{
+    weir_store_relaxed_u32(p, weir_load_relaxed_u32(p) + n);
+}
+
+static inline void weir_count_u64(uint64_t *p, uint64_t n)
+{
+    weir_store_relaxed_u64(p, weir_load_relaxed_u64(p) + n);
+}
+#else
+static inline void weir_count_u32(uint32_t *p, uint32_t n)
+{
+    __asm__ volatile("addl %1, %0" : "+m"(*p) : "ir"(n) : "cc");
+}
+
+static inline void weir_count_u64(uint64_t *p, uint64_t n)
+{
+    __asm__ volatile("addq %1, %0" : "+m"(*p) : "er"(n) : "cc");
+}
+#endif
 
 /* One step of a spin loop: tells the core that a wait is on. */
 static inline void weir_cpu_relax(void)
