@@ -149,6 +149,30 @@ WEIR_INLINE enum weir_limit_verdict weir_bucket_judge(const struct weir_bucket_a
     return WEIR_LIMIT_NO;
 }
 
+/*
+ * How far ahead of now the bucket may be, less one, for weir_bucket_judge to say YES while `foreign` is the board's word: TAT - now < room, or TAT <= now. The word becomes
+ * max(now, TAT) + n*T then. A word from beyond the legal range is further ahead. 0: it has to be asked each time. What others use is held against it for good here.
+ */
+static inline uint64_t weir_bucket_room(const struct weir_bucket_ask *ask,
+                                        const struct weir_shm_limit_row *row, uint64_t foreign)
+{
+    uint64_t others_ns = weir_min_u64((uint32_t)foreign, row->quota) * row->unit_ns;
+    bool any = ask->ceiling == NULL && others_ns <= ask->tolerance_ns &&
+               ask->n_ns <= ask->tolerance_ns - others_ns;
+    return any ? ask->tolerance_ns - others_ns - ask->n_ns + 1 : 0;
+}
+
+/*
+ * The usual NO of weir_bucket_judge, by the `room` of a time at which others used nothing, as now: the bucket is full until `*earliest_ns`. False: it has to be asked.
+ */
+static inline bool weir_bucket_full(const struct weir_bucket_ask *ask, uint64_t room,
+                                    uint64_t now_ns, uint64_t tat, uint64_t *earliest_ns)
+{
+    uint64_t ahead_ns = weir_max_u64(tat, now_ns) - now_ns;
+    *earliest_ns = tat - (room - 1);
+    return room != 0 && ahead_ns >= room && ahead_ns <= ask->reach_ns;
+}
+
 WEIR_INLINE enum weir_limit_verdict weir_bucket_plan(struct weir_limit_plan *p,
                                                      const struct weir_limit_time *time)
 {
@@ -234,14 +258,16 @@ WEIR_INLINE enum weir_limit_verdict weir_window_judge(const struct weir_shm_fore
 }
 
 /*
- * The usual yes of weir_window_judge by two comparisons: `base` is window k with no units, `spare` = cap - units - kept, and no ceiling is needed. True: it says
- * YES, and the word becomes word + units. A word of another window lies further from `base` than any spare; so does one that is damaged.
+ * The same for weir_window_judge, of window `k`: it says YES where the word less that of an empty window k is below the room, and the word becomes word + units. A word of
+ * another window lies further away; so does one that is damaged.
  */
-WEIR_INLINE bool weir_window_fits(uint64_t base, uint64_t word, uint64_t foreign, uint64_t spare)
+static inline uint64_t weir_window_room(const struct weir_shm_limit_row *row, uint32_t k,
+                                        uint64_t foreign, uint32_t units, uint32_t kept,
+                                        uint32_t cap)
 {
-    uint64_t own = word - base;
-    uint64_t others = foreign - base <= UINT32_MAX ? foreign - base : 0;
-    return WEIR_LIKELY(own <= spare) && WEIR_LIKELY(own + others <= spare);
+    uint64_t others = weir_window_id(foreign) == k ? (uint32_t)foreign : 0;
+    uint64_t taken = others + units + kept;
+    return row->ceiling_step == 0 && taken <= cap ? cap - taken + 1 : 0;
 }
 
 /* One window of a span: window `k`, of which `left_ns` are left. Fills entry `w` of the plan. */

@@ -108,9 +108,8 @@ static inline struct weir_express *weir_permit_express(struct weir_permit_view *
 {
     struct weir_express *e = &view->express[weir_express_slot(route, scope, priority)];
     /* relaxed: the rows in use were read behind an acquire; only a change sends us there again */
-    return WEIR_LIKELY(e->tables == weir_load_relaxed_u64(&view->gate->tables) &&
-                       e->key == weir_express_key(route, priority) && e->scope == scope &&
-                       units == NULL)
+    uint64_t tables = weir_load_relaxed_u64(&view->gate->tables);
+    return WEIR_LIKELY(weir_express_keeps(e, tables, route, scope, priority) && units == NULL)
                ? e
                : NULL;
 }
@@ -183,16 +182,14 @@ static inline struct weir_limit_place weir_permit_place(const struct weir_permit
 /* More units of a limit, or modulo 2^64 less, by this thread. Only where it has a meter. */
 WEIR_INLINE void weir_permit_count(struct weir_permit_view *view, uint32_t limit, uint64_t units)
 {
-    uint64_t *n = &view->meter.units[limit];
-    weir_store_relaxed_u64(n, weir_load_relaxed_u64(n) + units); /* relaxed: own line, statistics */
+    weir_count_u64(&view->meter.units[limit], units);
 }
 
 /* One more of `counts[i]`, by this thread. NULL: it has no meter. */
 WEIR_INLINE void weir_permit_count_one(uint32_t *counts, uint32_t i)
 {
     if (WEIR_LIKELY(counts != NULL)) {
-        weir_store_relaxed_u32(&counts[i], weir_load_relaxed_u32(&counts[i]) +
-                                               1); /* relaxed: own line, statistics */
+        weir_count_u32(&counts[i], 1);
     }
 }
 

@@ -28,14 +28,13 @@ MUTANTS = [
     ("refund regardless of window", "weir_limit.c", "weir_window_id(seen) != k ||", ""),
     ("half a straddle stays", "weir_limit.c", "        if (half) {\n            (void)window_give", "        if (false) {\n            (void)window_give"),
     ("no roll-back", "weir_permit.c", "if ((taken >> i & 1U) != 0 &&", "if ((taken >> i & 1U) == 8 &&",
-     "weir_express.c", "(void)weir_limit_give(&at, &l->charge, &grant);", "(void)at;"),
+     "weir_express.c", "(void)weir_limit_give(&at, &e->charge[l->place], &grant);", "(void)at;"),
     ("no reserve", "weir_window.h", "if (limit->release_q64[priority] == 0 &&", "if (limit->release_q64[priority] < UINT64_MAX ||"),
     ("reserve without floor", "weir_window.h", ": limit->reserve_min[priority];", ": 0;"),
     ("refund on another timeline", "weir_settle.c", "(uint16_t)c->grant.epoch.seen != c->clock_epoch", "false"),
     ("no look at the clock once the word has moved", "weir_limit.c", "if (time->epoch.now != NULL &&", "if (0 > 1 && time->epoch.now != NULL &&",
      "weir_permit.c", "a->clock_seq)) {", "a->clock_seq) && a == NULL) {",
-     "weir_express.c", "if (clock && WEIR_UNLIKELY(weir_load_acquire_u64(&e->board->clock_seq) != e->seq)) {", "if (clock && cnt > WEIR_EXPRESS_LIMITS) {",
-     "weir_express.c", "if (e->needs_clock && weir_load_acquire_u64(&e->board->clock_seq) != e->seq) {", "if (false) {",
+     "weir_express.c", "!clock || weir_load_acquire_u64(e->clock_seq) == e->seq;", "clock || !clock;",
      "weir_express.c", "if (!l->is_bucket && weir_load_acquire", "if (false && weir_load_acquire"),
     ("re-alignment carries nothing", "weir_limit_repair.c", "return overwritten && recent ? weir_limit_peak(row) : units;", "return 0;"),
     ("re-alignment forgets what was overwritten", "weir_limit_repair.c", "return overwritten && recent ?", "return false ?"),
@@ -62,8 +61,8 @@ MUTANTS = [
     ("kept windows never end", "weir_express.c", "t->now_ns - e->from_ns >= e->length_ns)", "false)"),
     ("kept windows forget the delay", "weir_window.h", "length_ns -= clock->jitter_ns + 2 * error_ns;", "length_ns -= error_ns;"),
     ("kept windows outlive their clock", "weir_express.c", "clock_seq != e->seq ||", "false ||"),
-    ("express: the cost is not counted", "weir_express.c", "(uint64_t)zone.cap - l->units;", "(uint64_t)zone.cap;"),
-    ("express: whoever was slower charges nothing", "weir_express.c", "if (weir_cas_u64(l->at, &t->seen[i], t->next[i])) {", "if (true) {"),
+    ("express: the cost is not counted", "weir_limit.h", "uint64_t taken = others + units + kept;", "uint64_t taken = others + kept;"),
+    ("express: whoever was slower charges nothing", "weir_express.c", "if (weir_cas_u64(l->at, &seen, next)) {", "if (true) {"),
 ]
 
 # Where a mutant only changes one kind, schedules of that kind find it sooner (enum weir_limit_kind).
@@ -175,7 +174,11 @@ ROLLING_MUTANTS = [
 
 # The short way answers as the long one does: test_express, where the schedules of prop_permit know of no others.
 EXPRESS_MUTANTS = [
-    ("express: others are not counted", "weir_limit.h", "WEIR_LIKELY(own + others <= spare)", "true"),
+    ("express: others are not counted", "weir_limit.h", "uint64_t taken = others + units + kept;", "uint64_t taken = 0 * others + units + kept;"),
+    ("express: others are asked for once", "weir_express.c", "WEIR_LIKELY(weir_load_relaxed_u64(l->foreign) == l->others)", "true"),
+    ("express: nothing is kept for the classes above", "weir_express.c", "l->others, (uint32_t)l->units, kept, l->cap);", "l->others, (uint32_t)l->units, 0 * kept, l->cap);"),
+    ("express: a full bucket is full until it is empty", "weir_limit.h", "tat - (room - 1);", "tat;"),
+    ("express: what others use of a bucket is not counted", "weir_limit.h", "others_ns <= ask->tolerance_ns &&\n               ask->n_ns <= ask->tolerance_ns - others_ns;\n    return any ? ask->tolerance_ns - others_ns", "others_ns <= ask->tolerance_ns &&\n               ask->n_ns <= ask->tolerance_ns - others_ns;\n    return any ? ask->tolerance_ns"),
 ]
 
 # Calls that are counted late, in buckets: prop_late.

@@ -212,12 +212,13 @@ static void test_same_answers(void **unused)
     assert_true(passed > STORIES * TURNS / 10);
 }
 
-/* The shortcut for a window's yes, against its meaning word by word: words of this window, of others, damaged ones. */
-static void test_fits(void **unused)
+/* The short question about a window, against its meaning word by word: words of this window, of others, damaged ones. */
+static void test_window_room(void **unused)
 {
     (void)unused;
     state = 1;
     for (uint32_t i = 0; i < 200000; i++) {
+        const struct weir_shm_limit_row row = {.ceiling_step = below(20) == 0};
         uint32_t k = (uint32_t)fixture_random(&state);
         uint32_t at[2];
         uint64_t word[2];
@@ -227,16 +228,58 @@ static void test_fits(void **unused)
                                      : weir_window_word(at[n], (uint32_t)below(120));
             at[n] = weir_window_id(word[n]);
         }
-        uint64_t spare = below(120);
+        uint32_t cap = (uint32_t)below(120);
+        uint32_t cost = (uint32_t)below(5);
+        uint32_t kept = below(2) == 0 ? (uint32_t)below(20) : 0;
         uint64_t others = at[1] == k ? (uint32_t)word[1] : 0;
-        bool fits = at[0] == k && (uint32_t)word[0] + others <= spare;
-        assert_int_equal(weir_window_fits(weir_window_word(k, 0), word[0], word[1], spare), fits);
+        bool fits =
+            row.ceiling_step == 0 && at[0] == k && (uint32_t)word[0] + others + cost + kept <= cap;
+        uint64_t room = weir_window_room(&row, k, word[1], cost, kept, cap);
+        assert_int_equal(word[0] - weir_window_word(k, 0) < room, fits);
     }
+}
+
+/* The same of a bucket, against the whole test: a yes is one, a no is one where others use nothing, and until the same instant. */
+static void test_bucket_room(void **unused)
+{
+    (void)unused;
+    state = 1;
+    uint32_t no_cnt = 0;
+    for (uint32_t i = 0; i < 200000; i++) {
+        const struct weir_shm_limit_row row = {
+            .quota = 1 + (uint32_t)below(60), .unit_ns = 1 + below(1000), .ceiling_step = 1};
+        struct weir_shm_foreign board = {.ceiling = {below(WEIR_NS_PER_S)}};
+        struct weir_bucket_ask ask =
+            weir_bucket_ask_make(&row, &board, 1 + (uint32_t)below(row.quota), 0);
+        ask.ceiling = below(20) == 0 ? ask.ceiling : NULL;
+        ask.tolerance_ns = below((uint64_t)row.quota * row.unit_ns + 1);
+        uint64_t now = WEIR_NS_PER_S + below(WEIR_NS_PER_S);
+        uint64_t tat = below(20) == 0 ? fixture_random(&state) : now - 20000 + below(100000);
+        uint64_t others = below(2) == 0 ? 0 : weir_foreign_make(now + 1, (uint32_t)below(70));
+        uint64_t next = 0;
+        uint64_t left = 0;
+        uint64_t until = 0;
+        uint64_t full_until = 0;
+        enum weir_limit_verdict v =
+            weir_bucket_judge(&ask, &row, tat, others, now, &next, &left, &until);
+        uint64_t room = weir_bucket_room(&ask, &row, others);
+        uint64_t start = weir_max_u64(tat, now);
+        bool fits = start - now < room;
+        assert_true(fits == (v == WEIR_LIMIT_YES && ask.ceiling == NULL));
+        assert_true(!fits || next == start + ask.n_ns);
+        if (others == 0 && weir_bucket_full(&ask, room, now, tat, &full_until)) {
+            assert_int_equal(v, WEIR_LIMIT_NO);
+            assert_int_equal(full_until, until);
+            no_cnt++;
+        }
+    }
+    assert_true(no_cnt > 1000);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_answers),
-                                       cmocka_unit_test(test_fits)};
+                                       cmocka_unit_test(test_window_room),
+                                       cmocka_unit_test(test_bucket_room)};
     return cmocka_run_group_tests(tests, NULL, seed_print);
 }
