@@ -64,9 +64,10 @@ void answer_throttled(struct worker *w, struct call *c, enum throttle_by by)
         log_warn("throttled", "s:s, s:s, s:i", "provider", w->provider[p].config->name, "by",
                  throttle_by_name(by), "status", (int)c->head_status);
     }
+    uint64_t ban_ns = throttle_ban_ns(&w->provider[p].config->throttle, c->head_status);
     const struct throttle_heard heard = {.cause = pause_cause_of(c->head_status),
                                          .left_ns = left_ns(c),
-                                         .for_ns = c->retry_after_ns,
+                                         .for_ns = weir_max_u64(c->retry_after_ns, ban_ns),
                                          .status = by == THROTTLE_BY_STATUS ? c->head_status : 0};
     pause_throttled(w, c, &heard);
 }

@@ -22,6 +22,16 @@ enum throttle_by throttle_head(const struct weir_config_throttle *config, uint32
     return THROTTLE_NOT;
 }
 
+uint64_t throttle_ban_ns(const struct weir_config_throttle *config, uint32_t status)
+{
+    for (size_t i = 0; i < config->ban.status.cnt; i++) {
+        if (config->ban.status.number[i] == status) {
+            return config->ban.pause_ns;
+        }
+    }
+    return 0;
+}
+
 /* Could any listed value stand in this body? Cheaper than reading it as JSON, which few answers then need. */
 static bool body_possible(const struct weir_config_throttle *config, const char *body, size_t bytes)
 {

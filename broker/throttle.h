@@ -29,6 +29,9 @@ enum throttle_by {
 enum throttle_by throttle_head(const struct weir_config_throttle *config, uint32_t status,
                                const char *head, size_t bytes);
 
+/* How long such an answer asks for by its status alone (throttle.ban); 0: its status says nothing of that. */
+uint64_t throttle_ban_ns(const struct weir_config_throttle *config, uint32_t status);
+
 /* By what the body says. */
 enum throttle_by throttle_body(const struct weir_config_throttle *config, const char *body,
                                size_t bytes);
