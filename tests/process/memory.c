@@ -175,6 +175,11 @@ static void edit_version(struct weir_journal_header *h)
     h->version++;
 }
 
+static void edit_older(struct weir_journal_header *h)
+{
+    h->version = 1;
+}
+
 static void edit_name(struct weir_journal_header *h)
 {
     (void)snprintf(h->name, sizeof h->name, "other");
@@ -360,9 +365,10 @@ static void refused(struct rig *r)
         const char *name;
         bool unclean;
     } cases[] = {
-        {edit_version, "newer", false}, {edit_name, "foreign_name", false},
-        {edit_torn, "torn", false},     {edit_host, "foreign_host", false},
-        {edit_broker, "stale", true},   {edit_broker, "stale", false},
+        {edit_version, "newer", false},     {edit_older, "older", false},
+        {edit_name, "foreign_name", false}, {edit_torn, "torn", false},
+        {edit_host, "foreign_host", false}, {edit_broker, "stale", true},
+        {edit_broker, "stale", false},
     };
     struct weir_permit p;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
