@@ -114,10 +114,12 @@ struct rolling {
     struct {
         uint64_t at_ns, full_ns; /* full_ns: TAT, no earlier than at_ns */
         uint64_t given_ns;       /* given back, ever, at the look before */
+        uint64_t idle_ns;        /* empty, ever, at this look */
     } past[ROLLING_PAST];
     uint32_t past_next;
     uint64_t looked_ns;
-    uint64_t given_ns; /* at the last look */
+    uint64_t given_ns; /* at the last look, both */
+    uint64_t idle_ns;
     uint64_t shared_until_ns;
     uint64_t claimed_until_ns; /* others are proven by a claim until then */
     /* the most in each of the last windows, by window mod ROLLING_HISTORY; bucket: ns */
@@ -151,14 +153,17 @@ void rolling_answered(struct rolling *r, uint64_t stamp_ns, uint64_t sent_ns, ui
                       uint32_t units);
 
 /*
- * Bucket: our own charges take `level_ns` to drain, and `given_ns` of units were ever given back. `now_ns` is read before both. Caller: every 10 ms or so, and before
- * each report. `keep_ns`: how far back looks are needed, J and a round trip.
+ * Bucket: our own charges are drained at `tat_ns`, which is over where it stands empty, and `given_ns` of units were ever given back. `now_ns` is read before both. Caller: every
+ * 10 ms or so, and before each report. `keep_ns`: how far back looks are needed, J and a round trip.
  */
-void rolling_look(struct rolling *r, uint64_t now_ns, uint64_t level_ns, uint64_t given_ns,
+void rolling_look(struct rolling *r, uint64_t now_ns, uint64_t tat_ns, uint64_t given_ns,
                   uint64_t keep_ns);
 
 /* Take one report. Returns false where a later one is here already. */
 bool rolling_report(struct rolling *r, const struct rolling_report *report, uint64_t now_ns);
+
+/* Are others proven at `now_ns`, by our own reports or by claims? */
+bool rolling_shared(const struct rolling *r, uint64_t now_ns);
 
 /* What is to be published. */
 struct rolling_foreign {
