@@ -26,9 +26,13 @@
  * Theorem, token_bucket (a counter c that decays by 1/T; o is ours, by TAT). Let grants at g keep o(g) + possible <= B, with
  *   possible = U - o(a) - (granted since a and over) + (t1 - a)/T.
  * Then c(g) <= B. Proof: c(g) is the larger of U + X(s, g] - (g - s)/T and of what our calls alone make, X being what of ours is counted after s. X is at most
- * what was granted since a less what of it is over, and o(g) >= o(a) + (granted since a) - (g - a)/T, as TAT loses only what
- * is given back, which is taken off o(a). Subtract. While our own
- * bucket stands empty (o = 0) the server's goes on falling: that time is taken off `possible`.
+ * what was granted since a less what of it is over, and o(g) >= o(a) + (granted since a) + i/T - (g - a)/T: TAT loses only what is given back, which is taken off o(a), and i is the time
+ * since a that our own bucket stood empty: nothing of ours drained then, and the server's went on falling. Subtract. So i is taken off `possible`: what of it was before the report at once,
+ * the rest as it passes. Without the former one call of ours to an idle exchange would look like (J + round trip)/T units of others.
+ *
+ * Of i is known, at each look, the time from TAT (or from the last look) to now: nobody was granted anything after TAT. A trader who read the clock, slept, and charges behind a look takes as
+ * many units once too often, as TAT begins at its reading and the look took that time for idle. It has J/2 to use its permit, and the tolerance of every grant is lowered by J, which no line
+ * above needs.
  *
  * What others send after the newest reply nobody knows. `expect: adaptive` keeps free the most that a report in one of the last ROLLING_HISTORY windows was worth
  * when it came (token_bucket: the most by which it rose at once).
