@@ -63,8 +63,7 @@ bool rig_check_int(struct rig *r, long long got, long long want, const char *fil
 
 /* ---------------------------------------------------------------------------------------------- processes */
 
-/* Call `each` for every child of `parent`. */
-static void children_each(pid_t parent, void (*each)(pid_t pid, void *arg), void *arg)
+void rig_children_each(pid_t parent, void (*each)(pid_t pid, void *arg), void *arg)
 {
     char path[64];
     int pid;
@@ -82,7 +81,7 @@ static void children_each(pid_t parent, void (*each)(pid_t pid, void *arg), void
 static void kill_one(pid_t pid, void *arg)
 {
     (void)arg;
-    children_each(pid, kill_one, NULL);
+    rig_children_each(pid, kill_one, NULL);
     (void)kill(pid, SIGCONT);
     (void)kill(pid, SIGKILL);
 }
@@ -91,7 +90,7 @@ static void kill_all(void)
 {
     /* A supervisor that dies leaves us its children: look until there are none. */
     for (int i = 0; i < 50; i++) {
-        children_each(getpid(), kill_one, NULL);
+        rig_children_each(getpid(), kill_one, NULL);
         while (waitpid(-1, NULL, WNOHANG) > 0) {
         }
         if (waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD) {
@@ -129,9 +128,9 @@ static void match_one(pid_t pid, void *arg)
 pid_t rig_process(const struct rig *r, const char *name)
 {
     struct search s = {.name = name};
-    children_each(getpid(), match_one, &s);
+    rig_children_each(getpid(), match_one, &s);
     if (r->weird > 0) {
-        children_each(r->weird, match_one, &s);
+        rig_children_each(r->weird, match_one, &s);
     }
     return s.found;
 }

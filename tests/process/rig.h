@@ -70,6 +70,8 @@ int rig_weird_run(struct rig *r, const char *option, char *out, size_t out_bytes
 /* Send SIGTERM and wait for the end: the exit status, or -1 when it took longer than `limit_ms`. */
 int rig_weird_stop(struct rig *r, unsigned limit_ms);
 
+/* Call `each` for every child of `parent`. */
+void rig_children_each(pid_t parent, void (*each)(pid_t pid, void *arg), void *arg);
 /* A process of this name ("weird-worker") among the supervisor's and our children; 0 if there is none. */
 pid_t rig_process(const struct rig *r, const char *name);
 /* Wait for another one than `old`. 0 after `limit_ms`. */
