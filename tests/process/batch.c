@@ -200,10 +200,15 @@ static void test_cheaper(struct rig *r)
 /* One bad name fails a batch. Each then makes its own call, and the bad one joins no batch again. */
 static void test_bad_name(struct rig *r)
 {
+    uint64_t before_ns = rig_now_ns();
     struct seen s = burst(r, "comma", "GET /b/comma", 196, 6, 0, 5000); /* S200, S201: none */
     SEEN(r, s, 0, 2, 6, 1);
     s = burst(r, "comma", "GET /b/comma", 100, 4, 0, 5000); /* none for a second */
-    SEEN(r, s, 0, 0, 4, 0);
+    if (rig_now_ns() - before_ns < 1000 * MS) {
+        SEEN(r, s, 0, 0, 4, 0);
+    } else { /* a machine that is late: the second may be over */
+        CHECK_INT(r, s.live + s.cached, 4);
+    }
     rig_sleep_ms(1100);
     struct seen first = burst(r, "comma", "GET /b/comma", 50, 4, 0, 5000);
     SEEN(r, first, 4, 0, 0, 1);
