@@ -38,20 +38,26 @@ unsigned rig_random(struct rig *r, unsigned below)
     return (r->seed >> 8) % below;
 }
 
-bool rig_check(struct rig *r, bool good, const char *file, int line, const char *format, ...)
+static void judge(struct rig *r, bool good, const char *mark, const char *file, int line,
+                  const char *format, va_list args)
 {
     r->checks++;
     if (!good) {
-        va_list args;
         r->failures++;
-        (void)printf("FAILED %s:%d: ", strrchr(file, '/') != NULL ? strrchr(file, '/') + 1 : file,
+        (void)printf("%s %s:%d: ", mark, strrchr(file, '/') != NULL ? strrchr(file, '/') + 1 : file,
                      line);
-        va_start(args, format);
         (void)vprintf(format, args);
-        va_end(args);
         (void)putchar('\n');
     }
     (void)fflush(stdout);
+}
+
+bool rig_check(struct rig *r, bool good, const char *file, int line, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    judge(r, good, "FAILED", file, line, format, args);
+    va_end(args);
     return good;
 }
 
@@ -59,6 +65,38 @@ bool rig_check_int(struct rig *r, long long got, long long want, const char *fil
                    const char *what)
 {
     return rig_check(r, got == want, file, line, "%s = %lld, wanted %lld", what, got, want);
+}
+
+bool rig_promise(struct rig *r, bool good, const char *file, int line, const char *format, ...)
+{
+    va_list args;
+    if (!good) {
+        (void)weir_fetch_add_u32(&r->shared->broken, 1);
+    }
+    va_start(args, format);
+    judge(r, good, WEIR_PROMISE_MARK, file, line, format, args);
+    va_end(args);
+    return good;
+}
+
+bool rig_promise_int(struct rig *r, long long got, long long want, const char *file, int line,
+                     const char *what)
+{
+    return got < 0 && want >= 0
+               ? rig_check_int(r, got, want, file, line, what)
+               : rig_promise(r, got == want, file, line, "%s = %lld, wanted %lld", what, got, want);
+}
+
+static bool sanitizer_spoke(const struct rig *r)
+{
+    return rig_log_has(r, "Sanitizer") || rig_log_has(r, "runtime error");
+}
+
+/* `status`, or that of a broken promise. */
+static int status_of(const struct rig *r, int status)
+{
+    return weir_load_acquire_u32(&r->shared->broken) > 0 || sanitizer_spoke(r) ? WEIR_PROMISE_EXIT
+                                                                               : status;
 }
 
 /* ---------------------------------------------------------------------------------------------- processes */
@@ -155,6 +193,7 @@ pid_t rig_fork(struct rig *r, int (*run)(struct rig *r, int arg), int arg)
     if (pid == 0) {
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         (void)alarm(0);
+        (void)signal(SIGTERM, SIG_DFL);
         r->seed ^= (unsigned)arg * 2654435761U;
         int rc = run(r, arg);
         (void)fflush(stdout);
@@ -192,14 +231,16 @@ static void on_alarm(int signal)
 {
     static const char text[] = "FAILED: the test took too long\n";
     (void)signal;
+    int status = 1;
     if (getpid() == the_test) {
         (void)!write(STDOUT_FILENO, text, sizeof text - 1);
-        if (the_rig != NULL) {
+        if (the_rig != NULL && the_rig->shared != NULL) {
             rig_log_show(the_rig, "");
+            status = status_of(the_rig, 1);
         }
         kill_all();
     }
-    _exit(1);
+    _exit(status);
 }
 
 void rig_open(struct rig *r, const char *test, int argc, char **argv, unsigned limit_s)
@@ -215,6 +256,7 @@ void rig_open(struct rig *r, const char *test, int argc, char **argv, unsigned l
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
     (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGALRM, on_alarm);
+    (void)signal(SIGTERM, on_alarm); /* meson's own limit */
     (void)alarm(getenv("WEIR_TEST_SLOW") != NULL ? 4 * limit_s : limit_s);
     (void)snprintf(r->dir, sizeof r->dir, "/tmp/weir-%.20s-XXXXXX", test);
     if (mkdtemp(r->dir) == NULL) {
@@ -230,6 +272,11 @@ void rig_open(struct rig *r, const char *test, int argc, char **argv, unsigned l
     }
     (void)printf("%s: oracle: weir-sim; seed %u\n", test, r->seed);
     (void)fflush(stdout);
+}
+
+void rig_exit(int status)
+{
+    exit(the_rig != NULL && the_rig->shared != NULL ? status_of(the_rig, status) : status);
 }
 
 static void remove_tree(const char *path)
@@ -255,17 +302,17 @@ static void remove_tree(const char *path)
 int rig_close(struct rig *r)
 {
     kill_all();
-    rig_check(r, !rig_log_has(r, "Sanitizer") && !rig_log_has(r, "runtime error"), __FILE__,
-              __LINE__, "a sanitizer spoke in the broker");
+    rig_promise(r, !sanitizer_spoke(r), __FILE__, __LINE__, "a sanitizer spoke in the broker");
     if (r->failures > 0) {
         rig_log_show(r, "");
     }
+    int status = status_of(r, r->failures == 0 ? 0 : 1);
     if (getenv("WEIR_TEST_KEEP") == NULL) {
         remove_tree(r->dir);
     }
     (void)printf("%s: %u checks, %u failed\n", r->test, r->checks, r->failures);
     (void)fflush(stdout);
-    return r->failures == 0 ? 0 : 1;
+    return status;
 }
 
 /* ---------------------------------------------------------------------------------------------- sim, weird */

@@ -54,7 +54,8 @@ bool rig_scene_next(struct rig *r, struct rig_scene *s)
     if (s->played > 0) {
         /* Less than before: somebody ended in between, and with him what he waited. */
         uint64_t late_ns = now_ns > s->late_ns ? now_ns - s->late_ns : 0;
-        if (r->failures == s->failures || s->played >= PLAYED_MAX ||
+        bool broken = weir_load_acquire_u32(&r->shared->broken) > 0; /* no lateness explains that */
+        if (r->failures == s->failures || broken || s->played >= PLAYED_MAX ||
             late_ns <= s->late_max_ms * WEIR_NS_PER_MS) {
             return false;
         }

@@ -3,7 +3,8 @@
  *
  * Tests wait for what they can see: a counter of the board, a slot, the simulator's report. What is left is a process that has to act before another one's timer ends. No margin is
  * safe on a machine that others use too, and a longer one makes each run longer. So such a scene is played again, a few times at most, if it failed and the kernel says that the processes of this rig
- * stood in line for a CPU for longer than the scene can bear (/proc/PID/schedstat, "run_delay"; without that file it is never played again). A failure on a machine that was not late counts at once.
+ * stood in line for a CPU for longer than the scene can bear (/proc/PID/schedstat, "run_delay"; without that file it is never played again). A failure on a machine that was not late counts at once,
+ * and so does a broken promise.
  *
  *     RIG_SCENE(r, 40) // ms that all of them together may be late
  *     {

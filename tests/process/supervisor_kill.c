@@ -343,6 +343,6 @@ int main(int argc, char **argv)
     drain(&r);
     clean_stop_rolling(&r);
     closes_and_lives(&r);
-    CHECK_INT(&r, rig_report(&r, "violations"), 0);
+    PROMISE_INT(&r, rig_report(&r, "violations"), 0);
     return rig_close(&r);
 }
