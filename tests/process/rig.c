@@ -1,4 +1,4 @@
-#include "rig.h"
+#include "scene.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -205,8 +205,10 @@ pid_t rig_fork(struct rig *r, int (*run)(struct rig *r, int arg), int arg)
 int rig_wait(pid_t pid, unsigned limit_ms)
 {
     uint64_t end_ns = rig_now_ns() + limit_ms * WEIR_NS_PER_MS;
-    int status;
-    while (waitpid(pid, &status, WNOHANG) == 0) {
+    int status = 0;
+    siginfo_t ended = {.si_pid = 0};
+    while (waitid(P_PID, (id_t)pid, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+           ended.si_pid == 0) {
         if (rig_now_ns() > end_ns) {
             (void)kill(pid, SIGKILL);
             (void)waitpid(pid, &status, 0);
@@ -214,6 +216,8 @@ int rig_wait(pid_t pid, unsigned limit_ms)
         }
         rig_sleep_ms(1);
     }
+    rig_late_keep(pid);
+    (void)waitpid(pid, &status, 0);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
@@ -489,6 +493,7 @@ int rig_weird_run(struct rig *r, const char *option, char *out, size_t out_bytes
 
 int rig_weird_stop(struct rig *r, unsigned limit_ms)
 {
+    rig_late_keep_below(r->weird);
     (void)kill(r->weird, SIGTERM);
     int rc = rig_wait(r->weird, limit_ms);
     r->weird = 0;
@@ -499,6 +504,7 @@ void rig_worker_kill(struct rig *r)
 {
     pid_t worker = rig_process_next(r, "weird-worker", 0, 5000);
     if (CHECK(r, worker > 0, "a worker")) {
+        rig_late_keep(worker);
         (void)kill(worker, SIGKILL);
         CHECK(r, rig_process_next(r, "weird-worker", worker, 5000) > 0, "a worker again");
     }

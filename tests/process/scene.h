@@ -27,8 +27,11 @@ struct rig_scene {
     uint64_t late_ns;  /* rig_late_ns at its beginning */
 };
 
-/* How long this process and all below it have been ready and not running, since each of them began. Those that ended are left out. */
+/* How long this process and all below it have been ready and not running, since each of them began, and those that were kept. */
 uint64_t rig_late_ns(void);
+/* Who is about to be reaped, or ended: what it waited, and those below it. The rig does it for whom it ends (rig_wait, rig_weird_stop, rig_worker_kill). */
+void rig_late_keep(pid_t pid);
+void rig_late_keep_below(pid_t pid);
 
 /* True: play it (again). */
 bool rig_scene_next(struct rig *r, struct rig_scene *s);
