@@ -5,7 +5,7 @@
  *
  *   doubt WEIR-SIM WEIRD [SEED]
  */
-#include "rig.h"
+#include "scene.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -335,11 +335,11 @@ static void cancelled(struct rig *r, struct weir *w)
 {
     char form[96];
     begin(r, "{\"kind\": \"reset_before_count\", \"method\": \"POST\"}");
+    uint64_t asked = stats(w, "sim.again")->doubts_asked;
     weir_ticket t = submit(r, w, "sim.again", form_new(form), 8000);
-    for (int n = 0; n < 500 && stats(w, "sim.ask")->calls == 0; n++) {
+    for (int n = 0; n < 2500 && stats(w, "sim.again")->doubts_asked == asked; n++) {
         rig_sleep_ms(2);
     }
-    rig_sleep_ms(200);
     CHECK_INT(r, weir_cancel(w, t), WEIR_E_CANCEL_LATE);
     struct weir_response a = ended(r, w, t);
     ENDS(r, a, WEIR_RESULT_ABSENT, WEIR_DOUBT_ABSENT);
@@ -473,9 +473,14 @@ int main(int argc, char **argv)
     absent(&r, w);
     not_known(&r, w);
     sent_again(&r, w);
-    cancelled(&r, w);
-    worker_dies(&r, w);
-    worker_stands_still(&r, w);
+    static void (*const struck[])(struct rig * r, struct weir * w) = {cancelled, worker_dies,
+                                                                      worker_stands_still};
+    for (size_t i = 0; i < WEIR_ARRAY_CNT(struck); i++) {
+        RIG_SCENE (&r, 100) /* what strikes does so while something else waits for an answer */
+        {
+            struck[i](&r, w);
+        }
+    }
     weir_close(w);
     campaign(&r);
     CHECK_INT(&r, rig_weird_stop(&r, 15000), 0);
