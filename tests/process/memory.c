@@ -94,7 +94,7 @@ static int permit(struct weir *w, struct weir_permit *p)
 
 static struct weir *start_blind(struct rig *r)
 {
-    (void)!truncate(r->log, 0);
+    rig_log_clear(r);
     rig_weird_start(r);
     return rig_attach(r, WEIR_ROLE_TRADER);
 }

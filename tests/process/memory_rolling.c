@@ -119,7 +119,7 @@ static void journal_edit(struct rig *r, bool older)
 
 static struct weir *start(struct rig *r)
 {
-    (void)!truncate(r->log, 0);
+    rig_log_clear(r);
     rig_weird_start(r);
     return rig_attach(r, WEIR_ROLE_TRADER);
 }

@@ -488,6 +488,7 @@ int rig_weird_run(struct rig *r, const char *option, char *out, size_t out_bytes
     out[n] = '\0';
     (void)close(err[0]);
     (void)waitpid(pid, &status, 0);
+    PROMISE(r, strstr(out, "Sanitizer") == NULL && strstr(out, "runtime error") == NULL, "%s", out);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
@@ -543,6 +544,12 @@ static unsigned log_count(const struct rig *r, const char *text, unsigned most)
         (void)fclose(f);
     }
     return cnt;
+}
+
+void rig_log_clear(struct rig *r)
+{
+    PROMISE(r, !sanitizer_spoke(r), "a sanitizer spoke in the broker");
+    (void)!truncate(r->log, 0);
 }
 
 bool rig_log_has(const struct rig *r, const char *text)

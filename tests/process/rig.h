@@ -149,6 +149,8 @@ static inline unsigned rig_slowness(void)
     return getenv("WEIR_UNDER") != NULL ? 10 : 1;
 }
 
+/* Begin the broker's log anew. What a sanitizer said in it is kept. */
+void rig_log_clear(struct rig *r);
 /* Does the broker's log hold this text? In how many lines? */
 bool rig_log_has(const struct rig *r, const char *text);
 unsigned rig_log_count(const struct rig *r, const char *text);
