@@ -221,11 +221,13 @@ static void test_bad_answers(struct rig *r)
 {
     struct seen s = burst(r, "twice", "GET /b/twice", 1, 3, 0, 5000); /* S1 twice, S2, no S3 */
     SEEN(r, s, 1, 0, 2, 1);
+    uint64_t before_ns = rig_now_ns();
     s = burst(r, "shape", "GET /b/shape", 0, 5, 0, 5000);
     SEEN(r, s, 0, 0, 5, 1);
     CHECK(r, rig_log_has(r, "batch_failed"));
     s = burst(r, "shape", "GET /b/shape", 10, 5, 0, 5000);
-    SEEN(r, s, 0, 0, 5, 0);
+    /* On a machine that is late its second may be over, and one more was tried. */
+    SEEN(r, s, 0, 0, 5, s.batches == 1 && rig_now_ns() - before_ns >= 1000 * MS);
     s = burst(r, "large", "GET /bytes/", 0, 5, 0, 5000); /* 10 MiB, of which 1 MiB is taken */
     SEEN(r, s, 0, 0, 5, 1);
 }
