@@ -15,7 +15,9 @@ pids=()
 passed=0
 failed=0
 skipped=''
-trap 'kill -9 "${pids[@]}" 2>/dev/null; wait 2>/dev/null; rm -rf "$work"' EXIT
+# shellcheck source=tests/support/promise.sh
+source "$(dirname "$0")/../support/promise.sh"
+trap 'rc=$?; kill -9 "${pids[@]}" 2>/dev/null; wait 2>/dev/null; promise_status $rc "$work"; rc=$?; rm -rf "$work"; exit $rc' EXIT
 
 # is WHAT GOT WANTED-PATTERN
 is() {

@@ -42,7 +42,7 @@ static struct weir *attach(struct rig *r)
     int rc;
     struct weir *w = rig_attach_opts(r, &opts, &diag, &rc);
     if (!CHECK(r, w != NULL, "attach: %s", diag.text)) {
-        exit(1);
+        rig_exit(1);
     }
     return w;
 }

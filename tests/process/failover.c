@@ -11,6 +11,7 @@
  */
 #include "crowd.h"
 #include "edge.h"
+#include "scene.h"
 
 #include "shm/weir_health.h"
 
@@ -515,6 +516,7 @@ static void move_run(struct stage *s)
 {
     static struct row row;
     struct rig *r = s->r;
+    row = (struct row){.cnt = 0};
     stage_open(s, &move);
     crowd_start(r);
     CHECK(r, settled(s, 30000));
@@ -637,16 +639,23 @@ int main(int argc, char **argv)
             (faults[i].named && plan.names_so == NULL)) {
             continue;
         }
-        fault_run(&s, &faults[i], &row[i]);
-        fault_judge(&r, &faults[i], &row[i]);
+        RIG_SCENE (&r, 300) {
+            row[i] = (struct row){.cnt = 0};
+            fault_run(&s, &faults[i], &row[i]);
+            fault_judge(&r, &faults[i], &row[i]);
+        }
         row_head();
         row_print(faults[i].name, &row[i]);
     }
     if (plan.only == NULL || strcmp(plan.only, "host vanishes") == 0) {
-        vanished(&s);
+        RIG_SCENE (&r, 100) {
+            vanished(&s);
+        }
     }
     if (plan.names_so != NULL && (plan.only == NULL || strcmp(plan.only, move.name) == 0)) {
-        move_run(&s);
+        RIG_SCENE (&r, 300) {
+            move_run(&s);
+        }
     }
     if (plan.only == NULL) {
         (void)printf("\n");

@@ -192,7 +192,7 @@ int main(int argc, char **argv)
                  learnt, after, seen, share, (unsigned long long)p->reports,
                  (unsigned long long)p->reports_ignored, (unsigned long long)p->straddle_given,
                  (unsigned long long)p->clock_samples, (unsigned long long)p->clock_ignored);
-    CHECK_INT(&r, after, 0);
+    CHECK_INT(&r, after, 0); /* no promise: others may come faster than ever before */
     CHECK(&r, c[0] > OTHERS && c[2] > 100, "both sides took part");
     CHECK(&r, seen > 0 && seen <= QUOTA, "others were seen");
     CHECK(&r, p->reports > 100, "answers were heeded");

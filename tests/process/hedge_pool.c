@@ -6,6 +6,7 @@
  * seconds: what is slow is slow by more than that.
  */
 #include "member_pool.h"
+#include "scene.h"
 
 #include "shm/weir_attach.h"
 
@@ -400,6 +401,9 @@ static struct weir *broker_again(struct rig *r, struct weir *w)
     return rig_attach(r, WEIR_ROLE_TRADER);
 }
 
+static void (*const scenes[])(struct rig *r, struct weir *w) = {
+    others_full, nothing_left, others_paused, won, lost, by_key, revoked, one_host, worker_dies};
+
 int main(int argc, char **argv)
 {
     struct rig r;
@@ -412,18 +416,13 @@ int main(int argc, char **argv)
     }
     broker_start(&r);
     struct weir *w = rig_attach(&r, WEIR_ROLE_TRADER);
-    others_full(&r, w);
-    w = broker_again(&r, w);
-    nothing_left(&r, w);
-    others_paused(&r, w);
-    won(&r, w);
-    w = broker_again(&r, w);
-    lost(&r, w);
-    by_key(&r, w);
-    w = broker_again(&r, w);
-    revoked(&r, w);
-    one_host(&r, w);
-    worker_dies(&r, w);
+    for (size_t i = 0; i < WEIR_ARRAY_CNT(scenes); i++) {
+        RIG_SCENE (&r, 100) /* a hedge has to be out before something else happens */
+        {
+            w = broker_again(&r, w);
+            scenes[i](&r, w);
+        }
+    }
     weir_close(w);
     CHECK_INT(&r, rig_weird_stop(&r, 10000), 0);
     (void)kill(server[0].pid, SIGKILL);

@@ -38,17 +38,28 @@ struct holdings holdings_of(pid_t pid)
     return h;
 }
 
+static bool fits(const struct holdings *is, const struct holdings *was, unsigned connections)
+{
+    return is->fds <= was->fds + connections && is->memory <= was->memory &&
+           is->processes <= was->processes && is->mappings <= was->mappings;
+}
+
 void holdings_check(struct rig *r, const char *who, const struct holdings *was, pid_t pid,
                     unsigned connections)
 {
     struct holdings is = holdings_of(pid);
+    /* It hears of a death from the kernel, and lets go in its next turn: that takes a machine that is late a while. What is held behind this is held for ever. */
+    for (unsigned i = 0; i < 500 && !fits(&is, was, connections); i++) {
+        rig_sleep_ms(10);
+        is = holdings_of(pid);
+    }
     (void)printf(
         "%s: %u descriptors (before: %u), of memory %u (%u), of processes %u (%u), %u (%u) "
         "mappings\n",
         who, is.fds, was->fds, is.memory, was->memory, is.processes, was->processes, is.mappings,
         was->mappings);
-    CHECK(r, is.fds <= was->fds + connections, "%s: no descriptor is left", who);
-    CHECK(r, is.memory <= was->memory && is.processes <= was->processes, "%s: none of clients",
-          who);
-    CHECK(r, is.mappings <= was->mappings, "%s: no arena is left", who);
+    PROMISE(r, is.fds <= was->fds + connections, "%s: no descriptor is left", who);
+    PROMISE(r, is.memory <= was->memory && is.processes <= was->processes, "%s: none of clients",
+            who);
+    PROMISE(r, is.mappings <= was->mappings, "%s: no arena is left", who);
 }

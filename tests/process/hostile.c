@@ -305,6 +305,8 @@ static int echoes(struct rig *r, int arg)
         sample(r, rig_now_ns() - from_ns);
         if (rc != 0 || a.result != WEIR_RESULT_DONE || a.status != 200 ||
             memmem(a.body, a.body_bytes, MARK, strlen(MARK)) == NULL) {
+            PROMISE(r, rc != 0 || a.result != WEIR_RESULT_DONE || a.status != 200,
+                    "an honest echo's own bytes");
             (void)printf("FAILED: an honest echo: %s, %s, status %u\n", weir_strerror(rc),
                          rc == 0 ? weir_result_text(a.result) : "-", rc == 0 ? a.status : 0);
             bad = 1;
@@ -462,12 +464,12 @@ static void verdict(struct rig *r, const struct weir *look)
         (unsigned long long)b->ring_repaired);
     (void)printf("honest orders: %u done, %u otherwise; highest at the exchange %.0f of 300\n",
                  c[DONE], c[OTHERWISE], rig_report(r, "limits.0.highest"));
-    CHECK_INT(r, c[LEAKED], 0);
+    PROMISE_INT(r, c[LEAKED], 0);
     CHECK(r, c[SAMPLES + NOBODY] > 20 && c[SAMPLES + CALLERS] > 20, "the honest one worked");
     CHECK(r, b->limit_damaged > 0, "damage was seen and repaired");
     CHECK(r, b->client_quarantined > 0, "the liar was shut out");
     CHECK(r, rig_log_has(r, "\"client_quarantined\""), "and named");
-    CHECK_INT(r, rig_report(r, "violations"), 0);
+    PROMISE_INT(r, rig_report(r, "violations"), 0);
 }
 
 /*

@@ -131,7 +131,7 @@ static void exchange_down(struct rig *r)
 
 static void start(struct rig *r)
 {
-    (void)!truncate(r->log, 0);
+    rig_log_clear(r);
     rig_weird_start(r);
     w = rig_attach(r, WEIR_ROLE_TRADER);
 }

@@ -82,11 +82,11 @@ static void behind(struct rig *r, struct weir *w, struct weir_permit *p)
         note(r, PROBES);
         rig_sleep_ms(300);
         if (seen(r, AFTER) != 0) {
-            (void)printf("FAILED: %u granted beside the probe\n", seen(r, AFTER));
+            PROMISE(r, false, "%u granted beside the probe", seen(r, AFTER));
             note(r, BROKEN);
         }
     } else if (seen(r, HELD) == 0) {
-        (void)printf("FAILED: granted before the probe was answered\n");
+        PROMISE(r, false, "granted before the probe was answered");
         note(r, BROKEN);
     }
     if ((p->pause_generation & WEIR_HOLD_PROBE) != 0) {
@@ -113,7 +113,7 @@ static int strategy(struct rig *r, int arg)
             note(r, REPORTED); /* from here on nobody may be granted */
         } else if (rc == WEIR_OK && reported) {
             if (p.granted_at_ns < weir_pause_until_ns(w->at->pause[0].word)) {
-                (void)printf("FAILED: granted after the report was made\n");
+                PROMISE(r, false, "granted after the report was made");
                 note(r, BROKEN);
             }
             behind(r, w, &p);

@@ -68,7 +68,7 @@ static struct weir *must_attach(struct rig *r, const char *domain)
     if (w == NULL) {
         (void)printf("FAILED: %s: cannot attach: %s\n", domain, diag.text);
         (void)fflush(stdout);
-        exit(1);
+        rig_exit(1);
     }
     return w;
 }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "raw.h"
+#include "scene.h"
 
 #define BASE_MS 40U
 
@@ -294,9 +295,14 @@ int main(int argc, char **argv)
     answered(&r, w);
     stopped(&r, w);
     broken(&r, w);
-    kept(&r, w);
+    RIG_SCENE (&r, 20) /* between its answer and its next attempt somebody cancels, or dies */
+    {
+        kept(&r, w);
+    }
     unsent(&r, w, &late);
-    worker_dies(&r, w);
+    RIG_SCENE (&r, 50) {
+        worker_dies(&r, w);
+    }
     weir_close(w);
     CHECK_INT(&r, rig_weird_stop(&r, 10000), 0);
     configure(&r, "{attempts: 2, base: 10ms, factor: 1, budget: 20%}", late.port);

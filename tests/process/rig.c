@@ -1,4 +1,4 @@
-#include "rig.h"
+#include "scene.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -38,20 +38,26 @@ unsigned rig_random(struct rig *r, unsigned below)
     return (r->seed >> 8) % below;
 }
 
-bool rig_check(struct rig *r, bool good, const char *file, int line, const char *format, ...)
+static void judge(struct rig *r, bool good, const char *mark, const char *file, int line,
+                  const char *format, va_list args)
 {
     r->checks++;
     if (!good) {
-        va_list args;
         r->failures++;
-        (void)printf("FAILED %s:%d: ", strrchr(file, '/') != NULL ? strrchr(file, '/') + 1 : file,
+        (void)printf("%s %s:%d: ", mark, strrchr(file, '/') != NULL ? strrchr(file, '/') + 1 : file,
                      line);
-        va_start(args, format);
         (void)vprintf(format, args);
-        va_end(args);
         (void)putchar('\n');
     }
     (void)fflush(stdout);
+}
+
+bool rig_check(struct rig *r, bool good, const char *file, int line, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    judge(r, good, "FAILED", file, line, format, args);
+    va_end(args);
     return good;
 }
 
@@ -61,10 +67,41 @@ bool rig_check_int(struct rig *r, long long got, long long want, const char *fil
     return rig_check(r, got == want, file, line, "%s = %lld, wanted %lld", what, got, want);
 }
 
+bool rig_promise(struct rig *r, bool good, const char *file, int line, const char *format, ...)
+{
+    va_list args;
+    if (!good) {
+        (void)weir_fetch_add_u32(&r->shared->broken, 1);
+    }
+    va_start(args, format);
+    judge(r, good, WEIR_PROMISE_MARK, file, line, format, args);
+    va_end(args);
+    return good;
+}
+
+bool rig_promise_int(struct rig *r, long long got, long long want, const char *file, int line,
+                     const char *what)
+{
+    return got < 0 && want >= 0
+               ? rig_check_int(r, got, want, file, line, what)
+               : rig_promise(r, got == want, file, line, "%s = %lld, wanted %lld", what, got, want);
+}
+
+static bool sanitizer_spoke(const struct rig *r)
+{
+    return rig_log_has(r, "Sanitizer") || rig_log_has(r, "runtime error");
+}
+
+/* `status`, or that of a broken promise. */
+static int status_of(const struct rig *r, int status)
+{
+    return weir_load_acquire_u32(&r->shared->broken) > 0 || sanitizer_spoke(r) ? WEIR_PROMISE_EXIT
+                                                                               : status;
+}
+
 /* ---------------------------------------------------------------------------------------------- processes */
 
-/* Call `each` for every child of `parent`. */
-static void children_each(pid_t parent, void (*each)(pid_t pid, void *arg), void *arg)
+void rig_children_each(pid_t parent, void (*each)(pid_t pid, void *arg), void *arg)
 {
     char path[64];
     int pid;
@@ -82,7 +119,7 @@ static void children_each(pid_t parent, void (*each)(pid_t pid, void *arg), void
 static void kill_one(pid_t pid, void *arg)
 {
     (void)arg;
-    children_each(pid, kill_one, NULL);
+    rig_children_each(pid, kill_one, NULL);
     (void)kill(pid, SIGCONT);
     (void)kill(pid, SIGKILL);
 }
@@ -91,7 +128,7 @@ static void kill_all(void)
 {
     /* A supervisor that dies leaves us its children: look until there are none. */
     for (int i = 0; i < 50; i++) {
-        children_each(getpid(), kill_one, NULL);
+        rig_children_each(getpid(), kill_one, NULL);
         while (waitpid(-1, NULL, WNOHANG) > 0) {
         }
         if (waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD) {
@@ -129,9 +166,9 @@ static void match_one(pid_t pid, void *arg)
 pid_t rig_process(const struct rig *r, const char *name)
 {
     struct search s = {.name = name};
-    children_each(getpid(), match_one, &s);
+    rig_children_each(getpid(), match_one, &s);
     if (r->weird > 0) {
-        children_each(r->weird, match_one, &s);
+        rig_children_each(r->weird, match_one, &s);
     }
     return s.found;
 }
@@ -156,6 +193,7 @@ pid_t rig_fork(struct rig *r, int (*run)(struct rig *r, int arg), int arg)
     if (pid == 0) {
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         (void)alarm(0);
+        (void)signal(SIGTERM, SIG_DFL);
         r->seed ^= (unsigned)arg * 2654435761U;
         int rc = run(r, arg);
         (void)fflush(stdout);
@@ -167,8 +205,10 @@ pid_t rig_fork(struct rig *r, int (*run)(struct rig *r, int arg), int arg)
 int rig_wait(pid_t pid, unsigned limit_ms)
 {
     uint64_t end_ns = rig_now_ns() + limit_ms * WEIR_NS_PER_MS;
-    int status;
-    while (waitpid(pid, &status, WNOHANG) == 0) {
+    int status = 0;
+    siginfo_t ended = {.si_pid = 0};
+    while (waitid(P_PID, (id_t)pid, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+           ended.si_pid == 0) {
         if (rig_now_ns() > end_ns) {
             (void)kill(pid, SIGKILL);
             (void)waitpid(pid, &status, 0);
@@ -176,6 +216,8 @@ int rig_wait(pid_t pid, unsigned limit_ms)
         }
         rig_sleep_ms(1);
     }
+    rig_late_keep(pid);
+    (void)waitpid(pid, &status, 0);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
@@ -193,14 +235,16 @@ static void on_alarm(int signal)
 {
     static const char text[] = "FAILED: the test took too long\n";
     (void)signal;
+    int status = 1;
     if (getpid() == the_test) {
         (void)!write(STDOUT_FILENO, text, sizeof text - 1);
-        if (the_rig != NULL) {
+        if (the_rig != NULL && the_rig->shared != NULL) {
             rig_log_show(the_rig, "");
+            status = status_of(the_rig, 1);
         }
         kill_all();
     }
-    _exit(1);
+    _exit(status);
 }
 
 void rig_open(struct rig *r, const char *test, int argc, char **argv, unsigned limit_s)
@@ -216,6 +260,7 @@ void rig_open(struct rig *r, const char *test, int argc, char **argv, unsigned l
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
     (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGALRM, on_alarm);
+    (void)signal(SIGTERM, on_alarm); /* meson's own limit */
     (void)alarm(getenv("WEIR_TEST_SLOW") != NULL ? 4 * limit_s : limit_s);
     (void)snprintf(r->dir, sizeof r->dir, "/tmp/weir-%.20s-XXXXXX", test);
     if (mkdtemp(r->dir) == NULL) {
@@ -231,6 +276,11 @@ void rig_open(struct rig *r, const char *test, int argc, char **argv, unsigned l
     }
     (void)printf("%s: oracle: weir-sim; seed %u\n", test, r->seed);
     (void)fflush(stdout);
+}
+
+void rig_exit(int status)
+{
+    exit(the_rig != NULL && the_rig->shared != NULL ? status_of(the_rig, status) : status);
 }
 
 static void remove_tree(const char *path)
@@ -256,17 +306,17 @@ static void remove_tree(const char *path)
 int rig_close(struct rig *r)
 {
     kill_all();
-    rig_check(r, !rig_log_has(r, "Sanitizer") && !rig_log_has(r, "runtime error"), __FILE__,
-              __LINE__, "a sanitizer spoke in the broker");
+    rig_promise(r, !sanitizer_spoke(r), __FILE__, __LINE__, "a sanitizer spoke in the broker");
     if (r->failures > 0) {
         rig_log_show(r, "");
     }
+    int status = status_of(r, r->failures == 0 ? 0 : 1);
     if (getenv("WEIR_TEST_KEEP") == NULL) {
         remove_tree(r->dir);
     }
     (void)printf("%s: %u checks, %u failed\n", r->test, r->checks, r->failures);
     (void)fflush(stdout);
-    return r->failures == 0 ? 0 : 1;
+    return status;
 }
 
 /* ---------------------------------------------------------------------------------------------- sim, weird */
@@ -438,11 +488,13 @@ int rig_weird_run(struct rig *r, const char *option, char *out, size_t out_bytes
     out[n] = '\0';
     (void)close(err[0]);
     (void)waitpid(pid, &status, 0);
+    PROMISE(r, strstr(out, "Sanitizer") == NULL && strstr(out, "runtime error") == NULL, "%s", out);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
 int rig_weird_stop(struct rig *r, unsigned limit_ms)
 {
+    rig_late_keep_below(r->weird);
     (void)kill(r->weird, SIGTERM);
     int rc = rig_wait(r->weird, limit_ms);
     r->weird = 0;
@@ -453,6 +505,7 @@ void rig_worker_kill(struct rig *r)
 {
     pid_t worker = rig_process_next(r, "weird-worker", 0, 5000);
     if (CHECK(r, worker > 0, "a worker")) {
+        rig_late_keep(worker);
         (void)kill(worker, SIGKILL);
         CHECK(r, rig_process_next(r, "weird-worker", worker, 5000) > 0, "a worker again");
     }
@@ -491,6 +544,12 @@ static unsigned log_count(const struct rig *r, const char *text, unsigned most)
         (void)fclose(f);
     }
     return cnt;
+}
+
+void rig_log_clear(struct rig *r)
+{
+    PROMISE(r, !sanitizer_spoke(r), "a sanitizer spoke in the broker");
+    (void)!truncate(r->log, 0);
 }
 
 bool rig_log_has(const struct rig *r, const char *text)

@@ -3,7 +3,10 @@
  *
  * A test opens one rig, starts what it needs from the build tree in a fresh runtime directory, forks strategies, and closes the rig. The
  * rig is a subreaper: whatever outlives its parent (a worker whose supervisor was killed) becomes a child of the test, and is ended with it.
- * An alarm ends a test that hangs. Exit status: 0 passed, 1 failed, 77 skipped (no io_uring), 99 could not set up.
+ * An alarm ends a test that hangs. Exit status: 0 passed, 1 failed, 77 skipped (no io_uring), 98 a promise was broken (tests/support/promise.h), 99 could not set up.
+ *
+ * CHECK, CHECK_INT and CHECK_TEXT are for all that a machine in bad straits may change: what is there by when, who came first, how many of how many. PROMISE and PROMISE_INT are for what it may not:
+ * see tests/support/promise.h. A strategy may use them too; the test ends with their status whatever becomes of the strategy.
  */
 #ifndef WEIR_TESTS_PROCESS_RIG_H
 #define WEIR_TESTS_PROCESS_RIG_H
@@ -11,6 +14,7 @@
 #include "libclient/handle.h"
 #include "libclient/weir.h"
 #include "shm/weir_atomic.h"
+#include "tests/support/promise.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -40,6 +44,7 @@ enum { RIG_ORDER_NONE = 0, RIG_ORDER_OUT = 100 }; /* else enum weir_result */
 struct rig_shared {
     uint32_t order_next;
     uint32_t stop;
+    uint32_t broken;    /* promises, by whoever found them so */
     uint32_t count[64]; /* for the test's own use */
     uint32_t order[RIG_ORDERS_MAX];
     uint32_t order_status[RIG_ORDERS_MAX];
@@ -49,6 +54,8 @@ struct rig_shared {
 void rig_open(struct rig *r, const char *test, int argc, char **argv, unsigned limit_s);
 /* End everything, say how it went, return the exit status. */
 int rig_close(struct rig *r);
+/* End this process where it cannot go on; with the status of a broken promise, if there was one, or a sanitizer spoke in the broker. */
+void rig_exit(int status) __attribute__((noreturn));
 
 void rig_sim_start(struct rig *r, const char *json);
 void rig_sim_stop(struct rig *r);
@@ -70,6 +77,8 @@ int rig_weird_run(struct rig *r, const char *option, char *out, size_t out_bytes
 /* Send SIGTERM and wait for the end: the exit status, or -1 when it took longer than `limit_ms`. */
 int rig_weird_stop(struct rig *r, unsigned limit_ms);
 
+/* Call `each` for every child of `parent`. */
+void rig_children_each(pid_t parent, void (*each)(pid_t pid, void *arg), void *arg);
 /* A process of this name ("weird-worker") among the supervisor's and our children; 0 if there is none. */
 pid_t rig_process(const struct rig *r, const char *name);
 /* Wait for another one than `old`. 0 after `limit_ms`. */
@@ -140,6 +149,8 @@ static inline unsigned rig_slowness(void)
     return getenv("WEIR_UNDER") != NULL ? 10 : 1;
 }
 
+/* Begin the broker's log anew. What a sanitizer said in it is kept. */
+void rig_log_clear(struct rig *r);
 /* Does the broker's log hold this text? In how many lines? */
 bool rig_log_has(const struct rig *r, const char *text);
 unsigned rig_log_count(const struct rig *r, const char *text);
@@ -153,6 +164,16 @@ bool rig_check_int(struct rig *r, long long got, long long want, const char *fil
     rig_check(r, condition, __FILE__, __LINE__, #condition ": " __VA_ARGS__)
 #define CHECK_INT(r, got, want) \
     rig_check_int(r, (long long)(got), (long long)(want), __FILE__, __LINE__, #got)
+/* A promise that was broken, else a check like the others. */
+bool rig_promise(struct rig *r, bool good, const char *file, int line, const char *format, ...)
+    WEIR_PRINTF(5, 6);
+/* The same of a count. A negative one could not be read, by which nothing is broken: a plain failure. */
+bool rig_promise_int(struct rig *r, long long got, long long want, const char *file, int line,
+                     const char *what);
+#define PROMISE(r, condition, ...) \
+    rig_promise(r, condition, __FILE__, __LINE__, #condition ": " __VA_ARGS__)
+#define PROMISE_INT(r, got, want) \
+    rig_promise_int(r, (long long)(got), (long long)(want), __FILE__, __LINE__, #got)
 #define CHECK_TEXT(r, got, want)                                                                 \
     rig_check(r, strcmp(got, want) == 0, __FILE__, __LINE__, "text\n  got:    %s\n  wanted: %s", \
               got, want)

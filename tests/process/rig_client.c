@@ -33,7 +33,7 @@ struct weir *rig_attach(struct rig *r, enum weir_role role)
     if (w == NULL) {
         (void)printf("FAILED: cannot attach: %d %s\n", rc, diag.text);
         (void)fflush(stdout);
-        exit(1);
+        rig_exit(1);
     }
     return w;
 }
@@ -44,7 +44,7 @@ weir_route_id rig_route(struct weir *w, const char *name)
     int rc = weir_route_find(w, name, &route);
     if (rc != 0) {
         (void)printf("FAILED: no route %s: %s\n", name, weir_strerror(rc));
-        exit(1);
+        rig_exit(1);
     }
     return route;
 }
@@ -59,7 +59,7 @@ uint32_t rig_used(struct weir *w, const char *limit, weir_scope_id scope)
     }
     if (rc != 0) {
         (void)printf("FAILED: limit %s: %s\n", limit, weir_strerror(rc));
-        exit(1);
+        rig_exit(1);
     }
     return info.used_units;
 }
@@ -203,7 +203,7 @@ void rig_order_ended(struct rig *r, uint32_t number, const struct weir_response 
     uint32_t before = weir_xchg_u32(&r->shared->order[number], (uint32_t)response->result);
     weir_store_release_u32(&r->shared->order_status[number], response->status);
     if (before != RIG_ORDER_OUT) {
-        (void)printf("FAILED: order o-%u ended twice: %s, then %s\n", number,
+        (void)printf(WEIR_PROMISE_MARK ": order o-%u ended twice: %s, then %s\n", number,
                      weir_result_text(before), weir_result_text(response->result));
         weir_fetch_add_u32(&r->shared->count[63], 1);
     }
@@ -232,8 +232,8 @@ static uint8_t *orders_seen(struct rig *r, uint32_t cnt, unsigned *total)
         }
         unsigned long n = id != NULL ? strtoul(id + 2, NULL, 10) : cnt;
         long long times = json_integer_value(json_object_get(row, "times"));
-        rig_check(r, n < cnt && times == 1, __FILE__, __LINE__, "order %s seen %lld times",
-                  id != NULL ? id : "?", times);
+        rig_promise(r, n < cnt && times == 1, __FILE__, __LINE__, "order %s seen %lld times",
+                    id != NULL ? id : "?", times);
         if (n < cnt) {
             seen[n] = (uint8_t)times;
         }
@@ -266,11 +266,11 @@ void rig_orders_check(struct rig *r, bool orphans)
                  cnt, total, by_result[WEIR_RESULT_DONE], by_result[WEIR_RESULT_OUTCOME_UNKNOWN],
                  by_result[WEIR_RESULT_REFUSED], by_result[WEIR_RESULT_EXPIRED],
                  by_result[WEIR_RESULT_NOT_SENT] + by_result[WEIR_RESULT_CANCELLED], open);
-    CHECK_INT(r, lost, 0);
-    CHECK_INT(r, ghosts, 0);
+    PROMISE_INT(r, lost, 0);
+    PROMISE_INT(r, ghosts, 0);
     CHECK_INT(r, orphans ? 0 : open, 0);
-    CHECK_INT(r, weir_load_acquire_u32(&r->shared->count[63]), 0);
-    CHECK_INT(r, rig_report(r, "orders.duplicates"), 0);
+    PROMISE_INT(r, weir_load_acquire_u32(&r->shared->count[63]), 0);
+    PROMISE_INT(r, rig_report(r, "orders.duplicates"), 0);
 }
 
 /* ---------------------------------------------------------------------------------------------- the operator */

@@ -174,7 +174,7 @@ struct descriptors {
 static void descriptor_check(const char *path, const char *target, void *arg)
 {
     struct descriptors *d = arg;
-    CHECK(d->rig, !file_holds(path), "%s -> %s", path, target);
+    PROMISE(d->rig, !file_holds(path), "%s -> %s", path, target);
     d->looked++;
 }
 
@@ -195,7 +195,7 @@ static void search(struct rig *r, bool sent)
     } process[] = {{"supervisor", r->weird},
                    {"worker", rig_process_next(r, "weird-worker", 0, 5000)},
                    {"resolver", rig_process_next(r, "weird-resolver", 0, 5000)}};
-    CHECK(r, !file_holds(r->log), "the log");
+    PROMISE(r, !file_holds(r->log), "the log");
     if (geteuid() != 0) {
         return; /* what cannot be dumped can be read by root only: that is the point */
     }
@@ -203,13 +203,13 @@ static void search(struct rig *r, bool sent)
         struct found f = process_search(process[i].pid);
         bool worker = i == 1;
         CHECK(r, f.looked > 10, "%s: %u mappings were read", process[i].name, f.looked);
-        CHECK(r, f.shared == 0, "%s: in %u shared mappings", process[i].name, f.shared);
+        PROMISE(r, f.shared == 0, "%s: in %u shared mappings", process[i].name, f.shared);
         CHECK(r, (worker && sent) || f.other == 0, "%s: in %u other mappings", process[i].name,
               f.other);
         unsigned kept = i == 0 ? 1 : worker ? 1U + sent : 0;
         CHECK_INT(r, f.kept, kept);
         (void)snprintf(path, sizeof path, "/proc/%d/environ", (int)process[i].pid);
-        CHECK(r, !file_holds(path), "%s: its environment", process[i].name);
+        PROMISE(r, !file_holds(path), "%s: its environment", process[i].name);
         CHECK(r, descriptors_search(r, process[i].pid) >= (i == 2 ? 1U : 4U),
               "%s: descriptors were read", process[i].name);
     }
@@ -233,7 +233,7 @@ static void tools(struct rig *r)
         size_t n = f != NULL ? fread(out, 1, sizeof out, f) : 0;
         CHECK(r, f != NULL && pclose(f) == 0 && n > 0, "%s: %.*s", line, (int)(n < 200 ? n : 200),
               out);
-        CHECK(r, !holds_key(out, n), "%s shows it", line);
+        PROMISE(r, !holds_key(out, n), "%s shows it", line);
     }
     (void)unsetenv("WEIR_RUNTIME_DIR");
 }
@@ -291,7 +291,7 @@ static void signed_form_search(struct rig *r)
     if (geteuid() == 0 && CHECK(r, worker > 0, "a worker")) {
         struct found f = process_search(worker);
         CHECK(r, f.looked > 10, "%u mappings were read", f.looked);
-        CHECK(r, f.shared == 0, "in %u shared mappings", f.shared);
+        PROMISE(r, f.shared == 0, "in %u shared mappings", f.shared);
         CHECK(r, descriptors_search(r, worker) >= 4, "descriptors were read");
     }
     memcpy(key, kept, sizeof key);
@@ -322,7 +322,7 @@ static void signing(struct rig *r, uint16_t port)
     }
     weir_close(w);
     CHECK_INT(r, rig_weird_stop(r, 10000), 0);
-    CHECK(r, !with_key && !file_holds(r->log), "the log, or a core");
+    PROMISE(r, !with_key && !file_holds(r->log), "the log, or a core");
 }
 
 static void signing_messages(struct rig *r, uint16_t port)
@@ -331,11 +331,11 @@ static void signing_messages(struct rig *r, uint16_t port)
     config(r, "    auth: {kind: kraken, key: name, secret: \"${WEIR_TEST_KEY}\"}\n", port);
     CHECK_INT(r, rig_weird_run(r, "--check", out, sizeof out), 2); /* no base64 */
     CHECK(r, strstr(out, "providers[0].auth.secret: must be base64") != NULL, "%s", out);
-    CHECK(r, !holds_key(out, strlen(out)), "a refusal: %s", out);
+    PROMISE(r, !holds_key(out, strlen(out)), "a refusal: %s", out);
     config(r, "    auth: {kind: api_key, header: x-key, keys: [{key: \"${WEIR_TEST_KEY}\"}]}\n",
            port);
     CHECK_INT(r, rig_weird_run(r, "--print-config", out, sizeof out), 0);
-    CHECK(r, !holds_key(out, strlen(out)), "--print-config: %s", out);
+    PROMISE(r, !holds_key(out, strlen(out)), "--print-config: %s", out);
 }
 
 static void messages(struct rig *r, uint16_t port)
@@ -344,16 +344,16 @@ static void messages(struct rig *r, uint16_t port)
     char bad[96];
     config(r, "    headers: [{name: x-mbx-apikey, value: \"${WEIR_TEST_KEY}\"}]\n", port);
     CHECK_INT(r, rig_weird_run(r, "--print-config", out, sizeof out), 0);
-    CHECK(r, !holds_key(out, strlen(out)), "--print-config");
+    PROMISE(r, !holds_key(out, strlen(out)), "--print-config");
     CHECK(r, strstr(out, "value: \"***\"\n") != NULL, "--print-config: %s", out);
     CHECK_INT(r, rig_weird_run(r, "--check", out, sizeof out), 0);
-    CHECK(r, !holds_key(out, strlen(out)), "--check");
+    PROMISE(r, !holds_key(out, strlen(out)), "--check");
     CHECK(r, strstr(out, "an endpoint is http://, so these are sent readable") != NULL,
           "--check: %s", out);
     (void)snprintf(bad, sizeof bad, "%s\n", key); /* as of a file with a line end */
     (void)setenv("WEIR_TEST_KEY", bad, 1);
     CHECK_INT(r, rig_weird_run(r, "--check", out, sizeof out), 2);
-    CHECK(r, !holds_key(out, strlen(out)), "a refusal: %s", out);
+    PROMISE(r, !holds_key(out, strlen(out)), "a refusal: %s", out);
     CHECK(r,
           strstr(out, "providers[0].headers[0].value: must hold no control character: is there a "
                       "line end behind it?") != NULL,
@@ -368,7 +368,7 @@ static void messages(struct rig *r, uint16_t port)
     CHECK(r,
           strstr(out, "headers[1].name = \"A\": stands in this list already: remove one") != NULL,
           "%s", out);
-    CHECK(r, !holds_key(out, strlen(out)), "a refusal: %s", out);
+    PROMISE(r, !holds_key(out, strlen(out)), "a refusal: %s", out);
 }
 
 int main(int argc, char **argv)
@@ -404,7 +404,7 @@ int main(int argc, char **argv)
     CHECK_INT(&r, crash(&r, SIGSEGV, &with_key), 0);
     weir_close(w);
     CHECK_INT(&r, rig_weird_stop(&r, 10000), 0);
-    CHECK(&r, !file_holds(r.log), "the log");
+    PROMISE(&r, !file_holds(r.log), "the log");
     /* The test itself: without the cage and without secrets a core is left, and would be found. */
     config(&r, "", port);
     r.option = "--cage=off";
@@ -418,7 +418,7 @@ int main(int argc, char **argv)
     rig_weird_start(&r);
     CHECK_INT(&r, crash(&r, SIGABRT, &with_key), 0);
     CHECK_INT(&r, rig_weird_stop(&r, 10000), 0);
-    CHECK(&r, !with_key, "a core with the key");
+    PROMISE(&r, !with_key, "a core with the key");
     signing_messages(&r, port);
     signing(&r, port);
     return rig_close(&r);

@@ -487,8 +487,8 @@ static void audited_once(struct campaign *c)
         *n = a->place + 1;
     }
     (void)printf("%llu records of the audit\n", (unsigned long long)written);
-    CHECK_INT(c->r, holes, 0);
-    CHECK_INT(c->r, twice, 0);
+    PROMISE_INT(c->r, holes, 0);
+    PROMISE_INT(c->r, twice, 0);
 }
 
 /* Nobody is attached but the one who looks, and nothing is held any more. */
@@ -504,7 +504,7 @@ static void nothing_left(struct campaign *c)
         CHECK_INT(r, weir_limit_get(w, i, 0, &info), 0);
         if (info.kind == WEIR_LIMIT_CONCURRENCY) {
             found = true;
-            CHECK_INT(r, info.used_units, 0);
+            PROMISE_INT(r, info.used_units, 0);
         }
     }
     CHECK(r, found, "the units were looked at");
@@ -513,10 +513,12 @@ static void nothing_left(struct campaign *c)
         rig_board(c->look, WEIR_SECTION_LIMIT, sizeof *stats);
     for (uint32_t i = 0; i < w->view.tables.limit_cnt; i++) {
         bool torn = w->view.tables.limit[i].provider == 2;
-        rig_check(r, torn == (stats[i].damaged > 0), __FILE__, __LINE__, "%s: damaged %llu times",
-                  w->view.tables.limit[i].name, (unsigned long long)stats[i].damaged);
+        rig_promise(r, torn || stats[i].damaged == 0, __FILE__, __LINE__, "%s: damaged %llu times",
+                    w->view.tables.limit[i].name, (unsigned long long)stats[i].damaged);
+        rig_check(r, !torn || stats[i].damaged > 0, __FILE__, __LINE__, "%s: damage was not seen",
+                  w->view.tables.limit[i].name);
     }
-    CHECK_INT(r, rig_board_worker(c->look)->ring_repaired, 0);
+    PROMISE_INT(r, rig_board_worker(c->look)->ring_repaired, 0);
     weir_close(w);
     for (int i = 0; i < 300; i++, rig_sleep_ms(10)) {
         live = 0;
@@ -623,7 +625,7 @@ int main(int argc, char **argv)
     nothing_left(&c);
     audited_once(&c);
     rig_orders_check(&r, true);
-    CHECK_INT(&r, rig_report(&r, "violations"), 0);
+    PROMISE_INT(&r, rig_report(&r, "violations"), 0);
     CHECK(&r, work_at(&r, WORK_DONE) > 100, "the neighbour's calls were made");
     weir_close(c.look);
     CHECK_INT(&r, rig_weird_stop(&r, 15000), 0);

@@ -7,15 +7,17 @@ work=$(mktemp -d)
 sim_pid=
 passed=0
 failed=0
-trap 'sim_stop; rm -rf "$work"' EXIT
+# shellcheck source=tests/support/promise.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../support/promise.sh"
+trap 'rc=$?; sim_stop; promise_status $rc "$work"; rc=$?; rm -rf "$work"; exit $rc' EXIT
 
 # start CONFIG-JSON: sets $url once the simulator says where it listens
 sim_start() {
     printf '%s' "$1" >"$work/sim.json"
     : >"$work/out"
-    "$sim" --config "$work/sim.json" --listen 127.0.0.1:0 >"$work/out" 2>"$work/err" &
+    "$sim" --config "$work/sim.json" --listen 127.0.0.1:0 >"$work/out" 2>>"$work/err" &
     sim_pid=$!
-    for _ in $(seq 100); do
+    for _ in $(seq 600); do
         url=http://$(sed -n 's/^weir-sim listening on //p' "$work/out")
         [ "$url" != http:// ] && return
         sleep 0.05
