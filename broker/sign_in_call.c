@@ -144,6 +144,8 @@ void sign_in_sent(struct worker *w, struct call *c)
     if (session_is_token(s)) {
         s->place->sent =
             s->sequence; /* before a byte of it leaves: who dies behind this has spent it */
+        /* no partner: the supervisor looks at it alone */
+        weir_store_release_u64(&s->place->at_stake, s->sequence);
         WEIR_WEAVE("session:sent");
     }
 }

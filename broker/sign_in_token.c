@@ -5,6 +5,7 @@
 
 #include "broker/log.h"
 #include "broker/sign/sign_text.h"
+#include "shm/weir_atomic.h"
 #include "shm/weir_clock.h"
 #include "shm/weir_weave.h"
 
@@ -110,6 +111,10 @@ bool token_load(struct worker *w, struct session *s)
     const struct sign_in_record *found = NULL;
     struct sign_in_record *r = s->secret.image;
     char *slots = s->secret.room; /* larger, and of memory for keys */
+    if (s->place != NULL) {
+        weir_store_release_u64(&s->place->at_stake,
+                               0); /* no partner: that worker is dead. weave: nobody else looks */
+    }
     if (s->parts.token == NULL || s->parts.token[0] == '\0') {
         over(s, WEIR_SIGN_IN_NONE, WEIR_SIGN_IN_WHY_NONE);
         return true;
@@ -172,6 +177,15 @@ static void not_kept(struct worker *w, struct session *s, int error)
     if (only_here) {
         s->step = STEP_UNKEPT;
         s->state = WEIR_SIGN_IN_UNKEPT;
+    }
+}
+
+/* What became of the token that was sent is on the disk, or nothing more will be: nobody need spare this worker for it. */
+static void stake_end(const struct session *s)
+{
+    if (s->step == STEP_REST) {
+        /* no partner: as it was set. weave: the supervisor at most waits a beat longer */
+        weir_store_release_u64(&s->place->at_stake, 0);
     }
 }
 
@@ -247,6 +261,7 @@ void token_written(struct worker *w, struct session *s, int error)
     case STEP_UNKEPT:
         break;
     }
+    stake_end(s);
 }
 
 void token_begin(struct worker *w, struct session *s)
@@ -352,4 +367,5 @@ static void token_asked(struct worker *w, struct call *c, enum weir_result resul
     }
     session_room_wipe(s);
     session_board(s);
+    stake_end(s);
 }

@@ -391,7 +391,8 @@ struct worker {
     uint32_t member_turn; /* decides between members with equal headroom */
     uint32_t taken_high;  /* ring entries taken since a lower class had its turn */
     bool draining;
-    bool quiescing; /* for a successor: nothing new is taken or started */
+    bool quiesce_asked; /* a successor waits, or a reload */
+    bool quiescing;     /* for it: nothing new is taken or started */
     uint64_t quiesce_since_ns;
     uint32_t handover_life; /* of connections of takers: events of a former one are dropped */
     uint64_t drain_until_ns;
@@ -610,8 +611,9 @@ void audit_refused(struct worker *w, const struct client *c, uint32_t limit, uin
 void audit_ended(struct worker *w, const struct call *c, enum weir_result result);
 
 /* quiesce.c */
-void quiesce_begin(struct worker *w);
-void quiesce_end(struct worker *w); /* nobody takes over: as before */
+void quiesce_ask(struct worker *w);
+void quiesce_turn(struct worker *w); /* each turn: begin, once no sign-in is under way */
+void quiesce_end(struct worker *w);  /* nobody takes over: as before */
 /* Is nothing on the wire that is waited for? Only while quiescing. */
 bool quiesce_is_wire_free(const struct worker *w);
 /* May it leave? Without a supervisor it hands over itself then, and blocks for that. */
