@@ -554,6 +554,11 @@ bool follow_may(struct worker *w, const struct call *lead, const struct call *c)
 bool follow_same_refusal(const struct worker *w, const struct call *lead, const struct call *c);
 /* Does it owe its answer to an endpoint that has gone silent, while another one is well? Who was not sent is better off there. */
 bool follow_is_stalled(struct worker *w, const struct call *lead);
+/* Does `c` wait for an element of a batch's answer? Else for an equal call. */
+bool follow_is_batched(const struct call *c);
+/* Is it to wait no longer? What it waits for is stalled, or a batch that leaves it just the time for a call of its own. When that is to be asked again, at its deadline at the latest. */
+bool follow_is_held_up(struct worker *w, const struct call *c);
+uint64_t follow_look_ns(const struct worker *w, const struct call *c);
 /* When its request was written, in age by now; how long its answer may be given. Caller: batch_give.c */
 uint64_t cache_age_ns(struct worker *w, uint64_t filled_ns);
 
