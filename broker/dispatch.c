@@ -279,7 +279,7 @@ static enum start start_denied(struct worker *w, struct queue *q, struct call *c
 static enum start start_nowhere(struct worker *w, struct queue *q, struct call *c,
                                 const struct choice *why)
 {
-    if (c->pin != NULL || (!why->busy && c->tried != 0)) {
+    if (c->pin != NULL || (!why->busy && tried_any(&c->tried))) {
         if (!retry_later(w, c, RETRY_UNSENT)) {
             call_end(w, c, WEIR_RESULT_NOT_SENT, (int)c->transfer.code);
         }

@@ -222,7 +222,7 @@ static void not_sent(struct worker *w, struct call *c)
     struct endpoint *e = c->endpoint;
     call_give_back(w, c);
     board_add(&w->region->endpoint[e->index].failures, 1);
-    c->tried |= 1U << e->bit;
+    tried_add(&c->tried, e->bit);
     if (w->now_ns < c->deadline_ns && endpoint_other(w, c)) {
         dispatch_again(w, c);
     } else if (!retry_later(w, c, RETRY_UNSENT)) {
@@ -281,7 +281,7 @@ static void tell_hold(struct worker *w, struct call *c, bool answered)
 /* It was sent, and its connection died without a whole answer: an idempotent call goes to another endpoint, with a permit of its own. */
 static bool goes_elsewhere(struct worker *w, struct call *c)
 {
-    c->tried |= 1U << c->endpoint->bit;
+    tried_add(&c->tried, c->endpoint->bit);
     if (!c->idempotent || w->now_ns >= c->deadline_ns || !endpoint_other(w, c)) {
         return false;
     }

@@ -116,7 +116,7 @@ bool sign_in_again(struct worker *w, struct call *c)
     c->may_renew = true; /* one passage of the gate, for orders too: nothing was done */
     c->sent_ns = 0;
     c->writes = 0; /* another attempt, with all that curl may write in one */
-    c->tried = 0;
+    c->tried = tried_none();
     WEIR_WEAVE("session:again");
     dispatch_again(w, c);
     return true;

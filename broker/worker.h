@@ -62,6 +62,7 @@
 #include "broker/retry_rule.h"
 #include "broker/server_clock.h"
 #include "broker/throttle.h"
+#include "broker/tried.h"
 #include "shm/weir_cache.h"
 #include "shm/weir_health.h"
 #include "shm/weir_request.h"
@@ -241,8 +242,8 @@ struct call {
     bool hedge_waits; /* it may be hedged once it is late */
     bool hedge_stuck; /* it is late, and may be once its endpoint is suspect */
     bool hedged;      /* it was, once */
-    uint32_t tried;   /* endpoints tried, one bit each (index within the provider, the first 32) */
-    char *room;       /* where the answer goes: head, then body */
+    struct tried tried;
+    char *room; /* where the answer goes: head, then body */
     uint32_t room_off_bytes, room_bytes;
     enum call_head head;
     uint32_t head_status; /* as the head says */
@@ -298,7 +299,7 @@ struct endpoint {
     struct curl_slist *retired; /* former connect_to lists */
     uint32_t index;             /* in the tables */
     uint32_t provider;
-    uint32_t bit; /* index within the provider */
+    uint32_t bit; /* index within the provider, for tried.h */
     uint32_t in_flight;
     uint32_t *in_flight_from; /* [source address]; NULL: there are none */
     bool numeric;
