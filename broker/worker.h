@@ -9,6 +9,7 @@
  *   exchange.c  the transfer's callbacks and the send gate: an attempt at one endpoint
  *   outcome.c   how a call ends: its permit is settled, its answer handed over, and it is counted
  *   deliver.c   DONE, and the bells of whoever sleeps on it
+ *   calls.c     memory for calls, and what is kept back of it for libcurl
  *   request.c   path and headers, as curl wants them
  *   cache.c     answers that lie on the board for everybody (cache.h)
  *   coalesce.c  what calls have of them: given at once, given stale, made once for many; follow.c: who may wait for whom
@@ -377,6 +378,8 @@ struct worker {
     struct call *call_free;
     struct call *call_spare; /* for call_refused: there whenever none is on its way */
     uint64_t memory_told_ns;
+    void *reserve; /* memory that requests do not get (calls.c); NULL: libcurl has it */
+    uint32_t reserve_calls;
     struct call *call_first; /* all that have not ended */
     uint32_t call_cnt;
     struct quota_flow flow[WEIR_DOMAINS_MAX];
@@ -458,12 +461,19 @@ bool intake_claim(struct worker *w, struct client *c, uint32_t slot, uint32_t ta
 /* Put a call that a dead worker had claimed back on its way, or end it (clients.c, after a restart). */
 void intake_recover(struct worker *w, struct client *c, uint32_t slot);
 
-/* dispatch.c */
+/* calls.c */
 bool calls_open(struct worker *w);
 /* A new call; NULL: there is no memory. */
 struct call *call_make(struct worker *w);
 /* After a NULL: a call that can only be ended, which its caller does before it makes another one. Needs no memory. */
 struct call *call_refused(struct worker *w);
+/* libcurl found no memory for a call of which nothing was written: let it have what was kept back, and begin the call again. False: it has that already. */
+bool calls_reserve_use(struct worker *w);
+/* Is what was kept back in use, and most of the calls of then are still here? Then no more are taken. */
+bool calls_are_too_many(const struct worker *w);
+void calls_tick(struct worker *w); /* keep something back again */
+
+/* dispatch.c */
 void dispatch_enter(struct worker *w, struct call *c); /* a checked call: hold room, queue it */
 /* It holds room: ended by a kept answer, put to wait for an equal call's, or queued. */
 void dispatch_ready(struct worker *w, struct call *c);
