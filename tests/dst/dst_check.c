@@ -1,6 +1,6 @@
 /*
  * dst_check.c: the promises that are looked at from outside the calls: liveness, soundness of the words, pauses, and what is left when all is quiet. What
- * the exchange counts is judged in dst_exchange.c, what a client is told in dst_clients.c.
+ * the exchange counts is judged in dst_exchange.c, what a client is told in dst_outcome.c.
  */
 #include "dst.h"
 
