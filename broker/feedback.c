@@ -43,7 +43,9 @@ static uint32_t used_by_others(const struct feedback *f, const struct feedback_w
 static void window_end(struct feedback *f, const struct feedback_window *w)
 {
     if (w->live && w->reported) {
-        f->history[f->history_cnt++ % FEEDBACK_HISTORY] = used_by_others(f, w);
+        uint32_t at = f->history_cnt++ % FEEDBACK_HISTORY;
+        f->history[at].id = w->id;
+        f->history[at].units = used_by_others(f, w);
     }
 }
 
@@ -60,6 +62,10 @@ static struct feedback_window *window_of(struct feedback *f, uint32_t id)
     }
     window_end(f, w);
     *w = (struct feedback_window){.id = id, .live = true};
+    for (uint32_t i = 0; f->history_moved && i < FEEDBACK_HISTORY; i++) {
+        f->history[i].id = id - 1;
+    }
+    f->history_moved = false;
     return w;
 }
 
@@ -94,6 +100,7 @@ void feedback_realigned(struct feedback *f)
     }
     memset(f->window, 0, sizeof f->window);
     memset(f->past, 0, sizeof f->past);
+    f->history_moved = true;
     if (f->shared) {
         f->shared = false; /* ids to compare are gone; the next proof sets it again */
     }
@@ -194,10 +201,15 @@ uint32_t feedback_expected(const struct feedback *f, uint32_t id)
     }
     uint32_t units = 0;
     for (uint32_t i = 0; i < FEEDBACK_HISTORY && i < f->history_cnt; i++) {
-        units = most_of(units, f->history[i]);
+        bool recent = f->history_moved || diff(id, f->history[i].id) <= FEEDBACK_HISTORY;
+        units = recent ? most_of(units, f->history[i].units) : units;
     }
-    const struct feedback_window *before = window_find(f, id - 1);
-    return before != NULL ? most_of(units, used_by_others(f, before)) : units;
+    for (uint32_t i = 0; i < 2; i++) {
+        const struct feedback_window *w = &f->window[i];
+        bool recent = diff(id, w->id) > 0 && diff(id, w->id) <= FEEDBACK_HISTORY;
+        units = w->live && recent ? most_of(units, used_by_others(f, w)) : units;
+    }
+    return units;
 }
 
 bool feedback_claim(struct feedback *f, uint32_t id, uint32_t used)

@@ -18,7 +18,8 @@
  *
  * Theorem. At a reply that reports U, charged + possible = U + (charged - answered - over) = U + what of ours may still be counted after it. Grants
  * keep charged + published <= N, so U plus all that may yet come from us stays <= N. What others send after the newest reply nobody knows:
- * for that, `expect: adaptive` keeps free what they used in the last windows.
+ * for that, `expect: adaptive` keeps free what they used in the last FEEDBACK_HISTORY windows, whether they were reported or not: whoever keeps all of it free makes no call that could
+ * report how little they use now.
  *
  * None left. A provider that says how much is left says 0 as well where more was used than there is. Such a U is the least that was used (`least`), and less what was answered
  * it says too little. It has an account of its own, with its own `answered` and `over`: what it makes possible is added to what the numbers say, and changes nothing of it.
@@ -38,7 +39,7 @@
 #include <stdint.h>
 
 #define FEEDBACK_PAST           8U
-#define FEEDBACK_HISTORY        4U /* windows with reports that `expect` looks back on */
+#define FEEDBACK_HISTORY        4 /* windows that `expect` looks back on */
 #define FEEDBACK_SHARED_WINDOWS 16
 #define FEEDBACK_CLAIM_NS       (60 * WEIR_NS_PER_S)
 
@@ -75,8 +76,13 @@ struct feedback {
     uint64_t looked_ns;
     struct feedback_past past[FEEDBACK_PAST];
     uint32_t past_next;
-    uint32_t history[FEEDBACK_HISTORY];
+    /* what others used in windows that are over; one that nobody reported has no entry */
+    struct {
+        uint32_t id, units;
+    } history[FEEDBACK_HISTORY];
     uint32_t history_cnt;
+    bool
+        history_moved; /* the timeline was: all of it is of the window before the next one that is looked at */
 };
 
 void feedback_init(struct feedback *f, uint32_t quota, bool expect);

@@ -12,8 +12,8 @@
 struct bucket {
     uint32_t limit;
     uint32_t dearest; /* of any route */
-    uint32_t
-        slow_units; /* that J as it is measured now asks for; a word has more until it has fallen */
+    /* that J as it is measured now asks for; a word has more until it has fallen. [1]: where others are proven */
+    uint32_t slow_units[2];
 };
 
 /* Of `open_units` in a word: what was on its way when a worker died, and until when it may be counted. */
@@ -181,17 +181,27 @@ void late_orphan(struct worker *w, uint32_t route, uint64_t scope, const uint32_
 
 /* ---------------------------------------------------------------------------------------------- each tick */
 
+/* What slow is to be of word `k`. */
+static uint32_t slow_of(const struct worker *w, const struct bucket *b, uint32_t k)
+{
+    return b->slow_units[reply_shared(w, k) ? 1 : 0];
+}
+
 void late_rise(struct worker *w)
 {
     for (uint32_t i = 0; i < w->late->bucket_cnt; i++) {
         struct bucket *b = &w->late->bucket[i];
         const struct weir_shm_limit_row *row = row_of(w, b);
-        b->slow_units = weir_late_slow(row, floor_ns(w, row),
-                                       clock_jitter_ns(&w->provider[row->provider]), b->dearest);
+        uint64_t jitter_ns = clock_jitter_ns(&w->provider[row->provider]);
+        for (unsigned shared = 0; shared < 2; shared++) {
+            b->slow_units[shared] =
+                weir_late_slow(row, floor_ns(w, row), jitter_ns, b->dearest, shared == 1);
+        }
         for (uint32_t k = row->word_first; k < row->word_first + row->word_cnt; k++) {
             struct weir_late *late = &w->late->word[k];
-            if (late->slow_units < b->slow_units) {
-                late->slow_units = b->slow_units;
+            const uint32_t units = slow_of(w, b, k);
+            if (late->slow_units < units) {
+                late->slow_units = units;
                 publish(w, row, k);
             }
         }
@@ -210,8 +220,8 @@ void late_look(struct worker *w, struct call *c, uint64_t ahead_ns)
         const struct weir_shm_limit_row *row = row_of(w, b);
         struct weir_late *late = &w->late->word[charge->word];
         /* J as it will be once it has fallen, if it is about to */
-        if (!weir_late_due(row, b->slow_units, floor_ns(w, row), c->permit.granted_at_ns,
-                           w->now_ns + ahead_ns)) {
+        if (!weir_late_due(row, slow_of(w, b, charge->word), floor_ns(w, row),
+                           c->permit.granted_at_ns, w->now_ns + ahead_ns)) {
             continue;
         }
         c->late |= 1U << i;
@@ -238,9 +248,10 @@ void late_fall(struct worker *w)
             late->open_until_ns = late->open_units > 0 ? late->open_until_ns : 0;
             o->units = 0;
         }
-        if (late->slow_units > b->slow_units) {
-            spend(w, row, k, late->slow_units - b->slow_units);
-            late->slow_units = b->slow_units;
+        const uint32_t units = slow_of(w, b, k);
+        if (late->slow_units > units) {
+            spend(w, row, k, late->slow_units - units);
+            late->slow_units = units;
         }
         publish(w, row, k);
     }
@@ -299,7 +310,13 @@ void late_others(struct worker *w, uint32_t index, uint32_t units, uint64_t unti
     publish(w, row_of(w, w->late->of[index]), index);
 }
 
-uint64_t late_held(const struct worker *w, uint32_t index)
+uint64_t late_open_units(const struct worker *w, uint32_t index)
 {
-    return weir_late_held(&w->late->word[index]);
+    return w->late->word[index].open_units;
+}
+
+uint64_t late_jitter_ns(const struct worker *w, uint32_t index)
+{
+    const struct weir_shm_limit_row *row = row_of(w, w->late->of[index]);
+    return weir_late_jitter_ns(row, w->late->word[index].slow_units, floor_ns(w, row));
 }

@@ -33,7 +33,10 @@ void late_end(struct worker *w, struct call *c, const struct weir_cost *counted)
 /* What others use of a bucket's word, until when. Caller: reply_rolling.c */
 void late_others(struct worker *w, uint32_t index, uint32_t units, uint64_t until_ns);
 
-/* Units held in a bucket's word. */
-uint64_t late_held(const struct worker *w, uint32_t index);
+/* Units of calls that are open for longer than J in force, and held for it. */
+uint64_t late_open_units(const struct worker *w, uint32_t index);
+
+/* J in force in a bucket's word. */
+uint64_t late_jitter_ns(const struct worker *w, uint32_t index);
 
 #endif

@@ -171,14 +171,20 @@ static void drop_look(struct worker *w, struct answer *a, struct reply_word *r, 
 static void word_publish(struct worker *w, struct reply_word *r, uint32_t index, uint32_t id)
 {
     struct weir_shm_foreign *board = &w->region->foreign[index];
-    for (uint32_t k = id; k <= id + 1; k++) {
+    bool less = false;
+    for (uint32_t i = 0; i < 2; i++) {
+        uint32_t k = id + i;
         uint64_t next = weir_window_word(k, feedback_foreign(&r->feedback, k));
         /* relaxed: this thread is its writer, and readers take any whole word */
-        if (weir_load_relaxed_u64(&board->word[k & 1]) != next &&
-            ((uint32_t)next != 0 ||
-             weir_window_id(weir_load_relaxed_u64(&board->word[k & 1])) == k)) {
+        uint64_t before = weir_load_relaxed_u64(&board->word[k & 1]);
+        bool same = weir_window_id(before) == k;
+        if (before != next && ((uint32_t)next != 0 || same)) {
             weir_store_relaxed_u64(&board->word[k & 1], next);
+            less |= same && (uint32_t)next < (uint32_t)before;
         }
+    }
+    if (less) {
+        weir_permit_bell(&w->shared.pause[r->provider]); /* there is room that nobody promised */
     }
 }
 
@@ -537,6 +543,12 @@ void reply_tick(struct worker *w)
 bool reply_counts(const struct worker *w, uint32_t index)
 {
     return index < w->reply->word_cnt && w->reply->word[index] != NULL;
+}
+
+bool reply_shared(const struct worker *w, uint32_t index)
+{
+    return reply_counts(w, index) && w->reply->word[index]->rolling != NULL &&
+           rolling_shared(w->reply->word[index]->rolling, w->now_ns);
 }
 
 /* Room for the words of one limit. */

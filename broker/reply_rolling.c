@@ -32,11 +32,13 @@ static uint64_t stamped(const void *arg, uint64_t from_ns, uint64_t to_ns)
     return weir_sliding_stamped(p->row, p->cell, p->now_ns, from_ns, to_ns, false);
 }
 
-/* J as it is believed now: what is configured, or what answers showed. */
-static uint64_t jitter_ns(const struct worker *w, uint32_t provider)
+/* J as it is believed now: what is configured, or what answers showed; of a bucket, what calls are not held for while they are open (shm/weir_late.h). */
+static uint64_t jitter_ns(const struct worker *w, const struct weir_shm_limit_row *row,
+                          uint32_t index)
 {
-    return weir_max_u64(w->provider[provider].config->clock.max_jitter_ns,
-                        w->provider[provider].published.jitter_ns);
+    const struct provider *p = &w->provider[row->provider];
+    uint64_t ns = weir_max_u64(p->config->clock.max_jitter_ns, p->published.jitter_ns);
+    return row->kind == WEIR_LIMIT_TOKEN_BUCKET ? weir_max_u64(ns, late_jitter_ns(w, index)) : ns;
 }
 
 /* Token bucket: look at what is ours. */
@@ -46,13 +48,11 @@ static void look(struct worker *w, struct rolling *r, const struct weir_shm_limi
     if (row->kind != WEIR_LIMIT_TOKEN_BUCKET) {
         return;
     }
-    const struct weir_limit_time time = {.now_ns = worker_now(w)}; /* before the word */
-    const struct weir_limit_place at = {.row = row, .word = &w->region->word[index]};
-    struct weir_limit_state state;
-    uint64_t given_ns = weir_load_acquire_u64(&at.word->owed); /* pair:limit A */
-    weir_limit_state_get(&state, &at, &w->region->foreign[index], &time);
-    rolling_look(r, time.now_ns, state.reset_ns - time.now_ns, given_ns,
-                 2 * jitter_ns(w, row->provider) + LOOK_MIN_NS);
+    const struct weir_shm_limit_word *word = &w->region->word[index];
+    uint64_t now_ns = worker_now(w);                         /* before the word */
+    uint64_t given_ns = weir_load_acquire_u64(&word->owed);  /* pair:limit A */
+    uint64_t tat_ns = weir_load_acquire_u64(&word->word[0]); /* pair:limit A */
+    rolling_look(r, now_ns, tat_ns, given_ns, 2 * jitter_ns(w, row, index) + LOOK_MIN_NS);
 }
 
 static uint32_t publish(struct worker *w, struct rolling *r, const struct weir_shm_limit_row *row,
@@ -74,7 +74,7 @@ static uint32_t publish(struct worker *w, struct rolling *r, const struct weir_s
     if (next != before) {
         weir_store_relaxed_u64(board, next); /* relaxed: readers take any whole word */
     }
-    if (f.units < weir_foreign_rolling(before, now_ns)) {
+    if (f.units < (uint32_t)before) {                      /* ... or it has ended by itself since */
         weir_permit_bell(&w->shared.pause[row->provider]); /* there is room that nobody promised */
     }
     return f.claimed;
@@ -147,8 +147,9 @@ static bool take(struct worker *w, struct rolling *r, struct rolling_report *q,
                  const struct weir_shm_limit_row *row, uint32_t index)
 {
     uint64_t now_ns = worker_now(w);
-    q->jitter_ns = jitter_ns(w, row->provider);
-    q->late_ns = row->kind == WEIR_LIMIT_TOKEN_BUCKET ? late_held(w, index) * row->unit_ns : 0;
+    q->jitter_ns = jitter_ns(w, row, index);
+    q->late_ns =
+        row->kind == WEIR_LIMIT_TOKEN_BUCKET ? late_open_units(w, index) * row->unit_ns : 0;
     look(w, r, row, index);
     if (row->kind == WEIR_LIMIT_SLIDING_WINDOW) {
         const struct place at = place_of(w, row, index, now_ns);

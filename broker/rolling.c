@@ -68,42 +68,46 @@ static void drain(struct rolling *r, uint64_t idle_ns)
     }
 }
 
-void rolling_look(struct rolling *r, uint64_t now_ns, uint64_t level_ns, uint64_t given_ns,
+void rolling_look(struct rolling *r, uint64_t now_ns, uint64_t tat_ns, uint64_t given_ns,
                   uint64_t keep_ns)
 {
     if (now_ns <= r->looked_ns) {
         return;
     }
     uint32_t last = (r->past_next + ROLLING_PAST - 1) % ROLLING_PAST;
-    if (level_ns == 0 && r->looked_ns != 0) {
-        /* Empty since it was last seen filled; whoever came in between and is gone again only hides time from us. */
-        drain(r, now_ns - weir_min_u64(weir_max_u64(r->past[last].full_ns, r->looked_ns), now_ns));
-    }
+    /* Whoever came since the last look has moved TAT on: how long it stood empty before is not known, and counts as no time. */
+    uint64_t idle_ns = r->looked_ns != 0 ? less(now_ns, weir_max_u64(tat_ns, r->looked_ns)) : 0;
+    drain(r, idle_ns);
+    r->idle_ns += idle_ns;
     /* Looks are kept so far apart that they reach back over keep_ns; the newest is always taken. */
     uint32_t before = (r->past_next + ROLLING_PAST - 2) % ROLLING_PAST;
     bool dense =
         r->past[before].at_ns != 0 && now_ns - r->past[before].at_ns < keep_ns / (ROLLING_PAST - 3);
     uint32_t at = dense ? last : r->past_next;
     r->past[at].at_ns = now_ns;
-    r->past[at].full_ns = now_ns + level_ns;
+    r->past[at].full_ns = weir_max_u64(tat_ns, now_ns);
     r->past[at].given_ns = r->looked_ns != 0 ? r->given_ns : given_ns;
+    r->past[at].idle_ns = r->idle_ns;
     r->given_ns = given_ns;
     r->past_next = (at + 1) % ROLLING_PAST;
     r->looked_ns = now_ns;
 }
 
 /*
- * Bucket: what we had charged at an instant `*since_ns`, no later than asked for, and have not taken back since; in ns. The newest look that is old enough.
+ * Bucket: what we had charged at an instant `*since_ns`, no later than asked for, and have not taken back since; in ns. The newest look that is old enough. `*idle_ns`: for so long
+ * it stood empty since.
  */
-static uint64_t level_at(const struct rolling *r, uint64_t *since_ns)
+static uint64_t level_at(const struct rolling *r, uint64_t *since_ns, uint64_t *idle_ns)
 {
     uint64_t at_ns = 0;
     uint64_t firm_ns = 0; /* what was given back later had been charged by then, at worst */
+    *idle_ns = 0;
     for (uint32_t i = 0; i < ROLLING_PAST; i++) {
         uint64_t t = r->past[i].at_ns;
         if (t != 0 && t <= *since_ns && t > at_ns) {
             at_ns = t;
             firm_ns = less(less(r->past[i].full_ns, t), r->given_ns - r->past[i].given_ns);
+            *idle_ns = r->idle_ns - r->past[i].idle_ns;
         }
     }
     *since_ns = at_ns != 0 ? at_ns : *since_ns;
@@ -135,9 +139,10 @@ static struct rolling_point point_of(const struct rolling *r, const struct rolli
     if (is_bucket(r)) {
         uint64_t one_ns = r->rule.unit_ns;
         uint64_t used_ns = weir_min_u64(q->used, 2 * (uint64_t)r->rule.quota) * one_ns;
-        uint64_t ours_ns = level_at(r, &p.since_ns);
+        uint64_t idle_ns;
+        uint64_t ours_ns = level_at(r, &p.since_ns, &idle_ns);
         uint64_t over_ns = known_over(r, q, p.since_ns) * one_ns;
-        p.possible = less(used_ns + (q->seen_ns - p.since_ns), ours_ns + over_ns);
+        p.possible = less(used_ns + (q->seen_ns - p.since_ns), ours_ns + over_ns + idle_ns);
         /* A count has no parts: up to one unit of it may be ours. */
         uint64_t last = (r->past_next + ROLLING_PAST - 1) % ROLLING_PAST;
         uint64_t most_ns = less(r->past[last].full_ns, q->sent_ns) + q->jitter_ns + r->rule.step_ns;
@@ -304,6 +309,11 @@ static uint64_t worth(const struct rolling *r, const struct rolling_point *p, bo
         return p->possible;
     }
     return weir_max_u64(less(p->used, over(r, p, from_ns, stamped, arg)), p->proven);
+}
+
+bool rolling_shared(const struct rolling *r, uint64_t now_ns)
+{
+    return weir_max_u64(r->shared_until_ns, r->claimed_until_ns) > now_ns;
 }
 
 struct rolling_foreign rolling_foreign(struct rolling *r, uint64_t now_ns, uint64_t ahead_ns,

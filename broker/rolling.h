@@ -26,9 +26,13 @@
  * Theorem, token_bucket (a counter c that decays by 1/T; o is ours, by TAT). Let grants at g keep o(g) + possible <= B, with
  *   possible = U - o(a) - (granted since a and over) + (t1 - a)/T.
  * Then c(g) <= B. Proof: c(g) is the larger of U + X(s, g] - (g - s)/T and of what our calls alone make, X being what of ours is counted after s. X is at most
- * what was granted since a less what of it is over, and o(g) >= o(a) + (granted since a) - (g - a)/T, as TAT loses only what
- * is given back, which is taken off o(a). Subtract. While our own
- * bucket stands empty (o = 0) the server's goes on falling: that time is taken off `possible`.
+ * what was granted since a less what of it is over, and o(g) >= o(a) + (granted since a) + i/T - (g - a)/T: TAT loses only what is given back, which is taken off o(a), and i is the time
+ * since a that our own bucket stood empty: nothing of ours drained then, and the server's went on falling. Subtract. So i is taken off `possible`: what of it was before the report at once,
+ * the rest as it passes. Without the former one call of ours to an idle exchange would look like (J + round trip)/T units of others.
+ *
+ * Of i is known, at each look, the time from TAT (or from the last look) to now: nobody was granted anything after TAT. A trader who read the clock, slept, and charges behind a look takes as
+ * many units once too often, as TAT begins at its reading and the look took that time for idle. It has J/2 to use its permit, and the tolerance of every grant is lowered by J, which no line
+ * above needs.
  *
  * What others send after the newest reply nobody knows. `expect: adaptive` keeps free the most that a report in one of the last ROLLING_HISTORY windows was worth
  * when it came (token_bucket: the most by which it rose at once).
@@ -114,10 +118,12 @@ struct rolling {
     struct {
         uint64_t at_ns, full_ns; /* full_ns: TAT, no earlier than at_ns */
         uint64_t given_ns;       /* given back, ever, at the look before */
+        uint64_t idle_ns;        /* empty, ever, at this look */
     } past[ROLLING_PAST];
     uint32_t past_next;
     uint64_t looked_ns;
-    uint64_t given_ns; /* at the last look */
+    uint64_t given_ns; /* at the last look, both */
+    uint64_t idle_ns;
     uint64_t shared_until_ns;
     uint64_t claimed_until_ns; /* others are proven by a claim until then */
     /* the most in each of the last windows, by window mod ROLLING_HISTORY; bucket: ns */
@@ -151,14 +157,17 @@ void rolling_answered(struct rolling *r, uint64_t stamp_ns, uint64_t sent_ns, ui
                       uint32_t units);
 
 /*
- * Bucket: our own charges take `level_ns` to drain, and `given_ns` of units were ever given back. `now_ns` is read before both. Caller: every 10 ms or so, and before
- * each report. `keep_ns`: how far back looks are needed, J and a round trip.
+ * Bucket: our own charges are drained at `tat_ns`, which is over where it stands empty, and `given_ns` of units were ever given back. `now_ns` is read before both. Caller: every
+ * 10 ms or so, and before each report. `keep_ns`: how far back looks are needed, J and a round trip.
  */
-void rolling_look(struct rolling *r, uint64_t now_ns, uint64_t level_ns, uint64_t given_ns,
+void rolling_look(struct rolling *r, uint64_t now_ns, uint64_t tat_ns, uint64_t given_ns,
                   uint64_t keep_ns);
 
 /* Take one report. Returns false where a later one is here already. */
 bool rolling_report(struct rolling *r, const struct rolling_report *report, uint64_t now_ns);
+
+/* Are others proven at `now_ns`, by our own reports or by claims? */
+bool rolling_shared(const struct rolling *r, uint64_t now_ns);
 
 /* What is to be published. */
 struct rolling_foreign {

@@ -593,6 +593,8 @@ void reply_charged(struct worker *w, const struct weir_permit *permit, bool give
 void reply_realigned(struct worker *w, uint32_t provider);
 /* Do answers tell what others use of this limit word? */
 bool reply_counts(const struct worker *w, uint32_t index);
+/* ... of one without windows: are others proven to use it (rolling.h), so that all of it that may be theirs is kept from us? */
+bool reply_shared(const struct worker *w, uint32_t index);
 void reply_tick(struct worker *w); /* every 10 ms: look at the words, publish */
 
 /* clock_reply.c: the server's clock from answers */

@@ -3,14 +3,20 @@
 /* Below this part of a unit J is not worth a unit of the burst. */
 #define SLOW_PART 64U
 
+/* Slow leaves such a part of the room: to whoever comes some ms late for a unit, and for what may be others'. */
+#define SPARE_ALONE  4U
+#define SPARE_SHARED 2U
+
 uint32_t weir_late_slow(const struct weir_shm_limit_row *row, uint64_t floor_ns, uint64_t jitter_ns,
-                        uint32_t dearest)
+                        uint32_t dearest, bool shared)
 {
     uint64_t most = UINT64_MAX;
     for (unsigned c = 0; c < WEIR_PRIORITY_CNT; c++) {
         most = weir_min_u64(most, row->tolerance_ns[c] / row->unit_ns);
     }
+    const uint64_t part = most - most / (shared ? SPARE_SHARED : SPARE_ALONE);
     most = most > dearest ? most - dearest : 0;
+    most = weir_min_u64(most, part);
     uint64_t more_ns = jitter_ns > floor_ns ? jitter_ns - floor_ns : 0;
     uint64_t spare_ns = row->unit_ns / SLOW_PART;
     more_ns = more_ns > spare_ns ? more_ns - spare_ns : 0;
@@ -69,7 +75,7 @@ bool weir_late_publish(const struct weir_late *late, const struct weir_shm_limit
     if (!less) {
         weir_store_relaxed_u64(&board->word[1], mine);
     }
-    return sum < weir_foreign_rolling(before, now_ns);
+    return sum < (uint32_t)before;
 }
 
 /* The instant at which a word of the board ends. */

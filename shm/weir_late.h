@@ -26,8 +26,9 @@
  * With what others are seen to use (broker/rolling.h) it is added up. That theorem takes calls for over that were granted J before a reply's call was sent. Those that were open are held, or
  * have been moved on; so the sum of TAT, `possible` and what is held covers them. The larger of the two would not: they are different units.
  *
- * A floor: slow leaves every class the dearest call of any route, so a slow network never closes a bucket. What J in force does not cover then is held while it is
- * open, which may close it for so long: nothing else is safe. slow is 0 while J is above J0 by 1/64 of T at most: there to move the charges costs less than a unit of the burst.
+ * A floor: slow leaves every class the dearest call of any route, so a slow network never closes a bucket; and a quarter of its room, as with one unit whoever comes a unit's time
+ * late has lost it for all; and half where others are proven to use it, for what may be theirs stands beside it: with one unit left after a stall, as little as one of theirs closed
+ * buckets for as long as others were thought to be there. What J in force does not cover then is held while it is open, which may close it for so long: nothing else is safe. slow is 0 while J is above J0 by 1/64 of T at most: there to move the charges costs less than a unit of the burst.
  *
  *   writer   the worker. Dies: word[1] of the board says how much it held. Its connections died with it, but what was on its way may still be counted, and nobody sees it any more: within
  *            J as it was measured of its sending, as calls are. So the next worker, where that is longer than J0, holds on what was held and what clients' shadows say was sent, for so long,
@@ -75,9 +76,9 @@ static inline bool weir_late_due(const struct weir_shm_limit_row *row, uint32_t 
     return at_ns >= granted_at_ns + weir_late_jitter_ns(row, slow_units, floor_ns);
 }
 
-/* How many units J as it was measured asks for; as many as leave every class `dearest` units. */
+/* How many units J as it was measured asks for; as many as leave every class `dearest` units, and a quarter of its room, half where others are proven (`shared`). */
 uint32_t weir_late_slow(const struct weir_shm_limit_row *row, uint64_t floor_ns, uint64_t jitter_ns,
-                        uint32_t dearest);
+                        uint32_t dearest, bool shared);
 
 /* TAT once `n_ns` = n*T of a grant at `granted_at_ns` are moved on by `by_ns`. */
 static inline uint64_t weir_late_moved(uint64_t tat, uint64_t n_ns, uint64_t granted_at_ns,

@@ -195,9 +195,23 @@ LATE_MUTANTS = [
 # ... and its limits, which schedules meet too rarely: test_late.
 LATE_UNIT_MUTANTS = [
     ("late: what is open is held too late", "weir_late.h", "return at_ns >= granted_at_ns + weir_late", "return at_ns / 2 >= granted_at_ns / 2 + weir_late"),
+    ("late: slow leaves no room for others", "weir_late.c", "(shared ? SPARE_SHARED : SPARE_ALONE)", "(shared ? UINT64_MAX : SPARE_ALONE)"),
     ("late: slow takes a unit for nothing", "weir_late.c", "row->unit_ns / SLOW_PART;", "0;"),
     ("late: held without its worker as long as others are", "weir_late.c", "weir_max_u64(until_ns, late->others_until_ns) : late", "late->others_until_ns : late"),
     ("late: held is shown as others", "weir_limit.c", "s->foreign = others - s->late;", "s->foreign = others;"),
+]
+
+# What others use, from counts that fall and from counts that grow: by hand and by chance.
+OTHERS_ROLLING_MUTANTS = [
+    ("rolling: between two looks the bucket stood empty", "broker/rolling.c", "less(now_ns, weir_max_u64(tat_ns, r->looked_ns))", "less(now_ns, r->looked_ns)"),
+    ("rolling: a report knows of no idle time", "broker/rolling.c", "ours_ns + over_ns + idle_ns", "ours_ns + over_ns"),
+    ("rolling: idle time counts twice", "broker/rolling.c", "ours_ns + over_ns + idle_ns", "ours_ns + over_ns + 2 * idle_ns"),
+    ("rolling: idle time is of ever", "broker/rolling.c", "r->idle_ns - r->past[i].idle_ns", "r->idle_ns"),
+    ("rolling: no J before a", "broker/rolling.c", ".since_ns = less(q->sent_ns, q->jitter_ns),", ".since_ns = q->sent_ns,"),
+]
+OTHERS_WINDOW_MUTANTS = [
+    ("feedback: what to expect never ends", "broker/feedback.c", "f->history_moved || diff(id, f->history[i].id) <= FEEDBACK_HISTORY;", "id == id;"),
+    ("feedback: what to expect is lost with the timeline", "broker/feedback.c", "f->history_moved || diff", "diff"),
 ]
 
 # An endpoint's breaker: prop_breaker.
@@ -227,6 +241,8 @@ PROGRAMS = {
     "prop_rolling": (ROLLING_MUTANTS, ["tests/prop/prop_rolling.c", "broker/memory.c", "broker/memory_rolling.c", "broker/server_clock.c", *SHM], "-lxxhash"),
     "test_express": (EXPRESS_MUTANTS, ["tests/unit/test_express.c", "no_weave.c", *SHM], "-lxxhash", "-lcmocka"),
     "test_late": (LATE_UNIT_MUTANTS, ["tests/unit/test_late.c", "no_weave.c", *SHM], "-lxxhash", "-lcmocka"),
+    "test_rolling": (OTHERS_ROLLING_MUTANTS, ["tests/unit/test_rolling.c", "broker/rolling.c"], "-lcmocka"),
+    "test_feedback": (OTHERS_WINDOW_MUTANTS, ["tests/unit/test_feedback.c", "broker/feedback.c"], "-lcmocka"),
     "prop_breaker": (BREAKER_MUTANTS, ["tests/prop/prop_breaker.c", "broker/breaker.c", "no_weave.c"]),
     "test_backoff": (BACKOFF_MUTANTS, ["tests/unit/test_backoff.c", "broker/backoff.c"], "-lcmocka"),
 }

@@ -49,6 +49,7 @@ static struct {
     uint64_t period_ns; /* of looks */
     uint64_t next_look_ns;
     uint64_t measured_ns; /* J, as answers show it */
+    bool shared;          /* others are proven, now and then: slow is less then */
     struct weir_late late;
     uint32_t want; /* slow units that J as it is measured asks for */
     uint32_t others;
@@ -150,7 +151,8 @@ static void look(void)
     if (!s.calm && one_in(40)) {
         s.measured_ns = one_in(3) ? 0 : s.f.spec.jitter_ns + below(12 * row->unit_ns + 1);
     }
-    s.want = weir_late_slow(row, s.f.spec.jitter_ns, s.measured_ns, DEAREST);
+    s.shared ^= !s.calm && one_in(60);
+    s.want = weir_late_slow(row, s.f.spec.jitter_ns, s.measured_ns, DEAREST, s.shared);
     if (s.late.slow_units < s.want) {
         s.late.slow_units = s.want;
         publish();

@@ -184,6 +184,11 @@ static void test_extremes(void **state)
     assert_int_equal(feedback_foreign(&f, 1), 100);
     feedback_realigned(&f);
     assert_int_equal(feedback_foreign(&f, 12345), 100); /* what to expect is kept */
+    look(&f, 12345, word, 2010);
+    assert_int_equal(feedback_foreign(&f, 12345), 100);
+    assert_int_equal(feedback_foreign(&f, 12348), 100);
+    assert_int_equal(feedback_foreign(&f, 12349),
+                     0); /* as long as if it had been the window before */
 }
 
 static void test_expectation(void **state)
@@ -208,6 +213,25 @@ static void test_expectation(void **state)
         report(&f, id, 2, 0);
     }
     assert_int_equal(feedback_expected(&f, 21), 2); /* what is long ago is forgotten */
+    assert_int_equal(feedback_expected(&f, 24), 2);
+    assert_int_equal(feedback_expected(&f, 25), 0); /* reported or not */
+}
+
+/* Others took all of a window. Nobody of ours can call then, so no answer tells that they have gone: it must end by itself. */
+static void test_expectation_ends(void **state)
+{
+    (void)state;
+    struct feedback f;
+    const uint32_t word[2] = {0, 0};
+    feedback_init(&f, 100, true);
+    look(&f, 10, word, 10 * W);
+    report(&f, 10, 100, 0);
+    for (uint32_t id = 11; id < 40; id++) {
+        for (uint64_t ms = 0; ms < 1000; ms += 10) {
+            look(&f, id, word, id * W + ms);
+            assert_int_equal(feedback_foreign(&f, id), id <= 14 ? 100 : 0);
+        }
+    }
 }
 
 /* A trader's charge is not ours to see answered: it counts as over once it is older than J. */
@@ -487,6 +511,7 @@ int main(void)
         cmocka_unit_test(test_older_windows_are_dropped),
         cmocka_unit_test(test_extremes),
         cmocka_unit_test(test_expectation),
+        cmocka_unit_test(test_expectation_ends),
         cmocka_unit_test(test_traders),
         cmocka_unit_test(test_claims),
         cmocka_unit_test(test_schedules),

@@ -29,15 +29,21 @@ static void test_slow(void **state)
 {
     (void)state;
     struct weir_shm_limit_row row = row_make(); /* the lowest class has 7.5 units */
-    assert_int_equal(weir_late_slow(&row, J0, 0, 2), 0);
-    assert_int_equal(weir_late_slow(&row, J0, J0, 2), 0);
-    assert_int_equal(weir_late_slow(&row, J0, J0 + T / 64, 2), 0); /* not worth a unit */
-    assert_int_equal(weir_late_slow(&row, J0, J0 + T / 64 + 1, 2), 1);
-    assert_int_equal(weir_late_slow(&row, J0, J0 + T, 2), 1);
-    assert_int_equal(weir_late_slow(&row, J0, J0 + T + T / 64 + 1, 2), 2);
-    assert_int_equal(weir_late_slow(&row, J0, J0 + 60 * WEIR_NS_PER_S, 2), 5); /* 7.5 - 2 */
-    assert_int_equal(weir_late_slow(&row, J0, J0 + 60 * WEIR_NS_PER_S, 7), 0);
-    assert_int_equal(weir_late_slow(&row, J0, UINT64_MAX, 8), 0);
+    assert_int_equal(weir_late_slow(&row, J0, 0, 2, false), 0);
+    assert_int_equal(weir_late_slow(&row, J0, J0, 2, false), 0);
+    assert_int_equal(weir_late_slow(&row, J0, J0 + T / 64, 2, false), 0); /* not worth a unit */
+    assert_int_equal(weir_late_slow(&row, J0, J0 + T / 64 + 1, 2, false), 1);
+    assert_int_equal(weir_late_slow(&row, J0, J0 + T, 2, false), 1);
+    assert_int_equal(weir_late_slow(&row, J0, J0 + T + T / 64 + 1, 2, false), 2);
+    assert_int_equal(weir_late_slow(&row, J0, J0 + 60 * WEIR_NS_PER_S, 2, false), 5); /* 7.5 - 2 */
+    assert_int_equal(weir_late_slow(&row, J0, J0 + 60 * WEIR_NS_PER_S, 7, false), 0);
+    assert_int_equal(weir_late_slow(&row, J0, UINT64_MAX, 8, false), 0);
+    /* a quarter of the 7 is left, and half with others, for what may be theirs */
+    assert_int_equal(weir_late_slow(&row, J0, J0 + 60 * WEIR_NS_PER_S, 0, false), 6);
+    assert_int_equal(weir_late_slow(&row, J0, J0 + T, 2, true), 1);
+    assert_int_equal(weir_late_slow(&row, J0, J0 + 60 * WEIR_NS_PER_S, 2, true), 4);
+    assert_int_equal(weir_late_slow(&row, J0, J0 + 60 * WEIR_NS_PER_S, 5, true), 2);
+    assert_int_equal(weir_late_slow(&row, J0, UINT64_MAX, 8, true), 0);
 }
 
 static void test_due(void **state)

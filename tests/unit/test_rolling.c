@@ -14,7 +14,7 @@
  * The seed is printed; WEIR_TEST_SEED sets it.
  *
  * Mutations of rolling.c that it was seen to catch: only what is proven is published; no J before a; answers that came after the call was sent are over; late replies kept;
- * a bucket's report without (t1 - a)/T; every answered call stays taken off where the window rolls. Not caught by chance, it is too rare: a bucket's refunds ignored.
+ * a bucket's report without (t1 - a)/T; idle time that was busy, or is not taken off reports; every answered call stays taken off where the window rolls. Not caught by chance, it is too rare: a bucket's refunds ignored.
  */
 #include <inttypes.h>
 #include <setjmp.h>
@@ -300,20 +300,83 @@ static void test_bucket(void **state)
     rolling_init(&r,
                  &(struct rolling_rule){.quota = 30, .unit_ns = 100 * MS, .window_ns = 3000 * MS});
     for (uint64_t t = T0; t <= T0 + 200 * MS; t += 10 * MS) { /* 10 of ours all the time */
-        rolling_look(&r, t, 1000 * MS, 0, 2 * J + 100 * MS);
+        rolling_look(&r, t, t + 1000 * MS, 0, 2 * J + 100 * MS);
     }
     uint64_t t = T0 + 200 * MS;
     assert_true(told(&r, t - 5 * MS, t, 11, 0));
     assert_int_equal(shown(&r, &l, t), 0); /* one may be ours */
     assert_true(told(&r, t - 4 * MS, t, 25, 0));
     assert_int_equal(r.point[1].proven / MS, 2400 - 1064);
-    assert_int_equal(shown(&r, &l, t), 16);                /* 15 and J */
-    rolling_look(&r, t + 10 * MS, 0, 0, 2 * J + 100 * MS); /* ours was given back */
+    assert_int_equal(shown(&r, &l, t), 16);                          /* 15 and J */
+    rolling_look(&r, t + 10 * MS, t + 10 * MS, 0, 2 * J + 100 * MS); /* ours was given back */
     assert_int_equal(shown(&r, &l, t + 10 * MS), 16);
-    rolling_look(&r, t + 510 * MS, 0, 0, 2 * J + 100 * MS); /* idle for half a second */
+    rolling_look(&r, t + 510 * MS, t + 10 * MS, 0, 2 * J + 100 * MS); /* idle for half a second */
     assert_int_equal(shown(&r, &l, t + 510 * MS), 11);
-    rolling_look(&r, t + 3510 * MS, 0, 0, 2 * J + 100 * MS);
+    rolling_look(&r, t + 3510 * MS, t + 10 * MS, 0, 2 * J + 100 * MS);
     assert_int_equal(shown(&r, &l, t + 3510 * MS), 0);
+}
+
+/*
+ * A bucket of 50 that refills 50 a second, others proven, and then nobody but one call of ours now and then, whose exchange has answered late before: J is long. The call's own reply must not
+ * look like others' use of all that an idle bucket refills in J and a round trip: kept free for windows to come, it closed the bucket, and each next call said so again.
+ */
+static void test_lone_calls_stay_ours(void **state)
+{
+    (void)state;
+    const uint64_t unit = 20 * MS, jitter = 1000 * MS;
+    struct rolling r;
+    const struct log l = {0};
+    rolling_init(&r, &(struct rolling_rule){
+                         .quota = 50, .unit_ns = unit, .window_ns = 50 * unit, .expect = true});
+    uint64_t now = T0, tat = T0;
+    struct rolling_report q = {.jitter_ns = jitter};
+    rolling_look(&r, now, tat, 0, 2 * jitter);
+    q.sent_ns = now;
+    q.seen_ns = now + MS;
+    q.used = 60; /* they have overdrawn it */
+    assert_true(rolling_report(&r, &q, q.seen_ns));
+    assert_true(rolling_shared(&r, q.seen_ns));
+    for (uint32_t i = 1; i < 1000; i++) {
+        now += 10 * MS;
+        rolling_look(&r, now, tat, 0, 2 * jitter);
+        uint32_t units = shown(&r, &l, now);
+        assert_true(i < 700 ||
+                    units <= 3); /* windows later nothing but the last call is in doubt */
+        if (i >= 400 && i % 50 == 0) {
+            tat = now + unit;
+            q = (struct rolling_report){.sent_ns = now + MS,
+                                        .seen_ns = now + 8 * MS,
+                                        .jitter_ns = jitter,
+                                        .used = 1,
+                                        .units = 1,
+                                        .stamp_ns = now};
+            rolling_look(&r, q.seen_ns, tat, 0, 2 * jitter);
+            assert_true(rolling_report(&r, &q, q.seen_ns));
+            rolling_answered(&r, now, q.sent_ns, q.seen_ns, 1);
+            assert_true(rolling_shared(&r, now));
+        }
+    }
+}
+
+/* Traders come and are gone again between two looks: of that time the bucket stood empty only as long as TAT tells. */
+static void test_between_looks(void **state)
+{
+    (void)state;
+    struct rolling r;
+    const struct log l = {0};
+    rolling_init(&r, &(struct rolling_rule){.quota = 50, .unit_ns = MS, .window_ns = 50 * MS});
+    rolling_look(&r, T0, 0, 0, 100 * MS);
+    const struct rolling_report q = {.sent_ns = T0, .seen_ns = T0, .used = 40};
+    assert_true(rolling_report(&r, &q, T0));
+    uint32_t others = shown(&r, &l, T0);
+    assert_int_equal(others, 40);
+    for (uint64_t t = T0 + 10 * MS; t <= T0 + 40 * MS; t += 10 * MS) {
+        rolling_look(&r, t, t - 2 * MS, 0, 100 * MS); /* five units each time, by 2 ms ago */
+        others -= 2;
+        assert_int_equal(shown(&r, &l, t), others);
+    }
+    rolling_look(&r, T0 + 50 * MS, T0 + 38 * MS, 0, 100 * MS); /* nobody */
+    assert_int_equal(shown(&r, &l, T0 + 50 * MS), others - 10);
 }
 
 /* ---------------------------------------------------------------------------------------------- by chance */
@@ -337,6 +400,7 @@ static struct {
     uint32_t quota;
     uint64_t unit_ns, step_ns, part_ns;
     bool alone;
+    bool bursts; /* for two thirds of the time hardly anybody asks */
     struct rolling r;
     struct rolling_foreign word;
     uint64_t tat, given, window_began;
@@ -460,7 +524,7 @@ static void publish(uint64_t now)
 static void look(uint64_t now)
 {
     if (is_bucket()) {
-        rolling_look(&s.r, now, s.tat > now ? s.tat - now : 0, s.given, 2 * J + 100 * MS);
+        rolling_look(&s.r, now, s.tat, s.given, 2 * J + 100 * MS);
     }
 }
 
@@ -468,7 +532,8 @@ static bool fits(uint32_t units, uint64_t now)
 {
     uint32_t others = s.word.until_ns > now ? s.word.units : 0;
     if (is_bucket()) {
-        uint64_t kept = J + s.step_ns + others * s.unit_ns;
+        /* J is not kept: nothing of the theorem rests on it */
+        uint64_t kept = s.step_ns + others * s.unit_ns;
         uint64_t after = (s.tat > now ? s.tat : now) + units * s.unit_ns;
         return after - now + kept <= s.quota * s.unit_ns;
     }
@@ -590,7 +655,8 @@ static void step(uint64_t now, uint64_t pace, bool others)
         look(now);
         publish(now);
     }
-    if (below(pace) == 0) {
+    bool quiet = s.bursts && now / (200 * MS) % 3 != 0;
+    if (below(quiet ? 20 * pace : pace) == 0) {
         grant(below(3) == 0 ? TRADER : BROKERED, now);
     }
     if (others && below(3 * pace) == 0 && s.call_cnt < CALLS) {
@@ -614,6 +680,7 @@ static void schedule(uint64_t seed)
     random_state = seed;
     s.server = (enum server)below(SERVERS);
     s.alone = below(4) == 0;
+    s.bursts = below(2) == 0;
     s.quota = 20 + (uint32_t)below(120);
     s.unit_ns = is_bucket() ? 5 * MS + below(60) * MS : 0;
     s.step_ns = s.server == STEPS ? 50 * MS : 0;
@@ -675,6 +742,8 @@ int main(void)
         cmocka_unit_test(test_expectation),
         cmocka_unit_test(test_claims),
         cmocka_unit_test(test_bucket),
+        cmocka_unit_test(test_lone_calls_stay_ours),
+        cmocka_unit_test(test_between_looks),
         cmocka_unit_test(test_schedules),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
