@@ -153,6 +153,10 @@ void sign_in_start(struct worker *w)
                 ? t->provider[c->crumb_provider_idx].route_first + (uint32_t)c->crumb_route_idx
                 : UINT32_MAX;
         s->board = &w->region->sign_in_board[i];
+        if (s->place != NULL) {
+            /* no partner: the worker before is dead. weave: the supervisor at most waits a beat longer */
+            weir_store_release_u64(&s->place->at_stake, 0);
+        }
         s->board->provider = s->provider;
         const struct weir_config_key *key =
             s->auth->account_key_cnt > 0 ? &s->auth->account_key[s->key] : NULL;

@@ -111,10 +111,6 @@ bool token_load(struct worker *w, struct session *s)
     const struct sign_in_record *found = NULL;
     struct sign_in_record *r = s->secret.image;
     char *slots = s->secret.room; /* larger, and of memory for keys */
-    if (s->place != NULL) {
-        weir_store_release_u64(&s->place->at_stake,
-                               0); /* no partner: that worker is dead. weave: nobody else looks */
-    }
     if (s->parts.token == NULL || s->parts.token[0] == '\0') {
         over(s, WEIR_SIGN_IN_NONE, WEIR_SIGN_IN_WHY_NONE);
         return true;
