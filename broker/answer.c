@@ -2,31 +2,45 @@
 #include "broker/pause.h"
 #include "broker/worker.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-/* Retry-After: seconds or an HTTP date, RFC 9110 10.2.3; or milliseconds where the provider is configured so. */
-static uint64_t retry_after_ns(const struct weir_config_throttle *config, const char *value,
-                               size_t bytes)
+#define RETRY_AFTER_MAX_NS (UINT64_C(366) * 86400 * WEIR_NS_PER_S)
+
+/* An HTTP date in any of its three forms, RFC 9110 5.6.7. One that is over asks for nothing. */
+static enum reply_verdict retry_date(struct reply_text value, uint64_t *for_ns)
 {
     char text[64];
-    if (config->retry_after == WEIR_CONFIG_RETRY_AFTER_NONE || bytes >= sizeof text) {
-        return 0;
+    if (value.bytes == 0 || value.bytes >= sizeof text || value.at[0] < 'A' || value.at[0] > 'Z') {
+        return REPLY_GARBAGE;
     }
-    memcpy(text, value, bytes);
-    text[bytes] = '\0';
-    char *end;
-    unsigned long long n = strtoull(text, &end, 10);
-    uint64_t unit_ns =
-        config->retry_after == WEIR_CONFIG_RETRY_AFTER_MS ? WEIR_NS_PER_MS : WEIR_NS_PER_S;
-    uint64_t cap_ns = UINT64_C(366) * 86400 * WEIR_NS_PER_S;
-    if (end != text && *end == '\0' && text[0] != '-') {
-        return n > cap_ns / unit_ns ? cap_ns : (uint64_t)n * unit_ns;
-    }
+    memcpy(text, value.at, value.bytes);
+    text[value.bytes] = '\0';
     time_t at = curl_getdate(text, NULL);
     time_t now = time(NULL);
-    return at > now ? weir_min_u64((uint64_t)(at - now) * WEIR_NS_PER_S, cap_ns) : 0;
+    if (at < 0 || (at > now && (uint64_t)(at - now) > RETRY_AFTER_MAX_NS / WEIR_NS_PER_S)) {
+        return REPLY_GARBAGE;
+    }
+    *for_ns = at > now ? (uint64_t)(at - now) * WEIR_NS_PER_S : 0;
+    return REPLY_VALUE;
+}
+
+/* Retry-After: a number (RFC 9110 10.2.3: seconds; or as configured) or a date. Said twice, the longer one counts. */
+static void retry_after(struct worker *w, struct call *c, struct reply_text value)
+{
+    const struct weir_config_provider *p = w->provider[w->route[c->route].provider].config;
+    uint64_t for_ns = 0;
+    enum reply_verdict v = throttle_retry_after(&p->throttle, value, &for_ns);
+    v = v == REPLY_GARBAGE ? retry_date(value, &for_ns) : v;
+    if (v == REPLY_VALUE) {
+        c->retry_after_ns = weir_max_u64(c->retry_after_ns, for_ns);
+    } else if (v != REPLY_ABSENT &&
+               throttle_head(&p->throttle, c->head_status, "", 0) == THROTTLE_BY_STATUS) {
+        log_warn("retry_after_ignored", "s:s, s:i, s:s", "provider", p->name, "status",
+                 (int)c->head_status, "why",
+                 v == REPLY_NEGATIVE ? "it is negative"
+                                     : "it is no number and no date, or above 366 days");
+    }
 }
 
 static void head_look(struct worker *w, struct call *c, const char *line, size_t bytes)
@@ -42,8 +56,7 @@ static void head_look(struct worker *w, struct call *c, const char *line, size_t
         while (left > 0 && (at[left - 1] == '\r' || at[left - 1] == '\n' || at[left - 1] == ' ')) {
             left--;
         }
-        c->retry_after_ns =
-            retry_after_ns(&w->provider[w->route[c->route].provider].config->throttle, at, left);
+        retry_after(w, c, (struct reply_text){at, left});
     }
 }
 
@@ -64,9 +77,10 @@ void answer_throttled(struct worker *w, struct call *c, enum throttle_by by)
         log_warn("throttled", "s:s, s:s, s:i", "provider", w->provider[p].config->name, "by",
                  throttle_by_name(by), "status", (int)c->head_status);
     }
+    uint64_t ban_ns = throttle_ban_ns(&w->provider[p].config->throttle, c->head_status);
     const struct throttle_heard heard = {.cause = pause_cause_of(c->head_status),
                                          .left_ns = left_ns(c),
-                                         .for_ns = c->retry_after_ns,
+                                         .for_ns = weir_max_u64(c->retry_after_ns, ban_ns),
                                          .status = by == THROTTLE_BY_STATUS ? c->head_status : 0};
     pause_throttled(w, c, &heard);
 }

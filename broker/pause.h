@@ -24,7 +24,7 @@ struct call;
 struct throttle_heard {
     enum weir_pause_cause cause; /* THROTTLED or BANNED */
     uint64_t left_ns; /* when the call was written, or its permit granted where that is not known */
-    uint64_t for_ns;  /* Retry-After as a duration; 0 = none */
+    uint64_t for_ns;  /* Retry-After as a duration, or throttle.ban's; 0 = none */
     uint64_t until_ns; /* "banned until"; 0 = none. The later of both counts */
     uint32_t status;   /* for the log; 0 = it was not the status that said so */
     bool again;        /* the body of an answer that was heard already: not counted anew */

@@ -22,6 +22,33 @@ enum throttle_by throttle_head(const struct weir_config_throttle *config, uint32
     return THROTTLE_NOT;
 }
 
+uint64_t throttle_ban_ns(const struct weir_config_throttle *config, uint32_t status)
+{
+    for (size_t i = 0; i < config->ban.status.cnt; i++) {
+        if (config->ban.status.number[i] == status) {
+            return config->ban.pause_ns;
+        }
+    }
+    return 0;
+}
+
+enum reply_verdict throttle_retry_after(const struct weir_config_throttle *config,
+                                        struct reply_text text, uint64_t *for_ns)
+{
+    if (config->retry_after == WEIR_CONFIG_RETRY_AFTER_NONE) {
+        return REPLY_ABSENT;
+    }
+    struct reply_instant span;
+    enum reply_unit unit =
+        config->retry_after == WEIR_CONFIG_RETRY_AFTER_MS ? REPLY_UNIT_MS : REPLY_UNIT_S;
+    enum reply_verdict v = reply_span(text, unit, &span);
+    if (v == REPLY_VALUE && span.ns > UNTIL_MAX_NS) {
+        return REPLY_GARBAGE;
+    }
+    *for_ns = v == REPLY_VALUE ? span.ns : *for_ns;
+    return v;
+}
+
 /* Could any listed value stand in this body? Cheaper than reading it as JSON, which few answers then need. */
 static bool body_possible(const struct weir_config_throttle *config, const char *body, size_t bytes)
 {

@@ -29,6 +29,16 @@ enum throttle_by {
 enum throttle_by throttle_head(const struct weir_config_throttle *config, uint32_t status,
                                const char *head, size_t bytes);
 
+/* How long such an answer asks for by its status alone (throttle.ban); 0: its status says nothing of that. */
+uint64_t throttle_ban_ns(const struct weir_config_throttle *config, uint32_t status);
+
+/*
+ * What a Retry-After says that is a number: `*for_ns`. ABSENT: the provider's is not looked at (throttle.retry_after: none). NEGATIVE, GARBAGE: no pause follows from
+ * it: no number (it may be a date: answer.c), beyond 64 bits, or above 366 days, which no exchange means.
+ */
+enum reply_verdict throttle_retry_after(const struct weir_config_throttle *config,
+                                        struct reply_text text, uint64_t *for_ns);
+
 /* By what the body says. */
 enum throttle_by throttle_body(const struct weir_config_throttle *config, const char *body,
                                size_t bytes);

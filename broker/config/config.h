@@ -296,6 +296,12 @@ struct weir_config_backoff {
     uint64_t quiet_ns;
 };
 
+/* throttle: ban */
+struct weir_config_ban {
+    struct weir_config_numbers status; /* each is in throttle.status too; none: no such pause */
+    uint64_t pause_ns;                 /* at least */
+};
+
 /* throttle: reopen */
 struct weir_config_reopen {
     uint64_t probe_ns; /* so long a probe may go unanswered */
@@ -312,6 +318,7 @@ struct weir_config_throttle {
     enum weir_config_retry_after retry_after;
     uint32_t hold_kind;  /* what a stop is about: 1 + enum weir_scope_kind; 0: the provider */
     uint64_t default_ns; /* the pause where the answer names none: the first */
+    struct weir_config_ban ban;
     struct weir_config_backoff backoff;
     struct weir_config_reopen reopen;
 };

@@ -4,12 +4,24 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "broker/config/config_mem.h"
 #include "shm/weir_base.h"
 
 #define ZONE_DIR "/usr/share/zoneinfo/"
+
+/* Of what is no such file, a folder or a list, tzset(3) would make UTC without a word. RFC 8536: "TZif". */
+static bool is_zone_file(const char *path)
+{
+    char magic[4] = "";
+    FILE *f = fopen(path, "re");
+    bool is = f != NULL && fread(magic, 1, sizeof magic, f) == sizeof magic &&
+              memcmp(magic, "TZif", sizeof magic) == 0;
+    if (f != NULL) {
+        (void)fclose(f);
+    }
+    return is;
+}
 
 bool weir_config_zone_exists(const char *zone)
 {
@@ -24,7 +36,7 @@ bool weir_config_zone_exists(const char *zone)
         return false;
     }
     (void)snprintf(path, sizeof(path), "%s%s", ZONE_DIR, zone);
-    return access(path, R_OK) == 0;
+    return is_zone_file(path);
 }
 
 /* The local date and hour that begins window `id`. */

@@ -30,6 +30,7 @@ weir_config_finish weir_config_finish_clock;
 weir_config_finish weir_config_finish_endpoint;
 weir_config_finish weir_config_finish_header;
 weir_config_finish weir_config_finish_retry;
+weir_config_finish weir_config_finish_ban;
 weir_config_finish weir_config_finish_throttle;
 weir_config_finish weir_config_finish_route;
 weir_config_finish weir_config_finish_provider;

@@ -149,10 +149,41 @@ void weir_config_finish_retry(struct weir_config_reader *reader, void *section,
     }
 }
 
+void weir_config_finish_ban(struct weir_config_reader *reader, void *section,
+                            const struct weir_config_place *place)
+{
+    const struct weir_config_ban *ban = section;
+    if ((ban->status.cnt == 0) != (ban->pause_ns == 0)) {
+        weir_config_error(reader, place,
+                          "status and pause belong together: write both, or neither");
+    }
+}
+
+/* A status of `ban` is a stop in the first place. */
+static void check_ban(struct weir_config_reader *reader,
+                      const struct weir_config_throttle *throttle,
+                      const struct weir_config_place *place)
+{
+    struct weir_config_place ban = weir_config_place_key(place, "ban");
+    struct weir_config_place list = weir_config_place_key(&ban, "status");
+    for (size_t i = 0; i < throttle->ban.status.cnt; i++) {
+        size_t k = 0;
+        while (k < throttle->status.cnt &&
+               throttle->status.number[k] != throttle->ban.status.number[i]) {
+            k++;
+        }
+        if (k == throttle->status.cnt) {
+            struct weir_config_place item = weir_config_place_item(&list, i);
+            weir_config_error(reader, &item, "is not in throttle.status: add it there");
+        }
+    }
+}
+
 void weir_config_finish_throttle(struct weir_config_reader *reader, void *section,
                                  const struct weir_config_place *place)
 {
     const struct weir_config_throttle *throttle = section;
+    check_ban(reader, throttle, place);
     if (throttle->default_ns > throttle->backoff.max_ns) {
         char max[WEIR_CONFIG_NUMBER_BYTES];
         weir_config_number_write(WEIR_CONFIG_TYPE_DURATION, throttle->backoff.max_ns, max);

@@ -417,6 +417,19 @@ static const struct weir_config_section throttle_body_section = {
     .text = "Members of a JSON answer that say stop whatever the status. Bodies of up to 64 KiB are looked at.",
 };
 
+static const struct weir_config_row ban_row[] = {
+    {.key = "status", OF(INTEGER), AT(ban, status), RANGE(100, 599), ENTRIES(0, 16), .def = "",
+     .text = "Those of throttle.status that mean a ban."},
+    {.key = "pause", TYPE(DURATION), AT(ban, pause_ns), RANGE(0, 366 * DAY), .def = "0s",
+     .text = "How long to be quiet then, at least: what the provider's documentation asks for."},
+};
+
+static const struct weir_config_section ban_section = {
+    .title = "providers[].throttle.ban", .bytes = sizeof(struct weir_config_ban), ROWS(ban_row),
+    .finish = weir_config_finish_ban,
+    .text = "Where some statuses mean a ban of known length that the answer does not name (Bybit: 403, ten minutes).",
+};
+
 static const struct weir_config_row backoff_row[] = {
     {.key = "factor", TYPE(INTEGER), AT(backoff, factor), RANGE(1, 10), .def = "2",
      .text = "Each pause is this many times the one before, where the provider says stop to a call that left after that one."},
@@ -468,6 +481,8 @@ static const struct weir_config_row throttle_row[] = {
     {.key = "default", TYPE(DURATION), AT(throttle, default_ns), RANGE(1 * MS, 1 * DAY), .def = "1s",
      .text = "The pause where the answer names none, or a shorter one: give or take backoff.jitter, and longer where the "
              "provider says stop again."},
+    {.key = "ban", TYPE(SECTION), AT(throttle, ban), .def = "{}", .section = &ban_section,
+     .text = "Statuses that mean a longer pause."},
     {.key = "backoff", TYPE(SECTION), AT(throttle, backoff), .def = "{}", .section = &backoff_section,
      .text = "How pauses grow where the provider says stop again and again."},
     {.key = "reopen", TYPE(SECTION), AT(throttle, reopen), .def = "{}", .section = &reopen_section,

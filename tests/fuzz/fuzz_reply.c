@@ -34,6 +34,11 @@ static void value_look(struct reply_text text)
     uint32_t up = 0;
     uint32_t down = 0;
     enum reply_verdict number = reply_number(text, &n);
+    const struct weir_config_throttle seconds = {.retry_after = WEIR_CONFIG_RETRY_AFTER_SECONDS};
+    uint64_t for_ns = 0;
+    if (throttle_retry_after(&seconds, text, &for_ns) == REPLY_VALUE) {
+        must(number == REPLY_VALUE && for_ns <= UINT64_C(31622400000000000)); /* 366 days */
+    }
     if (reply_units(text, &up, true) == REPLY_VALUE) {
         must(number == REPLY_VALUE && reply_units(text, &down, false) == REPLY_VALUE);
         must(up >= down && up - down <= 1);

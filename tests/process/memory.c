@@ -6,7 +6,9 @@
  */
 #include "rig.h"
 
+#include "shm/weir_attach.h"
 #include "shm/weir_journal.h"
+#include "shm/weir_pause.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -175,6 +177,11 @@ static void edit_version(struct weir_journal_header *h)
     h->version++;
 }
 
+static void edit_older(struct weir_journal_header *h)
+{
+    h->version = 1;
+}
+
 static void edit_name(struct weir_journal_header *h)
 {
     (void)snprintf(h->name, sizeof h->name, "other");
@@ -338,6 +345,53 @@ static void disk_fails(struct rig *r)
     weir_close(w);
 }
 
+/* For how long the provider stays paused, and why. */
+static void check_paused(struct rig *r, struct weir *w, uint64_t end_utc_ns)
+{
+    const struct weir_shm_provider *p =
+        rig_board(w, WEIR_SECTION_PROVIDER, sizeof(struct weir_shm_provider));
+    struct weir_permit permitted;
+    CHECK_INT(r, permit(w, &permitted), WEIR_DENIED);
+    CHECK_INT(r, permitted.denial.reason, WEIR_REASON_PAUSED);
+    int64_t off_ns = (int64_t)(weir_clock_realtime_ns() +
+                               (permitted.denial.earliest_ns - weir_now_ns(w)) - end_utc_ns);
+    CHECK(r, off_ns > -2 * (int64_t)WEIR_NS_PER_S && off_ns < 2 * (int64_t)WEIR_NS_PER_S,
+          "the pause ends %lld ms off", (long long)off_ns / 1000000);
+    for (int i = 0; i < 5000 && weir_load_relaxed_u64(&p->backoff_last_ns) == 0; i++) {
+        rig_sleep_ms(1); /* the pause is there before its worker, who shows the rest */
+    }
+    CHECK(r, weir_load_relaxed_u64(&p->backoff_last_ns) != 0, "the backoff knows of it");
+    CHECK_INT(r, weir_pause_cause(weir_load_acquire_u64(&p->pause)), WEIR_PAUSE_BANNED);
+}
+
+/* What the exchange said about stopping holds on whoever dies: the pause to its instant, and what the backoff counts from. */
+static void pause_kept(struct rig *r)
+{
+    struct weir *w = rig_attach(r, WEIR_ROLE_TRADER);
+    rig_fault(r, "{\"kind\": \"status\", \"status\": 418, \"retry_after_s\": 3000, \"count\": 1}");
+    CHECK_INT(r, calls(w, 1), 1);
+    rig_faults_clear(r);
+    uint64_t end_utc_ns = weir_clock_realtime_ns() + 3000 * WEIR_NS_PER_S;
+    check_paused(r, w, end_utc_ns);
+    weir_close(w);
+    for (unsigned reboot = 0; reboot < 2; reboot++) {
+        CHECK_INT(r, rig_weird_stop(r, 5000), 0);
+        if (reboot) {
+            runtime_forget(r);
+            journal_edit(r, edit_boot);
+        }
+        w = start_blind(r); /* the question for the time has to wait too */
+        check_paused(r, w, end_utc_ns);
+        weir_close(w);
+    }
+    kill_both(r);
+    w = start_blind(r);
+    check_paused(r, w, end_utc_ns);
+    CHECK_INT(r, rig_operate(r, WEIR_OPERATION_RESUME, "sim", 0), 0);
+    clock_wait(w);
+    weir_close(w);
+}
+
 /* To the end of the quota: the exchange refuses nothing. */
 static void use_up(struct rig *r)
 {
@@ -360,9 +414,10 @@ static void refused(struct rig *r)
         const char *name;
         bool unclean;
     } cases[] = {
-        {edit_version, "newer", false}, {edit_name, "foreign_name", false},
-        {edit_torn, "torn", false},     {edit_host, "foreign_host", false},
-        {edit_broker, "stale", true},   {edit_broker, "stale", false},
+        {edit_version, "newer", false},     {edit_older, "older", false},
+        {edit_name, "foreign_name", false}, {edit_torn, "torn", false},
+        {edit_host, "foreign_host", false}, {edit_broker, "stale", true},
+        {edit_broker, "stale", false},
     };
     struct weir_permit p;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -416,6 +471,7 @@ int main(int argc, char **argv)
     more = clean_stop(&r, more, true);
     more = host_dies(&r, more);
     disk_fails(&r);
+    pause_kept(&r);
     use_up(&r);
     refused(&r);
     CHECK_INT(&r, rig_report(&r, "violations"), 0);

@@ -26,7 +26,8 @@ static const char yaml[] =
     "    clock: {source: host}\n"
     "    limits:\n"
     "      - {name: bucket, kind: token_bucket, quota: 100000, window: 1s}\n"
-    "    throttle: {status: [429, 418], backoff: {jitter: 0%, quiet: 1h, max: 3s}, reopen: {probe: "
+    "    throttle: {status: [429, 418, 403], ban: {status: [403], pause: 20m}, backoff: {jitter: "
+    "0%, quiet: 1h, max: 3s}, reopen: {probe: "
     "2s, "
     "ramp: 80ms}}\n"
     "    endpoints:\n"
@@ -215,6 +216,31 @@ static void burst(struct rig *r, struct weir *w)
     CHECK_INT(r, board_provider(w)->backoff_steps - steps, 1);
 }
 
+/* A status that means a ban of known length, which the answer does not name: longer than any backoff, and who asks is told its end. */
+static void banned(struct rig *r, struct weir *w)
+{
+    struct weir_response a;
+    struct weir_permit p;
+    const struct weir_request_spec spec = {.struct_bytes = sizeof spec,
+                                           .route = rig_route(w, "sim.ping")};
+    CHECK(r, until_open(w, 10000), "open before");
+    rig_fault(r, "{\"kind\": \"status\", \"status\": 403, \"count\": 1}");
+    uint64_t before_ns = weir_now_ns(w);
+    CHECK_INT(r, weir_call(w, &spec, weir_now_ns(w) + 20 * WEIR_NS_PER_S, &a), 0);
+    CHECK_INT(r, a.status, 403);
+    (void)weir_release(w, a.ticket);
+    rig_faults_clear(r);
+    uint64_t until_ns = weir_pause_until_ns(board_provider(w)->pause);
+    CHECK(r, until_ns >= before_ns + 20 * 60 * WEIR_NS_PER_S, "as long as configured");
+    CHECK_INT(r, weir_pause_cause(board_provider(w)->pause), WEIR_PAUSE_BANNED);
+    CHECK_INT(r, weir_permit_try(w, rig_route(w, "sim.own"), 0, NULL, WEIR_PRIORITY_HIGH, &p),
+              WEIR_DENIED);
+    CHECK_INT(r, p.denial.reason, WEIR_REASON_PAUSED);
+    CHECK(r, p.denial.earliest_ns == until_ns, "and its end is told");
+    CHECK_INT(r, rig_operate(r, WEIR_OPERATION_RESUME, "sim", 0), 0);
+    CHECK(r, until_open(w, 5000), "an operator knows better");
+}
+
 /* ---------------------------------------------------------------------------------------------- deaths */
 
 static void worker_dies(struct rig *r, struct weir *w)
@@ -397,6 +423,7 @@ int main(int argc, char **argv)
     storm(&r, w);
     late(&r, w);
     burst(&r, w);
+    banned(&r, w);
     worker_dies(&r, w);
     prober_dies(&r, w);
     sleepers(&r, w);

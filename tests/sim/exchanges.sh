@@ -120,6 +120,8 @@ test_htx_futures() {
     local order=$url/linear-swap-api/v1/swap_order
     is 'interval' "$(header ratelimit-interval "$order" -d '{"client_order_id": "a"}')" 60000
     is 'err_code 1032' "$(json "$order" -d '{"client_order_id": "b"}')" '{"status":"error","err_code":1032,*"ts":"[0-9]*"}'
+    get "$url/linear-swap-api/v1/swap_contract_info" >/dev/null
+    is 'what is public, by address' "$(row public counted)" 1
     is 'the refusal reports, too' "$(header ratelimit-remaining "$order" -d '{"client_order_id": "b"}')" 0
 }
 
@@ -130,6 +132,8 @@ test_coinbase() {
         curl -s -K "$work/urls" -w '%{http_code} ')
     is 'a burst of 15, and what fills meanwhile' "$codes" '200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 *'
     is 'the bucket was never passed unseen' "$(row public violations) $(grep -o 429 <<<"$codes" | wc -l)" "$(grep -o 429 <<<"$codes" | wc -l) *"
+    get "$url/loans/lending-overview" >/dev/null
+    is 'loans' "$(row loans counted)" 1
     is 'time in seconds' "$(get --interface 127.0.0.2 "$url/time")" '{"epoch":[0-9]*}'
     sim_stop
     exchange coinbase_advanced
@@ -212,6 +216,8 @@ test_helius_and_jupiter() {
     local rpc="$url/?api-key=k"
     is 'send' "$(json -w '%{http_code}' "$rpc" -d '{"method": "sendTransaction"}')" '*200'
     is 'one per second' "$(json -w '%{http_code}' "$rpc" -d '{"method": "sendTransaction"}')" '*429'
+    json "$rpc" -d '{"method": "getAsset"}' >/dev/null
+    is 'a group of its own' "$(row das counted)" 1
     is 'other methods are free of it' "$(json -w '%{http_code}' "$rpc" -d '{"method": "getSlot"}')" '*200'
     is 'a month' "$(row credits every)" '"month"'
     sim_stop
@@ -271,6 +277,7 @@ test_equities() {
     sim_stop
     exchange questrade
     is 'remaining of the hour' "$(header x-ratelimit-remaining -H 'Authorization: Bearer x' "$url/v1/markets/quotes/1")" 14999
+    is 'orders have an hour of their own' "$(header x-ratelimit-remaining -H 'Authorization: Bearer x' "$url/v1/accounts/1/orders" -d x=1)" 499
     sim_stop
     exchange yahoo 's/"quota": 5,/"quota": 1,/'
     get "$url/v1/test/getcrumb" >/dev/null

@@ -182,6 +182,17 @@ static const struct refusal limits_refusal[] = {
      "t:3:78: providers[0].limits[0].time_zone = \"../etc/passwd\": no such zone in the system's "
      "tz "
      "database: write a name like America/New_York (package tzdata), or leave it out for UTC"},
+    /* A folder of the database: libc takes it for UTC. */
+    {DOC("", "", "{name: l, kind: fixed_window, quota: 5, calendar: day, time_zone: America}",
+         ROUTE),
+     "t:3:78: providers[0].limits[0].time_zone = \"America\": no such zone in the system's tz "
+     "database: write a name like America/New_York (package tzdata), or leave it out for UTC"},
+    {DOC("", "", "{name: l, kind: fixed_window, quota: 5, window: 0s}", ROUTE),
+     "t:3:60: providers[0].limits[0].window = \"0s\": must be 1ms..366d"},
+    {DOC("", "", "{name: l, kind: fixed_window, quota: 5, window: 3650d}", ROUTE),
+     "t:3:60: providers[0].limits[0].window = \"3650d\": must be 1ms..366d"},
+    {DOC("", "", "{name: l, kind: fixed_window, quota: 99999999999999999999, window: 1s}", ROUTE),
+     "t:3:49: providers[0].limits[0].quota = \"99999999999999999999\": must be 1..2147483647"},
     {DOC("", "", "{name: l, kind: token_bucket, quota: 999000000, window: 1s}", ROUTE),
      "t:3:49: providers[0].limits[0].quota = \"999000000\": in window = 1s is one unit each 2 ns, "
      "rounded up: 49.9 % of the rate is lost, at most 0.1 % may be: use a coarser unit"},

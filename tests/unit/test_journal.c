@@ -315,8 +315,34 @@ static void test_print(void **state)
     assert_non_null(strstr(text, "17 in parts of"));
     assert_non_null(strstr(text, "exact counts"));
     assert_non_null(strstr(text, "main"));
-    assert_string_equal(weir_journal_verdict_name(WEIR_JOURNAL_UNREADABLE), "unreadable");
-    assert_string_equal(weir_journal_verdict_name(WEIR_JOURNAL_OLDER), "older");
+}
+
+/* Each reason that log and weir stat give, word for word. */
+static void test_reasons(void **state)
+{
+    static const struct {
+        enum weir_journal_verdict verdict;
+        const char *name, *text;
+    } reasons[] = {
+        {WEIR_JOURNAL_SOUND, "sound", "it says what was used"},
+        {WEIR_JOURNAL_OFF, "off",
+         "broker.state_dir is none: nothing is remembered across a reboot"},
+        {WEIR_JOURNAL_ABSENT, "absent", "there is none yet: what was used before is not known"},
+        {WEIR_JOURNAL_NEWER, "newer", "a later version of weird wrote it"},
+        {WEIR_JOURNAL_TORN, "torn", "no slot of it is whole"},
+        {WEIR_JOURNAL_FOREIGN_NAME, "foreign_name", "it is of a broker of another name"},
+        {WEIR_JOURNAL_FOREIGN_HOST, "foreign_host", "it was written on another machine"},
+        {WEIR_JOURNAL_STALE, "stale",
+         "a broker has run without it since, or it is older than the longest window"},
+        {WEIR_JOURNAL_UNREADABLE, "unreadable", "it could not be read"},
+        {WEIR_JOURNAL_OLDER, "older",
+         "an earlier version of weird wrote it, which kept less than is needed"},
+    };
+    (void)state;
+    for (size_t i = 0; i < WEIR_ARRAY_CNT(reasons); i++) {
+        assert_string_equal(weir_journal_verdict_name(reasons[i].verdict), reasons[i].name);
+        assert_string_equal(weir_journal_verdict_text(reasons[i].verdict), reasons[i].text);
+    }
     assert_string_equal(weir_journal_verdict_name(99), "?");
     assert_string_equal(weir_journal_verdict_text(99), "?");
 }
@@ -329,6 +355,7 @@ int main(void)
         cmocka_unit_test(test_sizes),           cmocka_unit_test(test_versions),
         cmocka_unit_test(test_judge),           cmocka_unit_test(test_records),
         cmocka_unit_test(test_limit_kinds),     cmocka_unit_test(test_print),
+        cmocka_unit_test(test_reasons),
     };
     return cmocka_run_group_tests_name("journal", tests, NULL, NULL);
 }

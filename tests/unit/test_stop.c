@@ -14,6 +14,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -121,6 +122,71 @@ static void test_retry_after(void **state)
     assert_int_equal(told(RESUMED, 0), on_board(NOW + 20 * S));
 }
 
+/* The pause that an answer with these lines makes: the status, then each header as it comes from libcurl. */
+static uint64_t heard(const char *const *line, size_t cnt)
+{
+    static struct stop s;
+    static char room[CALL_HEAD_MAX_BYTES + 64];
+    stop_open(&s, 429);
+    s.call.permit.granted_at_ns = NOW;
+    s.call.sent_ns = NOW;
+    s.call.room = room;
+    s.call.head_status = 0;
+    assert_true(answer_head(&s.w, &s.call, "HTTP/1.1 429 X\r\n", 16));
+    for (size_t i = 0; i < cnt; i++) {
+        assert_true(answer_head(&s.w, &s.call, line[i], strlen(line[i])));
+    }
+    assert_true(answer_head(&s.w, &s.call, "\r\n", 2));
+    uint64_t until_ns = paused_until_ns(&s);
+    stop_close(&s);
+    return until_ns;
+}
+
+static uint64_t heard_one(const char *value)
+{
+    char line[256];
+    const char *const lines[] = {line};
+    (void)snprintf(line, sizeof line, "Retry-After: %s\r\n", value);
+    return heard(lines, 1);
+}
+
+/* What a Retry-After may say. Whatever is none asks for nothing: the pause is the backoff's. */
+static void test_retry_after_values(void **state)
+{
+    static const char *const bad[] = {"NaN",
+                                      "-1",
+                                      "-99999999999999999999",
+                                      "18446744073709551616",
+                                      "99999999999999999999",
+                                      "1e9",
+                                      "+5",
+                                      "0x10",
+                                      "5 apples",
+                                      "",
+                                      "31622401",
+                                      "Sun, 06 Nov 2194 08:49:37 GMT",
+                                      "inf",
+                                      "soon"};
+    (void)state;
+    const uint64_t backoff_ns = heard(NULL, 0);
+    assert_true(backoff_ns > NOW && backoff_ns < NOW + 2 * S);
+    for (size_t i = 0; i < WEIR_ARRAY_CNT(bad); i++) {
+        uint64_t until_ns = heard_one(bad[i]);
+        if (until_ns < NOW || until_ns >= NOW + 2 * S) { /* the backoff has its jitter */
+            fail_msg("Retry-After: %s pauses for %lld ns", bad[i], (long long)(until_ns - NOW));
+        }
+    }
+    assert_int_equal(heard_one("20"), on_board(NOW + 20 * S));
+    assert_int_equal(heard_one(" \t20 "), on_board(NOW + 20 * S));
+    assert_int_equal(heard_one("20.5"), on_board(NOW + 20 * S + S / 2));
+    assert_int_equal(heard_one("259200"), on_board(NOW + 259200 * S)); /* Binance: three days */
+    assert_int_equal(heard_one("31622400"), on_board(NOW + 31622400 * S));
+    assert_true(heard_one("Sun, 06 Nov 1994 08:49:37 GMT") < NOW + 2 * S); /* over */
+    const char *const twice[] = {"Retry-After: 20\r\n", "retry-after: NaN\r\n",
+                                 "RETRY-AFTER: 5\r\n"};
+    assert_int_equal(heard(twice, 3), on_board(NOW + 20 * S));
+}
+
 /* "Banned until" in a body: by the same instant. */
 static uint64_t banned(uint64_t granted_at_ns, uint64_t sent_ns)
 {
@@ -146,6 +212,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_retry_after),
+        cmocka_unit_test(test_retry_after_values),
         cmocka_unit_test(test_banned_until),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
