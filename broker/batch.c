@@ -104,7 +104,7 @@ static bool under_way(const struct worker *w, const struct batch *b, const struc
 {
     const struct call *lead = b->call;
     bool running = lead->stage == CALL_RUNNING;
-    if (config_of(w, b->route)->names != WEIR_CONFIG_BATCH_ALL && !has(b, &c->key)) {
+    if (b->late || (config_of(w, b->route)->names != WEIR_CONFIG_BATCH_ALL && !has(b, &c->key))) {
         return false;
     }
     if (running && lead->sent_ns > 0 &&
@@ -204,6 +204,9 @@ bool batch_join(struct worker *w, struct call *c)
         b->call->priority = c->priority;
         b->call->request.priority = (uint8_t)c->priority;
     }
+    /* It was expected in the first half of the time that is left when it has gathered (may_join); the second one is for a call of its own */
+    uint64_t made_ns = weir_max_u64(w->now_ns, b->open ? b->close_ns : 0);
+    c->due_ns = made_ns + (c->deadline_ns - weir_min_u64(made_ns, c->deadline_ns)) / 2;
     cache_follow(w, b->call, c);
     return true;
 }

@@ -19,6 +19,7 @@
  *   the element does not fit the room of a single answer, or the answer forbids to share it
  *   it joined when the batch was sent already, and the answer is older than `cache` and `stale` together
  *   the batch has no permit, and will have none before the deadline of who waits; or a breaker holds the batch up
+ *   the batch was made, and has not answered when half of the time is over that who waits had left when it had gathered (coalesce.c, follow.c): the other half is for the own call
  *
  * What keeps one caller from spoiling it for all: a name that the exchange refused by itself joins no batch for a minute; after a batch that failed there is none for a second, doubling to a minute. A
  * call whose time is shorter than batches take of late is made by itself.
@@ -38,6 +39,7 @@ struct batch {
     uint32_t route; /* of the single calls */
     uint64_t scope;
     bool open; /* it gathers */
+    bool late; /* somebody has waited for it in vain: nobody joins it any more */
     uint64_t close_ns;
     struct batch_want with;     /* of the first: what is passed on */
     struct batch_name *name;    /* [cnt] what is asked for ... */

@@ -160,7 +160,7 @@ static enum doubt doubt_of(struct endpoint *e, uint64_t now_ns)
 
 static bool is_tried(const struct call *c, const struct endpoint *e)
 {
-    return (c->tried >> e->bit & 1U) != 0;
+    return tried_has(&c->tried, e->bit);
 }
 
 /* Where the exchange has named one server for a session there is no choice. */

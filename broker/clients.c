@@ -98,8 +98,16 @@ static void recover(struct worker *w, struct client *c)
             sh->pool_bytes = 0;
         }
     }
+    /* First what was on the wire: it is to find memory, if anything does. */
     for (uint32_t s = 0; s < c->info.slot_cnt; s++) {
-        intake_recover(w, c, s);
+        if (c->shadow[s].state == WEIR_SLOT_SENDING) {
+            intake_recover(w, c, s);
+        }
+    }
+    for (uint32_t s = 0; s < c->info.slot_cnt; s++) {
+        if (c->call[s] == NULL) { /* of one that has ended, its bells once more at most */
+            intake_recover(w, c, s);
+        }
     }
 }
 

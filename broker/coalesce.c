@@ -38,9 +38,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* How often those who wait for a call on the wire look whether its endpoint still speaks. */
-#define STALL_LOOK_NS (20 * WEIR_NS_PER_MS)
-
 /* Those who are given a stale answer have it fetched anew, but not more often than this: an exchange that fails is not asked by each of them. */
 #define REFRESH_AGAIN_NS (100 * WEIR_NS_PER_MS)
 
@@ -96,13 +93,6 @@ static void flight_add(struct worker *w, struct call *c)
     *at = c;
 }
 
-/* When one who waits is to be looked at again: at its deadline, and where there is another endpoint, in a while. */
-static uint64_t look_ns(const struct worker *w, const struct call *c)
-{
-    bool others = w->provider[w->route[c->lead->route].provider].endpoint_cnt > 1;
-    return others ? weir_min_u64(c->deadline_ns, w->now_ns + STALL_LOOK_NS) : c->deadline_ns;
-}
-
 void cache_follow(struct worker *w, struct call *lead, struct call *c)
 {
     WEIR_WEAVE("flight:follow");
@@ -115,7 +105,7 @@ void cache_follow(struct worker *w, struct call *lead, struct call *c)
         lead->follow_last->next = c;
     }
     lead->follow_last = c;
-    w->cache->follow_due_ns = weir_min_u64(w->cache->follow_due_ns, look_ns(w, c));
+    w->cache->follow_due_ns = weir_min_u64(w->cache->follow_due_ns, follow_look_ns(w, c));
     worker_due(w, w->cache->follow_due_ns);
 }
 
@@ -607,10 +597,11 @@ void cache_followers(struct worker *w, struct call *lead, const struct cache_end
     }
 }
 
-/* Its batch owes its answer to an endpoint that went silent, or the call that it follows does: it goes its own way. */
-static void leave_stalled(struct worker *w, struct call *c)
+/* Its batch is late, or that or the call that it follows owes its answer to an endpoint that went silent: it goes its own way. */
+static void leave_held_up(struct worker *w, struct call *c)
 {
-    if (c->lead->batch != NULL && c->route != c->lead->route) {
+    if (follow_is_batched(c)) {
+        c->lead->batch->late = true;
         unfollow(c);
         make_alone(w, c);
     } else {
@@ -638,12 +629,12 @@ void cache_turn(struct worker *w)
             next = w->call_first; /* an end may free others: begin again */
             continue;
         }
-        if (follow_is_stalled(w, c->lead)) {
-            leave_stalled(w, c);
+        if (follow_is_held_up(w, c)) {
+            leave_held_up(w, c);
             next = w->call_first; /* ends: it waits for that one no more */
             continue;
         }
-        w->cache->follow_due_ns = weir_min_u64(w->cache->follow_due_ns, look_ns(w, c));
+        w->cache->follow_due_ns = weir_min_u64(w->cache->follow_due_ns, follow_look_ns(w, c));
     }
     worker_due(w, w->cache->follow_due_ns);
 }

@@ -12,59 +12,6 @@
 /* A refused queue is looked at again after so long even if its promised instant is later: a refund or a resume may have come. */
 #define RETRY_MAX_NS (10 * WEIR_NS_PER_MS)
 
-/* What a former life left, but for the memory that is kept. */
-static void call_clear(struct call *c)
-{
-    memset(c, 0, offsetof(struct call, permit));
-    c->permit.state = WEIR_PERMIT_NONE;
-    c->own_permit.state = WEIR_PERMIT_NONE;
-    c->parts.path_bytes = c->parts.query_bytes = c->parts.body_bytes = c->parts.header_cnt = 0;
-}
-
-static struct call *call_link(struct worker *w, struct call *c)
-{
-    c->all_next = w->call_first;
-    if (w->call_first != NULL) {
-        w->call_first->all_prev = c;
-    }
-    w->call_first = c;
-    w->call_cnt++;
-    return c;
-}
-
-bool calls_open(struct worker *w)
-{
-    w->call_spare = calloc(1, sizeof *w->call_spare);
-    return w->call_spare != NULL;
-}
-
-struct call *call_make(struct worker *w)
-{
-    struct call *c = w->call_free;
-    if (c != NULL) {
-        w->call_free = c->next;
-        call_clear(c);
-    } else {
-        c = calloc(1, sizeof *c);
-    }
-    return c != NULL ? call_link(w, c) : NULL;
-}
-
-struct call *call_refused(struct worker *w)
-{
-    struct call *c = w->call_spare;
-    w->call_spare = NULL;
-    if (w->now_ns >= w->memory_told_ns) { /* a flood of them is one event a second */
-        w->memory_told_ns = w->now_ns + WEIR_NS_PER_S;
-        log_error("no_memory", "s:s, s:i, s:s", "for", "call", "calls", (int)w->call_cnt,
-                  "next_step",
-                  "requests are refused until calls end: raise broker.worker_memory, or lower "
-                  "quota.in_flight");
-    }
-    call_clear(c);
-    return call_link(w, c);
-}
-
 static struct queue *queue_of(struct worker *w, const struct call *c)
 {
     return &w->queue[c->route * WEIR_PRIORITY_CNT + c->priority];
@@ -279,7 +226,7 @@ static enum start start_denied(struct worker *w, struct queue *q, struct call *c
 static enum start start_nowhere(struct worker *w, struct queue *q, struct call *c,
                                 const struct choice *why)
 {
-    if (c->pin != NULL || (!why->busy && c->tried != 0)) {
+    if (c->pin != NULL || (!why->busy && tried_any(&c->tried))) {
         if (!retry_later(w, c, RETRY_UNSENT)) {
             call_end(w, c, WEIR_RESULT_NOT_SENT, (int)c->transfer.code);
         }
@@ -328,6 +275,11 @@ static enum start start(struct worker *w, struct queue *q, struct call *c)
     }
     if (!exchange_start(w, c, e)) {
         call_give_back(w, c);
+        if (calls_reserve_use(w)) {
+            q->not_before_ns = 0;
+            worker_due(w, w->now_ns);
+            return WAITS;
+        }
         call_end(w, c, WEIR_RESULT_NOT_SENT, WEIR_E_MEMORY);
         return ENDED;
     }

@@ -316,7 +316,7 @@ static void absent(struct worker *w, struct call *c)
         c->kept.status = 0;
         c->sent_ns = 0;
         c->writes = 0;
-        c->tried = 0;
+        c->tried = tried_none();
         dispatch_again(w, c);
         return;
     }

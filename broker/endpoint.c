@@ -171,7 +171,7 @@ bool endpoint_open(struct worker *w)
         for (uint32_t i = 0; i < pr->endpoint_cnt; i++) {
             struct endpoint *e = &pr->endpoint[i];
             const struct weir_config_url *u = &e->config->url;
-            e->bit = i < 32 ? i : 31;
+            e->bit = i;
             bool proxied = e->config->proxy.text != NULL; /* then it is the proxy that resolves */
             const char *address_of = proxied ? e->config->proxy.host : u->host;
             e->numeric = resolver_is_numeric(address_of);

@@ -200,8 +200,8 @@ static enum weir_call_class class_of(const struct worker *w, const struct call *
     if (c->stop == CALL_STOP_RESEND) {
         return WEIR_CLASS_TRANSPORT; /* the connection died under it */
     }
-    if (c->stop != CALL_STOP_NONE) {
-        return WEIR_CLASS_NONE; /* we stopped it */
+    if (c->stop != CALL_STOP_NONE || (t->code == CURLE_OUT_OF_MEMORY && c->sent_ns == 0)) {
+        return WEIR_CLASS_NONE; /* we stopped it, or had no memory for it */
     }
     /* A caller's short deadline is no fault of the endpoint's: only an answer that is late by its own standards is. */
     bool late = t->code == CURLE_OPERATION_TIMEDOUT || w->now_ns >= c->deadline_ns;
@@ -221,8 +221,13 @@ static void not_sent(struct worker *w, struct call *c)
 {
     struct endpoint *e = c->endpoint;
     call_give_back(w, c);
+    if (c->transfer.code == CURLE_OUT_OF_MEMORY && w->now_ns < c->deadline_ns &&
+        calls_reserve_use(w)) {
+        dispatch_again(w, c);
+        return;
+    }
     board_add(&w->region->endpoint[e->index].failures, 1);
-    c->tried |= 1U << e->bit;
+    tried_add(&c->tried, e->bit);
     if (w->now_ns < c->deadline_ns && endpoint_other(w, c)) {
         dispatch_again(w, c);
     } else if (!retry_later(w, c, RETRY_UNSENT)) {
@@ -281,7 +286,7 @@ static void tell_hold(struct worker *w, struct call *c, bool answered)
 /* It was sent, and its connection died without a whole answer: an idempotent call goes to another endpoint, with a permit of its own. */
 static bool goes_elsewhere(struct worker *w, struct call *c)
 {
-    c->tried |= 1U << c->endpoint->bit;
+    tried_add(&c->tried, c->endpoint->bit);
     if (!c->idempotent || w->now_ns >= c->deadline_ns || !endpoint_other(w, c)) {
         return false;
     }

@@ -279,6 +279,15 @@ enum handover_event handover_read(struct handover *h, struct region *r,
     return HANDOVER_NOTHING;
 }
 
+void handover_refuse(struct handover *h, const char *why)
+{
+    struct weir_handover m = answer_make(WEIR_HANDOVER_GO);
+    m.error = WEIR_E_NOT_READY;
+    (void)snprintf(m.text, sizeof m.text, "%s", why);
+    (void)control_send(h->socket, &m, sizeof m, NULL, 0); /* who is gone needs no reason */
+    handover_drop(h);
+}
+
 /* ---------------------------------------------------------------------------------------------- the end */
 
 /*

@@ -66,6 +66,8 @@ enum handover_event handover_read(struct handover *h, struct region *r,
 
 /* Nobody takes over any more: go on as before. */
 void handover_drop(struct handover *h);
+/* ... and the taker is told why. */
+void handover_refuse(struct handover *h, const char *why);
 
 /* Is somebody asking, so that no new client may be let in? */
 static inline bool handover_is_on(const struct handover *h)

@@ -216,7 +216,8 @@ static struct call *copy_of(struct worker *w, struct call *of)
     c->member = of->member;
     c->from = of->from;
     c->parts = of->parts; /* they lie in the first one's payload, which outlives this */
-    c->tried = of->tried | 1U << of->endpoint->bit;
+    c->tried = of->tried;
+    tried_add(&c->tried, of->endpoint->bit);
     return c;
 }
 
@@ -457,7 +458,7 @@ static bool first_ended(struct worker *w, struct call *c)
         call_answer_keep(c);
     }
     settle(w, c);
-    c->tried |= 1U << c->endpoint->bit;
+    tried_add(&c->tried, c->endpoint->bit);
     c->stage = CALL_HEDGED;
     if (c->hedge->sends > 0) { /* first: it is the one that is left */
         c->client->shadow[c->slot].member = c->hedge->member;
@@ -476,7 +477,7 @@ bool hedge_ended(struct worker *w, struct call **at)
     bool good = is_good(c, first->stage == CALL_RUNNING ? first : NULL);
     if (first->stage == CALL_RUNNING && !good) {
         settle(w, c);
-        first->tried |= 1U << c->endpoint->bit;
+        tried_add(&first->tried, c->endpoint->bit);
         end(w, c);
         return true;
     }

@@ -171,7 +171,7 @@ static void admit(struct worker *w, struct call *c)
 /* A claimed slot becomes a call. The shadow is written before anything is done with it. */
 static void claim(struct worker *w, struct client *cl, uint32_t slot, uint64_t word)
 {
-    struct call *c = call_make(w);
+    struct call *c = calls_are_too_many(w) ? NULL : call_make(w);
     bool refused = c == NULL;
     struct weir_shm_shadow *sh = &cl->shadow[slot];
     c = refused ? call_refused(w) : c;

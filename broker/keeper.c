@@ -103,6 +103,7 @@ static void tick(struct worker *w)
     trial_turn(w);
     audit_turn(w);
     dispatch_expire(w);
+    calls_tick(w);
     hush_tick(w);
     clients_look(w);
     endpoint_turn(w);

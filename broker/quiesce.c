@@ -3,7 +3,8 @@
  * sent stays claimed in the ledger, and the successor's worker goes on with it as after a crash; permits flow all the while.
  *
  * Calls that may be sent again are waited for only briefly: repeating one costs a permit, and all others wait meanwhile. The others are waited for as long as a stop
- * would (broker.drain). Who dies here: the worker, then it is as if it had become quiet at once; the successor, then all goes on (quiesce_end).
+ * would (broker.drain). A refresh token that was sent comes first: until its successor is on the disk nothing is held up, calls go on as before, and only no further sign-in is begun. Who dies
+ * here: the worker, then it is as if it had become quiet at once; the successor, then all goes on (quiesce_end).
  *
  * A worker whose supervisor is dead does the supervisor's part of a handover too.
  */
@@ -20,11 +21,8 @@
 
 enum { INDEX_LISTENER = 0, INDEX_TAKER = 1 };
 
-void quiesce_begin(struct worker *w)
+static void begin(struct worker *w)
 {
-    if (w->quiescing) {
-        return;
-    }
     w->quiescing = true;
     w->quiesce_since_ns = w->now_ns;
     WEIR_WEAVE("quiesce:begun");
@@ -40,14 +38,36 @@ void quiesce_begin(struct worker *w)
             dispatch_again(w, c);
         }
     }
-    sign_in_quiesce(w);
     log_info("quiescing", "s:i", "in_flight", (int)w->call_cnt);
+}
+
+void quiesce_turn(struct worker *w)
+{
+    if (w->quiesce_asked && !w->quiescing && !sign_in_is_busy(w)) {
+        begin(w);
+    }
+}
+
+void quiesce_ask(struct worker *w)
+{
+    if (w->quiesce_asked) {
+        return;
+    }
+    w->quiesce_asked = true;
+    sign_in_quiesce(w);
+    quiesce_turn(w);
+    if (!w->quiescing) {
+        WEIR_WEAVE("quiesce:waits");
+        log_info("quiescing_waits", "s:s", "meaning",
+                 "a sign-in is under way, and its answer is awaited first; calls go on");
+    }
 }
 
 void quiesce_end(struct worker *w)
 {
-    if (w->quiescing) {
-        w->quiescing = false;
+    if (w->quiesce_asked) {
+        w->quiesce_asked = w->quiescing = false;
+        sign_in_go_on(w);
         worker_due(w, w->now_ns);
         log_info("quiescing_ended", "s:s", "meaning", "nobody takes over: all goes on");
     }
@@ -93,8 +113,7 @@ static bool orphan_finish(struct worker *w)
 
 bool quiesce_is_over(struct worker *w)
 {
-    if (!quiesce_is_wire_free(w) || ceiling_is_writing(w) || last_good_is_writing(w) ||
-        sign_in_is_busy(w)) {
+    if (!quiesce_is_wire_free(w) || ceiling_is_writing(w) || last_good_is_writing(w)) {
         return false;
     }
     meters_fold(w);
@@ -133,7 +152,7 @@ static void taker_read(struct worker *w, struct handover *h)
         quiesce_end(w);
         return;
     case HANDOVER_IS_READY:
-        quiesce_begin(w);
+        quiesce_ask(w);
         break;
     case HANDOVER_NOTHING:
     default:

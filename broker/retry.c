@@ -48,9 +48,10 @@ bool retry_later(struct worker *w, struct call *c, enum retry_why why)
     }
     board_add(&w->region->route_stats[c->route].retries, 1);
     c->attempts++;
-    c->tried = why != RETRY_UNSENT && c->endpoint != NULL && p->endpoint_cnt > 1
-                   ? 1U << c->endpoint->bit /* another one may do better */
-                   : 0;
+    c->tried = tried_none();
+    if (why != RETRY_UNSENT && c->endpoint != NULL && p->endpoint_cnt > 1) {
+        tried_add(&c->tried, c->endpoint->bit); /* another one may do better */
+    }
     c->sent_ns = 0;
     c->writes = 0;
     /* the attempt has ended on every account, the next one is nowhere yet */

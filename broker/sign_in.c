@@ -153,6 +153,10 @@ void sign_in_start(struct worker *w)
                 ? t->provider[c->crumb_provider_idx].route_first + (uint32_t)c->crumb_route_idx
                 : UINT32_MAX;
         s->board = &w->region->sign_in_board[i];
+        if (s->place != NULL) {
+            /* no partner: the worker before is dead. weave: the supervisor at most waits a beat longer */
+            weir_store_release_u64(&s->place->at_stake, 0);
+        }
         s->board->provider = s->provider;
         const struct weir_config_key *key =
             s->auth->account_key_cnt > 0 ? &s->auth->account_key[s->key] : NULL;
@@ -231,9 +235,27 @@ void sign_in_quiesce(struct worker *w)
 {
     for (uint32_t i = 0; i < session_cnt; i++) {
         struct call *c = session[i].call;
-        if (c != NULL && c->sends == 0 && c->stage == CALL_QUEUED) {
+        if (c == NULL || c->sends > 0 || c->sent_ns != 0) {
+            continue;
+        }
+        if (c->stage == CALL_RUNNING) {
+            exchange_stop(w, c);
+        } else if (c->stage == CALL_QUEUED) {
             dispatch_unlink(w, c);
-            call_end(w, c, WEIR_RESULT_CANCELLED, 0);
+        } else {
+            continue;
+        }
+        call_end(w, c, WEIR_RESULT_CANCELLED, 0);
+    }
+}
+
+void sign_in_go_on(struct worker *w)
+{
+    for (uint32_t i = 0; i < session_cnt; i++) {
+        struct session *s = &session[i];
+        if (s->step == STEP_UNKEPT) { /* it was tried often of late, and waits as if for long */
+            s->again_ns = SIGN_IN_AGAIN_NS;
+            s->due_ns = weir_min_u64(s->due_ns, w->now_ns + SIGN_IN_AGAIN_NS);
         }
     }
 }
@@ -242,7 +264,7 @@ bool sign_in_is_busy(const struct worker *w)
 {
     (void)w;
     for (uint32_t i = 0; i < session_cnt; i++) {
-        if (session[i].step != STEP_REST) {
+        if (session_is_token(&session[i]) && session[i].step != STEP_REST) {
             return true;
         }
     }

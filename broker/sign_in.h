@@ -43,9 +43,11 @@ struct session *sign_in_of(uint32_t provider, size_t key);
 void sign_in_turn(struct worker *w); /* each turn: what is due */
 void sign_in_event(struct worker *w, const struct loop_event *e);
 
-/* The worker makes way: what was not sent is taken back. */
+/* The worker is to make way: what was not sent is taken back, and nothing is begun any more. */
 void sign_in_quiesce(struct worker *w);
-/* Is a sign-in under way, or its write? The next worker must not meet it. */
+/* Nobody takes over: as before. */
+void sign_in_go_on(struct worker *w);
+/* Is a refresh token under way, or the write of one? The next worker must not meet it. A cookie is fetched anew by each worker: nobody waits for it. */
 bool sign_in_is_busy(const struct worker *w);
 
 /* ---------------------------------------------------------------------------------------------- calls that need a session */

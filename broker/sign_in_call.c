@@ -116,7 +116,7 @@ bool sign_in_again(struct worker *w, struct call *c)
     c->may_renew = true; /* one passage of the gate, for orders too: nothing was done */
     c->sent_ns = 0;
     c->writes = 0; /* another attempt, with all that curl may write in one */
-    c->tried = 0;
+    c->tried = tried_none();
     WEIR_WEAVE("session:again");
     dispatch_again(w, c);
     return true;
@@ -144,6 +144,8 @@ void sign_in_sent(struct worker *w, struct call *c)
     if (session_is_token(s)) {
         s->place->sent =
             s->sequence; /* before a byte of it leaves: who dies behind this has spent it */
+        /* no partner: the supervisor looks at it alone */
+        weir_store_release_u64(&s->place->at_stake, s->sequence);
         WEIR_WEAVE("session:sent");
     }
 }

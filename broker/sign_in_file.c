@@ -2,6 +2,7 @@
 
 #include "broker/journal.h"
 #include "broker/log.h"
+#include "shm/weir_atomic.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -72,7 +73,7 @@ static void one_open(struct sign_in_files *f, const struct journal *journal,
     if (memcmp(identity, f->identity[nth], sizeof identity) != 0) {
         /* After a reload: what was sent of another key says nothing of this one. */
         memcpy(f->identity[nth], identity, sizeof identity);
-        f->place[nth] = (struct sign_in_place){0, 0};
+        f->place[nth] = (struct sign_in_place){0, 0, 0};
     }
     f->fd[nth] = -1;
     f->why[nth] = 0;
@@ -125,6 +126,32 @@ void sign_in_files_open(struct sign_in_files *f, const struct weir_config *confi
         }
     }
     region->sign_in = f;
+}
+
+bool sign_in_at_stake(const struct region *region)
+{
+    const struct sign_in_files *f = region->sign_in;
+    for (uint32_t i = 0; f != NULL && i < f->cnt; i++) {
+        /* no partner: one word, and nothing else is read with it */
+        if (weir_load_acquire_u64(&f->place[i].at_stake) != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+uint64_t sign_in_longest_ns(const struct weir_config *config)
+{
+    uint64_t longest_ns = 0;
+    for (size_t p = 0; p < config->provider_cnt; p++) {
+        const struct weir_config_auth *auth = &config->provider[p].auth;
+        const struct weir_config_sign_in *s = &auth->sign_in;
+        if (auth->kind == SIGN_OAUTH2) {
+            longest_ns = weir_max_u64(
+                longest_ns, config->provider[s->provider_idx].route[s->route_idx].timeout_ns);
+        }
+    }
+    return longest_ns;
 }
 
 void sign_in_files_forget(struct sign_in_files *f)

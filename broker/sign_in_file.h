@@ -40,6 +40,14 @@ uint32_t sign_in_cnt(const struct weir_config *config);
 void sign_in_files_open(struct sign_in_files *files, const struct weir_config *config,
                         const struct journal *journal, struct region *region);
 
+/*
+ * Would a sign-in be lost with the worker that runs? A token of it was sent, and its answer is awaited, or on its way to the disk. A look, without waiting; false where no
+ * worker has one. Caller: the supervisor, before it ends a worker that is to make way.
+ */
+bool sign_in_at_stake(const struct region *region);
+/* The longest that a call with a token may take, by its route; 0: there is none. */
+uint64_t sign_in_longest_ns(const struct weir_config *config);
+
 /* A process that has no business with it lets the memory go; the descriptors it closes itself. */
 void sign_in_files_forget(struct sign_in_files *files);
 

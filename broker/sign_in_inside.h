@@ -78,7 +78,7 @@ static inline bool session_is_token(const struct session *s)
 /* Nothing is begun any more by this worker. */
 static inline bool session_is_leaving(const struct worker *w)
 {
-    return w->draining || w->quiescing;
+    return w->draining || w->quiesce_asked;
 }
 
 /* sign_in.c */

@@ -66,6 +66,8 @@ struct sign_in_place {
     uint64_t
         written; /* sequence of the last SPENDING that a worker of this broker began to write; 0: none */
     uint64_t sent; /* ... that it sent */
+    uint64_t
+        at_stake; /* not 0: it was sent, and what became of it is not on the disk yet. Whoever ends the worker now ends the sign-in */
 };
 
 enum sign_in_begin {

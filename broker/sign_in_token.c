@@ -5,6 +5,7 @@
 
 #include "broker/log.h"
 #include "broker/sign/sign_text.h"
+#include "shm/weir_atomic.h"
 #include "shm/weir_clock.h"
 #include "shm/weir_weave.h"
 
@@ -175,6 +176,15 @@ static void not_kept(struct worker *w, struct session *s, int error)
     }
 }
 
+/* What became of the token that was sent is on the disk, or nothing more will be: nobody need spare this worker for it. */
+static void stake_end(const struct session *s)
+{
+    if (s->step == STEP_REST) {
+        /* no partner: as it was set. weave: the supervisor at most waits a beat longer */
+        weir_store_release_u64(&s->place->at_stake, 0);
+    }
+}
+
 static void token_asked(struct worker *w, struct call *c, enum weir_result result);
 
 /* SPENDING is on the disk: now it may leave. */
@@ -247,6 +257,7 @@ void token_written(struct worker *w, struct session *s, int error)
     case STEP_UNKEPT:
         break;
     }
+    stake_end(s);
 }
 
 void token_begin(struct worker *w, struct session *s)
@@ -352,4 +363,5 @@ static void token_asked(struct worker *w, struct call *c, enum weir_result resul
     }
     session_room_wipe(s);
     session_board(s);
+    stake_end(s);
 }

@@ -9,9 +9,8 @@
 
 #include <signal.h>
 
-/* A taker that asks nothing for so long hangs; so does a worker that is so much later than it should have been quiet. */
+/* A taker that asks nothing for so long hangs. */
 #define TAKER_MAX_NS (10 * WEIR_NS_PER_S)
-#define QUIET_MAX_NS (3 * WEIR_NS_PER_S)
 
 void giver_end(struct supervisor *s)
 {
@@ -77,15 +76,32 @@ void giver_event(struct supervisor *s, uint32_t index)
     }
 }
 
+static void make_way_beat(struct supervisor *s, uint64_t now_ns)
+{
+    switch (quiet_judge(s, s->handover.since_ns, now_ns)) {
+    case QUIET_KILL:
+        log_warn("worker_hangs", "s:s", "meaning", "it is killed, and the successor goes on");
+        (void)kill(s->worker_pid, SIGKILL);
+        break;
+    case QUIET_GIVE_UP:
+        log_warn("takeover_ended", "s:i, s:s", "taker", (int)s->handover.taker_pid, "meaning",
+                 "the worker has a refresh token that no disk takes: this broker goes on");
+        handover_refuse(&s->handover, "it has a refresh token that no disk takes, and would lose "
+                                      "its sign-in: look for sign_in_not_kept in its log");
+        giver_lost(s);
+        break;
+    case QUIET_WAIT:
+        break;
+    }
+}
+
 void giver_beat(struct supervisor *s, uint64_t now_ns)
 {
     struct handover *h = &s->handover;
     if (h->stage == HANDOVER_ASKS && now_ns - h->since_ns > TAKER_MAX_NS) {
         log_warn("takeover_hangs", "s:i", "taker", (int)h->taker_pid);
         handover_drop(h);
-    } else if (h->stage == HANDOVER_READY && s->worker_pid > 0 &&
-               now_ns - h->since_ns > s->config->broker.drain_ns + QUIET_MAX_NS) {
-        log_warn("worker_hangs", "s:s", "meaning", "it is killed, and the successor goes on");
-        (void)kill(s->worker_pid, SIGKILL);
+    } else if (h->stage == HANDOVER_READY && s->worker_pid > 0) {
+        make_way_beat(s, now_ns);
     }
 }

@@ -58,8 +58,9 @@ struct supervisor {
     pid_t resolver_pid, worker_pid;
     int worker_control; /* -1: no worker */
     bool stopping, drain_told;
-    struct handover handover;                  /* to a successor */
-    bool quiesce_told;                         /* for a successor, or for a reload */
+    struct handover handover; /* to a successor */
+    bool quiesce_told;        /* for a successor, or for a reload */
+    uint64_t at_stake_ns;     /* when a sign-in was last seen under way meanwhile */
     const struct supervisor_reload *reloading; /* NULL: SIGHUP means nothing */
     struct reload reload;
     struct takeover takeover; /* from a predecessor; done before anything else */
@@ -83,6 +84,15 @@ void supervisor_worker_start(struct supervisor *s);
 /* supervisor_open.c: everything up to the first child. Returns 0, or -1 with `text`: what, why, next step. */
 int supervisor_open(struct supervisor *s, const struct supervisor_options *options, char *text,
                     size_t text_bytes);
+
+/* supervisor_quiet.c: what becomes of a worker that was told to make way at `since_ns` and lives. */
+enum quiet {
+    QUIET_WAIT = 0,
+    QUIET_KILL = 1,    /* it is much later than it should have been */
+    QUIET_GIVE_UP = 2, /* a token is in its memory alone, and no disk takes it: it has to go on */
+};
+/* Caller: each beat */
+enum quiet quiet_judge(struct supervisor *s, uint64_t since_ns, uint64_t now_ns);
 
 /* supervisor_give.c: the listener (index 0) or the successor (1) is to be read. */
 void giver_event(struct supervisor *s, uint32_t index);

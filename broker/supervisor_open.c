@@ -149,7 +149,8 @@ static int open_takeover(struct supervisor *s, char *text, size_t text_bytes)
         admission_open(&s->admission, s->config, &s->region, s->dir, t->listener, text,
                        text_bytes) != 0 ||
         takeover_clients(t, &s->admission, text, text_bytes) != 0 ||
-        takeover_finish(t, &s->region, s->config->broker.drain_ns, text, text_bytes) != 0) {
+        takeover_finish(t, &s->region, s->config->broker.drain_ns + sign_in_longest_ns(s->config),
+                        text, text_bytes) != 0) {
         return -1;
     }
     s->region.guessed_ns[0] = weir_clock_monotonic_ns(); /* how it began, it does not say */

@@ -17,9 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A worker that is so much later than it should have been quiet hangs. */
-#define QUIET_MAX_NS (3 * WEIR_NS_PER_S)
-
 static void refused(const char *why)
 {
     log_error("reload_refused", "s:s, s:s", "why", why, "meaning",
@@ -273,6 +270,22 @@ void reload_lost(struct supervisor *s)
     s->reload.again = false;
 }
 
+static void make_way_beat(struct supervisor *s, uint64_t now_ns)
+{
+    switch (quiet_judge(s, s->reload.asked_ns, now_ns)) {
+    case QUIET_KILL:
+        log_warn("worker_hangs", "s:s", "meaning", "it is killed, and the reload goes on");
+        s->reload.slow = true;
+        (void)kill(s->worker_pid, SIGKILL);
+        break;
+    case QUIET_GIVE_UP:
+        drop(s, "the worker has a refresh token that no disk takes: look for sign_in_not_kept");
+        break;
+    case QUIET_WAIT:
+        break;
+    }
+}
+
 void reload_beat(struct supervisor *s, uint64_t now_ns)
 {
     if (s->reload.settled_at_ns != 0 && now_ns >= s->reload.settled_at_ns) {
@@ -280,11 +293,8 @@ void reload_beat(struct supervisor *s, uint64_t now_ns)
         log_info("reloaded", "s:s", "meaning",
                  "all that was permitted by the configuration before has arrived");
     }
-    if (reload_is_on(s) && s->worker_pid > 0 && !s->reload.slow &&
-        now_ns - s->reload.asked_ns > s->config->broker.drain_ns + QUIET_MAX_NS) {
-        log_warn("worker_hangs", "s:s", "meaning", "it is killed, and the reload goes on");
-        s->reload.slow = true;
-        (void)kill(s->worker_pid, SIGKILL);
+    if (reload_is_on(s) && s->worker_pid > 0 && !s->reload.slow) {
+        make_way_beat(s, now_ns);
     }
     if (s->reload.again && !reload_is_on(s)) {
         s->reload.again = false;

@@ -44,8 +44,8 @@ int takeover_clients(struct takeover *t, struct admission *admission, char *text
                      size_t text_bytes);
 
 /*
- * Say that we are ready, wait until the old broker has let go, and be it: when this returns 0 permits flow by our board. Waits for what is on the wire: `drain_ns` and
- * some seconds at most. Returns -1 with `text`: the old one goes on, or all is lost and the text says so.
+ * Say that we are ready, wait until the old broker has let go, and be it: when this returns 0 permits flow by our board. Waits for what is on the wire, and a sign-in
+ * before that: `drain_ns` and some seconds at most. Returns -1 with `text`: the old one goes on, or all is lost and the text says so.
  */
 int takeover_finish(struct takeover *t, struct region *region, uint64_t drain_ns, char *text,
                     size_t text_bytes);

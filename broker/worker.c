@@ -262,7 +262,7 @@ static void control_event(struct worker *w)
         } else if (m.kind == CONTROL_DRAIN) {
             drain(w);
         } else if (m.kind == CONTROL_QUIESCE) {
-            quiesce_begin(w);
+            quiesce_ask(w);
         } else if (m.kind == CONTROL_GO_ON) {
             quiesce_end(w);
         } else if (m.kind == CONTROL_OPERATE) {
@@ -419,6 +419,7 @@ static bool turn(struct worker *w)
     deliver_bells(w); /* what ended at once should not wait for the rest of the turn */
     keeper_turn(w);
     sign_in_turn(w);
+    quiesce_turn(w);
     if (!w->quiescing) {
         probe_turn(w);
         retry_turn(w);

@@ -9,6 +9,7 @@
  *   exchange.c  the transfer's callbacks and the send gate: an attempt at one endpoint
  *   outcome.c   how a call ends: its permit is settled, its answer handed over, and it is counted
  *   deliver.c   DONE, and the bells of whoever sleeps on it
+ *   calls.c     memory for calls, and what is kept back of it for libcurl
  *   request.c   path and headers, as curl wants them
  *   cache.c     answers that lie on the board for everybody (cache.h)
  *   coalesce.c  what calls have of them: given at once, given stale, made once for many; follow.c: who may wait for whom
@@ -62,6 +63,7 @@
 #include "broker/retry_rule.h"
 #include "broker/server_clock.h"
 #include "broker/throttle.h"
+#include "broker/tried.h"
 #include "shm/weir_cache.h"
 #include "shm/weir_health.h"
 #include "shm/weir_request.h"
@@ -241,8 +243,8 @@ struct call {
     bool hedge_waits; /* it may be hedged once it is late */
     bool hedge_stuck; /* it is late, and may be once its endpoint is suspect */
     bool hedged;      /* it was, once */
-    uint32_t tried;   /* endpoints tried, one bit each (index within the provider, the first 32) */
-    char *room;       /* where the answer goes: head, then body */
+    struct tried tried;
+    char *room; /* where the answer goes: head, then body */
     uint32_t room_off_bytes, room_bytes;
     enum call_head head;
     uint32_t head_status; /* as the head says */
@@ -298,7 +300,7 @@ struct endpoint {
     struct curl_slist *retired; /* former connect_to lists */
     uint32_t index;             /* in the tables */
     uint32_t provider;
-    uint32_t bit; /* index within the provider */
+    uint32_t bit; /* index within the provider, for tried.h */
     uint32_t in_flight;
     uint32_t *in_flight_from; /* [source address]; NULL: there are none */
     bool numeric;
@@ -376,6 +378,8 @@ struct worker {
     struct call *call_free;
     struct call *call_spare; /* for call_refused: there whenever none is on its way */
     uint64_t memory_told_ns;
+    void *reserve; /* memory that requests do not get (calls.c); NULL: libcurl has it */
+    uint32_t reserve_calls;
     struct call *call_first; /* all that have not ended */
     uint32_t call_cnt;
     struct quota_flow flow[WEIR_DOMAINS_MAX];
@@ -391,7 +395,8 @@ struct worker {
     uint32_t member_turn; /* decides between members with equal headroom */
     uint32_t taken_high;  /* ring entries taken since a lower class had its turn */
     bool draining;
-    bool quiescing; /* for a successor: nothing new is taken or started */
+    bool quiesce_asked; /* a successor waits, or a reload */
+    bool quiescing;     /* for it: nothing new is taken or started */
     uint64_t quiesce_since_ns;
     uint32_t handover_life; /* of connections of takers: events of a former one are dropped */
     uint64_t drain_until_ns;
@@ -456,12 +461,19 @@ bool intake_claim(struct worker *w, struct client *c, uint32_t slot, uint32_t ta
 /* Put a call that a dead worker had claimed back on its way, or end it (clients.c, after a restart). */
 void intake_recover(struct worker *w, struct client *c, uint32_t slot);
 
-/* dispatch.c */
+/* calls.c */
 bool calls_open(struct worker *w);
 /* A new call; NULL: there is no memory. */
 struct call *call_make(struct worker *w);
 /* After a NULL: a call that can only be ended, which its caller does before it makes another one. Needs no memory. */
 struct call *call_refused(struct worker *w);
+/* libcurl found no memory for a call of which nothing was written: let it have what was kept back, and begin the call again. False: it has that already. */
+bool calls_reserve_use(struct worker *w);
+/* Is what was kept back in use, and most of the calls of then are still here? Then no more are taken. */
+bool calls_are_too_many(const struct worker *w);
+void calls_tick(struct worker *w); /* keep something back again */
+
+/* dispatch.c */
 void dispatch_enter(struct worker *w, struct call *c); /* a checked call: hold room, queue it */
 /* It holds room: ended by a kept answer, put to wait for an equal call's, or queued. */
 void dispatch_ready(struct worker *w, struct call *c);
@@ -553,6 +565,11 @@ bool follow_may(struct worker *w, const struct call *lead, const struct call *c)
 bool follow_same_refusal(const struct worker *w, const struct call *lead, const struct call *c);
 /* Does it owe its answer to an endpoint that has gone silent, while another one is well? Who was not sent is better off there. */
 bool follow_is_stalled(struct worker *w, const struct call *lead);
+/* Does `c` wait for an element of a batch's answer? Else for an equal call. */
+bool follow_is_batched(const struct call *c);
+/* Is it to wait no longer? What it waits for is stalled, or a batch that leaves it just the time for a call of its own. When that is to be asked again, at its deadline at the latest. */
+bool follow_is_held_up(struct worker *w, const struct call *c);
+uint64_t follow_look_ns(const struct worker *w, const struct call *c);
 /* When its request was written, in age by now; how long its answer may be given. Caller: batch_give.c */
 uint64_t cache_age_ns(struct worker *w, uint64_t filled_ns);
 
@@ -612,8 +629,9 @@ void audit_refused(struct worker *w, const struct client *c, uint32_t limit, uin
 void audit_ended(struct worker *w, const struct call *c, enum weir_result result);
 
 /* quiesce.c */
-void quiesce_begin(struct worker *w);
-void quiesce_end(struct worker *w); /* nobody takes over: as before */
+void quiesce_ask(struct worker *w);
+void quiesce_turn(struct worker *w); /* each turn: begin, once no sign-in is under way */
+void quiesce_end(struct worker *w);  /* nobody takes over: as before */
 /* Is nothing on the wire that is waited for? Only while quiescing. */
 bool quiesce_is_wire_free(const struct worker *w);
 /* May it leave? Without a supervisor it hands over itself then, and blocks for that. */

@@ -216,19 +216,36 @@ static const char *method_name(enum weir_method method)
     return name[method];
 }
 
-/* A nonce that is overtaken on its way is refused: only one call at a time keeps them in order. */
+static bool costs(const struct weir_config_route *route, const struct weir_config_limit *limit)
+{
+    for (size_t k = 0; k < route->cost_cnt; k++) {
+        if (strcmp(route->cost[k].limit, limit->name) == 0 && route->cost[k].units > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Are calls of one key one after the other by this limit? Not where two of them may have a unit each: of two addresses, or two instruments. */
+static bool keeps_alone(const struct weir_config_provider *provider,
+                        const struct weir_config_limit *limit)
+{
+    return limit->kind == WEIR_LIMIT_CONCURRENCY && limit->quota_units == 1 &&
+           (limit->scope == WEIR_SCOPE_KEY || limit->scope == WEIR_SCOPE_ACCOUNT ||
+            provider->scope[limit->scope].cnt <= 1);
+}
+
+/* A nonce that is overtaken on its way is refused: only one call at a time keeps them in order, of whichever signed route. */
 static bool is_alone(const struct weir_config_provider *provider,
                      const struct weir_config_route *route)
 {
     for (size_t i = 0; i < provider->limit_cnt; i++) {
-        const struct weir_config_limit *limit = &provider->limit[i];
-        if (limit->kind != WEIR_LIMIT_CONCURRENCY || limit->quota_units != 1) {
-            continue;
+        bool all = keeps_alone(provider, &provider->limit[i]) && costs(route, &provider->limit[i]);
+        for (size_t k = 0; k < provider->route_cnt && all; k++) {
+            all = !provider->route[k].is_signed || costs(&provider->route[k], &provider->limit[i]);
         }
-        for (size_t k = 0; k < route->cost_cnt; k++) {
-            if (strcmp(route->cost[k].limit, limit->name) == 0 && route->cost[k].units > 0) {
-                return true;
-            }
+        if (all) {
+            return true;
         }
     }
     return false;
@@ -257,8 +274,8 @@ static void check_route(struct weir_config_reader *reader,
         weir_config_warn_once(
             reader, &cost,
             "two calls at once may overtake each other, and the exchange refuses the smaller "
-            "nonce: let it cost a limit of kind concurrency with quota 1 and scope key, or give "
-            "the key a nonce window there");
+            "nonce: let all signed routes cost one limit of kind concurrency with quota 1 and "
+            "scope key, or give the key a nonce window there");
     }
 }
 

@@ -14,7 +14,7 @@
  *   dst_attach.c     ... and its clients: attach, bells, deaths, new boards
  *   dst_handover.c   the sockets of a takeover
  *   dst_reload.c     SIGHUP, and what its configurations are
- *   dst_clients.c    strategies, by the real libclient
+ *   dst_clients.c    strategies, by the real libclient; dst_permits.c: those that make their calls themselves; dst_outcome.c: what they are told
  *   dst_faults.c     what goes wrong, when
  *   dst_check.c      the promises
  *   dst_world.c      one seed's configuration

@@ -13,7 +13,6 @@
 
 #define BEAT_NS      (200 * DST_MS)
 #define TAKER_MAX_NS (10 * DST_S) /* as broker/supervisor.c has them */
-#define QUIET_MAX_NS (3 * DST_S)
 
 struct dst_process dst_worker_process = {.name = "worker"};
 struct dst_process dst_supervisors[2] = {{.name = "supervisor"}, {.name = "successor"}};
@@ -381,9 +380,18 @@ static void handover_look(void)
     uint64_t for_ns = weir_clock_monotonic_ns() - h->since_ns;
     if (h->stage == HANDOVER_ASKS && for_ns > TAKER_MAX_NS) {
         handover_drop(h);
-    } else if (h->stage == HANDOVER_READY && dst_worker_process.live &&
-               for_ns > 2 * DST_S + QUIET_MAX_NS) {
-        dst_kill(&dst_worker_process);
+    } else if (h->stage == HANDOVER_READY && dst_worker_process.live) {
+        switch (quiet_judge(&my_side->s, h->since_ns, weir_clock_monotonic_ns())) {
+        case QUIET_KILL:
+            dst_kill(&dst_worker_process);
+            break;
+        case QUIET_GIVE_UP:
+            handover_refuse(h, "a token that no disk takes");
+            handover_lost();
+            break;
+        case QUIET_WAIT:
+            break;
+        }
     }
     const struct control_message quiesce = {.kind = CONTROL_QUIESCE};
     if (h->stage == HANDOVER_READY && !dst_worker_process.live) {
@@ -555,7 +563,9 @@ static void taker_body(void *arg)
     s->s.region.journal = &s->s.journal;
     s->s.region.handover = &s->s.handover;
     if (takeover_clients(&s->s.takeover, NULL, text, sizeof text) != 0 ||
-        takeover_finish(&s->s.takeover, &s->s.region, 2 * DST_S, text, sizeof text) != 0) {
+        takeover_finish(&s->s.takeover, &s->s.region,
+                        dst_config->broker.drain_ns + sign_in_longest_ns(dst_config), text,
+                        sizeof text) != 0) {
         dst_say("takeover: %s", text);
         return;
     }

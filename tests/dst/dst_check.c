@@ -1,6 +1,6 @@
 /*
  * dst_check.c: the promises that are looked at from outside the calls: liveness, soundness of the words, pauses, and what is left when all is quiet. What
- * the exchange counts is judged in dst_exchange.c, what a client is told in dst_clients.c.
+ * the exchange counts is judged in dst_exchange.c, what a client is told in dst_outcome.c.
  */
 #include "dst.h"
 
@@ -14,9 +14,8 @@
 #include <string.h>
 
 #define LOOK_NS (10 * DST_MS)
-/* So long after its deadline a request has ended, if a worker has lived as long. One that makes way may stand still for `drain` and 3 s more while it signs in. */
-#define LIVE_NS           (4 * DST_S)
-#define LIVE_SIGNED_IN_NS (7 * DST_S)
+/* So long after its deadline a request has ended, if a worker has lived as long; one that is to make way, and signs in, as well. */
+#define LIVE_NS (4 * DST_S)
 
 uint64_t dst_checks[DST_CHECK_CNT];
 
@@ -319,18 +318,14 @@ static void followers_check(const struct worker *w)
 static void calls_check(void)
 {
     const struct worker *w = dst_worker;
-    uint64_t live_ns = LIVE_NS;
-    for (unsigned p = 0; p < dst_world.provider_cnt; p++) {
-        live_ns = dst_world.provider[p].session != DST_SESSION_NONE ? LIVE_SIGNED_IN_NS : live_ns;
-    }
-    if (w == NULL || !dst_worker_up() || dst_now - dst_worker_since() < live_ns) {
+    if (w == NULL || !dst_worker_up() || dst_now - dst_worker_since() < LIVE_NS) {
         return;
     }
     followers_check(w);
     uint64_t now = dst_monotonic();
     for (const struct call *c = w->call_first; c != NULL; c = c->all_next) {
         dst_checks[DST_CHECK_LIVE]++;
-        if (c->deadline_ns != 0 && now > c->deadline_ns + live_ns) {
+        if (c->deadline_ns != 0 && now > c->deadline_ns + LIVE_NS) {
             dst_broken("in time", "a call of slot %u is still there %.3f s after its deadline",
                        c->slot, (double)(now - c->deadline_ns) / 1e9);
         }
@@ -347,7 +342,7 @@ static void calls_check(void)
             dst_checks[DST_CHECK_LIVE]++;
             if ((state == WEIR_SLOT_SUBMITTED || state == WEIR_SLOT_CLAIMED ||
                  state == WEIR_SLOT_SENDING) &&
-                now > slot->request.deadline_ns + live_ns) {
+                now > slot->request.deadline_ns + LIVE_NS) {
                 dst_broken("in time",
                            "slot %u of client %u is in state %u, %.3f s after its deadline", s, i,
                            (unsigned)state, (double)(now - slot->request.deadline_ns) / 1e9);

@@ -15,6 +15,9 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+import mutate
+
 # name, then once or more: file, the text as it stands, the text as it would be wrong
 MUTANTS = [
     # ring and slots
@@ -130,6 +133,8 @@ MUTANTS = [
     ("what a member has left is not looked at when it pays", "broker/dispatch.c", "    pair_open_route(w, c->route, c->scope);\n    /* The", "    pair_open_route(w, c->route, c->scope);\n    const uint64_t sent_by = c->scope;\n    if ((c->scope & 0xffffU) > 1)\n        c->scope--;\n    /* The",
      "broker/dispatch.c", "    audit_granted(w, c, true);\n", "    audit_granted(w, c, true);\n    c->scope = sent_by;\n"),
     # sessions
+    ("calls are held while a sign-in is awaited", "broker/quiesce.c", "    if (w->quiesce_asked && !w->quiescing && !sign_in_is_busy(w)) {", "    if (w->quiesce_asked && !w->quiescing) {",
+     "broker/quiesce.c", "ceiling_is_writing(w) || last_good_is_writing(w)) {", "ceiling_is_writing(w) || last_good_is_writing(w) || sign_in_is_busy(w)) {"),
     ("a refresh token leaves before SPENDING is on the disk", "broker/sign_in_token.c", "    r->uses++;\n    record_write(w, s, STEP_INTENT);\n", "    r->uses++;\n    record_write(w, s, STEP_INTENT);\n    s->events = 9;\n    s->slot ^= 1U;\n    s->sequence = r->sequence;\n    intent_written(w, s);\n"),
     ("an access token is used before the refresh token is stored", "broker/sign_in_token.c", "    record_write(w, s, STEP_KEEP);\n}\n\nstatic void token_asked", "    record_write(w, s, STEP_KEEP);\n    kept(w, s);\n}\n\nstatic void token_asked"),
     ("a token that no disk took is used", "broker/sign_in_token.c", "        if (error == 0) {\n            kept(w, s);", "        if (error <= 99) {\n            kept(w, s);"),
@@ -184,9 +189,9 @@ class Builder:
 
     def compile(self, tree, source, out):
         points = [] if str(source).startswith(("broker/config", "broker/sign")) or source in self.own else ["-include", f"{tree}/tests/dst/dst_points.h"]
-        subprocess.run([self.cc, "-std=gnu11", "-O1", "-g", "-w", "-D_GNU_SOURCE", "-DWEIR_VERSION=\"0\"", "-DWEIR_WEAVE_HOOKS", "-fno-strict-aliasing",
-                        f"-I{tree}", f"-I{tree}/shm", f"-I{tree}/libclient", f"-I{tree}/tests/dst", *points, "-MMD", "-MF", f"{out}.d", "-c", f"{tree}/{source}", "-o", out],
-                       check=True)
+        flags = ["-std=gnu11", "-O1", "-g", "-w", "-D_GNU_SOURCE", "-DWEIR_VERSION=\"0\"", "-DWEIR_WEAVE_HOOKS", "-fno-strict-aliasing",
+                 f"-I{tree}", f"-I{tree}/shm", f"-I{tree}/libclient", f"-I{tree}/tests/dst", *points]
+        mutate.compile_source(self.cc, flags, f"{tree}/{source}", out)
 
     def object(self, source):
         return self.base / (str(source).replace("/", "_") + ".o")
@@ -202,8 +207,7 @@ class Builder:
 
     def reads(self, source):
         """The files that an object is made of; ccache may have made their names relative."""
-        text = pathlib.Path(f"{self.object(source)}.d").read_text().replace("\\\n", " ")
-        return {os.path.realpath(word) for word in text.split()[1:]}
+        return {os.path.realpath(file) for file in mutate.made_of(self.object(source))}
 
     def current(self, source):
         o = self.object(source)
@@ -221,12 +225,7 @@ class Builder:
         tree = tmp / "tree"
         for d in ("shm", "broker", "libclient", "tests/dst"):
             shutil.copytree(self.root / d, tree / d)
-        files = edits[0::3]
-        for file, old, new in zip(edits[0::3], edits[1::3], edits[2::3]):
-            text = (tree / file).read_text()
-            if text.count(old) != 1:
-                raise LookupError(f"applies {text.count(old)} times to {file}: write it anew")
-            (tree / file).write_text(text.replace(old, new))
+        files = mutate.edit(tree, edits)
         objects = []
         for s in self.sources + self.own:
             o = self.object(s)
@@ -283,7 +282,6 @@ def main():
     a = a.parse_args()
     k, n = map(int, a.share.split("/"))
     mutants = [m for m in MUTANTS if re.search(a.only, m[0])][k::n]
-    survived = 0
     with tempfile.TemporaryDirectory(prefix="weir-dst.") as base, concurrent.futures.ThreadPoolExecutor(a.jobs) as pool:
         if a.keep:
             a.keep.mkdir(exist_ok=True)
@@ -292,12 +290,8 @@ def main():
         if sound is not None:
             sys.exit(f"mutants.py: without any change seed {a.first} says: {sound}")
         jobs = [pool.submit(judge, builder, m[0], m[1:], a.first, a.seeds, a.hours) for m in mutants]
-        for job in concurrent.futures.as_completed(jobs):
-            name, tried, what = job.result()
-            survived += not tried
-            print(f"{'caught by seed %4d' % tried if tried else 'SURVIVED          '}  {name}: {what}", flush=True)
-    print(f"{len(mutants)} mutants, {survived} survived")
-    return 1 if survived else 0
+        done = (job.result() for job in concurrent.futures.as_completed(jobs))
+        return mutate.tell((f"caught by seed {tried:4}" if tried else "", name, what) for name, tried, what in done)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ static const char sim_json[] =
     "{\"symbol\": "
     "\"S2\", \"time\": 2}]}, "
     "{\"path\": \"GET /b/path\", \"plays\": \"quotes\"}, {\"path\": \"GET /b/scarce\", \"plays\": "
-    "\"quotes\"}, {\"path\": \"GET /b/slow\", \"plays\": \"quotes\"}, {\"path\": \"GET /b/group\", "
+    "\"quotes\"}, {\"path\": \"GET /b/slow\", \"plays\": \"quotes\"}, {\"path\": \"GET /b/stuck\", "
+    "\"plays\": \"quotes\"}, {\"path\": \"GET /b/group\", "
     "\"plays\": \"quotes\"}, "
     "{\"path\": \"GET /b/shape\", \"plays\": \"ok\", \"body\": {\"symbol\": \"S1\"}}, "
     "{\"path\": \"GET /b/list\", \"plays\": \"ok\", \"body\": {\"retCode\": 0, \"result\": "
@@ -70,6 +71,7 @@ static const struct {
     {"list", "1h",
      "param: symbol, with: [category], list: result.list, item: symbol, as: list, when: always",
      "/b/list", "{wide: 4}"},
+    {"stuck", "500ms", "param: symbol, item: symbol, when: always", "/b/stuck", "{wide: 4}"},
     {"slow", "500ms", "param: symbol, item: symbol, when: always", "/b/slow", "{wide: 4}"},
 };
 
@@ -253,6 +255,19 @@ static void test_held_up(struct rig *r)
     SEEN(r, s, 0, 0, 4, 0);
 }
 
+/* The batch is on the wire and owes its answer, of the one endpoint that there is: who waits makes its own call in time, and who comes then does not wait for that one. */
+static void test_stuck(struct rig *r)
+{
+    rig_fault(r, "{\"kind\": \"slow_first_byte\", \"path\": \"/b/stuck\", \"delay_ms\": 4500, "
+                 "\"count\": 1}");
+    struct seen s = burst(r, "stuck", "GET /b/stuck", 0, 4, 2, 3000);
+    SEEN(r, s, 2, 0, 4, 1);
+    CHECK_INT(r, s.live, 4);
+    rig_sleep_ms(600); /* what was kept of it is old */
+    s = burst(r, "stuck", "GET /b/stuck", 0, 4, 0, 3000);
+    SEEN(r, s, 4, 0, 0, 1);
+}
+
 /* As the answer came, with one element in its list; names with quotes, backslashes and percent signs; other parameters. */
 static void test_list(struct rig *r)
 {
@@ -341,6 +356,7 @@ int main(int argc, char **argv)
     test_bad_answers(&r);
     test_list(&r);
     test_held_up(&r);
+    test_stuck(&r);
     test_worker_killed(&r);
     weir_close(w);
     return rig_close(&r);

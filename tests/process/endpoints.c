@@ -311,6 +311,35 @@ static void roles(struct rig *r)
     CHECK_INT(r, rig_weird_stop(r, 5000), 0);
 }
 
+/* One of forty works, and it is the last: a call that was not sent finds it, one by one. */
+static void many(struct rig *r)
+{
+    static char text[8192];
+    int n = snprintf(text, sizeof text,
+                     "broker: {name: rig, log: info}\n"
+                     "providers:\n"
+                     "  - name: sim\n"
+                     "    clock: {source: host}\n"
+                     "    balance: failover\n"
+                     "    limits: [{name: l, kind: token_bucket, quota: 100000, window: 1s}]\n"
+                     "    routes: [{name: ping, method: GET, path: /api/v3/ping, cost: {l: 1}}]\n"
+                     "    endpoints:\n");
+    for (unsigned i = 0; i < 40; i++) { /* nobody listens at port 1 */
+        n += snprintf(text + n, sizeof text - (size_t)n,
+                      "      - {name: e%u, url: \"http://127.0.0.1:%u\"}\n", i,
+                      i < 39 ? 1U : server[0].port);
+    }
+    rig_config(r, text, 0);
+    rig_weird_start(r);
+    struct weir *w = rig_attach(r, WEIR_ROLE_CALLER);
+    struct weir_response a = call(w, "sim.ping", 5000);
+    CHECK_INT(r, a.result, WEIR_RESULT_DONE);
+    CHECK_INT(r, a.endpoint, 39);
+    CHECK_INT(r, a.sends, 1);
+    weir_close(w);
+    CHECK_INT(r, rig_weird_stop(r, 5000), 0);
+}
+
 /* A name whose address the configuration does not name is not connected to. */
 static void address(struct rig *r)
 {
@@ -632,6 +661,7 @@ int main(int argc, char **argv)
     killed(&r);
     stopped(&r);
     roles(&r);
+    many(&r);
     address(&r);
     for (unsigned i = 0; i < SERVERS; i++) {
         server_kill(&r, i);

@@ -105,7 +105,7 @@ static struct ends wait_all(struct rig *r, struct weir *w)
     }
     (void)printf("%u done, %u without memory, %u not in time, %u starved, %u unknown\n", e.done,
                  e.no_memory, e.not_in_time, e.starved, e.unknown);
-    CHECK(r, e.starved <= 40, "%u starved on one connection", e.starved);
+    CHECK(r, e.starved <= 4, "%u starved on one connection", e.starved);
     CHECK_INT(r, e.otherwise, 0);
     return e;
 }

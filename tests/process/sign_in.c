@@ -43,22 +43,29 @@ struct scene {
     unsigned login_quota; /* in two seconds */
     const char *more;     /* of the simulator's session */
     const char *user;
+    const char *drain, *timeout; /* of the broker, of a sign-in */
 };
-static const struct scene usual = {
-    .lasts_s = 2, .sign_in = "", .method = "POST", .login_quota = 100, .more = "", .user = ""};
+static const struct scene usual = {.lasts_s = 2,
+                                   .sign_in = "",
+                                   .method = "POST",
+                                   .login_quota = 100,
+                                   .more = "",
+                                   .user = "",
+                                   .drain = "3s",
+                                   .timeout = "2s"};
 
 static void configure(struct rig *r, const struct scene *s)
 {
     char text[4096];
     (void)snprintf(
         text, sizeof text,
-        "broker: {name: rig, wake: sleep, log: debug, drain: 3s%s}\n"
+        "broker: {name: rig, wake: sleep, log: debug, drain: %s%s}\n"
         "providers:\n"
         "  - name: login\n"
         "    limits: [{name: l, kind: sliding_window, quota: %u, window: 2s}]\n"
         "    endpoints: [{name: login, url: \"http://127.0.0.1:$PORT\"}]\n"
         "    routes:\n"
-        "      - {name: token, method: %s, path: /oauth2/token, cost: {l: 1}, timeout: 2s}\n"
+        "      - {name: token, method: %s, path: /oauth2/token, cost: {l: 1}, timeout: %s}\n"
         "  - name: p\n"
         "    auth: {kind: oauth2, refresh_token: \"%s\",\n"
         "           sign_in: {route: login.token, margin: 1s%s}}\n"
@@ -68,8 +75,9 @@ static void configure(struct rig *r, const struct scene *s)
         "      - {name: get, method: GET, path: /v1/accounts, cost: {b: 1}, timeout: 3s, "
         "signed: true}\n"
         "      - {name: order, method: POST, path: /v1/orders, cost: {b: 1}, timeout: 3s, "
-        "signed: true}\n",
-        s->user, s->login_quota, s->method, token, s->sign_in);
+        "signed: true}\n"
+        "      - {name: open, method: GET, path: /v1/open, cost: {b: 1}, timeout: 3s}\n",
+        s->drain, s->user, s->login_quota, s->method, s->timeout, token, s->sign_in);
     rig_config(r, text, 0);
 }
 
@@ -466,6 +474,65 @@ static void disk_full_at_a_stop(struct rig *r)
     end(r, w);
 }
 
+/* The answer to a sign-in takes longer than anybody would wait for a worker that makes way. Calls go on until it has come, and the token is the successor's. */
+static void slow_at_a_takeover(struct rig *r)
+{
+    struct scene s = usual;
+    s.drain = "100ms";
+    s.timeout = "8s";
+    struct weir *w = begin(r, &s);
+    unsigned hung = rig_log_count(r, "\"worker_hangs\"");
+    CHECK(r, state_soon(r, w, WEIR_SIGN_IN_READY), "signed in");
+    rig_fault(r, "{\"kind\": \"slow_first_byte\", \"path\": \"/oauth2/token\", \"delay_ms\": 5000, "
+                 "\"count\": 1}");
+    CHECK(r, given_soon(r, session_report(r, "given") + 1), "spent");
+    pid_t old = r->weird;
+    uint64_t from_ns = rig_now_ns();
+    pid_t next = rig_weird_another(r, "--takeover");
+    while (rig_now_ns() < from_ns + 4 * WEIR_NS_PER_S) {
+        struct weir_response a = session_call_for(w, "p.open", 2000);
+        CHECK(r, a.result == WEIR_RESULT_DONE, "%s, %.3f s behind the takeover's begin",
+              weir_result_text(a.result), (double)(rig_now_ns() - from_ns) / 1e9);
+        rig_sleep_ms(20);
+    }
+    CHECK_INT(r, rig_wait(old, 20000), 0);
+    r->weird = next;
+    CHECK(r, rig_log_has(r, "\"quiescing_waits\""), "it was said");
+    CHECK_INT(r, rig_log_count(r, "\"worker_hangs\"") - hung, 0);
+    session_good(r, w, "p.get");
+    CHECK_INT(r, rig_log_count(r, "\"sign_in_lost\"") - lost_before, 0);
+    never_twice(r, "a takeover during a sign-in");
+    end(r, w);
+}
+
+/* No disk takes the only token that there is: who wants to take over is refused, in time, and nothing is lost. */
+static void disk_full_at_a_takeover(struct rig *r)
+{
+    struct scene s = usual;
+    s.user = geteuid() == 0 ? ", user: root" : "";
+    s.drain = "100ms";
+    struct weir *w = begin(r, &s);
+    struct rlimit none = {0, RLIM_INFINITY};
+    struct rlimit all = {RLIM_INFINITY, RLIM_INFINITY};
+    CHECK(r, state_soon(r, w, WEIR_SIGN_IN_READY), "signed in");
+    rig_fault(r, "{\"kind\": \"slow_first_byte\", \"path\": \"/oauth2/token\", \"delay_ms\": 300, "
+                 "\"count\": 1}");
+    pid_t worker = rig_process(r, "weird-worker");
+    CHECK(r, given_soon(r, session_report(r, "given") + 1), "spent");
+    CHECK(r, prlimit(worker, RLIMIT_FSIZE, &none, NULL) == 0, "%s", strerror(errno));
+    CHECK(r, state_soon(r, w, WEIR_SIGN_IN_UNKEPT), "in memory alone");
+    CHECK_INT(r, rig_wait(rig_weird_another(r, "--takeover"), 30000), 1);
+    CHECK(r, rig_log_has(r, "it has a refresh token that no disk takes"), "the reason");
+    CHECK_INT(r, rig_process(r, "weird-worker"), worker);
+    CHECK_INT(r, session_call_for(w, "p.open", 2000).result, WEIR_RESULT_DONE);
+    CHECK_INT(r, prlimit(worker, RLIMIT_FSIZE, &all, NULL), 0);
+    CHECK(r, state_soon(r, w, WEIR_SIGN_IN_READY), "it goes on");
+    session_good(r, w, "p.get");
+    CHECK_INT(r, rig_log_count(r, "\"sign_in_lost\"") - lost_before, 0);
+    never_twice(r, "a takeover with a full disk");
+    end(r, w);
+}
+
 /* What comes of calls, by name. */
 static int caller(struct rig *r, int arg)
 {
@@ -597,9 +664,10 @@ static void named_server(struct rig *r)
 }
 
 /* In each something strikes while a session begins or ends: with a process held up it strikes before or behind that. */
-static void (*const scenes[])(struct rig *r) = {outlives,    dies_unsent,         dies_sent,
-                                                answer_lost, exchange_unwell,     revoked,
-                                                disk_full,   disk_full_at_a_stop, named_server};
+static void (*const scenes[])(struct rig *r) = {
+    outlives,    dies_unsent, dies_sent,           answer_lost,        exchange_unwell,
+    revoked,     disk_full,   disk_full_at_a_stop, slow_at_a_takeover, disk_full_at_a_takeover,
+    named_server};
 
 int main(int argc, char **argv)
 {

@@ -16,6 +16,9 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+import mutate
+
 # Not among them: "parts: charge, sum, no second reading of the clock". Today a checker that sleeps so long that words are reused finds
 # ids ahead of its own, and its permit is past use_by_ns; three defences would have to go at once.
 # name, then once or more: file, the line as it stands, the line as it would be wrong
@@ -271,22 +274,18 @@ class Tree:
         return self.path / (source.replace("/", ".") + ".o")
 
     def compile(self, source):
-        made_of = self.object(source).with_suffix(".d")
-        subprocess.run([self.cc, *FLAGS, "-MMD", "-MF", made_of, "-c", source, "-o", self.object(source)], cwd=self.path, check=True)
+        mutate.compile_source(self.cc, FLAGS, source, self.object(source), cwd=self.path)
 
     def made_of(self, source):
-        """The files that the compiler read for this source."""
-        return self.object(source).with_suffix(".d").read_text().replace("\\\n", " ").split()[1:]
+        return mutate.made_of(self.object(source))
 
     def edit(self, name, edits):
         """Apply a mutant; returns the files that it changed."""
-        files = [file if "/" in file else "shm/" + file for file in edits[0::3]]
-        for file, old, new in zip(files, edits[1::3], edits[2::3]):
-            text = (self.path / file).read_text()
-            if text.count(old) != 1:
-                sys.exit(f"mutants: '{name}' applies {text.count(old)} times to {file}: write it anew")
-            (self.path / file).write_text(text.replace(old, new))
-        return files
+        placed = [text if at % 3 != 0 or "/" in text else "shm/" + text for at, text in enumerate(edits)]
+        try:
+            return mutate.edit(self.path, placed)
+        except LookupError as e:
+            sys.exit(f"mutants: '{name}' {e}")
 
 
 def arguments_of(program, name, edits):
@@ -321,14 +320,10 @@ def main():
     jobs = [(program, mutant) for program in programs for mutant in PROGRAMS[program][0]]
     if "--third" in sys.argv:
         jobs = jobs[int(time.time() // 86400) % 3::3]
-    survivors = 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(base.compile, sorted({source for program in programs for source in base.sources(program)})))
-        for name, caught, last in pool.map(lambda j: judge(root, base, j[0], j[1][0], j[1][1:]), jobs):
-            print(f"{'caught  ' if caught else 'SURVIVED'}  {name}: {last}", flush=True)
-            survivors += not caught
-    print(f"{len(jobs)} mutants, {survivors} survived")
-    return 1 if survivors else 0
+        verdicts = pool.map(lambda j: judge(root, base, j[0], j[1][0], j[1][1:]), jobs)
+        return mutate.tell(("caught  " if caught else "", name, last) for name, caught, last in verdicts)
 
 
 if __name__ == "__main__":

@@ -439,6 +439,11 @@ struct warning {
     const char *warning; /* the only one */
 };
 
+#define KRAKEN                                                                            \
+    "  endpoints: [{name: e, url: 'https://h'}]\n  auth: {kind: kraken, key: k, secret: " \
+    "c2Vj}\n"
+#define ALONE(name, scope) "{name: " name ", kind: concurrency, quota: 1, scope: " scope "}"
+
 static const struct warning auth_warning[] = {
     {DOC("",
          "  endpoints: [{name: e, url: 'https://h'}]\n  auth: {kind: bybit, key: k, secret: s}\n",
@@ -457,8 +462,29 @@ static const struct warning auth_warning[] = {
          "c2Vj}\n",
          LIMIT, SIGNED),
      "t:6:52: providers[0].routes[0].cost: two calls at once may overtake each other, and the "
-     "exchange refuses the smaller nonce: let it cost a limit of kind concurrency with quota 1 and "
-     "scope key, or give the key a nonce window there"},
+     "exchange refuses the smaller nonce: let all signed routes cost one limit of kind concurrency "
+     "with quota 1 and scope key, or give the key a nonce window there"},
+    /* Each route alone, and not both together. */
+    {DOC("", KRAKEN, ALONE("l", "key") ", " ALONE("m", "key"),
+         SIGNED ", {name: s, method: POST, path: /s, cost: {m: 1}, signed: true}"),
+     "t:6:52: providers[0].routes[0].cost: two calls at once may overtake each other, and the "
+     "exchange refuses the smaller nonce: let all signed routes cost one limit of kind concurrency "
+     "with quota 1 and scope key, or give the key a nonce window there"},
+    /* One call of each instrument at a time: two of one key. */
+    {DOC("", KRAKEN "  scopes: {instrument: [a, b]}\n", ALONE("l", "instrument"), SIGNED),
+     "t:7:52: providers[0].routes[0].cost: two calls at once may overtake each other, and the "
+     "exchange refuses the smaller nonce: let all signed routes cost one limit of kind concurrency "
+     "with quota 1 and scope key, or give the key a nonce window there"},
+};
+
+/* Nonces arrive in their order: nothing is said. */
+static const char *const in_order[] = {
+    DOC("", KRAKEN, ALONE("l", "key") ", " ALONE("m", "key"),
+        SIGNED ", {name: s, method: POST, path: /s, cost: {l: 1}, signed: true}, "
+               "{name: t, method: GET, path: /t, cost: {m: 1}}"),
+    DOC("", KRAKEN, ALONE("l", "ip"), SIGNED), /* of which there is one */
+    DOC("", KRAKEN, ALONE("l", "key") ", " ALONE("m", "key"),
+        SIGNED ", {name: s, method: POST, path: /s, cost: {l: 1, m: 1}, signed: true}"),
 };
 
 static void test_auth(void **state)
@@ -473,6 +499,14 @@ static void test_auth(void **state)
         assert_non_null(config);
         assert_int_equal(diag.warning_cnt, 1);
         assert_string_equal(diag.warning[0].text, auth_warning[i].warning);
+        weir_config_free(config);
+    }
+    for (size_t i = 0; i < sizeof(in_order) / sizeof(in_order[0]); i++) {
+        struct weir_config *config =
+            weir_config_parse(in_order[i], strlen(in_order[i]), "t", &diag);
+        if (config == NULL || diag.warning_cnt > 0) {
+            fail_msg("%s", config == NULL ? diag.error[0].text : diag.warning[0].text);
+        }
         weir_config_free(config);
     }
 }
