@@ -3,6 +3,7 @@
 #include "broker/journal.h"
 #include "broker/lock.h"
 #include "broker/memory.h"
+#include "broker/reload.h"
 #include "shm/weir_atomic.h"
 #include "shm/weir_hold.h"
 #include "shm/weir_limit_repair.h"
@@ -19,7 +20,7 @@
 
 /* A million cells and all else. */
 #define STATE_RECORDS_MAX (1U << 20)
-#define STATE_MAGIC       UINT64_C(0x3165746174537257) /* "WrState1" */
+#define STATE_MAGIC       UINT64_C(0x3265746174537257) /* "WrState2" */
 
 /* The file: this header, then `cnt` records. */
 struct state_header {
@@ -34,8 +35,10 @@ struct state_header {
 
 enum record_kind { RECORD_LIMIT = 1, RECORD_PAUSE = 2, RECORD_CLOCK = 3, RECORD_CELLS = 4 };
 
-/* A record of cells: value[0] is the place of the first, then five of them. */
-#define CELLS_PER_RECORD 5U
+#define VALUES_PER_RECORD 8U
+
+/* A record of cells: value[0] is the place of the first, then so many of them. */
+#define CELLS_PER_RECORD (VALUES_PER_RECORD - 1)
 
 /* One fact, found again by name: a new configuration may have other limits in another order. */
 struct state_record {
@@ -43,7 +46,7 @@ struct state_record {
     uint32_t scope_value;
     char provider[WEIR_NAME_BYTES];
     char limit[WEIR_NAME_BYTES];
-    uint64_t value[6];
+    uint64_t value[VALUES_PER_RECORD];
 };
 
 static void path_in(char out[PATH_MAX], const char *dir, const char *name)
@@ -272,6 +275,31 @@ static void half_made_drop(const struct weir_shm_limit_row *l, const uint64_t *s
     }
 }
 
+/* A TAT is ns by a rate and a burst, and how far ahead of now it may honestly be the row knows: what a start with another row makes of it leans on these. */
+static void bucket_row_save(const struct weir_shm_limit_row *l, struct state_record *r)
+{
+    r->value[5] = l->unit_ns;
+    r->value[6] = (uint64_t)weir_limit_peak(l) << 32 | l->quota;
+    r->value[7] = l->tolerance_ns[WEIR_PRIORITY_CRITICAL];
+}
+
+/* Both accounts of a bucket, as the row of this start has them. */
+static void bucket_restore(const struct region *region, const struct weir_shm_limit_row *l,
+                           uint32_t word, const struct state_record *s)
+{
+    const struct weir_shm_limit_row old = {
+        .kind = WEIR_LIMIT_TOKEN_BUCKET,
+        .quota = (uint32_t)s->value[6],
+        .quota_peak = (uint32_t)(s->value[6] >> 32),
+        .unit_ns = s->value[5],
+        .tolerance_ns = {[WEIR_PRIORITY_CRITICAL] = s->value[7]},
+    };
+    const struct weir_limit_place at = {l, &region->word[word], NULL};
+    const struct weir_limit_place own = {l, &region->own_word[word], NULL};
+    const uint64_t now_ns = weir_clock_monotonic_ns();
+    reload_bucket_restored(&at, &own, &old, now_ns);
+}
+
 static void fact_save(const struct region *region, struct state_record *r, uint32_t index,
                       void *arg)
 {
@@ -286,6 +314,9 @@ static void fact_save(const struct region *region, struct state_record *r, uint3
         const struct weir_shm_limit_row *l = limit_of(list->tables, index);
         if (l != NULL) {
             half_made_drop(l, &r->value[0], &r->value[2]);
+        }
+        if (l != NULL && l->kind == WEIR_LIMIT_TOKEN_BUCKET) {
+            bucket_row_save(l, r);
         }
         if (cells_kept(l)) {
             r->value[5] = cells_shape(l);
@@ -386,6 +417,9 @@ static void limit_restore(const struct region *region, const struct state_record
         region->own_word[index].word[0] = s->value[2];
         region->own_word[index].word[1] = s->value[3];
         memory_peak(l, &s->value[0]);
+        if (l->kind == WEIR_LIMIT_TOKEN_BUCKET) {
+            bucket_restore(region, l, index, s);
+        }
         if (cells_kept(l)) {
             cells_restore(region, l, index, s, list);
         }

@@ -425,8 +425,11 @@ static const struct weir_journal_named *limit_find(const struct weir_journal_vie
  * The configuration of this start may have a lower quota than the one by which these units were granted. What is remembered is not cut to it: a later configuration may raise it
  * again within the window. So the row's peak is as after a reload (weir_limit_peak).
  */
-static void peak_raise(const struct weir_shm_limit_row *row, uint64_t units)
+void memory_peak_raise(const struct weir_shm_limit_row *row, uint64_t units)
 {
+    if (row->kind == WEIR_LIMIT_TOKEN_BUCKET) {
+        units = weir_min_u64(units, (UINT64_C(1) << 61) / row->unit_ns); /* as weir_tables.c asks */
+    }
     if (units > weir_limit_peak(row)) { /* the supervisor's own block, before anybody maps it */
         ((struct weir_shm_limit_row *)(uintptr_t)row)->quota_peak =
             (uint32_t)weir_min_u64(units, PEAK_MAX);
@@ -436,7 +439,7 @@ static void peak_raise(const struct weir_shm_limit_row *row, uint64_t units)
 void memory_peak(const struct weir_shm_limit_row *row, const uint64_t word[2])
 {
     if (row->kind == WEIR_LIMIT_FIXED_WINDOW) {
-        peak_raise(row, weir_max_u64((uint32_t)word[0], (uint32_t)word[1]));
+        memory_peak_raise(row, weir_max_u64((uint32_t)word[0], (uint32_t)word[1]));
     }
 }
 
@@ -461,7 +464,7 @@ static void base_fill(const struct restore *x, const struct weir_shm_limit_row *
     for (uint32_t e = 0; e < WEIR_MEMORY_WINDOWS; e++) {
         uint64_t units = l->units[e] != 0 ? (uint64_t)l->units[e] + more : 0;
         named += units != 0;
-        peak_raise(row, units != 0 ? l->units[e] : 0);
+        memory_peak_raise(row, units != 0 ? l->units[e] : 0);
         m->base_window[e] = 0;
         m->base_units[e] = 0;
         if (l->window[e] % WEIR_MEMORY_WINDOWS == e) {
@@ -469,7 +472,7 @@ static void base_fill(const struct restore *x, const struct weir_shm_limit_row *
             m->base_units[e] = (uint32_t)weir_min_u64(units, weir_limit_peak(row));
         }
     }
-    peak_raise(row, l->floating);
+    memory_peak_raise(row, l->floating);
     m->base_floating = (uint32_t)weir_min_u64(floating, weir_limit_peak(row));
     m->base_at_ns = x->now_ns;
     /* Of a calendar the row has the shortest window: months and days with a change of the clock differ by less than a quarter. */

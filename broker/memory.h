@@ -88,7 +88,10 @@ bool memory_restore(const struct region *region, const struct weir_tables *t,
                     const struct weir_journal_view *view, const char *boot_id, bool keep_words,
                     const struct memory_when *when);
 
-/* A word that was restored bears so much, whatever the quota is now. Then memory_sign. Caller: the supervisor, before anybody has the tables. */
+/* The row bears so many units, whatever its quota is. Then memory_sign. Caller: the supervisor, before anybody has the tables. */
+void memory_peak_raise(const struct weir_shm_limit_row *row, uint64_t units);
+
+/* A word of windows that was restored bears what it has (a bucket's: reload.h). Then memory_sign. Caller: as memory_peak_raise. */
 void memory_peak(const struct weir_shm_limit_row *row, const uint64_t word[2]);
 
 /* The rows in force are as they shall be: their block is signed anew. Caller: as memory_peak. */

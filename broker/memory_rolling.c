@@ -44,7 +44,7 @@ uint64_t memory_tat(const struct region *r, const struct weir_shm_limit_row *row
         weir_load_relaxed_u64(&r->foreign[word].word[1]), /* relaxed: our own */
         now_ns);
     /* A stranger's TAT is not believed beyond what honest ones can reach. */
-    uint64_t most_ns = weir_bucket_most(now_ns, (uint64_t)row->quota * row->unit_ns);
+    uint64_t most_ns = weir_bucket_most(now_ns, (uint64_t)weir_limit_peak(row) * row->unit_ns);
     uint64_t tat = weir_min_u64(tat_of(r, word), most_ns);
     return held > 0 ? weir_max_u64(tat, now_ns) + held * row->unit_ns : tat;
 }
@@ -134,19 +134,31 @@ static uint64_t left_ns(const struct memory_since *since, uint64_t then_ns)
     return left > passed_ns ? left - passed_ns : 0;
 }
 
+/* Units of `unit_ns` in `debt_ns`, a part of one as a whole one. */
+static uint64_t units_in(uint64_t debt_ns, uint64_t unit_ns)
+{
+    return debt_ns / unit_ns + (debt_ns % unit_ns != 0);
+}
+
 static void bucket_restore(const struct region *region, const struct weir_shm_limit_row *row,
                            uint32_t word, const struct memory_since *since,
                            const struct weir_journal_bucket *b)
 {
     uint64_t debt_ns = weir_min_u64(left_ns(since, b->tat_ns), UINT64_C(1) << 62);
-    if (b->unit_ns != row->unit_ns &&
-        b->unit_ns != 0) { /* the configuration gave it another rate */
-        uint64_t units = weir_min_u64((debt_ns + b->unit_ns - 1) / b->unit_ns, 2UL * row->quota);
-        debt_ns = units * row->unit_ns;
+    struct weir_shm_limit_row had = *row; /* the most that was in force */
+    memory_peak_raise(&had, b->quota);
+    const uint64_t peak = weir_limit_peak(&had);
+    if (b->unit_ns != row->unit_ns && b->unit_ns != 0) {
+        /* the configuration gave it another rate: as after a reload, all of the bucket is owed */
+        uint64_t units = weir_min_u64(units_in(debt_ns, b->unit_ns), 2 * peak);
+        debt_ns = weir_max_u64(units, row->quota) * row->unit_ns;
+    } else if (row->quota > b->quota) { /* a larger burst: what was left is left */
+        debt_ns += (uint64_t)(row->quota - b->quota) * row->unit_ns;
     }
     uint64_t more = (uint64_t)b->ahead + (since->torn ? row->ceiling_step : 0);
     debt_ns += weir_min_u64(more, row->quota) * row->unit_ns;
-    debt_ns = weir_min_u64(debt_ns, 2 * (uint64_t)row->quota * row->unit_ns);
+    debt_ns = weir_min_u64(debt_ns, 2 * peak * row->unit_ns);
+    memory_peak_raise(row, weir_min_u64(units_in(debt_ns, row->unit_ns), peak));
     region->word[word].word[0] = since->now_ns + debt_ns;
     region->own_word[word].word[0] = since->now_ns + debt_ns;
 }

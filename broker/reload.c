@@ -1,5 +1,6 @@
 #include "broker/reload.h"
 
+#include "broker/memory.h"
 #include "broker/tables_follow.h"
 #include "shm/weir_latch.h"
 #include "shm/weir_limit_repair.h"
@@ -54,12 +55,15 @@ static bool bucket_same(const struct weir_shm_limit_row *old, const struct weir_
 static uint64_t bucket_owed_ns(const struct weir_shm_limit_row *old,
                                const struct weir_shm_limit_row *row, uint64_t tat, uint64_t now_ns)
 {
-    uint64_t owed_ns = tat > now_ns ? tat - now_ns : 0;
+    /* What is beyond the reach of the old row is damage, which must not wrap either. */
+    uint64_t reach_ns = weir_bucket_reach((uint64_t)weir_limit_peak(old) * old->unit_ns);
+    uint64_t owed_ns = tat > now_ns ? weir_min_u64(tat - now_ns, reach_ns) : 0;
     if (old->unit_ns == row->unit_ns && bucket_kept_ns(old) <= bucket_kept_ns(row)) {
         uint64_t more = row->quota > old->quota ? row->quota - old->quota : 0;
         return owed_ns + more * row->unit_ns;
     }
     uint64_t units = (owed_ns + old->unit_ns - 1) / old->unit_ns;
+    units = weir_min_u64(units, 2 * (uint64_t)weir_limit_peak(row));
     return weir_max_u64(units, row->quota) * row->unit_ns;
 }
 
@@ -80,6 +84,32 @@ static void bucket_convert(const struct weir_limit_place *at, const struct weir_
         next[1] = seen[1] + 1;
         WEIR_WEAVE("reload:bucket");
     } while (!weir_cas_pair_u64(at->word->word, seen, next)); /* pair:limit R */
+}
+
+static void bucket_restored(const struct weir_limit_place *at, const struct weir_shm_limit_row *old,
+                            uint64_t now_ns)
+{
+    struct weir_shm_limit_row row = *at->row;
+    const struct weir_limit_place place = {&row, at->word, at->cell};
+    memory_peak_raise(&row, weir_limit_peak(old)); /* nothing is cut while it is brought over */
+    bucket_convert(&place, old, now_ns);
+    uint64_t tat = weir_load_relaxed_u64(&at->word->word[0]); /* relaxed: nobody else has it yet */
+    uint64_t owed_ns = tat > now_ns ? tat - now_ns : 0;
+    uint64_t units = owed_ns / row.unit_ns + (owed_ns % row.unit_ns != 0);
+    memory_peak_raise(at->row, weir_min_u64(units, weir_limit_peak(&row)));
+}
+
+void reload_bucket_restored(const struct weir_limit_place *at, const struct weir_limit_place *own,
+                            const struct weir_shm_limit_row *old, uint64_t now_ns)
+{
+    uint64_t tat = weir_load_relaxed_u64(&at->word->word[0]); /* relaxed: nobody else has it yet */
+    bool legal = weir_bucket_legal(tat, now_ns, (uint64_t)weir_limit_peak(old) * old->unit_ns);
+    bucket_restored(at, old, now_ns);
+    bucket_restored(own, old, now_ns);
+    if (!legal) { /* not to be brought over, and told at the worker's first look (weir_limit_audit) */
+        memory_peak_raise(at->row, weir_limit_peak(old));
+        weir_store_relaxed_u64(&at->word->word[0], UINT64_MAX); /* relaxed: as above */
+    }
 }
 
 static int stamp_order(const void *a, const void *b)

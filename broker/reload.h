@@ -39,6 +39,14 @@ uint64_t reload_switch(struct region *region, const struct weir_shm_tables *next
 void reload_convert(const struct weir_limit_place *at, const struct weir_shm_limit_row *old,
                     const struct weir_server_clock *clock, bool begin, uint64_t now_ns);
 
+/*
+ * The same of a bucket's words that a start has restored as they were at a clean stop, shared and private, by numbers that the state has of `old`: quota, quota_peak, unit_ns, and how far the critical class goes. The
+ * row of the start bears in its quota_peak what is owed by a larger burst than its own, but no more than `old` bore: what was damaged at the stop is found damaged. Then memory_sign. Caller:
+ * the supervisor, before anybody has the row and the word.
+ */
+void reload_bucket_restored(const struct weir_limit_place *at, const struct weir_limit_place *own,
+                            const struct weir_shm_limit_row *old, uint64_t now_ns);
+
 /* Must the windows of a limit count as spent? Another length; or a smaller quota while calls are charged to more windows than they are counted in, or by a convention. */
 bool reload_windows_begin(const struct weir_shm_limit_row *old,
                           const struct weir_shm_limit_row *row,

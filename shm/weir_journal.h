@@ -104,7 +104,7 @@ struct weir_journal_bucket {
     struct weir_journal_record head;
     uint64_t identity;
     uint64_t shape;
-    uint32_t quota;
+    uint32_t quota; /* the burst by which it was filled */
     uint32_t ahead; /* units that surcharges may have added to it, at any instant since */
     uint64_t unit_ns;
     uint64_t tat_ns;

@@ -26,7 +26,9 @@ static enum weir_limit_damage bucket_audit(const struct weir_shm_limit_row *row,
     }
     if (damage != WEIR_LIMIT_SOUND) {
         /* May move TAT backwards, so it counts as a refund does. */
-        const uint64_t spent[2] = {now_ns + full_ns, seen[1] + 1};
+        /* Never below what the worker itself took, or it would be found forgotten again and again. */
+        const uint64_t mine = weir_min_u64(own_tat, weir_bucket_most(now_ns, full_ns));
+        const uint64_t spent[2] = {weir_max_u64(now_ns + full_ns, mine), seen[1] + 1};
         WEIR_WEAVE("repair:bucket");
         (void)weir_cas_pair_u64(word->word, seen,
                                 spent); /* pair:limit R; a lost race is judged next time */
