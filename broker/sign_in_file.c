@@ -34,9 +34,22 @@ static int directory_sync(const char *dir)
     return rc;
 }
 
+/*
+ * Name and length on the disk. Also of a file that was there with its length: who made it may have died, or been refused by the disk, before either was, and what is written into a file
+ * without a name on the disk is gone with the host.
+ */
+static int make_durable(int fd, const char *dir, bool is_short)
+{
+    if ((is_short && ftruncate(fd, SIGN_IN_FILE_BYTES) != 0) || fsync(fd) != 0 ||
+        directory_sync(dir) != 0) {
+        return errno;
+    }
+    return 0;
+}
+
 /* Returns a descriptor, or -errno. */
 static int file_open(const struct journal *journal, const struct weir_config_provider *provider,
-                     size_t key, char path[PATH_MAX])
+                     size_t key, char path[PATH_MAX], bool *durable)
 {
     uint64_t identity[2];
     struct stat st;
@@ -51,10 +64,10 @@ static int file_open(const struct journal *journal, const struct weir_config_pro
              : !S_ISREG(st.st_mode)  ? EINVAL
              : fchmod(fd, 0600) != 0 ? errno
                                      : 0;
-    if (rc == 0 && st.st_size < (off_t)SIGN_IN_FILE_BYTES &&
-        (ftruncate(fd, SIGN_IN_FILE_BYTES) != 0 || fsync(fd) != 0 ||
-         directory_sync(journal->dir) != 0)) {
-        rc = errno;
+    bool is_short = rc == 0 && st.st_size < (off_t)SIGN_IN_FILE_BYTES;
+    if (rc == 0 && (is_short || !*durable)) {
+        rc = make_durable(fd, journal->dir, is_short);
+        *durable = rc == 0;
     }
     if (rc != 0) {
         (void)close(fd);
@@ -74,13 +87,15 @@ static void one_open(struct sign_in_files *f, const struct journal *journal,
         /* After a reload: what was sent of another key says nothing of this one. */
         memcpy(f->identity[nth], identity, sizeof identity);
         f->place[nth] = (struct sign_in_place){0, 0, 0};
+        f->durable[nth] = false;
     }
     f->fd[nth] = -1;
     f->why[nth] = 0;
     if (provider->auth.kind != SIGN_OAUTH2) {
         return;
     }
-    int fd = journal->lock_fd >= 0 ? file_open(journal, provider, key, path) : -ENOENT;
+    int fd =
+        journal->lock_fd >= 0 ? file_open(journal, provider, key, path, &f->durable[nth]) : -ENOENT;
     f->fd[nth] = fd >= 0 ? fd : -1;
     f->why[nth] = fd >= 0 ? 0 : -fd;
     if (fd < 0) {

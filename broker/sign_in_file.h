@@ -26,6 +26,7 @@ struct sign_in_files {
     int fd[SIGN_IN_SESSIONS_MAX]; /* -1: no token, or it could not be opened: why[] */
     int why[SIGN_IN_SESSIONS_MAX];
     uint64_t identity[SIGN_IN_SESSIONS_MAX][2]; /* whose the place is */
+    bool durable[SIGN_IN_SESSIONS_MAX];         /* we saw the disk take its name and length */
     struct sign_in_place *place;                /* [session] */
     size_t place_bytes;
 };
