@@ -675,6 +675,8 @@ static void dies_waiting(struct rig *r, struct weave_page *page)
     CHECK(r, left.si_pid == old || left.si_pid == next, "one of them leaves");
     CHECK_INT(r, rig_wait(left.si_pid == old ? old : next, 5000), left.si_pid == old ? 0 : 1);
     r->weird = left.si_pid == old ? next : old;
+    weir_close(w); /* it may have looked at the old broker's board until then */
+    w = rig_attach(r, WEIR_ROLE_TRADER);
     CHECK(r, state_soon(r, w, WEIR_SIGN_IN_LOST), "the token was on its way");
     refused(r, w);
     never_twice(r, "a death at a takeover");
