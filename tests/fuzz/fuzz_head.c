@@ -99,9 +99,14 @@ static void again_look(const char *value, size_t bytes)
     for (int unit = WEIR_CONFIG_RETRY_AFTER_SECONDS; unit <= WEIR_CONFIG_RETRY_AFTER_NONE; unit++) {
         const struct weir_config_throttle rule = {.retry_after =
                                                       (enum weir_config_retry_after)unit};
-        uint64_t ns = retry_after_ns(&rule, value, bytes);
-        stage_must(ns <= YEAR_NS && (unit != WEIR_CONFIG_RETRY_AFTER_NONE || ns == 0));
+        uint64_t ns = 0;
+        enum reply_verdict v = throttle_retry_after(&rule, (struct reply_text){value, bytes}, &ns);
+        stage_must(ns <= YEAR_NS && (v == REPLY_VALUE || ns == 0));
+        stage_must(unit != WEIR_CONFIG_RETRY_AFTER_NONE || v == REPLY_ABSENT);
     }
+    uint64_t ns = 0;
+    enum reply_verdict v = retry_date((struct reply_text){value, bytes}, &ns);
+    stage_must(ns <= YEAR_NS && (v == REPLY_VALUE || ns == 0));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)

@@ -27,6 +27,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { DONE = 0, REFUSED = 1, LATE = 2, OTHER = 3 }; /* r->shared->count */
@@ -644,6 +645,43 @@ static void dies_at(struct rig *r, struct weave_page *page)
         end(r, w);
     }
 }
+
+/* The worker that was asked to make way dies while it waits for the answer. One of the two brokers serves, and the token that was spent is spent. */
+static void dies_waiting(struct rig *r, struct weave_page *page)
+{
+    struct scene s = usual;
+    s.drain = "100ms";
+    s.timeout = "8s";
+    struct weir *w = begin(r, &s);
+    CHECK(r, state_soon(r, w, WEIR_SIGN_IN_READY), "signed in");
+    rig_fault(r, "{\"kind\": \"slow_first_byte\", \"path\": \"/oauth2/token\", \"delay_ms\": 5000, "
+                 "\"count\": 1}");
+    CHECK(r, given_soon(r, session_report(r, "given") + 1), "spent");
+    pid_t worker = rig_process(r, "weird-worker");
+    weave_arm(page, (uint32_t)worker, "quiesce:waits", 0);
+    pid_t old = r->weird;
+    pid_t next = rig_weird_another(r, "--takeover");
+    pid_t held = weave_await(page, 4000);
+    CHECK_INT(r, held, worker);
+    (void)kill(worker, SIGKILL);
+    siginfo_t left = {0};
+    for (unsigned i = 0; i < 1000 && left.si_pid == 0; i++) {
+        rig_sleep_ms(20);
+        (void)waitid(P_PID, (id_t)old, &left, WEXITED | WNOHANG | WNOWAIT);
+        if (left.si_pid == 0) {
+            (void)waitid(P_PID, (id_t)next, &left, WEXITED | WNOHANG | WNOWAIT);
+        }
+    }
+    CHECK(r, left.si_pid == old || left.si_pid == next, "one of them leaves");
+    CHECK_INT(r, rig_wait(left.si_pid == old ? old : next, 5000), left.si_pid == old ? 0 : 1);
+    r->weird = left.si_pid == old ? next : old;
+    weir_close(w); /* it may have looked at the old broker's board until then */
+    w = rig_attach(r, WEIR_ROLE_TRADER);
+    CHECK(r, state_soon(r, w, WEIR_SIGN_IN_LOST), "the token was on its way");
+    refused(r, w);
+    never_twice(r, "a death at a takeover");
+    end(r, w);
+}
 #endif
 
 /* The exchange names the server: an endpoint or nothing. */
@@ -683,6 +721,7 @@ int main(int argc, char **argv)
     struct weave_page *page = weave_open(path);
     if (CHECK(&r, page != NULL, "a page")) {
         dies_at(&r, page);
+        dies_waiting(&r, page);
     }
 #endif
     for (unsigned i = 0; i < 2; i++) {
