@@ -98,7 +98,8 @@ static void loop(struct rig *r)
               "it waits %llu ms", (unsigned long long)wait_ms);
         CHECK_INT(r, rig_process(r, "weird-worker"), 0);
         unsigned granted = permits_for(r, w, (unsigned)wait_ms / 2);
-        CHECK(r, granted > wait_ms / 40, "permits while it is down: %u", granted);
+        CHECK(r, granted >= wait_ms / 200, "permits while it is down: %u",
+              granted); /* 50 or 100, were nobody late */
         CHECK(r, rig_process_next(r, "weird-worker", worker, 10000) > 0, "a worker again");
         uint64_t took_ms = (rig_now_ns() - at_ns) / WEIR_NS_PER_MS;
         CHECK(r, took_ms >= wait_ms, "after %llu ms", (unsigned long long)took_ms);
