@@ -80,8 +80,14 @@ static void loop(struct rig *r)
              i < 500 && !(rig_board_worker(w)->pid == (uint32_t)worker && said(r, worker)); i++) {
             rig_sleep_ms(10); /* it has said something */
         }
-        /* Its first samples of the clock may re-align windows. Killed in the middle of that, it leaves them shut until the next worker, as it should; not the matter here. */
+        /*
+         * Its first samples of the clock may re-align windows. Killed in the middle of that, it leaves them shut until the next worker, as it should; and a window that had begun less than
+         * J before counts as spent. Not the matter here.
+         */
         rig_sleep_ms(500);
+        for (int i = 0; i < 400 && permits_for(r, w, 1) == 0; i++) {
+            rig_sleep_ms(10);
+        }
         core_limit(worker, text, sizeof text);
         CHECK_TEXT(r, text, "0");
         (void)kill(worker, n == 1 ? SIGILL : SIGABRT);
