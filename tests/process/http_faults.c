@@ -252,7 +252,7 @@ int main(int argc, char **argv)
                       "200, \"window_ms\": 60000}]}");
     r.clock =
         "1m"; /* behind the first two: each is charged, and what calls are charged is compared */
-    rig_config_limits(&r, "log: info", 200, "1m");
+    rig_config_limits(&r, "log: info", 200, "10m");
     rig_weird_start(&r);
     struct weir *w = rig_attach(&r, WEIR_ROLE_TRADER);
     for (int i = 0; i < 500 && rig_report(&r, "by_path.GET /api/v3/time") < 2; i++) {
