@@ -54,6 +54,10 @@ static void caged(struct rig *r, const char *who, pid_t pid, uid_t uid)
     char want[64];
     CHECK(r, pid > 0, "there is a %s", who);
     (void)snprintf(want, sizeof want, "%u\t%u\t%u\t%u", uid, uid, uid, uid);
+    /* One that has just begun closes the door behind itself last. */
+    for (int i = 0; i < 200 && strcmp(proc_line(pid, "status", "Seccomp:", got), "2") != 0; i++) {
+        rig_sleep_ms(10);
+    }
     CHECK_TEXT(r, proc_line(pid, "status", "Uid:", got), want);
     CHECK_TEXT(r, proc_line(pid, "status", "NoNewPrivs:", got), "1");
     CHECK_TEXT(r, proc_line(pid, "status", "Seccomp:", got), "2");
