@@ -1,5 +1,5 @@
 #!/bin/bash
-# Build weir five ways and run every test that meson knows. Below ten minutes on two cores, from nothing.
+# Build weir five ways and run every test that meson knows. Twelve to fifteen minutes on two cores, from nothing.
 #
 #   scripts/test.sh [plain] [release] [asan] [tsan] [fuzz]       all five where none is named
 #
