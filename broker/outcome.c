@@ -236,16 +236,18 @@ static void permit_settle(struct worker *w, struct call *c, enum weir_result res
             ? &units
             : NULL;
     dispatch_as(w, c);
-    pair_open_permit(w, &c->own_permit);
     if (answer_is_dark(w, c, result)) {
         counted = NULL; /* as it was charged, and moved on so if it was late */
         (void)weir_permit_end(&w->own, &c->own_permit, counted);
         (void)weir_permit_end(&w->shared, &c->permit, counted);
     } else {
+        if (counted != NULL) {
+            pair_open_permit(w, &c->own_permit, counted);
+        }
         (void)weir_permit_answered(&w->own, &c->own_permit, success, counted);
         (void)weir_permit_answered(&w->shared, &c->permit, success, counted);
+        pair_close(w);
     }
-    pair_close(w);
     late_end(w, c, counted);
     trial_answered(w, c, success);
 }

@@ -30,11 +30,14 @@ void pair_open_route(struct worker *w, uint32_t route, uint64_t scope)
     weir_store_release_u32(&w->region->own->undo_cnt, cnt); /* pair:undo R */
 }
 
-void pair_open_permit(struct worker *w, const struct weir_permit *permit)
+void pair_open_permit(struct worker *w, const struct weir_permit *permit,
+                      const struct weir_cost *counted)
 {
     uint32_t cnt = 0;
     for (uint32_t i = 0; i < permit->charge_cnt && i < WEIR_PERMIT_LIMITS_MAX; i++) {
-        keep(w, &cnt, permit->charge[i].word);
+        if (counted == NULL || counted->units[i] > permit->charge[i].units) {
+            keep(w, &cnt, permit->charge[i].word);
+        }
     }
     WEIR_WEAVE("pair:open");
     weir_store_release_u32(&w->region->own->undo_cnt, cnt); /* pair:undo R */

@@ -19,8 +19,12 @@ struct worker;
 
 /* A permit for `route` is about to be taken on both accounts. */
 void pair_open_route(struct worker *w, uint32_t route, uint64_t scope);
-/* The charges of `permit` are about to grow on both accounts. */
-void pair_open_permit(struct worker *w, const struct weir_permit *permit);
+/*
+ * The charges of `permit` are about to grow on both accounts: those that count more than was charged, or all where `counted` is NULL. What is given back is not kept: the
+ * private account gives first, and a death in between leaves it below. Put back behind both, it would stand above.
+ */
+void pair_open_permit(struct worker *w, const struct weir_permit *permit,
+                      const struct weir_cost *counted);
 /* One limit's word is about to grow on both accounts. */
 void pair_open_word(struct worker *w, uint32_t word);
 /* Both accounts have it. */

@@ -367,7 +367,7 @@ static void rolling_tell(struct worker *w, const struct call *c)
 static void overdue_charge(struct worker *w, struct call *c, uint32_t provider)
 {
     const struct weir_permit before = c->permit;
-    pair_open_permit(w, &c->own_permit);
+    pair_open_permit(w, &c->own_permit, NULL);
     (void)weir_overdue_charge(&w->own, &c->own_permit, OVERDUE_AHEAD_NS);
     uint32_t changed = weir_overdue_charge(&w->shared, &c->permit, OVERDUE_AHEAD_NS);
     pair_close(w);

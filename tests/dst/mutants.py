@@ -62,6 +62,7 @@ MUTANTS = [
     ("straddles are given back at random", "shm/weir_straddle.c", "other.window = counted == c->window ?", "other.window = counted != c->window ?"),
     # two accounts
     ("nobody repairs a half-made charge", "broker/pair.c", "uint32_t cnt = restore(w);\n    if (cnt > 0) {", "uint32_t cnt = w->region->own->undo_cnt;\n    pair_close(w);\n    if (cnt > 0) {"),
+    ("what is given back is kept as if it grew", "broker/pair.c", "        if (counted == NULL || counted->units[i] > permit->charge[i].units) {", "        if (counted == NULL || counted->units[i] < UINT32_MAX) {"),
     ("a refused call ratchets the private account", "broker/dispatch.c", "        pair_back(w);\n", "        pair_close(w);\n"),
     ("the private account is given back last", "broker/dispatch.c", "    int rc = weir_permit_take(&w->own,", "    for (int i = 0; i < 2; i++)\n        (void)weir_permit_take(&w->own, c->route, c->scope, units, c->priority, &c->own_permit);\n    int rc = weir_permit_take(&w->own,"),
     # answers' room
