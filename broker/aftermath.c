@@ -228,6 +228,9 @@ static void cells_restore(const struct region *region, const struct weir_shm_lim
 {
     uint64_t *cell = weir_limit_cells(region->cell, l, word);
     uint64_t *own = weir_limit_cells(region->own_cell, l, word);
+    const uint64_t until_ns = weir_clock_monotonic_ns() + 2 * l->span_ns;
+    region->word[word].unsorted_until_ns = until_ns; /* nobody else has this memory yet */
+    region->own_word[word].unsorted_until_ns = until_ns;
     for (uint32_t i = 0; i < list->cnt; i++) {
         const struct state_record *s = &list->record[i];
         if (s->kind != RECORD_CELLS || s->scope_value != limit->scope_value ||
@@ -236,7 +239,7 @@ static void cells_restore(const struct region *region, const struct weir_shm_lim
             continue;
         }
         for (uint64_t k = 0; k < CELLS_PER_RECORD && s->value[0] + k < l->cell_cnt; k++) {
-            cell[s->value[0] + k] = s->value[1 + k]; /* nobody else has this memory yet */
+            cell[s->value[0] + k] = s->value[1 + k];
             own[s->value[0] + k] = s->value[1 + k];
         }
     }

@@ -172,8 +172,9 @@ static void cells_convert(const struct weir_limit_place *at, const struct weir_s
         WEIR_WEAVE("reload:cell");
         weir_store_release_u64(&at->cell[i], stamp[all - is + i]); /* pair:limit R */
     }
-    weir_store_relaxed_u64(&at->word->word[0], 0); /* relaxed, both: hints */
+    weir_store_relaxed_u64(&at->word->word[0], 0); /* relaxed, all three: hints */
     weir_store_relaxed_u64(&at->word->word[1], 0);
+    weir_store_relaxed_u64(&at->word->unsorted_until_ns, now_ns + 2 * at->row->span_ns);
 }
 
 bool reload_windows_begin(const struct weir_shm_limit_row *old,

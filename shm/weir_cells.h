@@ -16,8 +16,9 @@ enum weir_limit_verdict weir_sliding_plan(struct weir_limit_plan *plan,
 enum weir_limit_verdict weir_sliding_take(struct weir_limit_plan *plan,
                                           const struct weir_limit_time *time);
 bool weir_sliding_give(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
-                       uint64_t *cell, const struct weir_charge *charge, uint64_t stamp_ns);
-/* Units whose call is still open count from `now_ns` on, as if they were granted then. Returns whether any did; parts: `charge` names the new one. */
+                       uint64_t *cell, const struct weir_charge *charge,
+                       const struct weir_limit_grant *grant);
+/* Units whose call is still open count from `now_ns` on, as if they were granted then. Returns whether any did; `charge` then names the new part, or as many units as have a cell. */
 bool weir_sliding_renew(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
                         uint64_t *cell, struct weir_charge *charge, uint64_t stamp_ns,
                         uint64_t now_ns);

@@ -653,7 +653,8 @@ struct weir_shm_limit_word {
     /* units that a permit was refused for want of a ceiling; the worker raises it and says 0. A hint, relaxed */
     uint64_t ceiling_wanted;
     uint64_t owed;
-    uint64_t reserved[12];
+    uint64_t unsorted_until_ns; /* sliding_window in cells: till then cells may stand out of the order of their stamps. A hint */
+    uint64_t reserved[11];
 } WEIR_ALIGN_LINE;
 
 /*

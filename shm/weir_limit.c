@@ -168,7 +168,7 @@ bool weir_limit_give(const struct weir_limit_place *at, const struct weir_charge
         }
         return changed;
     case WEIR_LIMIT_SLIDING_WINDOW:
-        return weir_sliding_give(at->row, at->word, at->cell, charge, grant->stamp_ns);
+        return weir_sliding_give(at->row, at->word, at->cell, charge, grant);
     case WEIR_LIMIT_CONCURRENCY:
         return weir_units_let_go(at, charge, grant->owner, grant->now_ns, false);
     case WEIR_LIMIT_UNSET:

@@ -62,15 +62,20 @@ static uint64_t first_yes(struct inquiry *q, uint64_t no_ns, uint64_t yes_ns)
 
 /* ---------------------------------------------------------------------------------------------- token_bucket */
 
-/* When what others use of a limit without windows is forgotten (weir_foreign_rolling); now_ns where there is nothing. */
-static uint64_t foreign_until_ns(const struct inquiry *q, uint64_t now_ns)
+/* When a word of what stands beside the charges is forgotten (weir_foreign_rolling); now_ns where there is nothing. */
+static uint64_t forgotten_ns(uint64_t word, uint64_t now_ns)
 {
-    if (weir_foreign_rolling(q->foreign.word[0], now_ns) == 0) {
+    if (weir_foreign_rolling(word, now_ns) == 0) {
         return now_ns;
     }
-    uint32_t left =
-        (uint32_t)(q->foreign.word[0] >> 32) - (uint32_t)(now_ns >> WEIR_FOREIGN_TICK_BITS);
+    uint32_t left = (uint32_t)(word >> 32) - (uint32_t)(now_ns >> WEIR_FOREIGN_TICK_BITS);
     return ((now_ns >> WEIR_FOREIGN_TICK_BITS) + left) << WEIR_FOREIGN_TICK_BITS;
+}
+
+/* ... what others use */
+static uint64_t foreign_until_ns(const struct inquiry *q, uint64_t now_ns)
+{
+    return forgotten_ns(q->foreign.word[0], now_ns);
 }
 
 /*
@@ -116,19 +121,21 @@ static uint64_t next_over_ns(const struct inquiry *q, uint64_t at_ns)
 }
 
 /*
- * Form cells: the test looks where hints point, so it may say yes, then no, then yes again while stamps grow old. But it changes only when one does, or when
- * others' use is forgotten: it is asked at each of these instants, in their order. As many as there are cells.
+ * Form cells: the test changes only when a stamp grows old, or when what others use, or what is owed, is forgotten: it is asked at each of these instants, in their order.
+ * As many as there are cells, and two.
  */
 static uint64_t stamps_earliest(struct inquiry *q, uint64_t now_ns)
 {
-    uint64_t until_ns = foreign_until_ns(q, now_ns);
+    const uint64_t until_ns[] = {foreign_until_ns(q, now_ns), forgotten_ns(q->word.owed, now_ns)};
     uint64_t at_ns = now_ns;
-    for (uint32_t i = 0; i < q->row->cell_cnt + 2U; i++) {
+    for (uint32_t i = 0; i < q->row->cell_cnt + 3U; i++) {
         if (passes(q, at_ns)) {
             return at_ns;
         }
         uint64_t next_ns = next_over_ns(q, at_ns);
-        next_ns = until_ns > at_ns ? weir_min_u64(next_ns, until_ns) : next_ns;
+        for (unsigned k = 0; k < WEIR_ARRAY_CNT(until_ns); k++) {
+            next_ns = until_ns[k] > at_ns ? weir_min_u64(next_ns, until_ns[k]) : next_ns;
+        }
         if (next_ns == UINT64_MAX) {
             break;
         }
@@ -254,6 +261,9 @@ uint64_t weir_limit_earliest(const struct weir_limit_place *at,
         .row = row, .server = time->server, .cell = at->cell, .units = units, .priority = priority};
     q.word.word[0] = weir_load_acquire_u64(&at->word->word[0]); /* pair:limit A */
     q.word.word[1] = weir_load_acquire_u64(&at->word->word[1]); /* pair:limit A */
+    q.word.owed = weir_load_acquire_u64(&at->word->owed);       /* pair:limit A */
+    q.word.unsorted_until_ns =
+        weir_load_relaxed_u64(&at->word->unsorted_until_ns); /* relaxed: a hint */
     for (unsigned i = 0; i < 2; i++) {
         q.foreign.word[i] = weir_load_relaxed_u64(&foreign->word[i]); /* relaxed: an estimate */
     }

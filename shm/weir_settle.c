@@ -69,10 +69,6 @@ static bool charge_correct(struct weir_permit_view *view, const struct weir_char
         return false;
     }
     part.units = charge->units - units;
-    if (at.row->form == WEIR_FORM_CELLS && charge->window < at.row->cell_cnt) {
-        /* It keeps its first cells. */
-        part.window = (uint32_t)(((uint64_t)charge->window + units) % at.row->cell_cnt);
-    }
     return weir_limit_give(&at, &part, &c->grant);
 }
 

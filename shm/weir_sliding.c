@@ -18,6 +18,13 @@
 
 /* ---------------------------------------------------------------------------------------------- form cells */
 
+/* The cells that a permit is to take, and the stamps that they bore when they were found old. */
+struct cells_pick {
+    uint32_t at[WEIR_SLIDING_UNITS_MAX];
+    uint64_t seen[WEIR_SLIDING_UNITS_MAX];
+    bool aside; /* not those from the hint on */
+};
+
 static uint32_t cell_wrap(const struct weir_shm_limit_row *row, uint64_t index)
 {
     return (uint32_t)(index < row->cell_cnt ? index : index - row->cell_cnt);
@@ -27,6 +34,21 @@ static uint32_t cell_wrap(const struct weir_shm_limit_row *row, uint64_t index)
 static uint64_t cell_load(const struct weir_limit_plan *p, uint32_t index)
 {
     return weir_load_relaxed_u64(&p->cell[index]);
+}
+
+/*
+ * From now on a cell may stand where its stamp is not in order: everybody who is refused counts, until the last of today's stamps is old. Called before what makes it so, for
+ * whoever dies behind it. Twice the span: the reading may be as old as a span.
+ */
+static void cells_unsorted(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
+                           uint64_t now_ns)
+{
+    uint64_t until_ns = now_ns + 2 * row->span_ns;
+    uint64_t seen = weir_load_relaxed_u64(&word->unsorted_until_ns); /* relaxed: a hint */
+    WEIR_WEAVE("sliding:unsorted");
+    while (seen < until_ns &&
+           !weir_cas_u64(&word->unsorted_until_ns, &seen, until_ns)) { /* pair:limit R; lock-free */
+    }
 }
 
 /*
@@ -49,6 +71,7 @@ static uint32_t cell_oldest(struct weir_limit_plan *p, uint64_t now_ns)
             return at;
         }
         if (other < stamp) {
+            cells_unsorted(row, p->word, now_ns);
             WEIR_WEAVE("sliding:help");
             (void)weir_cas_u64(&p->word->word[0], &hint, next); /* pair:limit R; a hint */
             return next;
@@ -57,17 +80,18 @@ static uint32_t cell_oldest(struct weir_limit_plan *p, uint64_t now_ns)
     return at;
 }
 
-/* Are `units` cells from `first` on free now? If not `p->earliest_ns` is when they will be. Keeps what was read in `seen`. */
-static bool cells_free(struct weir_limit_plan *p, uint32_t first, uint32_t units, uint64_t now_ns,
-                       uint64_t seen[WEIR_SLIDING_UNITS_MAX])
+/* Are the permit's cells from `first` on old? If not `p->earliest_ns` is when they will be. */
+static bool cells_run(struct weir_limit_plan *p, uint32_t first, uint64_t now_ns,
+                      struct cells_pick *pick)
 {
     const struct weir_shm_limit_row *row = p->row;
     bool free = true;
     p->earliest_ns = 0;
-    for (uint32_t i = 0; i < units; i++) {
-        seen[i] = cell_load(p, cell_wrap(row, (uint64_t)first + i));
-        if (!weir_sliding_old(seen[i], now_ns, row->span_ns)) {
-            p->earliest_ns = weir_max_u64(p->earliest_ns, seen[i] + row->span_ns);
+    for (uint32_t i = 0; i < p->units; i++) {
+        pick->at[i] = cell_wrap(row, (uint64_t)first + i);
+        pick->seen[i] = cell_load(p, pick->at[i]);
+        if (!weir_sliding_old(pick->seen[i], now_ns, row->span_ns)) {
+            p->earliest_ns = weir_max_u64(p->earliest_ns, pick->seen[i] + row->span_ns);
             free = false;
         }
     }
@@ -83,24 +107,49 @@ static uint64_t beside_units(const struct weir_limit_plan *p, uint64_t now_ns)
            weir_foreign_rolling(weir_load_acquire_u64(&p->word->owed), now_ns); /* pair:limit A */
 }
 
-/* Are `need` cells old, wherever they are? Where too few are, `p->earliest_ns` is when the next one will be. Reads each, at worst. */
-static bool cells_room(struct weir_limit_plan *p, uint32_t first, uint64_t need, uint64_t now_ns)
+/* Are `need` cells old, wherever they are? The first of them are picked. Where too few are, `p->earliest_ns` is when the next one will be. Reads each, at worst. */
+static bool cells_search(struct weir_limit_plan *p, uint32_t first, uint64_t need, uint64_t now_ns,
+                         struct cells_pick *pick)
 {
     const struct weir_shm_limit_row *row = p->row;
     uint64_t next_ns = UINT64_MAX;
     uint64_t old = 0;
     for (uint32_t i = 0; i < row->cell_cnt && old < need; i++) {
-        uint64_t stamp = cell_load(p, cell_wrap(row, (uint64_t)first + i));
-        bool is_old = weir_sliding_old(stamp, now_ns, row->span_ns);
-        next_ns = is_old ? next_ns : weir_min_u64(next_ns, stamp + row->span_ns);
-        old += is_old;
+        uint32_t at = cell_wrap(row, (uint64_t)first + i);
+        uint64_t stamp = cell_load(p, at);
+        if (!weir_sliding_old(stamp, now_ns, row->span_ns)) {
+            next_ns = weir_min_u64(next_ns, stamp + row->span_ns);
+            continue;
+        }
+        if (old < p->units) {
+            pick->at[old] = at;
+            pick->seen[old] = stamp;
+        }
+        old++;
     }
     p->earliest_ns = next_ns;
     return old >= need;
 }
 
+/* In order the cell behind those that stay free says all: where it is old, so are those before it. What was given back comes first, for the next give-back overwrites `freed`. */
+static bool cells_near(struct weir_limit_plan *p, uint32_t first, uint64_t kept, uint64_t now_ns,
+                       struct cells_pick *pick)
+{
+    const struct weir_shm_limit_row *row = p->row;
+    uint64_t freed = weir_load_relaxed_u64(&p->word->word[1]); /* relaxed: a hint */
+    uint32_t at = (uint32_t)(freed >> 32);
+    uint64_t last = (uint64_t)first + p->units - 1 + kept;
+    uint64_t behind = kept == 0 ? 0 : cell_load(p, cell_wrap(row, last));
+    if (!weir_sliding_old(behind, now_ns, row->span_ns)) {
+        p->earliest_ns = behind + row->span_ns;
+        return false;
+    }
+    return ((uint32_t)freed >= p->units && at < row->cell_cnt && cells_run(p, at, now_ns, pick)) ||
+           cells_run(p, first, now_ns, pick);
+}
+
 static enum weir_limit_verdict cells_plan(struct weir_limit_plan *p, uint64_t now_ns,
-                                          uint64_t seen[WEIR_SLIDING_UNITS_MAX])
+                                          struct cells_pick *pick)
 {
     const struct weir_shm_limit_row *row = p->row;
     uint64_t beside = beside_units(p, now_ns);
@@ -113,28 +162,18 @@ static enum weir_limit_verdict cells_plan(struct weir_limit_plan *p, uint64_t no
         p->earliest_ns = now_ns + row->span_ns; /* others fill it: their use is forgotten then */
         return WEIR_LIMIT_NO;
     }
-    uint64_t freed = weir_load_relaxed_u64(&p->word->word[1]); /* relaxed: a hint */
     uint32_t first = cell_oldest(p, now_ns);
-    /* The cell behind those that stay free: where it is old, so are, but for cells given back, all before it. */
-    uint64_t last = (uint64_t)first + p->units - 1 + kept;
-    uint64_t behind = kept == 0 ? 0 : cell_load(p, cell_wrap(row, last));
-    if (!weir_sliding_old(behind, now_ns, row->span_ns)) {
-        p->earliest_ns = behind + row->span_ns;
+    bool found = cells_near(p, first, kept, now_ns, pick);
+    /* relaxed: a hint */
+    bool sorted = weir_load_relaxed_u64(&p->word->unsorted_until_ns) <= now_ns;
+    /* Out of order the one cell says nothing of those before it. And of others' units we are certain only where all are counted. */
+    bool certain = found ? kept == 0 || (sorted && beside == 0) : sorted;
+    if (!(certain ? found : cells_search(p, first, p->units + kept, now_ns, pick))) {
         return WEIR_LIMIT_NO;
     }
-    /* What was given back comes first: the next give-back overwrites `freed`, and then only the hint's next lap would find it. */
-    uint32_t at = (uint32_t)(freed >> 32);
-    bool back = (uint32_t)freed >= p->units && at < row->cell_cnt &&
-                cells_free(p, at, p->units, now_ns, seen);
-    p->window = back ? at : first;
-    if (!back && !cells_free(p, first, p->units, now_ns, seen)) {
-        return WEIR_LIMIT_NO;
-    }
-    /* Cells that were given back, and taken anew, do not stand in the order of their stamps: where that matters they are counted. */
-    bool counted = beside != 0 || (kept != 0 && p->window != first);
-    if (counted && !cells_room(p, first, p->units + kept, now_ns)) {
-        return WEIR_LIMIT_NO;
-    }
+    p->window = pick->at[0];
+    pick->aside = pick->at[0] != first ||
+                  pick->at[p->units - 1] != cell_wrap(row, (uint64_t)first + p->units - 1);
     /* How much is left cannot be said without looking at all cells: a quarter of them, or just this. */
     uint64_t quarter = row->cell_cnt / 4U;
     uint64_t probe = cell_load(p, cell_wrap(row, (uint64_t)first + quarter));
@@ -145,20 +184,25 @@ static enum weir_limit_verdict cells_plan(struct weir_limit_plan *p, uint64_t no
 
 /* Let go the first `cnt` cells of a take that failed: they bear the stamps again that they had. */
 static void cells_undo(struct weir_limit_plan *p, uint32_t cnt, uint64_t stamp_ns,
-                       const uint64_t seen[WEIR_SLIDING_UNITS_MAX])
+                       const struct cells_pick *pick)
 {
     for (uint32_t i = 0; i < cnt; i++) {
         uint64_t mine = stamp_ns;
         WEIR_WEAVE("sliding:undo");
-        (void)weir_cas_u64(&p->cell[cell_wrap(p->row, (uint64_t)p->window + i)], &mine,
-                           seen[i]); /* pair:limit R */
+        (void)weir_cas_u64(&p->cell[pick->at[i]], &mine, pick->seen[i]); /* pair:limit R */
     }
 }
 
-/* What was given back and is taken now is no longer to be found there. */
-static void freed_shrink(struct weir_limit_plan *p)
+/* All of them were taken: the hint passes them, unless somebody helped it on. What was given back and is taken now is no longer to be found there. */
+static void cells_taken(struct weir_limit_plan *p, const struct cells_pick *pick)
 {
+    uint64_t hint = p->window;
     uint64_t freed = weir_load_relaxed_u64(&p->word->word[1]); /* relaxed: a hint */
+    WEIR_WEAVE("sliding:hint");
+    if (!pick->aside) {
+        (void)weir_cas_u64(&p->word->word[0], &hint,
+                           cell_wrap(p->row, hint + p->units)); /* pair:limit R */
+    }
     if ((uint32_t)freed >= p->units && freed >> 32 == p->window) {
         WEIR_WEAVE("sliding:shrink");
         (void)weir_cas_u64(&p->word->word[1], &freed,
@@ -168,50 +212,73 @@ static void freed_shrink(struct weir_limit_plan *p)
 
 static enum weir_limit_verdict cells_take(struct weir_limit_plan *p, uint64_t now_ns)
 {
-    uint64_t seen[WEIR_SLIDING_UNITS_MAX];
+    struct cells_pick pick;
     for (int tries = 0; tries < TAKE_TRIES; tries++) {
-        enum weir_limit_verdict v = cells_plan(p, now_ns, seen);
+        enum weir_limit_verdict v = cells_plan(p, now_ns, &pick);
         if (v != WEIR_LIMIT_YES) {
             return v;
         }
         uint32_t taken = 0;
+        /* Nor is it in order if whoever had the cell before it read the clock after us. */
+        uint32_t before = cell_wrap(p->row, (uint64_t)p->window + p->row->cell_cnt - 1);
+        if (pick.aside || cell_load(p, before) > now_ns) {
+            cells_unsorted(p->row, p->word, now_ns);
+        }
         while (taken < p->units) {
-            uint64_t old = seen[taken];
+            uint64_t old = pick.seen[taken];
             WEIR_WEAVE("sliding:planned");
-            if (!weir_cas_u64(&p->cell[cell_wrap(p->row, (uint64_t)p->window + taken)], &old,
-                              now_ns)) { /* pair:limit R */
+            if (!weir_cas_u64(&p->cell[pick.at[taken]], &old, now_ns)) { /* pair:limit R */
                 break;
             }
             WEIR_WEAVE("sliding:charged");
             taken++;
         }
         if (taken == p->units) {
-            /* If somebody helped it on, or we took cells that were given back, the hint stays. */
-            uint64_t hint = p->window;
-            WEIR_WEAVE("sliding:hint");
-            (void)weir_cas_u64(&p->word->word[0], &hint,
-                               cell_wrap(p->row, hint + p->units)); /* pair:limit R */
-            freed_shrink(p);
+            cells_taken(p, &pick);
             return WEIR_LIMIT_YES;
         }
-        cells_undo(p, taken, now_ns, seen);
+        cells_undo(p, taken, now_ns, &pick);
     }
     return WEIR_LIMIT_AGAIN;
 }
 
-static bool cells_give(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
-                       uint64_t *cell, const struct weir_charge *charge, uint64_t stamp_ns)
+/*
+ * The next cell that bears the permit's stamp, at most `*left` cells on from `*at`; false: none. They need not lie side by side. Units of one stamp may stand for one
+ * another, whoever took them, for they are old at the same instant; so long as no charge claims more units than it has cells.
+ */
+static bool cell_mine(const struct weir_shm_limit_row *row, const uint64_t *cell, uint32_t *at,
+                      uint32_t *left, uint64_t stamp_ns)
 {
-    uint32_t given = 0;
-    uint32_t at = 0;
-    for (uint32_t i = charge->units; i-- > 0 && charge->window < row->cell_cnt;) {
-        uint64_t mine = stamp_ns;
-        at = cell_wrap(row, (uint64_t)charge->window + i);
-        WEIR_WEAVE("sliding:give");
-        given += at < row->cell_cnt && weir_cas_u64(&cell[at], &mine, 0); /* pair:limit R */
+    for (; *left > 0; *left -= 1, *at = cell_wrap(row, (uint64_t)*at + 1)) {
+        if (weir_load_relaxed_u64(&cell[*at]) == stamp_ns) { /* relaxed: the CAS judges it */
+            return true;
+        }
     }
-    if (given == charge->units && given > 0) {
-        weir_store_relaxed_u64(&word->word[1], weir_sliding_freed(at, given)); /* relaxed: a hint */
+    return false;
+}
+
+static bool cells_give(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
+                       uint64_t *cell, const struct weir_charge *charge,
+                       const struct weir_limit_grant *grant)
+{
+    uint32_t at = charge->window;
+    uint32_t left = at < row->cell_cnt ? row->cell_cnt : 0;
+    uint32_t first = at;
+    uint32_t given = 0;
+    bool run = true;
+    cells_unsorted(row, word, grant->now_ns);
+    while (given < charge->units && cell_mine(row, cell, &at, &left, grant->stamp_ns)) {
+        uint64_t mine = grant->stamp_ns;
+        WEIR_WEAVE("sliding:give");
+        if (weir_cas_u64(&cell[at], &mine, 0)) { /* pair:limit R */
+            first = given == 0 ? at : first;
+            run &= at == cell_wrap(row, (uint64_t)first + given);
+            given++;
+        }
+    }
+    if (given > 0 && run) {
+        weir_store_relaxed_u64(&word->word[1],
+                               weir_sliding_freed(first, given)); /* relaxed: a hint */
     }
     return given > 0;
 }
@@ -232,13 +299,15 @@ static void cells_owe(struct weir_limit_plan *p, uint64_t units, uint64_t now_ns
 }
 
 /*
- * Units that a settled call turned out to cost besides. Each takes an old cell; what finds none is owed. A young cell is never overwritten: the
- * unit it stands for would be forgotten, and granted anew as soon as another one is given back.
+ * Units that a call turned out to cost besides. Each takes an old cell, and what finds none is owed; returns how many found one. A young cell is never overwritten: the unit it stands for would
+ * be forgotten, and granted anew as soon as another one is given back. Young ones that are passed were said to be out of order for two spans, so for one from now on: there is
+ * no need to say it again.
  */
-static void cells_add(struct weir_limit_plan *p, uint64_t now_ns)
+static uint32_t cells_add(struct weir_limit_plan *p, uint64_t now_ns)
 {
     const struct weir_shm_limit_row *row = p->row;
-    uint32_t left = p->units < row->cell_cnt ? p->units : row->cell_cnt;
+    const uint32_t wanted = p->units < row->cell_cnt ? p->units : row->cell_cnt;
+    uint32_t left = wanted;
     uint32_t at = cell_oldest(p, now_ns);
     for (uint32_t n = 0; n < row->cell_cnt && left > 0; n++) {
         uint64_t seen = cell_load(p, at);
@@ -254,6 +323,31 @@ static void cells_add(struct weir_limit_plan *p, uint64_t now_ns)
     }
     if (left > 0) {
         cells_owe(p, left, now_ns);
+    }
+    return wanted - left;
+}
+
+/*
+ * Stamp the charge's cells anew; those that were taken by others since, because nobody came for a span, are charged once more. It then claims as many as bear its stamp, and
+ * no more: by its stamp alone it will give back.
+ */
+static void cells_renew(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
+                        uint64_t *cell, struct weir_charge *charge, uint64_t stamp_ns,
+                        uint64_t now_ns)
+{
+    uint32_t at = charge->window;
+    uint32_t left = at < row->cell_cnt && stamp_ns != now_ns ? row->cell_cnt : 0;
+    uint32_t renewed = stamp_ns != now_ns ? 0 : charge->units;
+    cells_unsorted(row, word, now_ns);
+    while (renewed < charge->units && cell_mine(row, cell, &at, &left, stamp_ns)) {
+        uint64_t mine = stamp_ns;
+        WEIR_WEAVE("sliding:renew");
+        renewed += weir_cas_u64(&cell[at], &mine, now_ns); /* pair:limit R */
+    }
+    if (renewed < charge->units) {
+        struct weir_limit_plan p = {
+            .row = row, .word = word, .cell = cell, .units = charge->units - renewed};
+        charge->units = renewed + cells_add(&p, now_ns);
     }
 }
 
@@ -446,8 +540,8 @@ static enum weir_limit_verdict parts_take(struct weir_limit_plan *p, uint64_t no
 enum weir_limit_verdict weir_sliding_plan(struct weir_limit_plan *p,
                                           const struct weir_limit_time *time)
 {
-    uint64_t seen[WEIR_SLIDING_UNITS_MAX];
-    return p->row->form == WEIR_FORM_CELLS ? cells_plan(p, time->now_ns, seen)
+    struct cells_pick pick;
+    return p->row->form == WEIR_FORM_CELLS ? cells_plan(p, time->now_ns, &pick)
                                            : parts_plan(p, time->now_ns);
 }
 
@@ -459,9 +553,10 @@ enum weir_limit_verdict weir_sliding_take(struct weir_limit_plan *p,
 }
 
 bool weir_sliding_give(const struct weir_shm_limit_row *row, struct weir_shm_limit_word *word,
-                       uint64_t *cell, const struct weir_charge *charge, uint64_t stamp_ns)
+                       uint64_t *cell, const struct weir_charge *charge,
+                       const struct weir_limit_grant *grant)
 {
-    return row->form == WEIR_FORM_CELLS ? cells_give(row, word, cell, charge, stamp_ns)
+    return row->form == WEIR_FORM_CELLS ? cells_give(row, word, cell, charge, grant)
                                         : part_give(&cell[charge->window % WEIR_SLIDING_WORDS],
                                                     charge->window, charge->units);
 }
@@ -470,16 +565,11 @@ bool weir_sliding_renew(const struct weir_shm_limit_row *row, struct weir_shm_li
                         uint64_t *cell, struct weir_charge *charge, uint64_t stamp_ns,
                         uint64_t now_ns)
 {
-    bool changed = false;
     if (row->form == WEIR_FORM_CELLS) {
-        for (uint32_t i = 0; i < charge->units && charge->window < row->cell_cnt; i++) {
-            uint64_t mine = stamp_ns; /* another stamp: not ours any more */
-            WEIR_WEAVE("sliding:renew");
-            changed |= weir_cas_u64(&cell[cell_wrap(row, (uint64_t)charge->window + i)], &mine,
-                                    now_ns); /* pair:limit R */
-        }
-        return changed;
+        cells_renew(row, word, cell, charge, stamp_ns, now_ns);
+        return true;
     }
+    bool changed = false;
     uint32_t part = part_of(row, now_ns);
     /* The new part first: in between they count twice, never not at all. */
     if (part != charge->window &&
@@ -497,7 +587,7 @@ void weir_sliding_add(const struct weir_shm_limit_row *row, struct weir_shm_limi
 {
     struct weir_limit_plan p = {.row = row, .word = word, .cell = cell, .units = units};
     if (row->form == WEIR_FORM_CELLS) {
-        cells_add(&p, now_ns);
+        (void)cells_add(&p, now_ns);
         return;
     }
     uint32_t part = part_of(row, now_ns);

@@ -14,8 +14,11 @@
  *   no harm: whoever read the clock before a unit was taken and given back finds "never", and may stamp less than S after the grant before that one.
  *   But it does so at an instant that is S later, and so is its call; use_by_ns, counted from its stamp, says whether it may still be made.
  *   `hint` says which cell was stamped longest ago. It is only a hint: whoever finds its cell young and the next one older helps it on, so a
- *   process killed between its CAS and the hint blocks nobody, and a wrong hint costs room, never safety.
- *   Giving back writes 0 ("never") over the stamp, if the cell still bears it; `freed` remembers where, so that the next one finds it.
+ *   process killed between its CAS and the hint blocks nobody, and a wrong hint costs time, never safety.
+ *   Giving back writes 0 ("never") over the stamp, in as many cells as still bear it; `freed` remembers where, so that the next one finds it.
+ *   Room. Whoever asks alone is granted exactly when as many cells are old as it takes and leaves free, wherever they lie. Stamps ascend from the hint on, so that its
+ *   cells say it, until one is given back, taken elsewhere, renewed, or passed while young; whoever does that first says so in `unsorted_until_ns`, and until then all cells
+ *   are looked at before anybody is refused. Beyond this only a process hides room, its own units' for a lap at most, that slept a whole span amid a permit.
  *   A surcharge (a settled call that cost more) takes old cells too; what finds none is noted in `owed` and stands beside the cells for one span.
  *   A concurrent reader sees whole stamps. A writer that dies leaves a unit too many taken, for one span.
  *

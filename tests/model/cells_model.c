@@ -2,16 +2,17 @@
  * cells_model.c: a sliding window in cells (shm/weir_sliding.h, "cells") with permits of one and two units, refunds, partial refunds, surcharges, kills and
  * preemption at each access, while time runs over more than two spans.
  *
- *   take       weir_sliding.c cells_plan: owed, freed, cell_oldest (hint, its cell, the next ones, the help), the cell behind those that stay free, the
- *              cells; cells_room where something stands beside the cells. cells_take: a CAS per cell, cells_undo, the hint, freed_shrink
- *   give       cells_give: a CAS per cell from our stamp to "never", then freed. Partial: charge_correct (weir_settle.c) gives the last units
+ *   take       weir_sliding.c cells_plan: owed, cell_oldest (hint, its cell, the next ones, the help), cells_near (freed, the cell behind those that stay free,
+ *              the cells), unsorted; cells_search where that is not certain. cells_take: unsorted, a CAS per cell, cells_undo, the hint, freed_shrink
+ *   give       cells_give: unsorted, a CAS per cell from our stamp to "never", then freed. Partial: charge_correct (weir_settle.c) gives one of two
  *   surcharge  cells_add: a CAS per old cell, cells_owe for the rest
  *
  * Oracle: when the calls that may have been made can arrive, and nothing of the cells: not before the instant of the grant, not later than J after its
  * clock reading (use_by_ns ends a permit that was asleep for longer).
  *   bound    at each grant: in no interval of length W may more than N units arrive; surcharges count that were over when the taker read its clock
  *   refunds  without a kill, whenever nobody is within a call, each young stamp stands in exactly as many cells as units count at that instant
- *   room     where nothing was given back: whoever is alone is granted a unit while any cell is old, whoever died where
+ *   room     whoever is alone is granted exactly where as many cells are old as it takes and leaves free, whoever died where; not while somebody slept
+ *            for a span amid a call
  *   alone    in every reachable state each live process ends its call by itself within ALONE_STEPS_MAX accesses
  *
  * cells_model [--trace]
@@ -45,6 +46,10 @@ enum mutant {
     MUTANT_ADD_OVERWRITES, /* a surcharge without an old cell takes a young one */
     MUTANT_ADD_FORGETS,    /* ... is forgotten */
     MUTANT_BEHIND_ONLY, /* looks at one cell for those that stay free, where cells were given back */
+    MUTANT_GIVE_SILENT, /* a give-back says nothing of the gap it leaves */
+    MUTANT_LATE_SILENT, /* nor who takes behind one that read the clock later */
+    MUTANT_PASS_SILENT, /* nor who moves the hint over a young cell */
+    MUTANT_SORTED,      /* nobody counts, whatever was said */
 };
 
 struct config {
@@ -64,21 +69,26 @@ enum pc {
     PC_IDLE,
     PC_CLOCK,
     PC_OWED,
-    PC_FREED,
     PC_HINT,
     PC_OLDEST,
     PC_HELP,
+    PC_HELP_SAY,
     PC_HELP_CAS,
+    PC_FREED,
     PC_BEHIND,
-    PC_FREE,
     PC_FREE_FREED,
-    PC_ROOM,
+    PC_FREE,
+    PC_SORTED,
+    PC_SEARCH,
+    PC_BEFORE,
+    PC_ASIDE_SAY,
     PC_CAS,
     PC_UNDO,
     PC_HINT_CAS,
     PC_SHRINK_LOAD,
     PC_SHRINK_CAS,
     PC_HELD,
+    PC_GIVE_SAY,
     PC_GIVE,
     PC_GIVE_FREED,
     PC_ADD_CLOCK,
@@ -92,10 +102,11 @@ enum pc {
 };
 
 static const char *const pc_names[] = {
-    "idle",     "clock",    "owed",       "freed",        "hint",     "oldest",     "help",
-    "help:cas", "behind",   "free",       "free:freed",   "room",     "cas",        "undo",
-    "hint:cas", "shrink",   "shrink:cas", "held",         "give",     "give:freed", "add:clock",
-    "add:hint", "add:load", "add:cas",    "add:hint:cas", "owe:load", "owe:cas",    "dead"};
+    "idle",     "clock",        "owed",     "hint",       "oldest",    "help",     "help:say",
+    "help:cas", "freed",        "behind",   "free:freed", "free",      "sorted",   "search",
+    "before",   "aside:say",    "cas",      "undo",       "hint:cas",  "shrink",   "shrink:cas",
+    "held",     "give:say",     "give",     "give:freed", "add:clock", "add:hint", "add:load",
+    "add:cas",  "add:hint:cas", "owe:load", "owe:cas",    "dead"};
 
 struct freed {
     uint8_t at;
@@ -110,12 +121,13 @@ struct owed {
 struct proc {
     uint8_t pc;
     uint8_t calls_left;
-    uint8_t now; /* its clock reading; the stamp of what it holds */
-    uint8_t at;  /* the hint; then the first cell */
-    uint8_t first;
-    uint8_t i; /* unit, cell, or step of a loop */
-    uint8_t old;
-    uint8_t stamp; /* of the cell at the hint */
+    uint8_t now;   /* its clock reading; the stamp of what it holds */
+    uint8_t at;    /* the hint; of a give-back the first cell that it emptied */
+    uint8_t first; /* where it looks; then the first cell of what it holds */
+    uint8_t i;     /* unit, cell, or step of a loop */
+    uint8_t old;   /* old cells; of a give-back: not side by side */
+    uint8_t stamp; /* of the cell at the hint; of a give-back its clock reading */
+    uint8_t pick[UNITS];
     uint8_t seen[UNITS];
     struct freed freed;
     uint8_t kept;
@@ -123,7 +135,7 @@ struct proc {
     uint8_t knows;
     uint8_t given;
     uint8_t late; /* how old its reading was when it was granted */
-    uint8_t rsv[7];
+    uint8_t rsv[5];
 };
 
 struct state {
@@ -131,17 +143,18 @@ struct state {
     uint8_t hint;
     struct freed freed;
     struct owed owed;
+    uint8_t unsorted_until;
     uint8_t cell[CELLS];
     uint8_t kills_left;
     uint8_t gives_left;
     uint8_t adds_left;
-    uint8_t killed; /* ghost, from here on */
-    uint8_t gave;
+    uint8_t killed;                    /* ghost, from here on */
+    uint8_t slept;                     /* amid a call, for a span */
     uint8_t stale;                     /* somebody was granted what it can no longer use */
     uint8_t extra_cnt;                 /* surcharges that are over, */
     uint8_t extra_at[2];               /* and when */
     uint8_t cnt[JITTER + 1][TIME_END]; /* [how old the reading was][instant of the grant] */
-    uint8_t rsv[3];
+    uint8_t rsv[2];
     struct proc proc[PROCS];
 };
 _Static_assert(sizeof(struct state) % 8 == 0, "explore.h");
@@ -215,14 +228,20 @@ static uint8_t units_of(const struct config *c, const struct state *s, const str
     return c->units[p - s->proc];
 }
 
-/* cell_oldest is at its end: `first` is where to take from */
-static void found_oldest(struct proc *p, uint8_t first)
+/* cells_unsorted: a loop that only raises the word, and so one step */
+static void say_unsorted(struct state *s, uint8_t reading, bool silent)
 {
-    p->first = first;
-    p->at = first;
+    uint8_t until = (uint8_t)(reading + 2 * SPAN);
+    s->unsorted_until = !silent && s->unsorted_until < until ? until : s->unsorted_until;
+}
+
+/* cell_oldest is at its end: the hint's cell is `at` */
+static void found_oldest(struct proc *p, uint8_t at)
+{
+    p->at = at;
     p->i = 0;
     p->stamp = 0;
-    p->pc = p->kept > 0 ? PC_BEHIND : PC_FREE;
+    p->pc = PC_FREED;
 }
 
 static void plan_hint(const struct config *c, struct state *s, struct proc *p)
@@ -247,12 +266,16 @@ static void plan_hint(const struct config *c, struct state *s, struct proc *p)
         if (other > p->stamp || next == p->at) {
             found_oldest(p, p->at);
         } else if (other < p->stamp) {
-            p->pc = PC_HELP_CAS;
+            p->pc = PC_HELP_SAY;
         } else if (p->i++ == HELP_MAX) {
             found_oldest(p, p->at);
         }
         break;
     }
+    case PC_HELP_SAY:
+        say_unsorted(s, p->now, c->mutant == MUTANT_PASS_SILENT);
+        p->pc = PC_HELP_CAS;
+        break;
     default: { /* PC_HELP_CAS */
         uint8_t next = wrap(c, p->at + (uint32_t)p->i);
         s->hint = s->hint == p->at ? next : s->hint;
@@ -261,63 +284,120 @@ static void plan_hint(const struct config *c, struct state *s, struct proc *p)
     }
 }
 
-/* Looked at all of the permit's cells: old all of them? */
-static void free_judged(const struct config *c, const struct state *s, struct proc *p, bool all)
+/* Look at cells side by side: those given back, or those of the hint. */
+static void run_begin(const struct config *c, const struct state *s, struct proc *p, bool freed)
 {
-    uint8_t units = units_of(c, s, p);
-    if (!all && p->pc == PC_FREE && p->freed.units >= units) {
-        p->first = p->freed.at;
-        p->i = 0;
-        p->seen[0] = p->seen[1] = 0;
-        p->pc = PC_FREE_FREED;
-    } else if (!all) {
-        done(p);
-    } else {
-        p->pc = p->kept > 0 && c->mutant != MUTANT_BEHIND_ONLY ? PC_ROOM : PC_CAS;
-        p->i = 0;
-        p->old = 0;
+    freed = freed && p->freed.units >= units_of(c, s, p);
+    p->first = freed ? p->freed.at : p->at;
+    p->pc = freed ? PC_FREE_FREED : PC_FREE;
+    p->i = 0;
+}
+
+/* Are they others than those from the hint on? */
+static bool aside(const struct config *c, const struct state *s, const struct proc *p)
+{
+    uint8_t last = (uint8_t)(units_of(c, s, p) - 1);
+    return p->pick[0] != p->at || p->pick[last] != wrap(c, (uint32_t)p->at + last);
+}
+
+static void planned(const struct config *c, const struct state *s, struct proc *p)
+{
+    p->first = p->pick[0];
+    p->i = 0;
+    p->old = 0;
+    p->pc = aside(c, s, p) ? PC_ASIDE_SAY : PC_BEFORE;
+}
+
+static void search_begin(struct proc *p)
+{
+    p->pc = PC_SEARCH;
+    p->i = 0;
+    p->pick[0] = p->pick[1] = p->seen[0] = p->seen[1] = 0;
+}
+
+/* A cell of a run. Are all old, that is certain but for what stands beside the cells. */
+static void plan_run(const struct config *c, const struct state *s, struct proc *p)
+{
+    uint8_t at = wrap(c, p->first + (uint32_t)p->i);
+    bool trusted = c->mutant == MUTANT_HINT_TRUSTED ||
+                   (c->mutant == MUTANT_FREED_TRUSTED && p->pc == PC_FREE_FREED);
+    p->pick[p->i] = at;
+    p->seen[p->i++] = s->cell[at];
+    if (!old(c, s->cell[at], p->now) && !trusted) {
+        p->pick[0] = p->pick[1] = p->seen[0] = p->seen[1] = 0;
+        if (p->pc == PC_FREE_FREED) {
+            run_begin(c, s, p, false);
+        } else {
+            p->pc = PC_SORTED;
+        }
+    } else if (p->i == units_of(c, s, p)) {
+        if (p->kept > 0 && c->mutant != MUTANT_BEHIND_ONLY) {
+            search_begin(p);
+        } else {
+            planned(c, s, p);
+        }
     }
 }
 
 static void plan_cells(const struct config *c, struct state *s, struct proc *p)
 {
     uint8_t units = units_of(c, s, p);
-    if (p->pc == PC_BEHIND) {
-        uint8_t behind = s->cell[wrap(c, p->first + units - 1U + p->kept)];
-        p->pc = PC_FREE;
-        if (units + p->kept > c->cells || !old(c, behind, p->now)) {
-            done(p);
+    switch (p->pc) {
+    case PC_FREED:
+        p->freed = s->freed;
+        p->pc = PC_BEHIND;
+        if (p->kept == 0) {
+            run_begin(c, s, p, true);
         }
-        return;
-    }
-    if (p->pc == PC_ROOM) { /* cells_room */
-        p->old = (uint8_t)(p->old + old(c, s->cell[wrap(c, p->at + (uint32_t)p->i)], p->now));
-        p->i++;
+        break;
+    case PC_BEHIND:
+        p->pc = PC_SORTED;
+        if (old(c, s->cell[wrap(c, p->at + units - 1U + p->kept)], p->now)) {
+            run_begin(c, s, p, true);
+        }
+        break;
+    case PC_SORTED:
+        if (s->unsorted_until <= p->now || c->mutant == MUTANT_SORTED) {
+            done(p);
+        } else {
+            search_begin(p);
+        }
+        break;
+    case PC_SEARCH: {
+        uint8_t at = wrap(c, p->at + (uint32_t)p->i++);
+        if (old(c, s->cell[at], p->now)) {
+            if (p->old < units) {
+                p->pick[p->old] = at;
+                p->seen[p->old] = s->cell[at];
+            }
+            p->old++;
+        }
         if (p->old >= units + p->kept) {
-            p->i = 0;
-            p->old = 0;
-            p->pc = PC_CAS;
+            planned(c, s, p);
         } else if (p->i == c->cells) {
             done(p);
         }
-        return;
+        break;
     }
-    uint8_t seen = s->cell[wrap(c, p->first + (uint32_t)p->i)];
-    bool trusted = c->mutant == MUTANT_HINT_TRUSTED ||
-                   (c->mutant == MUTANT_FREED_TRUSTED && p->pc == PC_FREE_FREED);
-    p->seen[p->i++] = seen;
-    if (!old(c, seen, p->now) && !trusted) {
-        free_judged(c, s, p, false);
-    } else if (p->i == units) {
-        free_judged(c, s, p, true);
+    case PC_BEFORE: {
+        uint8_t before = s->cell[wrap(c, p->first + c->cells - 1U)];
+        p->pc = before > p->now && c->mutant != MUTANT_LATE_SILENT ? PC_ASIDE_SAY : PC_CAS;
+        break;
+    }
+    default:
+        plan_run(c, s, p);
     }
 }
 
 static void take(const struct config *c, struct state *s, struct proc *p, const char **why)
 {
     uint8_t units = units_of(c, s, p);
-    uint8_t *cell = &s->cell[wrap(c, p->first + (uint32_t)p->i)];
+    uint8_t *cell = &s->cell[p->pick[p->i]];
     switch (p->pc) {
+    case PC_ASIDE_SAY:
+        say_unsorted(s, p->now, false);
+        p->pc = PC_CAS;
+        break;
     case PC_CAS:
         if (*cell != p->seen[p->i] && c->mutant != MUTANT_TAKE_STORE) {
             p->pc = p->i > 0 && c->mutant != MUTANT_NO_UNDO ? PC_UNDO : PC_OWED;
@@ -337,7 +417,9 @@ static void take(const struct config *c, struct state *s, struct proc *p, const 
         p->pc = PC_OWED;
         break;
     case PC_HINT_CAS:
-        s->hint = s->hint == p->first ? wrap(c, p->first + (uint32_t)units) : s->hint;
+        if (!aside(c, s, p) && s->hint == p->first) {
+            s->hint = wrap(c, p->first + (uint32_t)units);
+        }
         p->pc = PC_SHRINK_LOAD;
         break;
     case PC_SHRINK_LOAD:
@@ -361,23 +443,30 @@ static void take(const struct config *c, struct state *s, struct proc *p, const 
     }
 }
 
-/* cells_give of p->units units from p->first on: from the last one down */
+/* cells_give of p->units units: those that bear the stamp, from p->first on */
 static void give(const struct config *c, struct state *s, struct proc *p)
 {
+    if (p->pc == PC_GIVE_SAY) {
+        say_unsorted(s, p->stamp, c->mutant == MUTANT_GIVE_SILENT);
+        p->pc = PC_GIVE;
+        return;
+    }
     if (p->pc == PC_GIVE_FREED) {
-        s->freed = (struct freed){wrap(c, p->first), p->units};
+        s->freed = (struct freed){p->at, p->given};
         done(p);
         return;
     }
-    uint8_t *cell = &s->cell[wrap(c, p->first + (uint32_t)p->i)];
-    if (*cell == p->now || c->mutant == MUTANT_GIVE_ANY) {
-        *cell = 0;
+    uint8_t at = wrap(c, p->first + (uint32_t)p->i++);
+    if (s->cell[at] == p->now || c->mutant == MUTANT_GIVE_ANY) {
+        s->cell[at] = 0;
+        p->at = p->given == 0 ? at : p->at;
+        p->old |= at != wrap(c, p->at + (uint32_t)p->given);
         p->given++;
     }
-    if (p->i-- == 0) {
+    if (p->given == p->units || p->i == c->cells) {
         p->i = 0;
         p->pc = PC_GIVE_FREED;
-        if (p->given != p->units) {
+        if (p->given == 0 || p->old) {
             done(p);
         }
     }
@@ -453,13 +542,16 @@ static void add(const struct config *c, struct state *s, struct proc *p)
 
 static void access_step(const struct config *c, struct state *s, struct proc *p, const char **why)
 {
+    bool gives = p->pc >= PC_GIVE_SAY && p->pc <= PC_GIVE_FREED;
+    uint8_t reading = gives ? p->stamp : p->now;
+    s->slept |= reading > 0 && s->time - reading >= SPAN;
     if (p->pc >= PC_ADD_CLOCK) {
         add(c, s, p);
-    } else if (p->pc >= PC_GIVE) {
+    } else if (gives) {
         give(c, s, p);
-    } else if (p->pc >= PC_CAS) {
+    } else if (p->pc >= PC_ASIDE_SAY) {
         take(c, s, p, why);
-    } else if (p->pc >= PC_BEHIND) {
+    } else if (p->pc >= PC_FREED) {
         plan_cells(c, s, p);
     } else if (p->pc >= PC_HINT) {
         plan_hint(c, s, p);
@@ -467,15 +559,15 @@ static void access_step(const struct config *c, struct state *s, struct proc *p,
         p->now = s->time;
         p->knows = s->extra_cnt;
         p->pc = PC_OWED;
-    } else if (p->pc == PC_OWED) { /* beside_units */
-        *p = (struct proc){.pc = PC_FREED,
+    } else { /* PC_OWED: beside_units */
+        *p = (struct proc){.pc = PC_HINT,
                            .calls_left = p->calls_left,
                            .now = p->now,
                            .knows = p->knows,
                            .kept = owed_now(s->owed, p->now)};
-    } else {
-        p->freed = s->freed;
-        p->pc = PC_HINT;
+        if (units_of(c, s, p) + p->kept > c->cells) {
+            done(p);
+        }
     }
 }
 
@@ -495,17 +587,13 @@ static bool held_step(const struct config *c, struct state *s, struct proc *p, u
             return false;
         }
         s->gives_left--;
-        s->gave = 1;
         if (p->late <= JITTER) {
             uint8_t *cnt = &s->cnt[p->late][p->now + p->late];
             *cnt = (uint8_t)(*cnt - back);
         }
-        if (c->mutant != MUTANT_GIVE_ALL) {
-            p->first = wrap(c, p->first + (uint32_t)(p->units - back));
-            p->units = back;
-        }
-        p->i = (uint8_t)(p->units - 1);
-        p->pc = PC_GIVE;
+        p->units = c->mutant == MUTANT_GIVE_ALL ? p->units : back;
+        p->stamp = s->time;
+        p->pc = PC_GIVE_SAY;
         return true;
     default:
         if (s->adds_left == 0) {
@@ -582,13 +670,16 @@ static void check_quiet(const struct config *c, const struct state *at, const ch
     for (uint32_t i = 0; i < c->cells; i++) {
         any_old += old(c, at->cell[i], at->time);
     }
-    if (any_old > 0 && !at->gave && at->extra_cnt == 0 && c->units[0] == 1 && c->units[1] == 1 &&
-        *why == NULL) {
+    for (uint32_t i = 0; i < PROCS && !at->slept && *why == NULL; i++) {
         struct state s = *at;
-        s.proc[0] = (struct proc){.pc = PC_CLOCK};
-        *why = run_alone(c, &s, &s.proc[0]) && s.proc[0].pc == PC_HELD
-                   ? NULL
-                   : "alone, and refused beside an old cell";
+        s.proc[i] = (struct proc){.pc = PC_CLOCK};
+        bool room = any_old >= c->units[i] + (uint32_t)owed_now(at->owed, at->time);
+        if (!run_alone(c, &s, &s.proc[i])) {
+            *why = "a call that runs alone does not end";
+        } else if (room != (s.proc[i].pc == PC_HELD)) {
+            *why = room ? "alone, and refused beside old cells"
+                        : "alone, and granted where too few cells are old";
+        }
     }
 }
 
@@ -630,7 +721,9 @@ static const struct config configs[] = {
     {"cells: N=2, single units, refunds", MUTANT_NONE, true, {3, 1}, {1, 1}, 2, 0, 2, 0, 5},
     {"cells: N=3, two units and one, refunds", MUTANT_NONE, true, {2, 1}, {2, 1}, 3, 1, 1, 0, 4},
     {"cells: N=3, two units each", MUTANT_NONE, true, {2, 2}, {2, 2}, 3, 0, 1, 0, 1},
-    {"cells: N=2, surcharge, refund", MUTANT_NONE, true, {3, 1}, {1, 1}, 2, 0, 1, 1, 3},
+    {"cells: N=2, surcharge, refund", MUTANT_NONE, true, {3, 1}, {1, 1}, 2, 0, 1, 1, 4},
+    {"cells: N=3, single units, refunds", MUTANT_NONE, true, {4, 1}, {1, 1}, 3, 0, 1, 0, 4},
+    {"cells: N=4, single units, two refunds", MUTANT_NONE, true, {4, 2}, {1, 1}, 4, 0, 2, 0, 2},
     {"cells: N=4, surcharges, refunds", MUTANT_NONE, true, {5, 1}, {1, 1}, 4, 0, 2, 2, 1},
     {"mutant: stamped by a store", MUTANT_TAKE_STORE, false, {1, 1}, {1, 1}, 1, 0, 0, 0, 1},
     {"mutant: the hint is trusted", MUTANT_HINT_TRUSTED, false, {1, 1}, {1, 1}, 1, 0, 0, 0, 1},
@@ -698,6 +791,37 @@ static const struct config configs[] = {
      2,
      2,
      1},
+    {"mutant: nobody counts", MUTANT_SORTED, false, {4, 2}, {1, 1}, 3, 0, 1, 0, 5},
+    {"mutant: a gap that nobody was told of",
+     MUTANT_GIVE_SILENT,
+     false,
+     {4, 3},
+     {1, 1},
+     4,
+     0,
+     2,
+     0,
+     2},
+    {"mutant: overtaken, and nobody told",
+     MUTANT_LATE_SILENT,
+     false,
+     {1, 2},
+     {1, 1},
+     3,
+     0,
+     0,
+     0,
+     5},
+    {"mutant: a young cell passed, and nobody told",
+     MUTANT_PASS_SILENT,
+     false,
+     {4, 2},
+     {1, 1},
+     3,
+     0,
+     1,
+     0,
+     5},
 };
 
 int main(int argc, char **argv)

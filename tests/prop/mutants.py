@@ -47,8 +47,11 @@ MUTANTS = [
     ("charge of what is left", "weir_limit.h", "if (WEIR_UNLIKELY(wanted > cap))", "if (WEIR_UNLIKELY(wanted - units >= cap))"),
     ("cells: half a span", "weir_sliding.h", "now_ns - stamp_ns >= span_ns)", "now_ns - stamp_ns >= span_ns / 2)"),
     ("sliding: no delay in the span", "weir_sliding.h", "/ 1000000U) + jitter_ns;", "/ 1000000U) + 0 * jitter_ns;"),
-    ("cells: gives back whatever stands there", "weir_sliding.c", "weir_cas_u64(&cell[at], &mine, 0)", "(mine = cell[at], weir_cas_u64(&cell[at], &mine, 0))"),
-    ("cells: takes without a look", "weir_sliding.c", "if (!back && !cells_free(p, first, p->units, now_ns, seen)) {", "if (!back && !cells_free(p, first, p->units, now_ns, seen) && kept == UINT64_MAX) {"),
+    ("cells: gives back whatever stands there", "weir_sliding.c", "    while (given < charge->units && cell_mine(row, cell, &at, &left, grant->stamp_ns)) {\n        uint64_t mine = grant->stamp_ns;", "    while (given < charge->units && left > 0) {\n        uint64_t mine = cell[at];"),
+    ("cells: nobody counts out of order", "weir_sliding.c", "bool sorted = weir_load_relaxed_u64(&p->word->unsorted_until_ns) <= now_ns;", "bool sorted = weir_load_relaxed_u64(&p->word->unsorted_until_ns) < UINT64_MAX || now_ns == 0;"),
+    ("cells: who passes a young one does not say so", "weir_sliding.c", "            cells_unsorted(row, p->word, now_ns);\n            WEIR_WEAVE(\"sliding:help\");", "            WEIR_WEAVE(\"sliding:help\");"),
+    ("cells: who was overtaken does not say so", "weir_sliding.c", "cell_load(p, before) > now_ns) {", "cell_load(p, before) == UINT64_MAX) {"),
+    ("cells: takes without a look", "weir_sliding.c", "           cells_run(p, first, now_ns, pick);", "           cells_run(p, first, now_ns, pick) || kept != UINT64_MAX;"),
     ("parts: sums before it charges only", "weir_sliding.c", "bool sane = parts_sum(p->cell, part, &sum);", "bool sane = true; sum = 0;"),
     ("parts: forgets the oldest part", "weir_sliding.c", "*sum += diff >= -(int32_t)WEIR_SLIDING_PARTS &&", "*sum += diff > -(int32_t)WEIR_SLIDING_PARTS / 2 &&"),
     ("parts: does not see faster clocks", "weir_sliding.c", "*sum += diff >= -(int32_t)WEIR_SLIDING_PARTS && word != 0", "*sum += diff >= -(int32_t)WEIR_SLIDING_PARTS && diff <= 0 && word != 0"),
@@ -119,6 +122,18 @@ SHARE_MUTANTS = [
     ("what was borrowed is a debt", "weir_share.c", "now_ns + weir_min_u64(ahead_ns + n_ns, depth_ns)", "now_ns + ahead_ns + n_ns"),
     ("bucket floors do not count", "weir_share.c", "high_ns - floors_ns);\n    uint64_t claims_ns", "high_ns);\n    uint64_t claims_ns"),
     ("promises of the window's end", "weir_share.c", "*(window_fits(j, left_ns - middle) ? &yes : &no) = middle;", "no = middle;"),
+]
+
+
+# Where a sliding window in cells has room: test_cells.
+ROOM_MUTANTS = [
+    ("a give-back does not say that it leaves a gap", "shm/weir_sliding.c", "    cells_unsorted(row, word, grant->now_ns);\n    while (given", "    while (given"),
+    ("who takes aside does not say so", "shm/weir_sliding.c", "        if (pick.aside ||", "        if ((pick.aside && tries > TAKE_TRIES) ||"),
+    ("a renewed call does not say so", "shm/weir_sliding.c", "    cells_unsorted(row, word, now_ns);\n    while (renewed", "    while (renewed"),
+    ("a renewed call claims what others hold", "shm/weir_sliding.c", "        charge->units = renewed + cells_add(&p, now_ns);", "        (void)cells_add;\n        (void)p;"),
+    ("a renewed call that lost its cells is not charged again", "shm/weir_sliding.c", "        charge->units = renewed + cells_add(&p, now_ns);", "        charge->units = renewed;\n        (void)cells_add;\n        (void)p;"),
+    ("only cells side by side are taken", "shm/weir_sliding.c", "        if (old < p->units) {\n            pick", "        if (old < p->units && (old == 0 || at == pick->at[old - 1] + 1)) {\n            pick"),
+    ("gives back side by side only", "shm/weir_sliding.c", "    uint32_t left = at < row->cell_cnt ? row->cell_cnt : 0;\n    uint32_t first = at;", "    uint32_t left = at < row->cell_cnt ? charge->units : 0;\n    uint32_t first = at;"),
 ]
 
 
@@ -245,6 +260,7 @@ PROGRAMS = {
     "prop_shares": (SHARE_MUTANTS, ["tests/prop/prop_shares.c", *SHM], "-lxxhash"),
     "prop_memory": (MEMORY_MUTANTS, ["tests/prop/prop_memory.c", "broker/memory.c", "broker/memory_rolling.c", "broker/server_clock.c", "no_weave.c", *SHM], "-lxxhash"),
     "prop_rolling": (ROLLING_MUTANTS, ["tests/prop/prop_rolling.c", "broker/memory.c", "broker/memory_rolling.c", "broker/server_clock.c", *SHM], "-lxxhash"),
+    "test_cells": (ROOM_MUTANTS, ["tests/unit/test_cells.c", "no_weave.c", *SHM], "-lxxhash", "-lcmocka"),
     "test_express": (EXPRESS_MUTANTS, ["tests/unit/test_express.c", "no_weave.c", *SHM], "-lxxhash", "-lcmocka"),
     "test_late": (LATE_UNIT_MUTANTS, ["tests/unit/test_late.c", "no_weave.c", *SHM], "-lxxhash", "-lcmocka"),
     "test_rolling": (OTHERS_ROLLING_MUTANTS, ["tests/unit/test_rolling.c", "broker/rolling.c"], "-lcmocka"),

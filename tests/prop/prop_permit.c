@@ -13,6 +13,7 @@
  *   flight    the server has at most N units in flight; it may count a call for a while after its answer
  *   sum       a word holds exactly the units that were granted and not given back (schedules without re-alignment)
  *   classes   where a lower class was granted, a critical call passes before and after (routes of windows with headroom)
+ *   room      a sliding window in cells refuses only where fewer cells are old than the call takes and leaves free (until somebody sleeps for a window amid a call)
  *   earliest  before the instant that a refusal promises, the same call is refused, if nobody gave back in between
  *   audit     finds every word sound (after a re-alignment a late CAS may stand ahead; nobody is granted over it)
  *
@@ -61,9 +62,14 @@ static struct {
     uint32_t step_cnt;
     struct call call[CALLS_MAX];
     uint32_t call_cnt;
-    uint32_t depth; /* inside a hook */
-    bool moving;    /* the worker is at it: it is one thread */
-    bool moved;     /* the windows were re-aligned in this schedule */
+    uint32_t depth;   /* inside a hook */
+    bool moving;      /* the worker is at it: it is one thread */
+    bool moved;       /* the windows were re-aligned in this schedule */
+    uint64_t turn_ns; /* when the turn began */
+    uint64_t
+        stall_ns; /* the longest that anybody stood still amid a permit or its end: stamps are out of order by so much */
+    bool wakeful; /* nobody sleeps for long */
+    bool slept;   /* ... a window or longer: that may hide room */
     uint64_t widest_ns;
     uint64_t rest_ns;   /* of units in flight */
     uint32_t only_kind; /* --kind: 0 = all of them */
@@ -224,18 +230,52 @@ static void earliest_check(struct weir_permit_view *view, uint32_t route, unsign
                            const struct weir_denial *d)
 {
     if (d->reason != WEIR_REASON_LIMIT_FULL || s.clock.drift_ppb != 0 || s.depth != 0 ||
-        s.view[0].tables.limit[d->limit].form != WEIR_FORM_NONE) {
-        return; /* kinds in cells may pass earlier: their hints know only most of what was given back */
+        (s.view[0].tables.limit[d->limit].form != WEIR_FORM_NONE &&
+         s.view[0].tables.limit[d->limit].form != WEIR_FORM_CELLS)) {
+        return; /* parts end together; whoever holds a unit lets it go when it likes */
     }
     if (d->earliest_ns <= s.now_ns) {
         violated("a refusal promises an instant that is over");
     }
     struct weir_permit p;
-    fixture_time_set(view, s.now_ns + below(d->earliest_ns - s.now_ns));
+    uint64_t sure_ns = s.view[0].tables.limit[d->limit].form == WEIR_FORM_CELLS ? s.stall_ns : 0;
+    if (sure_ns >= d->earliest_ns - s.now_ns) {
+        return;
+    }
+    fixture_time_set(view, s.now_ns + below(d->earliest_ns - sure_ns - s.now_ns));
     int rc = weir_permit_look(view, route, 0, NULL, priority, &p);
     fixture_time_set(view, s.now_ns);
     if (rc == WEIR_OK) {
         violated("a refusal promised an instant that is too late");
+    }
+}
+
+/* Whatever happened meanwhile: is it refused now, with nobody else about, and rightly? */
+static void room_check(struct weir_permit_view *view, uint32_t route, unsigned priority)
+{
+    struct weir_permit p;
+    s.depth += 8;
+    int rc = weir_permit_look(view, route, 0, NULL, priority, &p);
+    s.depth -= 8;
+    if (rc != WEIR_DENIED || p.denial.reason != WEIR_REASON_LIMIT_FULL || s.slept) {
+        return;
+    }
+    const struct weir_limit_place at = fixture_place(&s.f, view, p.denial.limit, false);
+    const struct fixture_route *r = &s.f.spec.route[route];
+    if (at.row->form != WEIR_FORM_CELLS) {
+        return;
+    }
+    uint64_t room = 0;
+    for (uint32_t i = 0; i < at.row->cell_cnt; i++) {
+        const uint64_t at_ns = at.cell[i];
+        room += at_ns == 0 || at_ns + at.row->span_ns <= s.now_ns;
+    }
+    uint64_t need = at.row->reserve_min[priority];
+    for (uint32_t k = 0; k < r->limit_cnt; k++) {
+        need += r->limit[k] == p.denial.limit ? r->cost[k] : 0;
+    }
+    if (room >= need) {
+        violated("a sliding window refused a call that it has room for");
     }
 }
 
@@ -253,6 +293,7 @@ static void take(struct weir_permit_view *view)
     s.depth -= alone ? 8 : 0;
     if (rc == WEIR_DENIED) {
         total.refused++;
+        room_check(view, route, priority);
         earliest_check(view, route, priority, &p.denial);
         return;
     }
@@ -381,6 +422,16 @@ static void answer_one(struct weir_permit_view *view)
     }
 }
 
+/* Time passes while somebody is amid a permit or its end: at the most since the turn began. */
+static void stall(uint64_t ns)
+{
+    time_pass(ns);
+    s.stall_ns = weir_max_u64(s.stall_ns, s.now_ns - s.turn_ns);
+    for (uint32_t i = 0; i < s.f.spec.limit_cnt; i++) {
+        s.slept |= s.now_ns - s.turn_ns >= s.f.spec.limit[i].window_ns;
+    }
+}
+
 void weir_weave_hook(const char *name)
 {
     if (s.depth > 2 || !prop_instant(name) || !one_in(6)) {
@@ -392,9 +443,9 @@ void weir_weave_hook(const char *name)
         answer_one(&s.view[s.depth]);
     }
     if (one_in(4)) {
-        time_pass(below(s.f.spec.jitter_ns / 4 + 1));
-    } else if (one_in(40)) {
-        time_pass(below(3 * s.widest_ns)); /* it slept */
+        stall(below(s.f.spec.jitter_ns / 4 + 1));
+    } else if (!s.wakeful && one_in(40)) {
+        stall(below(3 * s.widest_ns)); /* it slept */
     }
     if (one_in(10)) {
         struct weir_server_clock next = clock_draw();
@@ -508,6 +559,7 @@ static void spec_draw(struct fixture_spec *spec)
     s.rest_ns = one_in(4) ? 0 : below(40 * WEIR_NS_PER_MS);
     s.widest_ns = 0;
     s.headroom = one_in(2);
+    s.wakeful = one_in(2);
     for (uint32_t i = 0; i < spec->limit_cnt; i++) {
         struct fixture_limit *l = &spec->limit[i];
         l->kind = s.only_kind != 0 ? s.only_kind : kinds[below(WEIR_ARRAY_CNT(kinds))];
@@ -551,6 +603,7 @@ static void turn(bool calm, uint64_t pace_ns)
     if (one_in(3)) {
         time_pass(below(pace_ns));
     }
+    s.turn_ns = s.now_ns;
     uint64_t what = below(100);
     if (what < 80) {
         take(&s.view[0]);
@@ -589,6 +642,8 @@ static void schedule(uint64_t seed)
     s.depth = 8; /* nobody is there yet */
     s.moving = false;
     s.moved = false;
+    s.slept = false;
+    s.stall_ns = 0;
     spec_draw(&spec);
     fixture_open(&s.f, &spec);
     s.now_ns = UINT64_C(1000000000000) + below(WEIR_NS_PER_S);

@@ -143,6 +143,78 @@ static void test_sliding_refunds(void **state)
     fixture_close(&f);
 }
 
+static uint32_t cells_old(uint64_t now_ns)
+{
+    const struct weir_limit_place at = fixture_place(&f, &view, 0, false);
+    uint32_t old = 0;
+    for (uint32_t i = 0; i < at.row->cell_cnt; i++) {
+        old += at.cell[i] == 0 || at.cell[i] + at.row->span_ns <= now_ns;
+    }
+    return old;
+}
+
+/*
+ * Granted exactly where there is room, wherever it lies: takes of three and of one, give-backs, ends that count less or more, calls that stay open, and pauses of
+ * several spans, which leave gaps for long. Before, cells given back and taken anew hid what lay behind them: a cost of two was refused for 0.7 s beside free cells.
+ */
+static void test_sliding_room(void **state)
+{
+    struct weir_permit held[64];
+    uint32_t cnt = 0;
+    uint64_t random = 20261123;
+    uint64_t now_ns = NOW;
+    unsigned granted = 0;
+    unsigned refused = 0;
+    (void)state;
+    open_with(WEIR_LIMIT_SLIDING_WINDOW, WEIR_FORM_CELLS, 12, 3);
+    const uint64_t span_ns = view.tables.limit[0].span_ns;
+    for (unsigned i = 0; i < 200000; i++) {
+        struct weir_permit p;
+        uint64_t step_ns = fixture_random_below(&random, 20) == 0 ? 4 * span_ns : span_ns / 8;
+        now_ns += fixture_random_below(&random, 2) * fixture_random_below(&random, step_ns);
+        fixture_time_set(&view, now_ns);
+        uint32_t route = (uint32_t)fixture_random_below(&random, 2);
+        uint32_t owed = weir_foreign_rolling(f.memory->word[0].owed, now_ns);
+        bool room = cells_old(now_ns) >= (route == 0 ? 3U : 1U) + owed;
+        int rc = take(route, &p);
+        assert_int_equal(rc, room ? WEIR_OK : WEIR_DENIED);
+        granted += room;
+        refused += !room;
+        if (rc == WEIR_OK && cnt < WEIR_ARRAY_CNT(held)) {
+            held[cnt++] = p;
+        }
+        for (; cnt > 0 && fixture_random_below(&random, 3) == 0; cnt--) {
+            const struct weir_cost counts = {.cnt = 1,
+                                             .units = {(uint32_t)fixture_random_below(&random, 5)}};
+            uint32_t which = (uint32_t)fixture_random_below(&random, cnt);
+            p = held[which];
+            held[which] = held[cnt - 1];
+            if (fixture_random_below(&random, 2) == 0) {
+                uint32_t back = p.stamp_ns + span_ns > now_ns ? p.charge[0].units : 0;
+                back += cells_old(now_ns);
+                assert_int_equal(weir_permit_give(&view, &p), WEIR_OK);
+                assert_int_equal(cells_old(now_ns), back); /* all of them, wherever they lie */
+            } else {
+                p.state = WEIR_PERMIT_SENT;
+                const uint64_t owes = f.memory->word[0].owed;
+                const uint32_t units = p.charge[0].units;
+                (void)weir_overdue_charge(&view, &p, 0);
+                if (f.memory->word[0].owed ==
+                    owes) { /* however late: all of its units stand there again */
+                    uint32_t bear = 0;
+                    for (uint32_t k = 0; k < 12; k++) {
+                        bear += f.memory->cell[k] == now_ns;
+                    }
+                    assert_true(bear >= units && p.charge[0].units == units);
+                }
+                assert_int_equal(weir_permit_end(&view, &p, &counts), WEIR_OK);
+            }
+        }
+    }
+    assert_true(granted > 10000 && refused > 10000);
+    fixture_close(&f);
+}
+
 static void sliding_surcharge(uint32_t form)
 {
     struct weir_permit p[4];
@@ -411,6 +483,27 @@ static void test_surcharge_when_full(void **state)
     surcharge_when_full(WEIR_LIMIT_SLIDING_WINDOW, WEIR_FORM_CELLS);
 }
 
+/* What is owed beside the cells is forgotten at one instant, and a forecast knows it. */
+static void test_surcharge_forecast(void **state)
+{
+    (void)state;
+    struct weir_permit p;
+    const struct weir_cost many = {.cnt = 1, .units = {9}};
+    open_with(WEIR_LIMIT_SLIDING_WINDOW, WEIR_FORM_CELLS, 4, 1);
+    assert_int_equal(take(0, &p), WEIR_OK);
+    fixture_time_set(&view, NOW + 200 * MS);
+    assert_int_equal(weir_permit_end(&view, &p, &many), WEIR_OK);
+    const struct weir_limit_place at = fixture_place(&f, &view, 0, false);
+    const struct weir_limit_time time = {.now_ns = NOW + 200 * MS};
+    const uint64_t free_ns = weir_limit_earliest(&at, &f.memory->foreign[0], &time, 1, 0);
+    assert_in_range(free_ns, NOW + 200 * MS + at.row->span_ns, NOW + 250 * MS + at.row->span_ns);
+    fixture_time_set(&view, free_ns - 1);
+    assert_int_equal(take(0, &p), WEIR_DENIED);
+    fixture_time_set(&view, free_ns);
+    assert_int_equal(take(0, &p), WEIR_OK);
+    fixture_close(&f);
+}
+
 /* A surcharge takes a cell that was given back rather than the oldest, whose unit still counts. */
 static void test_surcharge_beside_free_cell(void **state)
 {
@@ -571,6 +664,7 @@ int main(void)
         cmocka_unit_test(test_sliding_bound),
         cmocka_unit_test(test_sliding_refund),
         cmocka_unit_test(test_sliding_refunds),
+        cmocka_unit_test(test_sliding_room),
         cmocka_unit_test(test_sliding_surcharge),
         cmocka_unit_test(test_sliding_hint),
         cmocka_unit_test(test_sliding_damage),
@@ -581,6 +675,7 @@ int main(void)
         cmocka_unit_test(test_settle_buckets),
         cmocka_unit_test(test_surcharge_when_full),
         cmocka_unit_test(test_surcharge_beside_free_cell),
+        cmocka_unit_test(test_surcharge_forecast),
         cmocka_unit_test(test_given_back_beside_foreign),
         cmocka_unit_test(test_settle_forged),
         cmocka_unit_test(test_calendar),
