@@ -40,37 +40,42 @@
 #include <ck_pr.h>
 #endif
 
-#if defined(WEIR_CHECKED)
-
-#define WEIR_ATOMIC_DEFINE(bits, type)                                                    \
-    static inline type weir_load_relaxed_u##bits(const type *p)                           \
-    {                                                                                     \
-        return __atomic_load_n(p, __ATOMIC_RELAXED);                                      \
-    }                                                                                     \
-    static inline type weir_load_acquire_u##bits(const type *p)                           \
-    {                                                                                     \
-        return __atomic_load_n(p, __ATOMIC_ACQUIRE);                                      \
-    }                                                                                     \
-    static inline void weir_store_relaxed_u##bits(type *p, type v)                        \
-    {                                                                                     \
-        __atomic_store_n(p, v, __ATOMIC_RELAXED);                                         \
-    }                                                                                     \
-    static inline void weir_store_release_u##bits(type *p, type v)                        \
-    {                                                                                     \
-        __atomic_store_n(p, v, __ATOMIC_RELEASE);                                         \
-    }                                                                                     \
+#if !defined(WEIR_UNSHARED)
+/* One for both doors. */
+#define WEIR_ATOMIC_DEFINE_CAS(bits, type)                                                \
     static inline bool weir_cas_u##bits(type *p, type *expected, type desired)            \
     {                                                                                     \
         return __atomic_compare_exchange_n(p, expected, desired, false, __ATOMIC_ACQ_REL, \
                                            __ATOMIC_ACQUIRE);                             \
-    }                                                                                     \
-    static inline type weir_xchg_u##bits(type *p, type v)                                 \
-    {                                                                                     \
-        return __atomic_exchange_n(p, v, __ATOMIC_ACQ_REL);                               \
-    }                                                                                     \
-    static inline type weir_fetch_add_u##bits(type *p, type v)                            \
-    {                                                                                     \
-        return __atomic_fetch_add(p, v, __ATOMIC_ACQ_REL);                                \
+    }
+#endif
+
+#if defined(WEIR_CHECKED)
+
+#define WEIR_ATOMIC_DEFINE(bits, type)                             \
+    static inline type weir_load_relaxed_u##bits(const type *p)    \
+    {                                                              \
+        return __atomic_load_n(p, __ATOMIC_RELAXED);               \
+    }                                                              \
+    static inline type weir_load_acquire_u##bits(const type *p)    \
+    {                                                              \
+        return __atomic_load_n(p, __ATOMIC_ACQUIRE);               \
+    }                                                              \
+    static inline void weir_store_relaxed_u##bits(type *p, type v) \
+    {                                                              \
+        __atomic_store_n(p, v, __ATOMIC_RELAXED);                  \
+    }                                                              \
+    static inline void weir_store_release_u##bits(type *p, type v) \
+    {                                                              \
+        __atomic_store_n(p, v, __ATOMIC_RELEASE);                  \
+    }                                                              \
+    static inline type weir_xchg_u##bits(type *p, type v)          \
+    {                                                              \
+        return __atomic_exchange_n(p, v, __ATOMIC_ACQ_REL);        \
+    }                                                              \
+    static inline type weir_fetch_add_u##bits(type *p, type v)     \
+    {                                                              \
+        return __atomic_fetch_add(p, v, __ATOMIC_ACQ_REL);         \
     }
 
 #define WEIR_ATOMIC_DEFINE_BITS(bits, type)               \
@@ -110,42 +115,34 @@ static inline void weir_fence_acquire(void)
 
 #elif defined(WEIR_UNSHARED)
 
-#define WEIR_ATOMIC_DEFINE(bits, type)                                         \
-    static inline type weir_load_relaxed_u##bits(const type *p)                \
-    {                                                                          \
-        return *p;                                                             \
-    }                                                                          \
-    static inline type weir_load_acquire_u##bits(const type *p)                \
-    {                                                                          \
-        return *p;                                                             \
-    }                                                                          \
-    static inline void weir_store_relaxed_u##bits(type *p, type v)             \
-    {                                                                          \
-        *p = v;                                                                \
-    }                                                                          \
-    static inline void weir_store_release_u##bits(type *p, type v)             \
-    {                                                                          \
-        *p = v;                                                                \
-    }                                                                          \
-    static inline bool weir_cas_u##bits(type *p, type *expected, type desired) \
-    {                                                                          \
-        type seen = *p;                                                        \
-        *p = seen == *expected ? desired : seen;                               \
-        bool done = seen == *expected;                                         \
-        *expected = seen;                                                      \
-        return done;                                                           \
-    }                                                                          \
-    static inline type weir_xchg_u##bits(type *p, type v)                      \
-    {                                                                          \
-        type old = *p;                                                         \
-        *p = v;                                                                \
-        return old;                                                            \
-    }                                                                          \
-    static inline type weir_fetch_add_u##bits(type *p, type v)                 \
-    {                                                                          \
-        type old = *p;                                                         \
-        *p = (type)(old + v);                                                  \
-        return old;                                                            \
+#define WEIR_ATOMIC_DEFINE(bits, type)                             \
+    static inline type weir_load_relaxed_u##bits(const type *p)    \
+    {                                                              \
+        return *p;                                                 \
+    }                                                              \
+    static inline type weir_load_acquire_u##bits(const type *p)    \
+    {                                                              \
+        return *p;                                                 \
+    }                                                              \
+    static inline void weir_store_relaxed_u##bits(type *p, type v) \
+    {                                                              \
+        *p = v;                                                    \
+    }                                                              \
+    static inline void weir_store_release_u##bits(type *p, type v) \
+    {                                                              \
+        *p = v;                                                    \
+    }                                                              \
+    static inline type weir_xchg_u##bits(type *p, type v)          \
+    {                                                              \
+        type old = *p;                                             \
+        *p = v;                                                    \
+        return old;                                                \
+    }                                                              \
+    static inline type weir_fetch_add_u##bits(type *p, type v)     \
+    {                                                              \
+        type old = *p;                                             \
+        *p = (type)(old + v);                                      \
+        return old;                                                \
     }
 
 #define WEIR_ATOMIC_DEFINE_BITS(bits, type)              \
@@ -158,6 +155,16 @@ static inline void weir_fence_acquire(void)
         *p &= v;                                         \
     }
 
+#define WEIR_ATOMIC_DEFINE_CAS(bits, type)                                     \
+    static inline bool weir_cas_u##bits(type *p, type *expected, type desired) \
+    {                                                                          \
+        type seen = *p;                                                        \
+        *p = seen == *expected ? desired : seen;                               \
+        bool done = seen == *expected;                                         \
+        *expected = seen;                                                      \
+        return done;                                                           \
+    }
+
 static inline void weir_fence_full(void) {}
 
 static inline void weir_fence_after_rmw(void) {}
@@ -166,44 +173,39 @@ static inline void weir_fence_acquire(void) {}
 
 #else
 
-#define WEIR_ATOMIC_DEFINE(bits, type)                                                    \
-    static inline type weir_load_relaxed_u##bits(const type *p)                           \
-    {                                                                                     \
-        return ck_pr_load_##bits(p);                                                      \
-    }                                                                                     \
-    static inline type weir_load_acquire_u##bits(const type *p)                           \
-    {                                                                                     \
-        type v = ck_pr_load_##bits(p);                                                    \
-        ck_pr_fence_acquire();                                                            \
-        return v;                                                                         \
-    }                                                                                     \
-    static inline void weir_store_relaxed_u##bits(type *p, type v)                        \
-    {                                                                                     \
-        ck_pr_store_##bits(p, v);                                                         \
-    }                                                                                     \
-    static inline void weir_store_release_u##bits(type *p, type v)                        \
-    {                                                                                     \
-        ck_pr_fence_release();                                                            \
-        ck_pr_store_##bits(p, v);                                                         \
-    }                                                                                     \
-    static inline bool weir_cas_u##bits(type *p, type *expected, type desired)            \
-    {                                                                                     \
-        return __atomic_compare_exchange_n(p, expected, desired, false, __ATOMIC_ACQ_REL, \
-                                           __ATOMIC_ACQUIRE);                             \
-    }                                                                                     \
-    static inline type weir_xchg_u##bits(type *p, type v)                                 \
-    {                                                                                     \
-        ck_pr_fence_release();                                                            \
-        type old = ck_pr_fas_##bits(p, v);                                                \
-        ck_pr_fence_acquire();                                                            \
-        return old;                                                                       \
-    }                                                                                     \
-    static inline type weir_fetch_add_u##bits(type *p, type v)                            \
-    {                                                                                     \
-        ck_pr_fence_release();                                                            \
-        type old = ck_pr_faa_##bits(p, v);                                                \
-        ck_pr_fence_acquire();                                                            \
-        return old;                                                                       \
+#define WEIR_ATOMIC_DEFINE(bits, type)                             \
+    static inline type weir_load_relaxed_u##bits(const type *p)    \
+    {                                                              \
+        return ck_pr_load_##bits(p);                               \
+    }                                                              \
+    static inline type weir_load_acquire_u##bits(const type *p)    \
+    {                                                              \
+        type v = ck_pr_load_##bits(p);                             \
+        ck_pr_fence_acquire();                                     \
+        return v;                                                  \
+    }                                                              \
+    static inline void weir_store_relaxed_u##bits(type *p, type v) \
+    {                                                              \
+        ck_pr_store_##bits(p, v);                                  \
+    }                                                              \
+    static inline void weir_store_release_u##bits(type *p, type v) \
+    {                                                              \
+        ck_pr_fence_release();                                     \
+        ck_pr_store_##bits(p, v);                                  \
+    }                                                              \
+    static inline type weir_xchg_u##bits(type *p, type v)          \
+    {                                                              \
+        ck_pr_fence_release();                                     \
+        type old = ck_pr_fas_##bits(p, v);                         \
+        ck_pr_fence_acquire();                                     \
+        return old;                                                \
+    }                                                              \
+    static inline type weir_fetch_add_u##bits(type *p, type v)     \
+    {                                                              \
+        ck_pr_fence_release();                                     \
+        type old = ck_pr_faa_##bits(p, v);                         \
+        ck_pr_fence_acquire();                                     \
+        return old;                                                \
     }
 
 #define WEIR_ATOMIC_DEFINE_BITS(bits, type)              \
@@ -286,6 +288,8 @@ static inline bool weir_cas_pair_u64(uint64_t p[2], uint64_t expected[2], const 
 WEIR_ATOMIC_DEFINE(8, uint8_t)
 WEIR_ATOMIC_DEFINE(32, uint32_t)
 WEIR_ATOMIC_DEFINE(64, uint64_t)
+WEIR_ATOMIC_DEFINE_CAS(32, uint32_t)
+WEIR_ATOMIC_DEFINE_CAS(64, uint64_t)
 WEIR_ATOMIC_DEFINE_BITS(32, uint32_t)
 WEIR_ATOMIC_DEFINE_BITS(64, uint64_t)
 
