@@ -203,7 +203,7 @@ static bool reader_look(const struct config *c, struct state *s, const char **wh
     if (hit && (s->seen_data[0] != s->seen_named || s->seen_data[1] != s->seen_named)) {
         *why = "a hit of two writings";
     }
-    if (hit && (s->of_a >> s->seen_named & 1U) == 0) {
+    if (hit && ((uint32_t)s->of_a >> s->seen_named & 1U) == 0) {
         *why = "a hit of another key's answer";
     }
     s->reader = READER_IDLE;
