@@ -210,6 +210,12 @@ static void cells_taken(struct weir_limit_plan *p, const struct cells_pick *pick
     }
 }
 
+/* Nor is it in order from cell `at` on if whoever had the cell before it read the clock after us. */
+static bool cell_overtaken(const struct weir_limit_plan *p, uint32_t at, uint64_t now_ns)
+{
+    return cell_load(p, cell_wrap(p->row, (uint64_t)at + p->row->cell_cnt - 1)) > now_ns;
+}
+
 static enum weir_limit_verdict cells_take(struct weir_limit_plan *p, uint64_t now_ns)
 {
     struct cells_pick pick;
@@ -219,9 +225,7 @@ static enum weir_limit_verdict cells_take(struct weir_limit_plan *p, uint64_t no
             return v;
         }
         uint32_t taken = 0;
-        /* Nor is it in order if whoever had the cell before it read the clock after us. */
-        uint32_t before = cell_wrap(p->row, (uint64_t)p->window + p->row->cell_cnt - 1);
-        if (pick.aside || cell_load(p, before) > now_ns) {
+        if (pick.aside || cell_overtaken(p, p->window, now_ns)) {
             cells_unsorted(p->row, p->word, now_ns);
         }
         while (taken < p->units) {
@@ -300,8 +304,8 @@ static void cells_owe(struct weir_limit_plan *p, uint64_t units, uint64_t now_ns
 
 /*
  * Units that a call turned out to cost besides. Each takes an old cell, and what finds none is owed; returns how many found one. A young cell is never overwritten: the unit it stands for would
- * be forgotten, and granted anew as soon as another one is given back. Young ones that are passed were said to be out of order for two spans, so for one from now on: there is
- * no need to say it again.
+ * be forgotten, and granted anew as soon as another one is given back. What is taken behind a young one that was passed is out of order: another one takes cells beside us, and
+ * neither of us moves the hint over both.
  */
 static uint32_t cells_add(struct weir_limit_plan *p, uint64_t now_ns)
 {
@@ -309,15 +313,21 @@ static uint32_t cells_add(struct weir_limit_plan *p, uint64_t now_ns)
     const uint32_t wanted = p->units < row->cell_cnt ? p->units : row->cell_cnt;
     uint32_t left = wanted;
     uint32_t at = cell_oldest(p, now_ns);
+    bool aside = cell_overtaken(p, at, now_ns);
     for (uint32_t n = 0; n < row->cell_cnt && left > 0; n++) {
         uint64_t seen = cell_load(p, at);
         uint32_t next = cell_wrap(row, (uint64_t)at + 1);
+        bool old = weir_sliding_old(seen, now_ns, row->span_ns);
+        if (old && aside) {
+            cells_unsorted(row, p->word, now_ns);
+        }
         WEIR_WEAVE("sliding:planned");
-        if (weir_sliding_old(seen, now_ns, row->span_ns) &&
-            weir_cas_u64(&p->cell[at], &seen, now_ns)) { /* pair:limit R */
+        if (old && weir_cas_u64(&p->cell[at], &seen, now_ns)) { /* pair:limit R */
             uint64_t hint = at;
             (void)weir_cas_u64(&p->word->word[0], &hint, next); /* pair:limit R; a hint */
             left--;
+        } else {
+            aside = true;
         }
         at = next;
     }

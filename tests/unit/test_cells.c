@@ -215,6 +215,24 @@ static void test_sliding_room(void **state)
     fixture_close(&f);
 }
 
+/* A surcharge whose reading is older than the stamp before its cell is old first, behind a young one: it has said so. */
+static void test_sliding_surcharge_overtaken(void **state)
+{
+    (void)state;
+    struct weir_permit p;
+    open_with(WEIR_LIMIT_SLIDING_WINDOW, WEIR_FORM_CELLS, 4, 2);
+    const struct weir_limit_place at = fixture_place(&f, &view, 0, false);
+    const struct weir_limit_time read = {.now_ns = NOW + 10 * MS};
+    assert_int_equal(take(1, &p), WEIR_OK);
+    fixture_time_set(&view, NOW + 20 * MS);
+    assert_int_equal(take(0, &p), WEIR_OK);
+    weir_limit_add(&at, &(struct weir_charge){0}, 1, &(struct weir_limit_grant){0}, &read);
+    fixture_time_set(&view, NOW + 10 * MS + at.row->span_ns);
+    assert_int_equal(cells_old(NOW + 10 * MS + at.row->span_ns), 2);
+    assert_int_equal(take(0, &p), WEIR_OK);
+    fixture_close(&f);
+}
+
 static void sliding_surcharge(uint32_t form)
 {
     struct weir_permit p[4];
@@ -666,6 +684,7 @@ int main(void)
         cmocka_unit_test(test_sliding_refunds),
         cmocka_unit_test(test_sliding_room),
         cmocka_unit_test(test_sliding_surcharge),
+        cmocka_unit_test(test_sliding_surcharge_overtaken),
         cmocka_unit_test(test_sliding_hint),
         cmocka_unit_test(test_sliding_damage),
         cmocka_unit_test(test_sliding_others),
