@@ -107,18 +107,36 @@ static uint64_t beside_units(const struct weir_limit_plan *p, uint64_t now_ns)
            weir_foreign_rolling(weir_load_acquire_u64(&p->word->owed), now_ns); /* pair:limit A */
 }
 
-/* Are `need` cells old, wherever they are? The first of them are picked. Where too few are, `p->earliest_ns` is when the next one will be. Reads each, at worst. */
+/* Keep the smallest stamps in their order. `*cnt`: how many there are. */
+static void stamps_keep(uint64_t smallest[WEIR_SLIDING_UNITS_MAX], uint32_t *cnt, uint64_t stamp)
+{
+    uint32_t i = *cnt;
+    if (i == WEIR_SLIDING_UNITS_MAX && stamp >= smallest[i - 1]) {
+        return;
+    }
+    *cnt = i < WEIR_SLIDING_UNITS_MAX ? i + 1 : i;
+    for (i = *cnt - 1; i > 0 && smallest[i - 1] > stamp; i--) {
+        smallest[i] = smallest[i - 1];
+    }
+    smallest[i] = stamp;
+}
+
+/*
+ * Are `need` cells old, wherever they are? The first of them are picked. Where too few are, `p->earliest_ns` is when enough will be: where very many are to stay free, when
+ * WEIR_SLIDING_UNITS_MAX more will be. Reads each, at worst.
+ */
 static bool cells_search(struct weir_limit_plan *p, uint32_t first, uint64_t need, uint64_t now_ns,
                          struct cells_pick *pick)
 {
     const struct weir_shm_limit_row *row = p->row;
-    uint64_t next_ns = UINT64_MAX;
+    uint64_t next[WEIR_SLIDING_UNITS_MAX];
+    uint32_t next_cnt = 0;
     uint64_t old = 0;
     for (uint32_t i = 0; i < row->cell_cnt && old < need; i++) {
         uint32_t at = cell_wrap(row, (uint64_t)first + i);
         uint64_t stamp = cell_load(p, at);
         if (!weir_sliding_old(stamp, now_ns, row->span_ns)) {
-            next_ns = weir_min_u64(next_ns, stamp + row->span_ns);
+            stamps_keep(next, &next_cnt, stamp);
             continue;
         }
         if (old < p->units) {
@@ -127,7 +145,9 @@ static bool cells_search(struct weir_limit_plan *p, uint32_t first, uint64_t nee
         }
         old++;
     }
-    p->earliest_ns = next_ns;
+    if (old < need) { /* as many at least are young */
+        p->earliest_ns = next[weir_min_u64(need - old, next_cnt) - 1] + row->span_ns;
+    }
     return old >= need;
 }
 

@@ -133,6 +133,7 @@ ROOM_MUTANTS = [
     ("a renewed call does not say so", "shm/weir_sliding.c", "    cells_unsorted(row, word, now_ns);\n    while (renewed", "    while (renewed"),
     ("a renewed call claims what others hold", "shm/weir_sliding.c", "        charge->units = renewed + cells_add(&p, now_ns);", "        (void)cells_add;\n        (void)p;"),
     ("a renewed call that lost its cells is not charged again", "shm/weir_sliding.c", "        charge->units = renewed + cells_add(&p, now_ns);", "        charge->units = renewed;\n        (void)cells_add;\n        (void)p;"),
+    ("a refusal promises the next cell, however many it wants", "shm/weir_sliding.c", "next[weir_min_u64(need - old, next_cnt) - 1]", "next[weir_min_u64(need - old, 1) - 1]"),
     ("only cells side by side are taken", "shm/weir_sliding.c", "        if (old < p->units) {\n            pick", "        if (old < p->units && (old == 0 || at == pick->at[old - 1] + 1)) {\n            pick"),
     ("gives back side by side only", "shm/weir_sliding.c", "    uint32_t left = at < row->cell_cnt ? row->cell_cnt : 0;\n    uint32_t first = at;", "    uint32_t left = at < row->cell_cnt ? charge->units : 0;\n    uint32_t first = at;"),
 ]
