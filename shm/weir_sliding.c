@@ -107,18 +107,36 @@ static uint64_t beside_units(const struct weir_limit_plan *p, uint64_t now_ns)
            weir_foreign_rolling(weir_load_acquire_u64(&p->word->owed), now_ns); /* pair:limit A */
 }
 
-/* Are `need` cells old, wherever they are? The first of them are picked. Where too few are, `p->earliest_ns` is when the next one will be. Reads each, at worst. */
+/* Keep the smallest stamps in their order. `*cnt`: how many there are. */
+static void stamps_keep(uint64_t smallest[WEIR_SLIDING_UNITS_MAX], uint32_t *cnt, uint64_t stamp)
+{
+    uint32_t i = *cnt;
+    if (i == WEIR_SLIDING_UNITS_MAX && stamp >= smallest[i - 1]) {
+        return;
+    }
+    *cnt = i < WEIR_SLIDING_UNITS_MAX ? i + 1 : i;
+    for (i = *cnt - 1; i > 0 && smallest[i - 1] > stamp; i--) {
+        smallest[i] = smallest[i - 1];
+    }
+    smallest[i] = stamp;
+}
+
+/*
+ * Are `need` cells old, wherever they are? The first of them are picked. Where too few are, `p->earliest_ns` is when enough will be: where very many are to stay free, when
+ * WEIR_SLIDING_UNITS_MAX more will be. Reads each, at worst.
+ */
 static bool cells_search(struct weir_limit_plan *p, uint32_t first, uint64_t need, uint64_t now_ns,
                          struct cells_pick *pick)
 {
     const struct weir_shm_limit_row *row = p->row;
-    uint64_t next_ns = UINT64_MAX;
+    uint64_t next[WEIR_SLIDING_UNITS_MAX];
+    uint32_t next_cnt = 0;
     uint64_t old = 0;
     for (uint32_t i = 0; i < row->cell_cnt && old < need; i++) {
         uint32_t at = cell_wrap(row, (uint64_t)first + i);
         uint64_t stamp = cell_load(p, at);
         if (!weir_sliding_old(stamp, now_ns, row->span_ns)) {
-            next_ns = weir_min_u64(next_ns, stamp + row->span_ns);
+            stamps_keep(next, &next_cnt, stamp);
             continue;
         }
         if (old < p->units) {
@@ -127,7 +145,9 @@ static bool cells_search(struct weir_limit_plan *p, uint32_t first, uint64_t nee
         }
         old++;
     }
-    p->earliest_ns = next_ns;
+    if (old < need) { /* as many at least are young */
+        p->earliest_ns = next[weir_min_u64(need - old, next_cnt) - 1] + row->span_ns;
+    }
     return old >= need;
 }
 
@@ -210,6 +230,12 @@ static void cells_taken(struct weir_limit_plan *p, const struct cells_pick *pick
     }
 }
 
+/* Nor is it in order from cell `at` on if whoever had the cell before it read the clock after us. */
+static bool cell_overtaken(const struct weir_limit_plan *p, uint32_t at, uint64_t now_ns)
+{
+    return cell_load(p, cell_wrap(p->row, (uint64_t)at + p->row->cell_cnt - 1)) > now_ns;
+}
+
 static enum weir_limit_verdict cells_take(struct weir_limit_plan *p, uint64_t now_ns)
 {
     struct cells_pick pick;
@@ -219,9 +245,7 @@ static enum weir_limit_verdict cells_take(struct weir_limit_plan *p, uint64_t no
             return v;
         }
         uint32_t taken = 0;
-        /* Nor is it in order if whoever had the cell before it read the clock after us. */
-        uint32_t before = cell_wrap(p->row, (uint64_t)p->window + p->row->cell_cnt - 1);
-        if (pick.aside || cell_load(p, before) > now_ns) {
+        if (pick.aside || cell_overtaken(p, p->window, now_ns)) {
             cells_unsorted(p->row, p->word, now_ns);
         }
         while (taken < p->units) {
@@ -300,8 +324,8 @@ static void cells_owe(struct weir_limit_plan *p, uint64_t units, uint64_t now_ns
 
 /*
  * Units that a call turned out to cost besides. Each takes an old cell, and what finds none is owed; returns how many found one. A young cell is never overwritten: the unit it stands for would
- * be forgotten, and granted anew as soon as another one is given back. Young ones that are passed were said to be out of order for two spans, so for one from now on: there is
- * no need to say it again.
+ * be forgotten, and granted anew as soon as another one is given back. What is taken behind a young one that was passed is out of order: another one takes cells beside us, and
+ * neither of us moves the hint over both.
  */
 static uint32_t cells_add(struct weir_limit_plan *p, uint64_t now_ns)
 {
@@ -309,15 +333,21 @@ static uint32_t cells_add(struct weir_limit_plan *p, uint64_t now_ns)
     const uint32_t wanted = p->units < row->cell_cnt ? p->units : row->cell_cnt;
     uint32_t left = wanted;
     uint32_t at = cell_oldest(p, now_ns);
+    bool aside = cell_overtaken(p, at, now_ns);
     for (uint32_t n = 0; n < row->cell_cnt && left > 0; n++) {
         uint64_t seen = cell_load(p, at);
         uint32_t next = cell_wrap(row, (uint64_t)at + 1);
+        bool old = weir_sliding_old(seen, now_ns, row->span_ns);
+        if (old && aside) {
+            cells_unsorted(row, p->word, now_ns);
+        }
         WEIR_WEAVE("sliding:planned");
-        if (weir_sliding_old(seen, now_ns, row->span_ns) &&
-            weir_cas_u64(&p->cell[at], &seen, now_ns)) { /* pair:limit R */
+        if (old && weir_cas_u64(&p->cell[at], &seen, now_ns)) { /* pair:limit R */
             uint64_t hint = at;
             (void)weir_cas_u64(&p->word->word[0], &hint, next); /* pair:limit R; a hint */
             left--;
+        } else {
+            aside = true;
         }
         at = next;
     }

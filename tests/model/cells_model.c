@@ -5,7 +5,7 @@
  *   take       weir_sliding.c cells_plan: owed, cell_oldest (hint, its cell, the next ones, the help), cells_near (freed, the cell behind those that stay free,
  *              the cells), unsorted; cells_search where that is not certain. cells_take: unsorted, a CAS per cell, cells_undo, the hint, freed_shrink
  *   give       cells_give: unsorted, a CAS per cell from our stamp to "never", then freed. Partial: charge_correct (weir_settle.c) gives one of two
- *   surcharge  cells_add: a CAS per old cell, cells_owe for the rest
+ *   surcharge  cells_add: cell_oldest, unsorted where it is aside, a CAS per old cell, cells_owe for the rest
  *
  * Oracle: when the calls that may have been made can arrive, and nothing of the cells: not before the instant of the grant, not later than J after its
  * clock reading (use_by_ns ends a permit that was asleep for longer).
@@ -23,7 +23,7 @@
 #include "explore.h"
 
 #define PROCS           2
-#define CELLS           4
+#define CELLS           8
 #define UNITS           2
 #define WINDOW          2
 #define JITTER          1
@@ -45,6 +45,8 @@ enum mutant {
     MUTANT_SHORT_SPAN,     /* S without the way to the server */
     MUTANT_ADD_OVERWRITES, /* a surcharge without an old cell takes a young one */
     MUTANT_ADD_FORGETS,    /* ... is forgotten */
+    MUTANT_ADD_SILENT,     /* a surcharge says nothing of young cells that it passes */
+    MUTANT_ADD_LATE,       /* nor of one before its first that was stamped by a later reading */
     MUTANT_BEHIND_ONLY, /* looks at one cell for those that stay free, where cells were given back */
     MUTANT_GIVE_SILENT, /* a give-back says nothing of the gap it leaves */
     MUTANT_LATE_SILENT, /* nor who takes behind one that read the clock later */
@@ -63,6 +65,7 @@ struct config {
     uint8_t gives;
     uint8_t adds;
     uint8_t time_max;
+    uint8_t more; /* units of a surcharge beyond the first */
 };
 
 enum pc {
@@ -92,8 +95,9 @@ enum pc {
     PC_GIVE,
     PC_GIVE_FREED,
     PC_ADD_CLOCK,
-    PC_ADD_HINT,
+    PC_ADD_BEFORE,
     PC_ADD_LOAD,
+    PC_ADD_SAY,
     PC_ADD_CAS,
     PC_ADD_HINT_CAS,
     PC_OWE_LOAD,
@@ -102,11 +106,11 @@ enum pc {
 };
 
 static const char *const pc_names[] = {
-    "idle",     "clock",        "owed",     "hint",       "oldest",    "help",     "help:say",
-    "help:cas", "freed",        "behind",   "free:freed", "free",      "sorted",   "search",
-    "before",   "aside:say",    "cas",      "undo",       "hint:cas",  "shrink",   "shrink:cas",
-    "held",     "give:say",     "give",     "give:freed", "add:clock", "add:hint", "add:load",
-    "add:cas",  "add:hint:cas", "owe:load", "owe:cas",    "dead"};
+    "idle",     "clock",     "owed",         "hint",       "oldest",    "help",       "help:say",
+    "help:cas", "freed",     "behind",       "free:freed", "free",      "sorted",     "search",
+    "before",   "aside:say", "cas",          "undo",       "hint:cas",  "shrink",     "shrink:cas",
+    "held",     "give:say",  "give",         "give:freed", "add:clock", "add:before", "add:load",
+    "add:say",  "add:cas",   "add:hint:cas", "owe:load",   "owe:cas",   "dead"};
 
 struct freed {
     uint8_t at;
@@ -135,7 +139,8 @@ struct proc {
     uint8_t knows;
     uint8_t given;
     uint8_t late; /* how old its reading was when it was granted */
-    uint8_t rsv[5];
+    uint8_t left; /* units of a surcharge that have no cell yet */
+    uint8_t rsv[4];
 };
 
 struct state {
@@ -152,9 +157,9 @@ struct state {
     uint8_t slept;                     /* amid a call, for a span */
     uint8_t stale;                     /* somebody was granted what it can no longer use */
     uint8_t extra_cnt;                 /* surcharges that are over, */
-    uint8_t extra_at[2];               /* and when */
+    uint8_t extra_at[4];               /* and when */
     uint8_t cnt[JITTER + 1][TIME_END]; /* [how old the reading was][instant of the grant] */
-    uint8_t rsv[2];
+    uint8_t rsv[4];
     struct proc proc[PROCS];
 };
 _Static_assert(sizeof(struct state) % 8 == 0, "explore.h");
@@ -241,7 +246,7 @@ static void found_oldest(struct proc *p, uint8_t at)
     p->at = at;
     p->i = 0;
     p->stamp = 0;
-    p->pc = PC_FREED;
+    p->pc = p->left > 0 ? PC_ADD_BEFORE : PC_FREED;
 }
 
 static void plan_hint(const struct config *c, struct state *s, struct proc *p)
@@ -472,9 +477,11 @@ static void give(const struct config *c, struct state *s, struct proc *p)
     }
 }
 
-static void added(struct state *s, struct proc *p)
+static void added(const struct config *c, struct state *s, struct proc *p)
 {
-    s->extra_at[s->extra_cnt++] = p->now;
+    for (uint32_t i = 0; i <= c->more; i++) {
+        s->extra_at[s->extra_cnt++] = p->now;
+    }
     done(p);
 }
 
@@ -487,15 +494,17 @@ static void owe(const struct config *c, struct state *s, struct proc *p)
         return;
     }
     s->owed = (struct owed){s->owed.until > until ? s->owed.until : until,
-                            (uint8_t)(1 + owed_now(s->owed, p->now))};
+                            (uint8_t)(p->left + owed_now(s->owed, p->now))};
     if (c->mutant == MUTANT_ADD_FORGETS) {
         s->owed = (struct owed){0, 0};
     }
-    added(s, p);
+    added(c, s, p);
 }
 
+/* The cell is young, or was taken by another: what is taken behind it is out of order. */
 static void add_next(const struct config *c, struct proc *p)
 {
+    p->old = 1;
     p->at = wrap(c, p->at + 1U);
     p->pc = ++p->i == c->cells ? PC_OWE_LOAD : PC_ADD_LOAD;
 }
@@ -505,19 +514,23 @@ static void add(const struct config *c, struct state *s, struct proc *p)
     switch (p->pc) {
     case PC_ADD_CLOCK:
         p->now = s->time;
-        p->pc = PC_ADD_HINT;
+        p->left = (uint8_t)(c->more + 1);
+        p->pc = PC_HINT;
         break;
-    case PC_ADD_HINT: /* wherever it begins: cell_oldest only saves steps here */
-        p->at = s->hint;
-        p->i = 0;
+    case PC_ADD_BEFORE:
+        p->old = s->cell[wrap(c, p->at + c->cells - 1U)] > p->now && c->mutant != MUTANT_ADD_LATE;
         p->pc = PC_ADD_LOAD;
         break;
     case PC_ADD_LOAD:
         p->stamp = s->cell[p->at];
-        p->pc = PC_ADD_CAS;
+        p->pc = p->old ? PC_ADD_SAY : PC_ADD_CAS;
         if (!old(c, p->stamp, p->now) && c->mutant != MUTANT_ADD_OVERWRITES) {
             add_next(c, p);
         }
+        break;
+    case PC_ADD_SAY:
+        say_unsorted(s, p->now, c->mutant == MUTANT_ADD_SILENT);
+        p->pc = PC_ADD_CAS;
         break;
     case PC_ADD_CAS:
         if (s->cell[p->at] == p->stamp) {
@@ -529,7 +542,13 @@ static void add(const struct config *c, struct state *s, struct proc *p)
         break;
     case PC_ADD_HINT_CAS:
         s->hint = s->hint == p->at ? wrap(c, p->at + 1U) : s->hint;
-        added(s, p);
+        if (--p->left == 0) {
+            added(c, s, p);
+        } else {
+            uint8_t aside = p->old;
+            add_next(c, p);
+            p->old = aside;
+        }
         break;
     case PC_OWE_LOAD:
         p->freed = (struct freed){s->owed.until, s->owed.units};
@@ -571,7 +590,7 @@ static void access_step(const struct config *c, struct state *s, struct proc *p,
     }
 }
 
-/* Actions: per process a step (a held permit is used), a kill, a refund, a refund of one of two units, a surcharge of one; then a tick. */
+/* Actions: per process a step (a held permit is used), a kill, a refund, a refund of one of two units, a surcharge; then a tick. */
 enum { VERB_STEP, VERB_KILL, VERB_GIVE, VERB_GIVE_ONE, VERB_ADD, VERBS };
 
 static bool held_step(const struct config *c, struct state *s, struct proc *p, uint32_t verb)
@@ -715,7 +734,7 @@ static void print(const void *config, uint32_t action, const void *after)
     printf("\n");
 }
 
-/* name, mutant, must hold, calls and units of each, N, kills, refunds, surcharges, last tick */
+/* name, mutant, must hold, calls and units of each, N, kills, refunds, surcharges, last tick, units of a surcharge beyond one */
 static const struct config configs[] = {
     {"cells: N=1, single units, two spans", MUTANT_NONE, true, {2, 2}, {1, 1}, 1, 1, 0, 0, 8},
     {"cells: N=2, single units, refunds", MUTANT_NONE, true, {3, 1}, {1, 1}, 2, 0, 2, 0, 5},
@@ -725,6 +744,8 @@ static const struct config configs[] = {
     {"cells: N=3, single units, refunds", MUTANT_NONE, true, {4, 1}, {1, 1}, 3, 0, 1, 0, 4},
     {"cells: N=4, single units, two refunds", MUTANT_NONE, true, {4, 2}, {1, 1}, 4, 0, 2, 0, 2},
     {"cells: N=4, surcharges, refunds", MUTANT_NONE, true, {5, 1}, {1, 1}, 4, 0, 2, 2, 1},
+    {"cells: N=7, two surcharges of two", MUTANT_NONE, true, {1, 1}, {1, 1}, 7, 0, 0, 2, 2, 1},
+    {"cells: N=4, surcharge, two units", MUTANT_NONE, true, {1, 1}, {1, 2}, 4, 0, 0, 1, 4, 0},
     {"mutant: stamped by a store", MUTANT_TAKE_STORE, false, {1, 1}, {1, 1}, 1, 0, 0, 0, 1},
     {"mutant: the hint is trusted", MUTANT_HINT_TRUSTED, false, {1, 1}, {1, 1}, 1, 0, 0, 0, 1},
     {"mutant: freed is trusted", MUTANT_FREED_TRUSTED, false, {3, 2}, {1, 1}, 2, 0, 2, 0, 2},
@@ -791,6 +812,28 @@ static const struct config configs[] = {
      2,
      2,
      1},
+    {"mutant: a surcharge passes young cells, and nobody told",
+     MUTANT_ADD_SILENT,
+     false,
+     {1, 1},
+     {1, 1},
+     7,
+     0,
+     0,
+     2,
+     2,
+     1},
+    {"mutant: a surcharge behind a later reading, and nobody told",
+     MUTANT_ADD_LATE,
+     false,
+     {1, 1},
+     {1, 2},
+     4,
+     0,
+     0,
+     1,
+     4,
+     0},
     {"mutant: nobody counts", MUTANT_SORTED, false, {4, 2}, {1, 1}, 3, 0, 1, 0, 5},
     {"mutant: a gap that nobody was told of",
      MUTANT_GIVE_SILENT,

@@ -50,7 +50,7 @@ MUTANTS = [
     ("cells: gives back whatever stands there", "weir_sliding.c", "    while (given < charge->units && cell_mine(row, cell, &at, &left, grant->stamp_ns)) {\n        uint64_t mine = grant->stamp_ns;", "    while (given < charge->units && left > 0) {\n        uint64_t mine = cell[at];"),
     ("cells: nobody counts out of order", "weir_sliding.c", "bool sorted = weir_load_relaxed_u64(&p->word->unsorted_until_ns) <= now_ns;", "bool sorted = weir_load_relaxed_u64(&p->word->unsorted_until_ns) < UINT64_MAX || now_ns == 0;"),
     ("cells: who passes a young one does not say so", "weir_sliding.c", "            cells_unsorted(row, p->word, now_ns);\n            WEIR_WEAVE(\"sliding:help\");", "            WEIR_WEAVE(\"sliding:help\");"),
-    ("cells: who was overtaken does not say so", "weir_sliding.c", "cell_load(p, before) > now_ns) {", "cell_load(p, before) == UINT64_MAX) {"),
+    ("cells: who was overtaken does not say so", "weir_sliding.c", "row->cell_cnt - 1)) > now_ns;", "row->cell_cnt - 1)) > now_ns + UINT64_MAX / 2;"),
     ("cells: takes without a look", "weir_sliding.c", "           cells_run(p, first, now_ns, pick);", "           cells_run(p, first, now_ns, pick) || kept != UINT64_MAX;"),
     ("parts: sums before it charges only", "weir_sliding.c", "bool sane = parts_sum(p->cell, part, &sum);", "bool sane = true; sum = 0;"),
     ("parts: forgets the oldest part", "weir_sliding.c", "*sum += diff >= -(int32_t)WEIR_SLIDING_PARTS &&", "*sum += diff > -(int32_t)WEIR_SLIDING_PARTS / 2 &&"),
@@ -129,9 +129,11 @@ SHARE_MUTANTS = [
 ROOM_MUTANTS = [
     ("a give-back does not say that it leaves a gap", "shm/weir_sliding.c", "    cells_unsorted(row, word, grant->now_ns);\n    while (given", "    while (given"),
     ("who takes aside does not say so", "shm/weir_sliding.c", "        if (pick.aside ||", "        if ((pick.aside && tries > TAKE_TRIES) ||"),
+    ("a surcharge that was overtaken does not say so", "shm/weir_sliding.c", "    bool aside = cell_overtaken(p, at, now_ns);", "    bool aside = false;"),
     ("a renewed call does not say so", "shm/weir_sliding.c", "    cells_unsorted(row, word, now_ns);\n    while (renewed", "    while (renewed"),
     ("a renewed call claims what others hold", "shm/weir_sliding.c", "        charge->units = renewed + cells_add(&p, now_ns);", "        (void)cells_add;\n        (void)p;"),
     ("a renewed call that lost its cells is not charged again", "shm/weir_sliding.c", "        charge->units = renewed + cells_add(&p, now_ns);", "        charge->units = renewed;\n        (void)cells_add;\n        (void)p;"),
+    ("a refusal promises the next cell, however many it wants", "shm/weir_sliding.c", "next[weir_min_u64(need - old, next_cnt) - 1]", "next[weir_min_u64(need - old, 1) - 1]"),
     ("only cells side by side are taken", "shm/weir_sliding.c", "        if (old < p->units) {\n            pick", "        if (old < p->units && (old == 0 || at == pick->at[old - 1] + 1)) {\n            pick"),
     ("gives back side by side only", "shm/weir_sliding.c", "    uint32_t left = at < row->cell_cnt ? row->cell_cnt : 0;\n    uint32_t first = at;", "    uint32_t left = at < row->cell_cnt ? charge->units : 0;\n    uint32_t first = at;"),
 ]

@@ -178,6 +178,13 @@ static void test_sliding_room(void **state)
         bool room = cells_old(now_ns) >= (route == 0 ? 3U : 1U) + owed;
         int rc = take(route, &p);
         assert_int_equal(rc, room ? WEIR_OK : WEIR_DENIED);
+        if (!room && owed == 0) { /* what it promises holds, however the cells lie */
+            const struct weir_limit_place at = fixture_place(&f, &view, 0, false);
+            const struct weir_limit_time time = {.now_ns = now_ns};
+            assert_int_equal(
+                p.denial.earliest_ns,
+                weir_limit_earliest(&at, &f.memory->foreign[0], &time, route == 0 ? 3 : 1, 0));
+        }
         granted += room;
         refused += !room;
         if (rc == WEIR_OK && cnt < WEIR_ARRAY_CNT(held)) {
@@ -212,6 +219,24 @@ static void test_sliding_room(void **state)
         }
     }
     assert_true(granted > 10000 && refused > 10000);
+    fixture_close(&f);
+}
+
+/* A surcharge whose reading is older than the stamp before its cell is old first, behind a young one: it has said so. */
+static void test_sliding_surcharge_overtaken(void **state)
+{
+    (void)state;
+    struct weir_permit p;
+    open_with(WEIR_LIMIT_SLIDING_WINDOW, WEIR_FORM_CELLS, 4, 2);
+    const struct weir_limit_place at = fixture_place(&f, &view, 0, false);
+    const struct weir_limit_time read = {.now_ns = NOW + 10 * MS};
+    assert_int_equal(take(1, &p), WEIR_OK);
+    fixture_time_set(&view, NOW + 20 * MS);
+    assert_int_equal(take(0, &p), WEIR_OK);
+    weir_limit_add(&at, &(struct weir_charge){0}, 1, &(struct weir_limit_grant){0}, &read);
+    fixture_time_set(&view, NOW + 10 * MS + at.row->span_ns);
+    assert_int_equal(cells_old(NOW + 10 * MS + at.row->span_ns), 2);
+    assert_int_equal(take(0, &p), WEIR_OK);
     fixture_close(&f);
 }
 
@@ -666,6 +691,7 @@ int main(void)
         cmocka_unit_test(test_sliding_refunds),
         cmocka_unit_test(test_sliding_room),
         cmocka_unit_test(test_sliding_surcharge),
+        cmocka_unit_test(test_sliding_surcharge_overtaken),
         cmocka_unit_test(test_sliding_hint),
         cmocka_unit_test(test_sliding_damage),
         cmocka_unit_test(test_sliding_others),
