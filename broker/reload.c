@@ -235,7 +235,7 @@ void reload_convert(const struct weir_limit_place *at, const struct weir_shm_lim
             cells_convert(at, old, now_ns);
         }
         break;
-    case WEIR_LIMIT_CONCURRENCY: /* cells that are new are free */
+    case WEIR_LIMIT_CONCURRENCY: /* cells that are new are free; for the others, units_keep */
     case WEIR_LIMIT_UNSET:
         break;
     }
@@ -314,6 +314,21 @@ bool reload_raise_is_blind(const struct region *r, const struct weir_shm_limit_r
            (reaches && row->quota > (fixed ? weir_limit_peak(old) : old->quota));
 }
 
+/* A shorter rest must not free what began by the longer one, nor for a moment: before the new row has a name. */
+static void units_keep(struct region *r, const struct weir_shm_tables *was,
+                       const struct weir_shm_tables *next)
+{
+    for (uint32_t i = 0; i < next->limit_cnt; i++) {
+        const struct weir_shm_limit_row *row = &tables_limits(next)[i];
+        const struct weir_shm_limit_row *old = &tables_limits(was)[i];
+        for (uint32_t w = row->word_first;
+             row->kind == WEIR_LIMIT_CONCURRENCY && w < row->word_first + row->word_cnt; w++) {
+            weir_units_follow(row, old, weir_limit_cells(r->cell, row, w));
+            weir_units_follow(row, old, weir_limit_cells(r->own_cell, row, w));
+        }
+    }
+}
+
 static void words_convert(struct region *r, const struct weir_shm_tables *was,
                           const struct weir_shm_tables *next, const struct clocks *c)
 {
@@ -353,6 +368,7 @@ uint64_t reload_switch(struct region *r, const struct weir_shm_tables *next)
     WEIR_WEAVE("reload:lease");
     weir_store_release_u64(&r->gate->lease_until_ns, 0); /* no partner: compared with time */
     clocks_close(r, was, next, &clocks);
+    units_keep(r, was, next);
     tables_name(r, next);
     words_convert(r, was, block_at(r, (uint32_t)weir_load_relaxed_u64(&r->gate->tables)), &clocks);
     clocks_open(r, &clocks);

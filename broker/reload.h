@@ -5,6 +5,7 @@
  *
  *   lease := 0              nobody is granted anything who looks from here on
  *   clocks CLOSED           of providers with windows that begin anew: the epoch is raised, charges of the timeline before are never given back
+ *   units that rest         where the rest becomes shorter: they keep the longer one (weir_units_follow)
  *   tables := the new ones  pair:tables. A permit looks at this word once more behind its charges, so whoever is still under way by the old rows grants nothing: it
  *                           starts over. What it charged stays, but for units in flight, which it lets go
  *   words converted         by CAS, shared and private account

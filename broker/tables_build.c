@@ -338,6 +338,8 @@ static int cells_row(struct weir_shm_limit_row *row, const struct weir_config_li
     }
     if (l->kind == WEIR_LIMIT_CONCURRENCY) {
         row->span_ns = l->rest_ns == 0 ? jitter_ns : l->rest_ns;
+        row->ahead_ns = l->orphan_rest_ns > row->span_ns ? l->orphan_rest_ns - row->span_ns : 0;
+        row->ahead_peak_ns = 0; /* tables_follow.h */
         return WEIR_OK;
     }
     row->span_ns = weir_sliding_span_ns(l->window_ns, jitter_ns);

@@ -1,5 +1,6 @@
 #include "broker/tables_follow.h"
 
+#include "shm/weir_concurrency.h"
 #include "shm/weir_sliding.h"
 #include "shm/weir_tables.h"
 #include "shm/weir_window.h"
@@ -145,6 +146,9 @@ static int cells_follow(const struct pair *p, const struct weir_shm_limit_row *o
     if (new->kind == WEIR_LIMIT_CONCURRENCY &&new->cell_cnt < old->cell_cnt) {
         return refuse_number(p, new->name, "quota", old->quota, new->quota,
                              "nobody who holds a unit can be told to let it go");
+    }
+    if (new->kind == WEIR_LIMIT_CONCURRENCY) {
+        new->ahead_peak_ns = weir_units_ahead_peak(new, old);
     }
     if (new->form == WEIR_FORM_PARTS &&new->span_ns != old->span_ns) {
         return refuse(

@@ -14,7 +14,7 @@
 #include "shm/weir_layout.h"
 
 /*
- * Bring the built block `next` in line with `was`, which is in force: the same cells, the peaks of quotas, the next generation, its checksum. WEIR_OK, or WEIR_E_ARGUMENT with `text`: what
+ * Bring the built block `next` in line with `was`, which is in force: the same cells, the peaks of quotas and of rests, the next generation, its checksum. WEIR_OK, or WEIR_E_ARGUMENT with `text`: what
  * differs, and what it was. Both blocks are whole and checked.
  */
 int tables_follow(const struct weir_shm_tables *was, struct weir_shm_tables *next, char *text,

@@ -144,13 +144,16 @@ uint32_t weir_units_used(const struct weir_shm_limit_row *row, const uint64_t *c
 uint32_t weir_units_reap(const struct weir_shm_limit_row *row, uint64_t *cell, uint64_t now_ns,
                          bool (*lives)(uint64_t cell, const void *arg), const void *arg)
 {
+    const uint64_t next = weir_max_u64(now_ns + row->ahead_ns, 1);
+    const uint64_t latest_ns =
+        now_ns + weir_max_u64(row->ahead_ns, row->ahead_peak_ns) + WEIR_NS_PER_S;
     uint32_t gone = 0;
     for (uint32_t i = 0; i < row->cell_cnt; i++) {
         uint64_t seen = weir_load_acquire_u64(&cell[i]); /* pair:limit A */
-        bool dead = weir_unit_held(seen) ? !lives(seen, arg) : seen > now_ns + WEIR_NS_PER_S;
+        bool dead = weir_unit_held(seen) ? !lives(seen, arg) : seen > latest_ns;
         if (dead) {
             WEIR_WEAVE("units:reap");
-            gone += weir_cas_u64(&cell[i], &seen, weir_max_u64(now_ns, 1)); /* pair:limit R */
+            gone += weir_cas_u64(&cell[i], &seen, next); /* pair:limit R */
         }
     }
     return gone;
@@ -158,8 +161,31 @@ uint32_t weir_units_reap(const struct weir_shm_limit_row *row, uint64_t *cell, u
 
 void weir_units_rest(const struct weir_shm_limit_row *row, uint64_t *cell, uint64_t now_ns)
 {
+    const uint64_t next = weir_max_u64(now_ns + row->ahead_ns, 1);
     for (uint32_t i = 0; i < row->cell_cnt; i++) {
-        weir_store_relaxed_u64(&cell[i],
-                               weir_max_u64(now_ns, 1)); /* relaxed: nobody else has it yet */
+        weir_store_relaxed_u64(&cell[i], next); /* relaxed: nobody else has it yet */
     }
+}
+
+void weir_units_follow(const struct weir_shm_limit_row *row, const struct weir_shm_limit_row *old,
+                       uint64_t *cell)
+{
+    for (uint32_t i = 0; i < old->cell_cnt && row->span_ns < old->span_ns; i++) {
+        uint64_t seen = weir_load_acquire_u64(&cell[i]); /* pair:limit A */
+        if (seen != 0 && !weir_unit_held(seen)) {
+            WEIR_WEAVE("units:follow");
+            /* Whoever takes it meanwhile knows that it was free. */
+            (void)weir_cas_u64(&cell[i], &seen,
+                               seen + (old->span_ns - row->span_ns)); /* pair:limit R */
+        }
+    }
+}
+
+uint64_t weir_units_ahead_peak(const struct weir_shm_limit_row *row,
+                               const struct weir_shm_limit_row *old)
+{
+    uint64_t moved_ns = old->span_ns > row->span_ns ? old->span_ns - row->span_ns : 0;
+    uint64_t peak_ns = weir_max_u64(old->ahead_ns, old->ahead_peak_ns) + moved_ns;
+    return peak_ns > row->ahead_ns ? peak_ns
+                                   : 0; /* 0 as at the start: the same tables are the same bytes */
 }

@@ -14,9 +14,16 @@
  * worker, by pidfd) lets go all cells that bear its {client, life}; the worker's own cells bear its incarnation, and the next worker lets them
  * go. The serial tells the permits of one owner apart, so that a stale settle lets go nothing that another permit holds.
  *
- * A new broker with another one before it begins with all units resting: what was in flight for that one counts as let go at the start of the new one, after the
- * lease of the old has ended. It cannot know which calls of former permits are still open. So whoever keeps calls across a broker's end, which its lease tells,
- * ends them within J of that, or takes permits for them again before it takes others: the theorem's condition, for them.
+ * What a dead owner began may end later than what somebody settled: open orders stay until the exchange's dead man's switch cancels them. So its units rest for
+ * O >= J from its death on. The reaper writes an instant O - J (the row's `ahead_ns`) ahead of its clock; whoever wants a unit knows of J only, and finds it
+ * free after O. The theorem holds if such a call ends within O of its owner's death. What stands further ahead than `ahead_peak_ns` was written by nobody honest.
+ *
+ * A reload with a shorter J moves what rests ahead by as much, before anybody knows of it: it is free when it would have been. By a longer J it rests
+ * longer, from when it was let go. Either way `ahead_peak_ns` has it.
+ *
+ * A new broker with another one before it begins with all units resting for O: what was in flight for that one counts as its owner's death at the start of the
+ * new one, after the lease of the old has ended. It cannot know which calls of former permits are still open. So whoever keeps calls across a broker's end, which its
+ * lease tells, ends them within O of that, or takes permits for them again before it takes others: the theorem's condition, for them.
  *
  * A concurrent reader sees whole words. A writer that dies between two units of one permit leaves units that the reaper finds.
  *
@@ -65,13 +72,24 @@ static inline bool weir_unit_free(uint64_t cell, uint64_t now_ns, uint64_t rest_
 struct weir_shm_limit_row;
 
 /*
- * Let go every held unit whose owner lives no more (and what stands in the future, which nobody honest wrote). Returns how many. Caller: the worker. A unit
- * whose holder lives is never touched. `now_ns` is read after what `lives` knows was known: each unit rests from then on, at least from the death on.
+ * Let go every held unit whose owner lives no more (and what stands further in the future than anybody honest wrote). Returns how many. Caller: the worker. A unit
+ * whose holder lives is never touched. `now_ns` is read after what `lives` knows was known: each unit rests for O from then on, at least from the death on.
  */
 uint32_t weir_units_reap(const struct weir_shm_limit_row *row, uint64_t *cell, uint64_t now_ns,
                          bool (*lives)(uint64_t cell, const void *arg), const void *arg);
 
-/* Let go every unit, whoever held it: each rests from `now_ns` on. Caller: a broker at its start, alone, where there was one before it. */
+/* Let go every unit, whoever held it: each rests for O from `now_ns` on. Caller: a broker at its start, alone, where there was one before it. */
 void weir_units_rest(const struct weir_shm_limit_row *row, uint64_t *cell, uint64_t now_ns);
+
+/*
+ * Before tables with `row` take the place of those with `old`: where they say a shorter J, what rests is free no sooner for it. Readers of either row find it free when it
+ * would have been, or later. Caller: a reload.
+ */
+void weir_units_follow(const struct weir_shm_limit_row *row, const struct weir_shm_limit_row *old,
+                       uint64_t *cell);
+
+/* How far ahead of the clock a unit may stand when `row` has taken the place of `old`, with what weir_units_follow did: the row's `ahead_peak_ns`. */
+uint64_t weir_units_ahead_peak(const struct weir_shm_limit_row *row,
+                               const struct weir_shm_limit_row *old);
 
 #endif

@@ -378,6 +378,8 @@ const struct weir_layout_field weir_layout_fields[] = {
     F(weir_shm_limit_row, rate_window_ns),
     F(weir_shm_limit_row, rate_quota),
     F(weir_shm_limit_row, reserved2),
+    F(weir_shm_limit_row, ahead_ns),
+    F(weir_shm_limit_row, ahead_peak_ns),
     F(weir_shm_limit_row, reserved3),
     T(weir_shm_share_row),
     F(weir_shm_share_row, kind),

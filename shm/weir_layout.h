@@ -541,7 +541,11 @@ struct weir_shm_limit_row {
     uint64_t rate_window_ns; /* as configured: quota per this */
     uint32_t rate_quota;
     uint32_t reserved2;
-    uint64_t reserved3[7];
+    /* concurrency: a unit of a dead owner rests for so much longer than span_ns; who reaps it writes an instant so far ahead (weir_concurrency.h) */
+    uint64_t ahead_ns;
+    /* so far ahead one may stand, whichever tables were in force since the segment was made (broker/tables_follow.h). 0: ahead_ns */
+    uint64_t ahead_peak_ns;
+    uint64_t reserved3[5];
 } WEIR_ALIGN_LINE;
 
 /* What an entry of a limit's shares is for. */
@@ -653,7 +657,8 @@ struct weir_shm_limit_word {
     /* units that a permit was refused for want of a ceiling; the worker raises it and says 0. A hint, relaxed */
     uint64_t ceiling_wanted;
     uint64_t owed;
-    uint64_t unsorted_until_ns; /* sliding_window in cells: till then cells may stand out of the order of their stamps. A hint */
+    uint64_t
+        unsorted_until_ns; /* sliding_window in cells: till then cells may stand out of the order of their stamps. A hint */
     uint64_t reserved[11];
 } WEIR_ALIGN_LINE;
 

@@ -93,7 +93,8 @@ static bool sliding_ok(const struct weir_shm_limit_row *l, uint32_t cell_cnt)
 static bool units_ok(const struct weir_shm_limit_row *l, uint32_t cell_cnt)
 {
     return l->form == WEIR_FORM_UNITS && l->cell_cnt == l->quota &&
-           l->cell_cnt <= WEIR_CONCURRENCY_UNITS_MAX && cells_ok(l, cell_cnt);
+           l->cell_cnt <= WEIR_CONCURRENCY_UNITS_MAX && l->ahead_ns <= (UINT64_C(1) << 61) &&
+           l->ahead_peak_ns <= (UINT64_C(1) << 61) && cells_ok(l, cell_cnt);
 }
 
 /* Shares lie inside the block, behind the rows; each has its words. Their parts are at most the whole, which weir_share.h leans on. */

@@ -259,6 +259,7 @@ struct weir_config_limit {
     uint64_t burst_units; /* the most that can be taken at once; a fixed window's is its quota */
     uint64_t step_ns;     /* token_bucket: the server lets its counter decay in steps of so long */
     uint64_t rest_ns;     /* concurrency: how long a unit rests once it is let go; 0: max_jitter */
+    uint64_t orphan_rest_ns; /* ... once its owner is dead; 0: as long as any */
     enum weir_config_calendar_unit calendar_unit;
     const char *time_zone; /* of a calendar: a name of the tz database, "" = UTC */
     struct weir_config_calendar calendar;

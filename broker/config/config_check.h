@@ -94,6 +94,10 @@ void weir_config_check_doubt(struct weir_config_reader *reader,
 /* config_check_limit.c */
 weir_config_finish weir_config_finish_limit;
 weir_config_finish weir_config_finish_share;
+/* ... once the clock is known, of which a limit may have its rest */
+void weir_config_check_rests(struct weir_config_reader *reader,
+                             const struct weir_config_provider *provider,
+                             const struct weir_config_place *place);
 
 /* config_check_budget.c: what routes take from limits */
 void weir_config_check_budget(struct weir_config_reader *reader,

@@ -99,6 +99,27 @@ static void check_concurrency(struct weir_config_reader *reader,
     }
 }
 
+void weir_config_check_rests(struct weir_config_reader *reader,
+                             const struct weir_config_provider *provider,
+                             const struct weir_config_place *place)
+{
+    struct weir_config_place limits = weir_config_place_key(place, "limits");
+    for (size_t i = 0; i < provider->limit_cnt; i++) {
+        const struct weir_config_limit *l = &provider->limit[i];
+        uint64_t rest_ns = l->rest_ns ? l->rest_ns : provider->clock.max_jitter_ns;
+        if (l->orphan_rest_ns && l->orphan_rest_ns < rest_ns) {
+            char rest[WEIR_CONFIG_NUMBER_BYTES];
+            struct weir_config_place item = weir_config_place_item(&limits, i);
+            struct weir_config_place key = weir_config_place_key(&item, "orphan_rest");
+            weir_config_number_write(WEIR_CONFIG_TYPE_DURATION, rest_ns, rest);
+            weir_config_error(reader, &key,
+                              "must not be below %s = %s: what a dead owner began ends no sooner "
+                              "than what somebody settled",
+                              l->rest_ns ? "rest" : "rest, by default clock.max_jitter", rest);
+        }
+    }
+}
+
 void weir_config_finish_share(struct weir_config_reader *reader, void *section,
                               const struct weir_config_place *place)
 {
@@ -179,6 +200,8 @@ void weir_config_finish_limit(struct weir_config_reader *reader, void *section,
                "only a token_bucket decays in steps");
     refuse_key(reader, place, "rest", limit->rest_ns && !concurrency,
                "only units of kind: concurrency are let go");
+    refuse_key(reader, place, "orphan_rest", limit->orphan_rest_ns && !concurrency,
+               "only units of kind: concurrency have an owner");
     refuse_key(reader, place, "calendar", calendar && !fixed,
                "only a fixed_window begins at the edges of a calendar");
     refuse_key(reader, place, "time_zone", *limit->time_zone && !calendar,

@@ -446,6 +446,7 @@ void weir_config_finish_provider(struct weir_config_reader *reader, void *sectio
     struct weir_config_provider *provider = section;
     name_routes(reader, provider, place);
     check_all_names(reader, provider, place);
+    weir_config_check_rests(reader, provider, place);
     finish_scopes(reader, provider, place);
     check_endpoints(reader, provider, place);
     check_fixed_headers(reader, provider, place);

@@ -354,6 +354,10 @@ static const struct weir_config_row limit_row[] = {
     {.key = "rest", TYPE(DURATION), AT(limit, rest_ns), RANGE(1 * US, 1 * HOUR), .def = "",
      .text = "concurrency only: how long a unit rests once its call has ended, because the provider may still count it. Default: the "
              "provider's clock.max_jitter."},
+    {.key = "orphan_rest", TYPE(DURATION), AT(limit, orphan_rest_ns), RANGE(1 * US, 1 * DAY), .def = "",
+     .text = "concurrency only: how long a unit rests whose owner has died or left without settling it, and each unit at the start of a broker "
+             "that has another one before it: until the provider has ended by itself what they began, such as an exchange that cancels the orders of "
+             "who fell silent. At least rest. Default: rest."},
     {.key = "burst", TYPE(INTEGER), AT(limit, burst_units), UNIT_RANGE, .def = "",
      .text = "token_bucket only: the most that can be taken at one instant. Default: the quota."},
     {.key = "scope", TYPE(ENUM), AT(limit, scope), .def = "ip",

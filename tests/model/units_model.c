@@ -5,9 +5,9 @@
  *   take     weir_concurrency.c units_find (a load per cell, from the hint on), then per cell a load and a CAS to owner | serial; what was taken goes back
  *            where there are too few (owner_let_go), and it is planned anew
  *   end      weir_units_let_go: per cell that bears owner | serial a CAS to the settle's clock reading; a refund writes "never"
- *   reap     broker/units.c units_sweep: who died is known before the clock is read; weir_units_reap: per cell a load and a CAS
+ *   reap     broker/units.c units_sweep: who died is known before the clock is read; weir_units_reap: per cell a load and a CAS, to O - J ahead of the clock
  *
- * Oracle: calls that the server may have in flight, and nothing of the cells: from the grant on, until J after the clock reading of the end, or J after the
+ * Oracle: calls that the server may have in flight, and nothing of the cells: from the grant on, until J after the clock reading of the end, or O after the
  * death of who made it.
  *   bound    at each grant at most N units
  *   refunds  without a kill, whenever nobody is within a call, exactly the granted units are held
@@ -24,6 +24,7 @@
 #define PROCS           2
 #define CELLS           3
 #define REST            2 /* J, in ticks */
+#define ORPHAN          3 /* O */
 #define TIME_END        8
 #define HELD            0x80
 #define ALONE_STEPS_MAX 60
@@ -39,6 +40,7 @@ enum mutant {
     MUTANT_END_ONE,     /* an end of two units lets go one */
     MUTANT_REAP_LIVING, /* the reaper does not ask who lives */
     MUTANT_REAP_FREE,   /* a dead owner's unit is free at once */
+    MUTANT_REAP_REST,   /* a dead owner's unit rests like others */
     MUTANT_REAP_CLOCK,  /* the reaper's clock is read before it knows who died */
     MUTANT_NO_REAP,     /* nobody lets go what the dead hold */
 };
@@ -105,7 +107,8 @@ struct state {
     uint8_t reaper_seen;
     uint8_t killed;         /* ghost, from here on */
     uint8_t reaped;         /* the reaper ran with everybody dead */
-    uint8_t over[TIME_END]; /* units whose call ended then, or whose maker died then */
+    uint8_t over[TIME_END]; /* units whose call ended then */
+    uint8_t dead[TIME_END]; /* ... whose maker died then */
     uint8_t rsv;
     struct proc proc[PROCS];
 };
@@ -142,7 +145,7 @@ static void granted(const struct config *c, struct state *s, struct proc *p, uin
         flight += s->proc[i].units;
     }
     for (uint32_t t = 0; t <= s->time; t++) {
-        flight += s->time - t < REST ? s->over[t] : 0U;
+        flight += (s->time - t < REST ? s->over[t] : 0U) + (s->time - t < ORPHAN ? s->dead[t] : 0U);
     }
     if (flight > c->cells) {
         *why = "more than N in flight";
@@ -295,7 +298,9 @@ static bool reaper_step(const struct config *c, struct state *s)
         break;
     default:
         if (cell == s->reaper_seen) {
-            s->cell[s->reaper_at] = c->mutant == MUTANT_REAP_FREE ? 0 : s->reaper_now;
+            uint32_t ahead = c->mutant == MUTANT_REAP_REST ? 0 : ORPHAN - REST;
+            s->cell[s->reaper_at] =
+                c->mutant == MUTANT_REAP_FREE ? 0 : (uint8_t)(s->reaper_now + ahead);
         }
     }
     s->reaper = REAPER_LOAD;
@@ -342,7 +347,7 @@ static bool step(const void *config, void *state, uint32_t action, const char **
         }
         s->kills_left--;
         s->killed = 1;
-        s->over[s->time] = (uint8_t)(s->over[s->time] + p->units);
+        s->dead[s->time] = (uint8_t)(s->dead[s->time] + p->units);
         *p = (struct proc){.pc = PC_DEAD};
         return true;
     }
@@ -469,6 +474,16 @@ static const struct config configs[] = {
      1,
      0,
      3},
+    {"mutant: a dead owner's unit rests like others",
+     MUTANT_REAP_REST,
+     false,
+     2,
+     {1, 1},
+     1,
+     1,
+     1,
+     0,
+     4},
     {"mutant: the reaper's clock before who died",
      MUTANT_REAP_CLOCK,
      false,
@@ -478,7 +493,7 @@ static const struct config configs[] = {
      1,
      1,
      0,
-     4},
+     5},
     {"mutant: nobody reaps", MUTANT_NO_REAP, false, 1, {1, 1}, 1, 2, 1, 0, 1},
 };
 

@@ -30,12 +30,14 @@ static const char yaml[] =
     "    limits:\n"
     "      - {name: weight, kind: fixed_window, quota: 1000, window: 1s, scope: ip}\n"
     "      - {name: open, kind: concurrency, quota: 4, scope: ip}\n"
+    "      - {name: orders, kind: concurrency, quota: 3, orphan_rest: 900ms, scope: ip}\n"
     "    endpoints:\n"
     "      - {name: a, url: \"http://127.0.0.1:$PORT\", connections: 16}\n"
     "    routes:\n"
     "      - {name: order, method: POST, path: /api/v3/order, cost: {weight: 1}, timeout: 3s}\n"
     "      - {name: hold, transport: own, cost: {open: 1}}\n"
     "      - {name: own, transport: own, cost: {weight: 1}}\n"
+    "      - {name: place, transport: own, cost: {orders: 1}}\n"
     "  - name: shut\n" /* paused: what is handed over waits */
     "    clock: {source: host, error: 1ms, max_jitter: 20ms}\n"
     "    throttle: {status: [429], retry_after: seconds}\n"
@@ -170,6 +172,88 @@ static void deaths(struct rig *r, unsigned cnt)
     CHECK(r, worker->client_reaped - reaped >= cnt, "all reaped"); /* and who attached before */
     CHECK_INT(r, worker->slot_reaped - slots, (uint64_t)cnt * QUEUED);
     CHECK_INT(r, units_reaped(w) - units, (uint64_t)cnt * UNITS);
+    weir_close(w);
+}
+
+#define ORPHAN_NS (900 * WEIR_NS_PER_MS)
+
+/* Has two orders open at the exchange, and does not live to see their ends. */
+static int places(struct rig *r, int arg)
+{
+    struct weir_permit p;
+    struct weir *w = rig_attach(r, WEIR_ROLE_TRADER);
+    for (int i = 0; i < 2; i++) {
+        if (weir_permit_wait(w, rig_route(w, "sim.place"), 0, NULL, WEIR_PRIORITY_CRITICAL,
+                             weir_now_ns(w) + 5 * WEIR_NS_PER_S, &p) != 0) {
+            (void)printf("FAILED: order %d: %s\n", i, weir_reason_text(p.denial.reason));
+            return 1;
+        }
+    }
+    shared_set(r, INDEX, w->at->client);
+    shared_set(r, READY, 1);
+    if (arg != 0) {
+        weir_close(w); /* it leaves, and settles nothing */
+        return 0;
+    }
+    (void)pause();
+    return 0;
+}
+
+/* A unit of `route`, if there is one before `wait_ns` are over; and how long it took. It goes back as if never used, or as of an order that has ended. */
+static int place_wait(struct rig *r, struct weir *w, uint64_t wait_ns, bool sent)
+{
+    struct weir_permit p;
+    const struct weir_outcome end = {.kind = sent ? WEIR_OUTCOME_ANSWERED : WEIR_OUTCOME_NOT_SENT,
+                                     .status = 200};
+    int rc = weir_permit_wait(w, rig_route(w, "sim.place"), 0, NULL, WEIR_PRIORITY_CRITICAL,
+                              weir_now_ns(w) + wait_ns, &p);
+    if (rc == 0) {
+        CHECK_INT(r, weir_permit_settle(w, &p, &end), 0);
+    }
+    return rc;
+}
+
+/* What the dead held rests for orphan_rest; what is settled beside it, for rest. And so at a start: whose orders are open is not known. */
+static void orders_of_the_dead(struct rig *r)
+{
+    struct weir *w = rig_attach(r, WEIR_ROLE_TRADER);
+    weir_route_id place = rig_route(w, "sim.place");
+    struct weir_permit p[3];
+    CHECK_INT(r, place_wait(r, w, 3 * WEIR_NS_PER_S, false), 0); /* the start itself */
+    for (int leaves = 0; leaves < 2; leaves++) {
+        shared_set(r, READY, 0);
+        pid_t pid = rig_fork(r, places, leaves);
+        shared_wait(r, READY, 1);
+        uint64_t at_ns = rig_now_ns();
+        if (leaves == 0) {
+            (void)kill(pid, SIGKILL);
+        }
+        (void)state_wait(r, w, weir_load_acquire_u32(&r->shared->count[INDEX]), WEIR_CLIENT_FREE);
+        unsigned settled = 0;
+        while (rig_now_ns() - at_ns < ORPHAN_NS / 2) { /* the third one comes and goes */
+            settled += place_wait(r, w, 200 * WEIR_NS_PER_MS, true) == 0;
+        }
+        CHECK(r, settled >= 4, "%u settled ones came back at once", settled);
+        CHECK_INT(r, place_wait(r, w, 200 * WEIR_NS_PER_MS, false), 0);
+        CHECK_INT(r, weir_permit_try(w, place, 0, NULL, WEIR_PRIORITY_CRITICAL, &p[0]), 0);
+        CHECK_INT(r, weir_permit_try(w, place, 0, NULL, WEIR_PRIORITY_CRITICAL, &p[1]),
+                  WEIR_DENIED);
+        CHECK(r, p[1].denial.earliest_ns > weir_now_ns(w) + ORPHAN_NS / 8, "it says when");
+        CHECK_INT(r,
+                  weir_permit_wait(w, place, 0, NULL, WEIR_PRIORITY_CRITICAL,
+                                   weir_now_ns(w) + 5 * WEIR_NS_PER_S, &p[1]),
+                  0);
+        uint64_t rested_ns = rig_now_ns() - at_ns;
+        (void)printf("%s to its units for another: %.0f ms\n", leaves == 0 ? "death" : "close",
+                     (double)rested_ns / 1e6);
+        CHECK(r, rested_ns >= ORPHAN_NS - (leaves == 0 ? 0 : 100 * WEIR_NS_PER_MS),
+              "it rests for all of orphan_rest");
+        for (int i = 0; i < 2; i++) {
+            const struct weir_outcome not_sent = {.kind = WEIR_OUTCOME_NOT_SENT};
+            CHECK_INT(r, weir_permit_settle(w, &p[i], &not_sent), 0);
+        }
+        CHECK_INT(r, rig_wait(pid, 2000), leaves == 0 ? 128 + SIGKILL : 0);
+    }
     weir_close(w);
 }
 
@@ -469,6 +553,7 @@ int main(int argc, char **argv)
     rig_weird_start(&r);
     former_broker(&r);
     deaths(&r, all ? LONG_DEATHS : DEATHS);
+    orders_of_the_dead(&r);
     order_of_the_dead(&r);
     forks(&r);
     execs_and_heirs(&r);

@@ -49,12 +49,12 @@ static const char sim[] =
 
 struct quotas {
     unsigned weight, roll, burst, rate, open, far;
-    const char *jitter, *last_good, *more;
+    const char *jitter, *last_good, *more, *rests;
 };
 
 /* max_jitter is large, because the exchange judges by arrivals, and this machine may be busy. */
-static const struct quotas high = {400, 60, 70, 50, 12, 10, "500ms", "1h", ""};
-static const struct quotas low = {120, 25, 25, 20, 12, 10, "500ms", "1h", ""};
+static const struct quotas high = {400, 60, 70, 50, 12, 10, "500ms", "1h", "", ""};
+static const struct quotas low = {120, 25, 25, 20, 12, 10, "500ms", "1h", "", ""};
 
 /* `kind`: of the limit roll. */
 static void configure_as(struct rig *r, const struct quotas *q, const char *broker,
@@ -85,14 +85,14 @@ static void configure_as(struct rig *r, const struct quotas *q, const char *brok
         "    limits:\n"
         "      - {name: flow, kind: token_bucket, quota: 1000000, window: 1s, burst: 100000}\n"
         "      - {name: far, kind: fixed_window, quota: %u, window: 10m}\n"
-        "      - {name: open, kind: concurrency, quota: %u}\n"
+        "      - {name: open, kind: concurrency, quota: %u%s}\n"
         "    routes:\n"
         "      - {name: own, transport: own, cost: {flow: 1}}\n"
         "      - {name: far, transport: own, cost: {far: 1}}\n"
         "      - {name: open, transport: own, cost: {open: 1}}\n";
     char text[8192];
     (void)snprintf(text, sizeof text, yaml, broker, q->jitter, q->weight, kind, q->roll, q->rate,
-                   q->burst, q->last_good, q->more, q->far, q->open);
+                   q->burst, q->last_good, q->more, q->far, q->open, q->rests);
     rig_config(r, text, 0);
 }
 
@@ -425,6 +425,56 @@ static void waiter_and_units(struct rig *r)
     weir_close(w);
 }
 
+static int dies_with_units(struct rig *r, int arg)
+{
+    (void)arg;
+    struct weir *w = rig_attach(r, WEIR_ROLE_TRADER);
+    struct weir_permit p[32];
+    unsigned held = 0;
+    for (int i = 0; i < 1000 && held < 16; i++) { /* of whoever had them before, they may rest */
+        held += take_all(w, rig_route(w, "free.open"), p + held, 32 - held);
+        rig_sleep_ms(5);
+    }
+    weir_store_release_u32(&r->shared->count[WOKEN], held);
+    (void)pause();
+    return 0;
+}
+
+/* Units of a dead strategy rest, and a reload makes both rests shorter (units:follow): they rest for as long as they were to. */
+static void shorter_rests(struct rig *r)
+{
+    struct weir_permit p[32];
+    struct quotas q = low;
+    struct weir *w = rig_attach(r, WEIR_ROLE_TRADER);
+    weir_route_id open = rig_route(w, "free.open");
+    q.open = 16;
+    q.rests = ", rest: 2s, orphan_rest: 4s";
+    reload_to(r, &q, false, false);
+    weir_store_release_u32(&r->shared->count[WOKEN], 0);
+    pid_t child = rig_fork(r, dies_with_units, 0);
+    for (int i = 0; i < 2000 && weir_load_acquire_u32(&r->shared->count[WOKEN]) == 0; i++) {
+        rig_sleep_ms(5);
+    }
+    CHECK_INT(r, weir_load_acquire_u32(&r->shared->count[WOKEN]), 16);
+    unsigned reaped = log_count(r, "\"event\":\"units_reaped\"", NULL, NULL);
+    uint64_t died_ns = rig_now_ns();
+    (void)kill(child, SIGKILL);
+    CHECK_INT(r, rig_wait(child, 2000), 128 + SIGKILL);
+    CHECK(r, log_wait(r, "\"event\":\"units_reaped\"", reaped, 5000), "reaped");
+    q.rests = ", rest: 1ms, orphan_rest: 2ms";
+    reload_to(r, &q, false, false);
+    CHECK(r, rig_now_ns() - died_ns < 3500 * WEIR_NS_PER_MS, "the reload is not too late to tell");
+    CHECK_INT(r,
+              weir_permit_wait(w, open, 0, NULL, WEIR_PRIORITY_HIGH,
+                               weir_now_ns(w) + 10 * WEIR_NS_PER_S, &p[0]),
+              0);
+    CHECK(r, rig_now_ns() - died_ns >= 4 * WEIR_NS_PER_S, "free after %llu ms",
+          (unsigned long long)((rig_now_ns() - died_ns) / WEIR_NS_PER_MS));
+    CHECK_INT(r, 1 + take_all(w, open, p + 1, 31), 16);
+    CHECK_INT(r, log_count(r, "\"event\":\"units_reaped\"", NULL, NULL), reaped + 1);
+    weir_close(w);
+}
+
 /* What cannot change: `text` says why, and all goes on as it was. */
 static void refuses(struct rig *r, struct weir *w, const char *text)
 {
@@ -548,6 +598,7 @@ int main(int argc, char **argv)
     configure(&r, &low);
     rig_weird_start(&r);
     waiter_and_units(&r);
+    shorter_rests(&r);
     CHECK_INT(&r, rig_weird_stop(&r, 15000), 0);
     configure(&r, &high);
     rig_weird_start(&r);

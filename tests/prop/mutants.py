@@ -56,6 +56,8 @@ MUTANTS = [
     ("parts: forgets the oldest part", "weir_sliding.c", "*sum += diff >= -(int32_t)WEIR_SLIDING_PARTS &&", "*sum += diff > -(int32_t)WEIR_SLIDING_PARTS / 2 &&"),
     ("parts: does not see faster clocks", "weir_sliding.c", "*sum += diff >= -(int32_t)WEIR_SLIDING_PARTS && word != 0", "*sum += diff >= -(int32_t)WEIR_SLIDING_PARTS && diff <= 0 && word != 0"),
     ("units: no rest", "weir_concurrency.h", "now_ns >= cell && now_ns - cell >= rest_ns)", "rest_ns + now_ns > 0)"),
+    ("units: of the dead rest like others", "weir_concurrency.c", "const uint64_t next = weir_max_u64(now_ns + row->ahead_ns, 1);\n    const uint64_t latest_ns", "const uint64_t next = weir_max_u64(now_ns, 1);\n    const uint64_t latest_ns"),
+    ("units: of the dead rest from a while ago", "weir_concurrency.c", "const uint64_t next = weir_max_u64(now_ns + row->ahead_ns, 1);\n    const uint64_t latest_ns", "const uint64_t next = weir_max_u64(now_ns + (row->ahead_ns - row->ahead_ns / 8), 1);\n    const uint64_t latest_ns"),
     ("units: a settle lets go another's", "weir_concurrency.c", "if (unit_load(cell, at) == owner) {", "if (weir_unit_held(seen = unit_load(cell, at))) {"),
     ("units: takes what is held", "weir_concurrency.h", "return cell == 0 || (!weir_unit_held(cell) &&", "return cell == 0 || weir_unit_held(cell) || ("),
     ("an end gives all back", "weir_settle.c", "part.units = charge->units - units;", "part.units = charge->units;"),
@@ -127,6 +129,11 @@ SHARE_MUTANTS = [
 
 # Where a sliding window in cells has room: test_cells.
 ROOM_MUTANTS = [
+    ("units: a rest ahead of the clock is damage", "shm/weir_concurrency.c", "now_ns + weir_max_u64(row->ahead_ns, row->ahead_peak_ns) + WEIR_NS_PER_S;", "now_ns + WEIR_NS_PER_S;"),
+    ("units: the longest rest ahead is today's", "shm/weir_concurrency.c", "weir_max_u64(row->ahead_ns, row->ahead_peak_ns)", "row->ahead_ns"),
+    ("units: whatever is ahead of the clock is a rest", "shm/weir_concurrency.c", "seen > latest_ns;", "seen > latest_ns && latest_ns == 0;"),
+    ("units: at a start they rest like settled ones", "shm/weir_concurrency.c", "const uint64_t next = weir_max_u64(now_ns + row->ahead_ns, 1);\n    for", "const uint64_t next = weir_max_u64(now_ns, 1);\n    for"),
+    ("units: a shorter rest frees what rests", "shm/weir_concurrency.c", "seen + (old->span_ns - row->span_ns))", "seen)"),
     ("a give-back does not say that it leaves a gap", "shm/weir_sliding.c", "    cells_unsorted(row, word, grant->now_ns);\n    while (given", "    while (given"),
     ("who takes aside does not say so", "shm/weir_sliding.c", "        if (pick.aside ||", "        if ((pick.aside && tries > TAKE_TRIES) ||"),
     ("a surcharge that was overtaken does not say so", "shm/weir_sliding.c", "    bool aside = cell_overtaken(p, at, now_ns);", "    bool aside = false;"),

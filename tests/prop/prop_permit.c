@@ -10,7 +10,7 @@
  *             (answers that prove which window counted their call give the other one of a straddle back)
  *   bucket    a server's bucket of B units and r = N/W never overflows (the same as B + r*t over all intervals), also where it decays in steps
  *   sliding   the server counts at most N units in any interval of length W
- *   flight    the server has at most N units in flight; it may count a call for a while after its answer
+ *   flight    the server has at most N units in flight; it may count a call for a while after its answer, and longer where its maker died
  *   sum       a word holds exactly the units that were granted and not given back (schedules without re-alignment)
  *   classes   where a lower class was granted, a critical call passes before and after (routes of windows with headroom)
  *   room      a sliding window in cells refuses only where fewer cells are old than the call takes and leaves free (until somebody sleeps for a window amid a call)
@@ -72,6 +72,7 @@ static struct {
     bool slept;   /* ... a window or longer: that may hide room */
     uint64_t widest_ns;
     uint64_t rest_ns;   /* of units in flight */
+    uint64_t orphan_ns; /* ... of the dead */
     uint32_t only_kind; /* --kind: 0 = all of them */
     bool headroom;
 } s;
@@ -379,7 +380,7 @@ static bool other_life(uint64_t cell, const void *arg)
 }
 
 /*
- * The one behind `view` dies: its connections close, the reaper lets go its units, and somebody else begins in its place. What it settles afterwards (it
+ * The one behind `view` dies: the exchange ends its calls by and by, the reaper lets go its units, and somebody else begins in its place. What it settles afterwards (it
  * was only asleep) must not touch what others hold by now.
  */
 static void owner_dies(struct weir_permit_view *view)
@@ -388,7 +389,7 @@ static void owner_dies(struct weir_permit_view *view)
     for (uint32_t i = 0; i < s.call_cnt; i++) {
         struct call *c = &s.call[i];
         if (c->permit.owner >> WEIR_OWNER_THREAD_SHIFT == view->owner >> WEIR_OWNER_THREAD_SHIFT) {
-            c->left_ns = weir_min_u64(c->left_ns, s.now_ns + below(s.rest_ns + 1));
+            c->left_ns = weir_min_u64(c->left_ns, s.now_ns + below(s.orphan_ns + 1));
         }
     }
     for (uint32_t i = 0; i < t->limit_cnt; i++) {
@@ -557,6 +558,7 @@ static void spec_draw(struct fixture_spec *spec)
     spec->jitter_ns = one_in(6) ? 0 : below(60 * WEIR_NS_PER_MS);
     spec->slack_ns = spec->jitter_ns / 2;
     s.rest_ns = one_in(4) ? 0 : below(40 * WEIR_NS_PER_MS);
+    s.orphan_ns = s.rest_ns + (one_in(2) ? 0 : below(400 * WEIR_NS_PER_MS));
     s.widest_ns = 0;
     s.headroom = one_in(2);
     s.wakeful = one_in(2);
@@ -565,6 +567,7 @@ static void spec_draw(struct fixture_spec *spec)
         l->kind = s.only_kind != 0 ? s.only_kind : kinds[below(WEIR_ARRAY_CNT(kinds))];
         l->form = one_in(2) ? WEIR_FORM_CELLS : WEIR_FORM_PARTS;
         l->rest_ns = s.rest_ns;
+        l->orphan_ns = s.orphan_ns;
         l->quota = 8 + (uint32_t)below(one_in(3) ? 10 : 60);
         l->window_ns = widths[below(WEIR_ARRAY_CNT(widths))] * WEIR_NS_PER_MS + below(7);
         l->step_ns = one_in(3) ? below(l->window_ns / 8) : 0;

@@ -37,6 +37,7 @@ static void cells_row(struct weir_shm_limit_row *row, const struct fixture_limit
     row->cell_cnt = row->form == WEIR_FORM_PARTS ? WEIR_SLIDING_WORDS : limit->quota;
     row->cell_stride = (row->cell_cnt + 15U) & ~15U;
     row->span_ns = units ? limit->rest_ns : weir_sliding_span_ns(limit->window_ns, jitter_ns);
+    row->ahead_ns = limit->orphan_ns > limit->rest_ns ? limit->orphan_ns - limit->rest_ns : 0;
     row->part_ns = weir_sliding_part_ns(row->span_ns);
     row->part_inverse = row->part_ns > 1 ? weir_window_inverse(row->part_ns) : 0;
     for (unsigned p = 0; p < WEIR_PRIORITY_CNT; p++) {

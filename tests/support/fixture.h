@@ -25,6 +25,7 @@ struct fixture_limit {
     uint32_t scopes;                          /* instrument values; 0 = 1 */
     uint32_t form;         /* of a sliding window: enum weir_limit_form; 0 = cells */
     uint64_t rest_ns;      /* concurrency */
+    uint64_t orphan_ns;    /* ... of dead owners; 0: as any */
     uint64_t step_ns;      /* token_bucket: the server decays in steps */
     uint32_t ceiling_step; /* 0: no journal */
     uint32_t ceiling_ahead;

@@ -162,6 +162,18 @@ static const struct refusal limits_refusal[] = {
     {DOC("", "", "{name: l, kind: fixed_window, quota: 5, window: 1s, rest: 5ms}", ROUTE),
      "t:3:70: providers[0].limits[0].rest = \"5ms\": only units of kind: concurrency are let go: "
      "remove it"},
+    {DOC("", "", "{name: l, kind: fixed_window, quota: 5, window: 1s, orphan_rest: 5s}", ROUTE),
+     "t:3:77: providers[0].limits[0].orphan_rest = \"5s\": only units of kind: concurrency have an "
+     "owner: remove it"},
+    {DOC("", "", "{name: l, kind: concurrency, quota: 5, rest: 2s, orphan_rest: 1999ms}", ROUTE),
+     "t:3:74: providers[0].limits[0].orphan_rest = \"1999ms\": must not be below rest = 2s: what a "
+     "dead owner began ends no sooner than what somebody settled"},
+    {DOC("", "  clock: {source: host, max_jitter: 80ms}\n",
+         "{name: l, kind: concurrency, quota: 5, orphan_rest: 60ms}", ROUTE),
+     "t:4:64: providers[0].limits[0].orphan_rest = \"60ms\": must not be below rest, by default "
+     "clock.max_jitter = 80ms: what a dead owner began ends no sooner than what somebody settled"},
+    {DOC("", "", "{name: l, kind: concurrency, quota: 5, orphan_rest: 25h}", ROUTE),
+     "t:3:64: providers[0].limits[0].orphan_rest = \"25h\": must be 1us..1d"},
     {DOC("", "", "{name: l, kind: fixed_window, quota: 5, window: 1s, step: 1s}", ROUTE),
      "t:3:70: providers[0].limits[0].step = \"1s\": only a token_bucket decays in steps: remove "
      "it"},

@@ -197,6 +197,13 @@ static void test_bucket_with_others(void **state)
     assert_true(waited > 1000);
 }
 
+static bool nobody_lives(uint64_t cell, const void *arg)
+{
+    (void)cell;
+    (void)arg;
+    return false;
+}
+
 /* Cells, parts and units in flight, charged by the permit path itself; then time is stepped until the kind's test passes. */
 static void cells_case(uint32_t kind, uint32_t form, uint64_t i, unsigned *later, unsigned *never)
 {
@@ -208,6 +215,7 @@ static void cells_case(uint32_t kind, uint32_t form, uint64_t i, unsigned *later
                                   .quota = 1 + (uint32_t)below(12),
                                   .window_ns = 400 + below(400),
                                   .rest_ns = below(300)};
+    limit.orphan_ns = limit.rest_ns + below(1000);
     if (below(3) == 0) {
         limit.headroom_ppm[0] = 100000;
     }
@@ -233,6 +241,9 @@ static void cells_case(uint32_t kind, uint32_t form, uint64_t i, unsigned *later
         }
     }
     struct weir_limit_place at = fixture_place(&venue, &view, 0, false);
+    if (kind == WEIR_LIMIT_CONCURRENCY && below(2) == 0) { /* the owner dies, with what it holds */
+        (void)weir_units_reap(at.row, at.cell, now_ns, nobody_lives, NULL);
+    }
     struct world w = {.row = *at.row, .word = *at.word, .cell = at.cell, .now_ns = now_ns};
     w.row = *at.row;
     uint32_t units = 1 + (uint32_t)below(w.row.quota < 8 ? w.row.quota : 8);

@@ -289,6 +289,41 @@ static void tables_follow_or_not(void **arg)
             "route a takes from its limits in another order");
 }
 
+static uint64_t ahead_of(const struct weir_shm_tables *block)
+{
+    return tables_limits(block)[0].ahead_ns;
+}
+
+/* Rests of a concurrency limit from the file to its row, and how far ahead of the clock a unit may stand whatever came before. */
+static void rests_follow(void **arg)
+{
+    (void)arg;
+    static const char route[] = "      - {name: a, transport: own, cost: {u: 1}}\n";
+    static const struct {
+        const char *limit;
+        uint64_t ahead_ms, peak_ms;
+    } turn[] = {
+        {"      - {name: u, kind: concurrency, quota: 8, rest: 1s, orphan_rest: 61s}\n", 60000, 0},
+        {"      - {name: u, kind: concurrency, quota: 8, rest: 1s, orphan_rest: 61s}\n", 60000, 0},
+        {"      - {name: u, kind: concurrency, quota: 8, rest: 4s}\n", 0, 60000},
+        {"      - {name: u, kind: concurrency, quota: 8, rest: 3s, orphan_rest: 3s}\n", 0, 61000},
+        {"      - {name: u, kind: concurrency, quota: 8, orphan_rest: 2m}\n", 119980, 0},
+        {"      - {name: u, kind: concurrency, quota: 8}\n", 0, 119980},
+    };
+    struct weir_shm_tables *was = tables_of(turn[0].limit, route);
+    assert_int_equal(ahead_of(was), turn[0].ahead_ms * WEIR_NS_PER_MS);
+    for (size_t i = 1; i < WEIR_ARRAY_CNT(turn); i++) {
+        char text[512] = "";
+        struct weir_shm_tables *next = tables_of(turn[i].limit, route);
+        assert_int_equal(tables_follow(was, next, text, sizeof text), WEIR_OK);
+        assert_int_equal(ahead_of(next), turn[i].ahead_ms * WEIR_NS_PER_MS);
+        assert_int_equal(tables_limits(next)[0].ahead_peak_ns, turn[i].peak_ms * WEIR_NS_PER_MS);
+        free(was);
+        was = next;
+    }
+    free(was);
+}
+
 /* Lowered, started anew, raised again within the window: what the larger quota had granted is still there. */
 static void restarts_keep_the_peak(void **arg)
 {
@@ -340,7 +375,7 @@ int main(void)
         cmocka_unit_test(sliding_never_exceeds), cmocka_unit_test(sliding_raise_is_exact),
         cmocka_unit_test(bucket_begins_safely),  cmocka_unit_test(windows_keep_or_begin),
         cmocka_unit_test(tables_follow_or_not),  cmocka_unit_test(restarts_keep_the_peak),
-        cmocka_unit_test(raise_after_a_guess),
+        cmocka_unit_test(raise_after_a_guess),   cmocka_unit_test(rests_follow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
