@@ -213,13 +213,12 @@ static int place_wait(struct rig *r, struct weir *w, uint64_t wait_ns, bool sent
     return rc;
 }
 
-/* What the dead held rests for orphan_rest; what is settled beside it, for rest. And so at a start: whose orders are open is not known. */
+/* What the dead held rests for orphan_rest; what is settled beside it, for rest. */
 static void orders_of_the_dead(struct rig *r)
 {
     struct weir *w = rig_attach(r, WEIR_ROLE_TRADER);
     weir_route_id place = rig_route(w, "sim.place");
     struct weir_permit p[3];
-    CHECK_INT(r, place_wait(r, w, 3 * WEIR_NS_PER_S, false), 0); /* the start itself */
     for (int leaves = 0; leaves < 2; leaves++) {
         shared_set(r, READY, 0);
         pid_t pid = rig_fork(r, places, leaves);
@@ -519,7 +518,13 @@ static void former_broker(struct rig *r)
     const struct weir_request_spec spec = {.struct_bytes = sizeof spec, .route = WEIR_ROUTE_NOP};
     struct weir *old = rig_attach(r, WEIR_ROLE_CALLER);
     CHECK_INT(r, rig_weird_stop(r, 15000), 0);
+    uint64_t stopped_ns = rig_now_ns();
     rig_weird_start(r);
+    struct weir *trader = rig_attach(r, WEIR_ROLE_TRADER);
+    CHECK_INT(r, place_wait(r, trader, 5 * WEIR_NS_PER_S, false), 0);
+    CHECK(r, rig_now_ns() - stopped_ns >= ORPHAN_NS,
+          "whose orders are open is not known: all rest");
+    weir_close(trader);
     struct weir *w = rig_attach(r, WEIR_ROLE_CALLER);
     struct weir *first = w; /* who looked whether the broker is up may still have the first place */
     for (int i = 0; i < 4 && w->at->client != old->at->client; i++) {
