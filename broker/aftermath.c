@@ -20,7 +20,7 @@
 
 /* A million cells and all else. */
 #define STATE_RECORDS_MAX (1U << 20)
-#define STATE_MAGIC       UINT64_C(0x3265746174537257) /* "WrState2" */
+#define STATE_MAGIC       UINT64_C(0x3365746174537257) /* "WrState3" */
 
 /* The file: this header, then `cnt` records. */
 struct state_header {
@@ -44,6 +44,10 @@ enum record_kind { RECORD_LIMIT = 1, RECORD_PAUSE = 2, RECORD_CLOCK = 3, RECORD_
 struct state_record {
     uint32_t kind;
     uint32_t scope_value;
+    uint32_t value_cnt;   /* of a limit: how many scope values it had, */
+    uint32_t value_first; /* ... as its row has it, */
+    uint64_t shape;       /* ... what its numbers mean, */
+    uint64_t scope_name;  /* ... and whose this word is; 0: it has no name */
     char provider[WEIR_NAME_BYTES];
     char limit[WEIR_NAME_BYTES];
     uint64_t value[VALUES_PER_RECORD];
@@ -124,21 +128,12 @@ static int view_open(const struct region *region, struct weir_permit_view *view)
     return weir_permit_refresh(view);
 }
 
-/* Call `each` for every fact that a region holds. */
+/* Call `each` for every fact that a region holds: clocks before limits, whose windows are the exchange's by them. */
 static void facts_each(const struct region *region, const struct weir_tables *t,
                        void (*each)(const struct region *, struct state_record *, uint32_t index,
                                     void *arg),
                        void *arg)
 {
-    for (uint32_t i = 0; i < t->limit_cnt; i++) {
-        const struct weir_shm_limit_row *l = &t->limit[i];
-        for (uint32_t v = 0; v < l->word_cnt; v++) {
-            struct state_record r = {.kind = RECORD_LIMIT, .scope_value = v};
-            memcpy(r.provider, t->provider[l->provider].name, sizeof r.provider);
-            memcpy(r.limit, l->name, sizeof r.limit);
-            each(region, &r, l->word_first + v, arg);
-        }
-    }
     for (uint32_t p = 0; p < t->provider_cnt; p++) {
         for (uint32_t kind = RECORD_PAUSE; kind <= RECORD_CLOCK; kind++) {
             struct state_record r = {.kind = kind};
@@ -151,12 +146,22 @@ static void facts_each(const struct region *region, const struct weir_tables *t,
             each(region, &r, weir_hold_line(&t->provider[p], p, v), arg);
         }
     }
+    for (uint32_t i = 0; i < t->limit_cnt; i++) {
+        const struct weir_shm_limit_row *l = &t->limit[i];
+        for (uint32_t v = 0; v < l->word_cnt; v++) {
+            struct state_record r = {.kind = RECORD_LIMIT, .scope_value = v};
+            memcpy(r.provider, t->provider[l->provider].name, sizeof r.provider);
+            memcpy(r.limit, l->name, sizeof r.limit);
+            each(region, &r, l->word_first + v, arg);
+        }
+    }
 }
 
 struct record_list {
     const struct weir_tables *tables;
     struct state_record *record;
     uint32_t cnt;
+    bool guessed[2]; /* by region->guessed_ns: windows were counted as spent */
 };
 
 /* The limit that owns a word; NULL if none does. */
@@ -171,22 +176,27 @@ static const struct weir_shm_limit_row *limit_of(const struct weir_tables *t, ui
     return NULL;
 }
 
-/* What the numbers in a word mean: the kind and the window's length. A word of another shape says nothing. */
-static uint64_t limit_shape(const struct weir_tables *t, uint32_t word)
+/*
+ * What the numbers in a word mean: the kind and the window's length. A word of another shape says nothing. A bucket's window is in its rate, which its record has:
+ * what was owed by another one is owed still.
+ */
+static uint64_t limit_shape(const struct weir_shm_limit_row *l)
 {
-    const struct weir_shm_limit_row *l = limit_of(t, word);
-    if (l == NULL || l->word_cnt == 1) {
-        return l != NULL ? l->shape : 0;
-    }
-    /* Of several scope values: whose it is, too. A word that is another's by now says nothing of it. */
+    return l->kind == WEIR_LIMIT_TOKEN_BUCKET ? (uint64_t)l->kind : l->shape;
+}
+
+/* Whose the word of a scope value is; 0: it has no name. */
+static uint64_t scope_name(const struct weir_tables *t, const struct weir_shm_limit_row *l,
+                           uint32_t value)
+{
     for (uint32_t i = 0; i < t->scope_cnt; i++) {
         const struct weir_shm_scope_row *s = &t->scope[i];
-        if (s->provider == l->provider && s->kind == l->scope_kind &&
-            s->value == word - l->word_first) {
-            return XXH3_64bits_withSeed(s->name, strnlen(s->name, sizeof s->name), l->shape);
+        if (s->provider == l->provider && s->kind == l->scope_kind && s->value == value &&
+            s->name[0] != '\0') {
+            return XXH3_64bits(s->name, strnlen(s->name, sizeof s->name)) | 1;
         }
     }
-    return l->shape;
+    return 0;
 }
 
 /* What the cells of a limit mean: how many, of what form, in which span. Of another shape they say nothing. */
@@ -231,6 +241,8 @@ static void cells_restore(const struct region *region, const struct weir_shm_lim
     const uint64_t until_ns = weir_clock_monotonic_ns() + 2 * l->span_ns;
     region->word[word].unsorted_until_ns = until_ns; /* nobody else has this memory yet */
     region->own_word[word].unsorted_until_ns = until_ns;
+    region->word[word].owed = limit->value[6]; /* what found no cell */
+    region->own_word[word].owed = limit->value[7];
     for (uint32_t i = 0; i < list->cnt; i++) {
         const struct state_record *s = &list->record[i];
         if (s->kind != RECORD_CELLS || s->scope_value != limit->scope_value ||
@@ -278,29 +290,55 @@ static void half_made_drop(const struct weir_shm_limit_row *l, const uint64_t *s
     }
 }
 
-/* A TAT is ns by a rate and a burst, and how far ahead of now it may honestly be the row knows: what a start with another row makes of it leans on these. */
-static void bucket_row_save(const struct weir_shm_limit_row *l, struct state_record *r)
+/*
+ * What a start with another row makes of a word leans on these. A TAT is ns by a rate and a burst, and how far ahead of now it may honestly be the row knows; windows were filled by
+ * a quota.
+ */
+static void row_save(const struct weir_shm_limit_row *l, struct state_record *r)
 {
     r->value[5] = l->unit_ns;
     r->value[6] = (uint64_t)weir_limit_peak(l) << 32 | l->quota;
     r->value[7] = l->tolerance_ns[WEIR_PRIORITY_CRITICAL];
 }
 
-/* Both accounts of a bucket, as the row of this start has them. */
-static void bucket_restore(const struct region *region, const struct weir_shm_limit_row *l,
-                           uint32_t word, const struct state_record *s)
+static struct weir_shm_limit_row row_saved(const struct weir_shm_limit_row *l,
+                                           const struct state_record *s)
 {
-    const struct weir_shm_limit_row old = {
-        .kind = WEIR_LIMIT_TOKEN_BUCKET,
+    return (struct weir_shm_limit_row){
+        .kind = l->kind,
+        .shape = l->shape, /* of another one there is no record */
         .quota = (uint32_t)s->value[6],
         .quota_peak = (uint32_t)(s->value[6] >> 32),
         .unit_ns = s->value[5],
         .tolerance_ns = {[WEIR_PRIORITY_CRITICAL] = s->value[7]},
     };
+}
+
+/* Both accounts of a bucket, as the row of this start has them. */
+static void bucket_restore(const struct region *region, const struct weir_shm_limit_row *l,
+                           uint32_t word, const struct state_record *s)
+{
+    const struct weir_shm_limit_row old = row_saved(l, s);
     const struct weir_limit_place at = {l, &region->word[word], NULL};
     const struct weir_limit_place own = {l, &region->own_word[word], NULL};
     const uint64_t now_ns = weir_clock_monotonic_ns();
     reload_bucket_restored(&at, &own, &old, now_ns);
+}
+
+/*
+ * A window's words bear what was granted, whatever the quota is now. But while windows are a convention, or calls may fall into more of them than they are charged to, the exchange's window may hold several
+ * of ours, which were filled by the larger cap: they count as spent, as after a reload, for the largest quota that there was.
+ */
+static void windows_restore(const struct region *region, const struct weir_tables *t,
+                            const struct weir_shm_limit_row *l, uint32_t word,
+                            const struct state_record *s)
+{
+    const struct weir_shm_limit_row old = row_saved(l, s);
+    const struct weir_server_clock clock = memory_clock(region, l->provider);
+    if (reload_windows_begin(&old, l, &clock, weir_clock_monotonic_ns())) {
+        memory_peak_raise(l, weir_limit_peak(&old));
+        limit_spend(region, t, word);
+    }
 }
 
 static void fact_save(const struct region *region, struct state_record *r, uint32_t index,
@@ -313,16 +351,23 @@ static void fact_save(const struct region *region, struct state_record *r, uint3
         r->value[1] = weir_load_acquire_u64(&region->word[index].word[1]);     /* pair:limit A */
         r->value[2] = weir_load_acquire_u64(&region->own_word[index].word[0]); /* pair:limit A */
         r->value[3] = weir_load_acquire_u64(&region->own_word[index].word[1]); /* pair:limit A */
-        r->value[4] = limit_shape(list->tables, index);
         const struct weir_shm_limit_row *l = limit_of(list->tables, index);
-        if (l != NULL) {
-            half_made_drop(l, &r->value[0], &r->value[2]);
+        if (l == NULL) {
+            return;
         }
-        if (l != NULL && l->kind == WEIR_LIMIT_TOKEN_BUCKET) {
-            bucket_row_save(l, r);
-        }
+        r->shape = limit_shape(l);
+        r->value_cnt = l->word_cnt;
+        r->value_first = l->value_first;
+        r->scope_name = scope_name(list->tables, l, r->scope_value);
+        half_made_drop(l, &r->value[0], &r->value[2]);
+        row_save(l, r);
         if (cells_kept(l)) {
+            bool stamps = l->form == WEIR_FORM_CELLS;
             r->value[5] = cells_shape(l);
+            r->value[6] =
+                stamps ? weir_load_acquire_u64(&region->word[index].owed) : 0; /* pair:limit A */
+            r->value[7] = stamps ? weir_load_acquire_u64(&region->own_word[index].owed)
+                                 : 0; /* pair:limit A */
             cells_save(region, l, index, *r, list);
         }
     } else if (r->kind == RECORD_PAUSE) {
@@ -333,6 +378,10 @@ static void fact_save(const struct region *region, struct state_record *r, uint3
         r->value[3] = b->last_ns;
         r->value[4] = b->operator_until_ns;
         r->value[5] = (uint64_t)b->cause << 32 | b->level;
+        if (r->scope_value == 0) { /* of the provider itself */
+            r->value[6] = list->tables->provider[index].jitter_ns;
+            r->value[7] = weir_clock_monotonic_ns();
+        }
     } else if (!weir_latch_read(&region->provider[index].clock_seq, region->provider[index].clock,
                                 r->value, WEIR_SERVER_CLOCK_WORDS, &seq)) {
         return;
@@ -377,36 +426,51 @@ static bool same_name(const struct state_record *a, const struct state_record *b
            memcmp(a->limit, b->limit, sizeof a->limit) == 0;
 }
 
+/* Does the list of a limit's scope values still have this name? */
+static bool name_stays(const struct weir_tables *t, const struct weir_shm_limit_row *l,
+                       uint64_t name)
+{
+    for (uint32_t v = 0; v < l->word_cnt; v++) {
+        if (scope_name(t, l, v) == name) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /*
- * What was used of a limit word: the record of the same window, and of the same scope value by its name, wherever it stood in the list. NULL: there is none. `*known`: the
- * limit was there, and what was used of it may have been this value's under another name, or under none: an address that is in a pool now was everybody's before.
+ * What was used of a limit word: the record of the same window, and of the same scope value by its name, wherever it stood in the list. The only value of a list may have another name, or none: it
+ * is the only one still. NULL: there is no record. `*known`: the limit was there, and what was used of it may have been this value's, by another window, or under another name: one that is gone, or
+ * none. An address that is in a pool now was everybody's before.
  */
 static const struct state_record *limit_record(const struct record_list *list,
                                                const struct state_record *r, uint32_t index,
                                                bool *known)
 {
     const struct weir_shm_limit_row *l = limit_of(list->tables, index);
-    const uint64_t shape = limit_shape(list->tables, index);
+    const uint64_t name = l != NULL ? scope_name(list->tables, l, r->scope_value) : 0;
     *known = false;
     for (uint32_t i = 0; l != NULL && i < list->cnt; i++) {
         const struct state_record *s = &list->record[i];
         if (!same_name(s, r)) {
             continue;
         }
-        bool place = s->scope_value == r->scope_value;
-        /* the one value of before, when it had no name */
-        bool first = place && r->scope_value == 0 && l->value_first == 0 && s->value[4] == l->shape;
-        bool same = first || (s->value[4] == shape && (place || l->word_cnt > 1));
-        if (same && (!cells_kept(l) || s->value[5] == cells_shape(l))) {
+        bool only = s->value_cnt == 1 && l->word_cnt == 1;
+        /* both without a name, or the one value of before, when it had none */
+        bool first = s->scope_name == 0 && r->scope_value == 0 && l->value_first == s->value_first;
+        bool same = only || first || (name != 0 && s->scope_name == name);
+        if (same && s->shape == limit_shape(l) &&
+            (!cells_kept(l) || s->value[5] == cells_shape(l))) {
             return s;
         }
-        *known = *known || place || l->value_first != 0;
+        *known =
+            *known || same || l->value_first != 0 || !name_stays(list->tables, l, s->scope_name);
     }
     return NULL;
 }
 
 static void limit_restore(const struct region *region, const struct state_record *r, uint32_t index,
-                          const struct record_list *list)
+                          struct record_list *list)
 {
     bool known;
     const struct state_record *s = limit_record(list, r, index, &known);
@@ -414,6 +478,9 @@ static void limit_restore(const struct region *region, const struct state_record
     /* A trader may have had units in flight; the configuration gave the limit another window, or another value. */
     if (l == NULL || (s != NULL && l->kind == WEIR_LIMIT_CONCURRENCY) || (s == NULL && known)) {
         limit_spend(region, list->tables, index);
+        if (l != NULL && l->kind != WEIR_LIMIT_CONCURRENCY) {
+            list->guessed[l->ceiling_step != 0] = true; /* a later raise must not be free */
+        }
     } else if (s != NULL) {
         region->word[index].word[0] = s->value[0]; /* nobody else has this memory yet */
         region->word[index].word[1] = s->value[1];
@@ -422,6 +489,8 @@ static void limit_restore(const struct region *region, const struct state_record
         memory_peak(l, &s->value[0]);
         if (l->kind == WEIR_LIMIT_TOKEN_BUCKET) {
             bucket_restore(region, l, index, s);
+        } else if (l->kind == WEIR_LIMIT_FIXED_WINDOW) {
+            windows_restore(region, list->tables, l, index, s);
         }
         if (cells_kept(l)) {
             cells_restore(region, l, index, s, list);
@@ -429,10 +498,23 @@ static void limit_restore(const struct region *region, const struct state_record
     }
 }
 
+/* From its first permit on a call may be as late as this configuration allows, whatever the clock was measured by. */
+static void clock_restore(const struct region *region, const struct weir_tables *t,
+                          uint32_t provider, const uint64_t value[WEIR_SERVER_CLOCK_WORDS])
+{
+    struct weir_server_clock clock;
+    uint64_t word[WEIR_SERVER_CLOCK_WORDS];
+    memcpy(&clock, value, sizeof clock);
+    clock.jitter_ns = weir_max_u64(clock.jitter_ns, t->provider[provider].jitter_ns);
+    memcpy(word, &clock, sizeof word);
+    weir_latch_write(&region->provider[provider].clock_seq, region->provider[provider].clock, word,
+                     WEIR_SERVER_CLOCK_WORDS);
+}
+
 static void fact_restore(const struct region *region, struct state_record *r, uint32_t index,
                          void *arg)
 {
-    const struct record_list *list = arg;
+    struct record_list *list = arg;
     if (r->kind == RECORD_LIMIT) {
         limit_restore(region, r, index, list);
         return;
@@ -445,8 +527,7 @@ static void fact_restore(const struct region *region, struct state_record *r, ui
         if (r->kind == RECORD_PAUSE) {
             pause_restore(region, index, s, s->scope_value == r->scope_value);
         } else {
-            weir_latch_write(&region->provider[index].clock_seq, region->provider[index].clock,
-                             s->value, WEIR_SERVER_CLOCK_WORDS);
+            clock_restore(region, list->tables, index, s->value);
         }
     }
 }
@@ -612,6 +693,32 @@ static void lease_wait(const struct found *f, const struct journal *j)
     }
 }
 
+/*
+ * With a lower max_jitter than at the stop: what was permitted then may still be on its way, for longer than what counts from now on allows for. A reload refuses that; here it is waited
+ * out.
+ */
+static void jitter_wait(const struct record_list *list)
+{
+    const struct weir_tables *t = list->tables;
+    uint64_t until_ns = 0;
+    for (uint32_t i = 0; i < list->cnt; i++) {
+        const struct state_record *s = &list->record[i];
+        for (uint32_t p = 0; p < t->provider_cnt; p++) {
+            if (s->kind == RECORD_PAUSE && s->scope_value == 0 &&
+                memcmp(s->provider, t->provider[p].name, sizeof s->provider) == 0 &&
+                t->provider[p].jitter_ns < s->value[6]) {
+                until_ns = weir_max_u64(until_ns, s->value[7] + s->value[6]);
+            }
+        }
+    }
+    for (uint64_t now_ns = weir_clock_monotonic_ns(); now_ns < until_ns;
+         now_ns = weir_clock_monotonic_ns()) {
+        struct timespec left = {.tv_sec = (time_t)((until_ns - now_ns) / WEIR_NS_PER_S),
+                                .tv_nsec = (long)((until_ns - now_ns) % WEIR_NS_PER_S)};
+        (void)nanosleep(&left, NULL);
+    }
+}
+
 /* UTC first: what passes until weir time is read makes what is remembered younger. */
 static struct memory_when when_now(void)
 {
@@ -628,10 +735,15 @@ static void restore(struct region *region, const struct weir_tables *t, struct f
     f->state.tables = t;
     *found = AFTERMATH_FRESH;
     if (!f->unclean && f->state.cnt > 0) {
+        jitter_wait(&f->state);
         facts_each(region, t, fact_restore, &f->state);
         if (f->view.header != NULL) {
             const struct memory_when when = when_now();
-            (void)memory_restore(region, t, &f->view, j->boot_id, true, &when);
+            bool known = memory_restore(region, t, &f->view, j->boot_id, true, &when);
+            f->state.guessed[1] = f->state.guessed[1] || !known;
+        }
+        for (uint32_t i = 0; i < 2; i++) {
+            region->guessed_ns[i] = f->state.guessed[i] ? weir_clock_monotonic_ns() : 0;
         }
         memory_sign(region);
         *found = AFTERMATH_RESTORED;

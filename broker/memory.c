@@ -452,19 +452,20 @@ void memory_sign(const struct region *region)
     t->checksum = weir_tables_checksum(t);
 }
 
-/* What the record says becomes the word's base. A torn neighbour may have been on disk once: then one step more may have been granted. */
+/* What the record says becomes the word's base. A torn neighbour may have been on disk once: then one step more may have been granted, by the quota of then. */
 static void base_fill(const struct restore *x, const struct weir_shm_limit_row *row, uint32_t word,
                       const struct weir_journal_limit *l)
 {
     struct weir_shm_memory *m = &x->region->memory[word];
-    uint32_t more = x->view->other_torn ? row->ceiling_step : 0;
+    uint64_t more = x->view->other_torn ? memory_step(row, l->quota) : 0;
+    uint64_t most = weir_max_u64(weir_limit_peak(row), l->quota);
     uint64_t jitter_ns = x->t->provider[row->provider].jitter_ns;
     uint64_t named = 0;
     uint64_t floating = (l->floating != 0 ? (uint64_t)l->floating + more : 0) + l->ahead;
     for (uint32_t e = 0; e < WEIR_MEMORY_WINDOWS; e++) {
         uint64_t units = l->units[e] != 0 ? (uint64_t)l->units[e] + more : 0;
         named += units != 0;
-        memory_peak_raise(row, units != 0 ? l->units[e] : 0);
+        memory_peak_raise(row, weir_min_u64(units, weir_max_u64(l->units[e], most)));
         m->base_window[e] = 0;
         m->base_units[e] = 0;
         if (l->window[e] % WEIR_MEMORY_WINDOWS == e) {
@@ -472,13 +473,51 @@ static void base_fill(const struct restore *x, const struct weir_shm_limit_row *
             m->base_units[e] = (uint32_t)weir_min_u64(units, weir_limit_peak(row));
         }
     }
-    memory_peak_raise(row, l->floating);
+    memory_peak_raise(row, weir_min_u64(floating, weir_max_u64(l->floating, most)));
     m->base_floating = (uint32_t)weir_min_u64(floating, weir_limit_peak(row));
     m->base_at_ns = x->now_ns;
     /* Of a calendar the row has the shortest window: months and days with a change of the clock differ by less than a quarter. */
     uint64_t longest_ns = row->window_ns + (row->calendar_cnt != 0 ? row->window_ns / 4 : 0);
     /* One window may have begun just now; a second one was charged ahead of it, if at all. */
     m->base_until_ns = x->now_ns + (named > 1 ? 2 : 1) * longest_ns + 2 * jitter_ns;
+}
+
+/* Does a limit still have a scope value of this name? */
+static bool scope_stays(const struct weir_tables *t, const struct weir_shm_limit_row *row,
+                        const char *name)
+{
+    for (uint32_t v = 0; v < row->word_cnt; v++) {
+        if (strcmp(scope_name(t, row, row->word_first + v), name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * Of a word that a clean journal does not name: was the limit there, so that what was used of it may have been this word's? It counts in another way now, or for others, or a scope value has
+ * another name. (One that is in a pool was everybody's before.)
+ */
+static bool was_another(const struct restore *x, const struct weir_shm_limit_row *row,
+                        const struct names *names)
+{
+    const struct weir_journal_record *r = NULL;
+    while ((r = weir_journal_next(x->view->header, r)) != NULL) {
+        const char *text = weir_journal_names(r);
+        if (text == NULL || strncmp(text, names->provider, WEIR_NAME_BYTES) != 0 ||
+            strncmp(text + WEIR_NAME_BYTES, names->limit, WEIR_NAME_BYTES) != 0) {
+            continue;
+        }
+        const char *scope = text + 2UL * WEIR_NAME_BYTES;
+        uint64_t identity =
+            weir_journal_identity(names->provider, names->limit, row->scope_kind, scope);
+        if (r->kind != memory_record_kind(row) || row->value_first != 0 ||
+            ((const struct weir_journal_named *)(const void *)r)->identity != identity ||
+            !scope_stays(x->t, row, scope)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Nothing is known of it: both accounts count as spent. */
@@ -510,16 +549,14 @@ static void restore_one(const struct weir_shm_limit_row *row, uint32_t limit, ui
     const struct weir_journal_named *n =
         limit_find(x->view, memory_record_kind(row), names.identity);
     bool clean = (x->view->header->flags & WEIR_JOURNAL_CLEAN) != 0;
-    if (n == NULL && clean) { /* new in the configuration */
-        uint64_t before = weir_journal_identity(names.provider, names.limit, row->scope_kind, "");
-        if (row->value_first != 0 && limit_find(x->view, memory_record_kind(row), before) != NULL) {
-            word_spend(
-                x, row,
-                word); /* ... but the limit is not: a member may be who used it under no name */
-        }
+    if (n == NULL && x->keep_words) {
+        return; /* the state knew it, or knew that it is new */
+    }
+    if (n == NULL && clean && !was_another(x, row, &names)) { /* new in the configuration */
         return;
     }
-    if (n == NULL || n->shape != row->shape) {
+    /* A bucket's window is in its rate, which its record has: what was owed is owed still. */
+    if (n == NULL || (row->kind != WEIR_LIMIT_TOKEN_BUCKET && n->shape != row->shape)) {
         word_spend(x, row, word);
         return;
     }
@@ -544,7 +581,9 @@ static void provider_restore(const struct restore *x, uint32_t provider,
                   p->clock.drift_ppb < WEIR_NS_PER_S;
     if (same_boot && usable) {
         uint64_t value[WEIR_SERVER_CLOCK_WORDS];
-        memcpy(value, &p->clock, sizeof value); /* its error has grown with its age */
+        struct weir_server_clock clock = p->clock; /* its error has grown with its age */
+        clock.jitter_ns = weir_max_u64(clock.jitter_ns, x->t->provider[provider].jitter_ns);
+        memcpy(value, &clock, sizeof value);
         weir_latch_write(&to->clock_seq, to->clock, value, WEIR_SERVER_CLOCK_WORDS);
     }
     const struct weir_shm_provider_row *row = &x->t->provider[provider];

@@ -27,6 +27,11 @@ uint32_t memory_ahead(const struct weir_shm_memory *m, const struct weir_shm_lim
     return (uint32_t)weir_min_u64(weir_max_u64(row->ceiling_ahead, m->ahead), row->quota);
 }
 
+uint32_t memory_step(const struct weir_shm_limit_row *row, uint32_t quota)
+{
+    return (uint32_t)weir_max_u64(row->ceiling_step, ((uint64_t)quota + 199) / 200);
+}
+
 /* ---------------------------------------------------------------------------------------------- compose */
 
 /* The larger TAT of the two accounts. */
@@ -155,8 +160,8 @@ static void bucket_restore(const struct region *region, const struct weir_shm_li
     } else if (row->quota > b->quota) { /* a larger burst: what was left is left */
         debt_ns += (uint64_t)(row->quota - b->quota) * row->unit_ns;
     }
-    uint64_t more = (uint64_t)b->ahead + (since->torn ? row->ceiling_step : 0);
-    debt_ns += weir_min_u64(more, row->quota) * row->unit_ns;
+    uint64_t more = (uint64_t)b->ahead + (since->torn ? memory_step(row, b->quota) : 0);
+    debt_ns += weir_min_u64(more, peak) * row->unit_ns;
     debt_ns = weir_min_u64(debt_ns, 2 * peak * row->unit_ns);
     memory_peak_raise(row, weir_min_u64(units_in(debt_ns, row->unit_ns), peak));
     region->word[word].word[0] = since->now_ns + debt_ns;
@@ -171,10 +176,16 @@ static void units_restore(const struct region *region, const struct weir_shm_lim
     weir_sliding_restore(row, weir_limit_cells(region->own_cell, row, word), units, age_ns, now_ns);
 }
 
-/* How long ago the units of a part were granted, at least; false: longer than anything can still matter. */
-static bool part_age_ns(const struct memory_since *since, const struct weir_journal_rolling *l,
-                        uint64_t part, uint64_t *age_ns)
+/*
+ * How long ago the units of a part were granted, at least; false: longer than anything can still matter. By a lower max_jitter the span is shorter, but these units arrived by the longer one: they
+ * are younger by as much.
+ */
+static bool part_age_ns(const struct weir_shm_limit_row *row, const struct memory_since *since,
+                        const struct weir_journal_rolling *l, uint64_t part, uint64_t *age_ns)
 {
+    uint64_t span_ns =
+        weir_min_u64(l->part_ns, UINT64_MAX / WEIR_SLIDING_PARTS) * WEIR_SLIDING_PARTS;
+    uint64_t late_ns = span_ns > row->part_ns * WEIR_SLIDING_PARTS ? span_ns - row->span_ns : 0;
     uint64_t then_ns = since->header->monotonic_ns; /* read behind the parts: none is younger */
     uint64_t last = then_ns / l->part_ns + WEIR_SLIDING_PART_FIRST;
     int32_t back = weir_window_diff((uint32_t)last, weir_window_id(part));
@@ -186,6 +197,7 @@ static bool part_age_ns(const struct memory_since *since, const struct weir_jour
     uint64_t passed_ns = since->same_boot ? (since->now_ns > then_ns ? since->now_ns - then_ns : 0)
                                           : since->passed_ns;
     *age_ns = behind_ns + passed_ns;
+    *age_ns -= weir_min_u64(*age_ns, late_ns);
     return true;
 }
 
@@ -200,12 +212,14 @@ static void parts_restore(const struct region *region, const struct weir_shm_lim
     for (uint32_t i = 0; i < WEIR_JOURNAL_PARTS && l->part_ns > 1; i++) {
         uint64_t age_ns = 0;
         uint32_t units = (uint32_t)l->part[i];
-        if (units != 0 && part_age_ns(since, l, l->part[i], &age_ns)) {
+        if (units != 0 && part_age_ns(row, since, l, l->part[i], &age_ns)) {
             units_restore(region, row, word, units, age_ns, since->now_ns);
         }
     }
-    uint64_t extra = (uint64_t)l->extra + (since->torn ? row->ceiling_step : 0);
-    extra = weir_min_u64(extra, weir_window_most(row->quota)); /* with surcharges, as a window */
+    uint32_t quota = row->quota > l->quota ? row->quota : l->quota;
+    uint64_t extra = (uint64_t)l->extra + (since->torn ? memory_step(row, l->quota) : 0);
+    /* with surcharges, as a window */
+    extra = weir_min_u64(extra, weir_window_most(quota));
     units_restore(region, row, word, (uint32_t)extra, 0, since->now_ns);
 }
 

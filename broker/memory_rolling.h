@@ -40,6 +40,9 @@ void memory_rolling_fill(const struct region *region, const struct weir_shm_limi
 void memory_rolling_exact(const struct region *region, const struct weir_shm_limit_row *row,
                           uint32_t word);
 
+/* How far a ceiling may have been ahead by the quota of a record, which may have been another one. Of windows too. */
+uint32_t memory_step(const struct weir_shm_limit_row *row, uint32_t quota);
+
 /* What is known of the time between a journal and the broker that reads it. */
 struct memory_since {
     const struct weir_journal_header *header;

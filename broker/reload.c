@@ -248,6 +248,7 @@ struct clocks {
     struct weir_server_clock clock[WEIR_PROVIDERS_MAX];
     bool begin[WEIR_LIMITS_MAX]; /* [limit] its windows begin anew */
     bool closed[WEIR_PROVIDERS_MAX];
+    bool later[WEIR_PROVIDERS_MAX]; /* calls may be later than its clock says */
 };
 
 static void clocks_close(struct region *r, const struct weir_shm_tables *was,
@@ -255,8 +256,11 @@ static void clocks_close(struct region *r, const struct weir_shm_tables *was,
 {
     uint64_t now_ns = weir_clock_monotonic_ns();
     for (uint32_t p = 0; p < r->provider_cnt; p++) {
+        uint64_t jitter_ns = tables_providers(next)[p].jitter_ns;
         c->clock[p] = clock_of(r, p);
         c->closed[p] = false;
+        c->later[p] = c->clock[p].sampled_at_ns != 0 && c->clock[p].jitter_ns < jitter_ns;
+        c->clock[p].jitter_ns = c->later[p] ? jitter_ns : c->clock[p].jitter_ns;
     }
     for (uint32_t i = 0; i < next->limit_cnt; i++) {
         const struct weir_shm_limit_row *row = &tables_limits(next)[i];
@@ -274,7 +278,7 @@ static void clocks_close(struct region *r, const struct weir_shm_tables *was,
 static void clocks_open(struct region *r, const struct clocks *c)
 {
     for (uint32_t p = 0; p < r->provider_cnt; p++) {
-        if (c->closed[p]) {
+        if (c->closed[p] || c->later[p]) {
             weir_server_clock_publish(&r->provider[p], &c->clock[p]);
         }
     }
