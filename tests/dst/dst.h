@@ -155,6 +155,7 @@ enum dst_fault {
     DST_RELOADED,
     DST_RELOAD_REFUSED,
     DST_FROM_DISK,
+    DST_STARTED_ANEW,
     DST_MEMBER_BANNED, /* an address is told to stop, for itself alone, and means it */
     DST_KEY_REFUSED,   /* a key is not believed for a while */
     DST_BESIDE,        /* hedged by another member of the pool */
@@ -295,7 +296,8 @@ struct dst_mix { /* how often what goes wrong in this run; 0: never */
     double stall, clock_cut;
     double banned, key_refused, revoked, sign_in_kill;
     double worker_kills_per_s, client_kills_per_s, broker_kills_per_s, host_per_s, operate_per_s,
-        steps_per_s, takeovers_per_s, reloads_per_s;
+        steps_per_s, takeovers_per_s, reloads_per_s, restarts_per_s;
+    double anew; /* of starts: with another configuration */
     double takeover_kill, reload_stall;
     double overflow, interrupted;
     double disk_fail, disk_slow, scribble;
@@ -322,12 +324,13 @@ struct weir_config;
 extern struct weir_config *dst_config; /* in force, and what the exchanges have */
 void dst_world_make(uint64_t seed);
 
-/* What an operator has written since: other numbers, at the same places. */
+/* What an operator has written since: other numbers, at the same places. `start`: for a start, which may bring more than a reload. */
 struct dst_file {
     struct weir_config *config;
     struct dst_limit limit[DST_PROVIDERS_MAX][DST_LIMITS_MAX];
+    uint64_t jitter_ns[DST_PROVIDERS_MAX];
 };
-void dst_world_redraw(struct dst_file *out);
+void dst_world_redraw(struct dst_file *out, bool start);
 
 uint64_t dst_server_utc(const struct dst_provider *p, uint64_t at);
 
@@ -413,6 +416,8 @@ void dst_count_other(unsigned provider, unsigned limit, uint64_t units);
 uint64_t dst_count_told(unsigned provider, unsigned limit, dst_maker maker);
 /* The exchange has another limit. Until dst_count_changed says so, what was permitted by the one before may still arrive: the larger one is what counts. */
 void dst_count_change(unsigned provider, unsigned limit, const struct dst_limit *next);
+/* ... and a bucket of it holds no more than it can. */
+void dst_count_cut(unsigned provider, unsigned limit);
 void dst_count_changed(uint64_t settled_at);
 void dst_count_heard(unsigned provider, unsigned limit, uint64_t counted_at);
 void dst_count_forget(void);

@@ -290,7 +290,7 @@ static bool broker_open(void)
     memset(b.attached, 0, sizeof b.attached);
     memset(my_side, 0, sizeof *my_side);
     b.stopping = false;
-    if (region_create(&my_side->s.region, dst_config, text, sizeof text) != WEIR_OK) {
+    if (region_create(&my_side->s.region, dst_reload_read(), text, sizeof text) != WEIR_OK) {
         dst_broken("simulator", "%s", text);
     }
     my_side->s.region.journal = &my_side->s.journal;
@@ -305,6 +305,11 @@ static bool broker_open(void)
         dst_say("not started: %s", text);
         return false;
     }
+    dst_reload_begun(found == AFTERMATH_RESTORED);
+    if (found != AFTERMATH_RESTORED) {
+        dst_count_forget_surcharges();
+    }
+    b.clean = false;
     last_good_open(&my_side->s.last_good, dst_config, &my_side->s.journal, &my_side->s.region,
                    true);
     handover_adopt(&my_side->s.handover, "/run/dst", DST_FD_LISTENER, DST_FD_LOCK);
@@ -471,6 +476,7 @@ static void supervisor_loop(void)
         dst_broken("restart", "the state is not written");
     }
     last_good_leave(&my_side->s.last_good, &my_side->s.region);
+    b.clean = true;
     dst_trace("stopped", b.life, 0, 0);
 }
 
@@ -624,6 +630,7 @@ static void start_event(void *arg, uint64_t x, uint64_t y)
                  taker_body, &b);
         return;
     }
+    dst_reload_edit();
     dst_born(&dst_supervisor_process, supervisor_body, NULL);
 }
 
@@ -644,7 +651,9 @@ static void supervisor_died(struct dst_process *p)
     }
     b.up = false;
     dst_reload_died();
-    dst_count_forget_surcharges();
+    if (!b.clean) { /* else the state has them */
+        dst_count_forget_surcharges();
+    }
     dst_trace("supervisor died", b.life, dst_worker_process.live, 0);
     struct handover *h = &my_side->s.handover;
     h->socket = -1; /* the worker's copy was closed at its birth */

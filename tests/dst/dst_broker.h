@@ -43,6 +43,7 @@ struct dst_broker {
     bool up;  /* clients may attach */
     bool ran; /* a broker has run on this host's disk before */
     bool stopping, drain_told;
+    bool clean;      /* it has stopped, and its state is written */
     bool unattended; /* its supervisor died, and nobody looks */
     bool hangup;     /* SIGHUP came, and the supervisor has not looked */
     uint64_t life;
@@ -75,6 +76,9 @@ void dst_reload_adopt(struct side *side); /* its supervisor begins */
 void dst_reload_turn(void);               /* of whoever is in power */
 void dst_reload_lost(void);               /* somebody takes over, or it stops */
 void dst_reload_died(void);
+void dst_reload_edit(void);                /* before a start: somebody may have */
+struct weir_config *dst_reload_read(void); /* what a start finds on disk */
+void dst_reload_begun(bool known); /* ... and goes by; `known`: a clean stop was before it */
 void dst_reload_reset(void);
 
 #endif

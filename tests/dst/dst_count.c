@@ -426,6 +426,18 @@ void dst_count_change(unsigned provider, unsigned limit, const struct dst_limit 
     dst_trace("limit is", provider << 8 | limit, most_of(l), l->window_ns);
 }
 
+void dst_count_cut(unsigned provider, unsigned limit)
+{
+    const struct dst_limit *l = &dst_world.provider[provider].limit[limit];
+    for (unsigned v = 0; l->kind == DST_BUCKET && v < DST_VALUES_MAX; v++) {
+        struct count *c = count_at(provider, limit, v);
+        double most = (double)l->burst;
+        c->level = c->level > most ? most : c->level;
+        c->level_all = c->level_all > most ? most : c->level_all;
+        c->base = c->base > most ? most : c->base;
+    }
+}
+
 void dst_count_changed(uint64_t settled_at)
 {
     for (unsigned i = 0; i < COUNT_CNT; i++) {

@@ -71,6 +71,7 @@ const char *const dst_fault_names[DST_FAULT_CNT] = {
     [DST_RELOADED] = "reloaded",
     [DST_RELOAD_REFUSED] = "reload-refused",
     [DST_FROM_DISK] = "answer-from-disk",
+    [DST_STARTED_ANEW] = "started-anew",
 };
 
 static bool on;
@@ -153,6 +154,13 @@ static void reload(void)
 {
     if (dst_fault(DST_RELOAD, 1)) {
         dst_broker_reload();
+    }
+}
+
+static void restart(void)
+{
+    if (dst_fault(DST_BROKER_STOPPED, 1)) {
+        dst_broker_stop();
     }
 }
 
@@ -244,6 +252,7 @@ static const struct {
     {offsetof(struct dst_mix, steps_per_s), step},
     {offsetof(struct dst_mix, takeovers_per_s), takeover},
     {offsetof(struct dst_mix, reloads_per_s), reload},
+    {offsetof(struct dst_mix, restarts_per_s), restart},
 };
 
 static double rate_of(unsigned i)

@@ -3,12 +3,15 @@
  *
  * The operator does as docs/architecture.md says: what rises rises at the exchange before the switch, what falls falls there when weird has said `reloaded`. So between
  * both an arrival is judged by the larger number, and by the new one from then on. A file that is refused is put back.
+ *
+ * A start may find another file than the stop before it left, with all that a reload would refuse: then what rises rises at the exchange before the first permit, and what falls falls J after it.
  */
 #include "dst_broker.h"
 
 static struct {
     struct dst_file file;   /* as it lies on disk; config NULL: as it is in force */
     struct dst_file loaded; /* as it was read for the reload that is under way */
+    struct dst_file begun;  /* as a start reads it that has not begun yet */
     bool switching;
 } r;
 
@@ -62,15 +65,49 @@ static const struct supervisor_reload reloading = {.load = load, .done = done};
 /* ---------------------------------------------------------------------------------------------- the steps */
 
 /* The exchange has what the file says, and by it whoever starts from here on goes. */
-static void exchange_changes(void)
+static void exchange_changes(struct dst_file *file)
 {
-    for (unsigned p = 0; r.loaded.config != NULL && p < dst_world.provider_cnt; p++) {
+    for (unsigned p = 0; file->config != NULL && p < dst_world.provider_cnt; p++) {
         for (unsigned i = 0; i < dst_world.provider[p].limit_cnt; i++) {
-            dst_count_change(p, i, &r.loaded.limit[p][i]);
+            dst_count_change(p, i, &file->limit[p][i]);
         }
     }
-    dst_config = r.loaded.config != NULL ? r.loaded.config : dst_config;
-    r.loaded.config = NULL;
+    dst_config = file->config != NULL ? file->config : dst_config;
+    file->config = NULL;
+}
+
+void dst_reload_edit(void)
+{
+    if (r.begun.config == NULL && b.ran && dst_fault(DST_STARTED_ANEW, dst_world.mix.anew)) {
+        dst_world_redraw(&r.begun, true);
+    }
+}
+
+struct weir_config *dst_reload_read(void)
+{
+    return r.begun.config != NULL ? r.begun.config : dst_config;
+}
+
+void dst_reload_begun(bool known)
+{
+    uint64_t jitter_ns = 0;
+    if (r.begun.config == NULL) {
+        return;
+    }
+    for (unsigned p = 0; p < dst_world.provider_cnt; p++) {
+        struct dst_provider *x = &dst_world.provider[p];
+        jitter_ns = x->jitter_ns > jitter_ns ? x->jitter_ns : jitter_ns;
+        x->jitter_ns = r.begun.jitter_ns[p];
+        jitter_ns = x->jitter_ns > jitter_ns ? x->jitter_ns : jitter_ns;
+    }
+    exchange_changes(&r.begun);
+    /* Who knows nothing of a larger burst leaves it to the counter, which holds no more than its own. */
+    for (unsigned p = 0; !known && p < dst_world.provider_cnt; p++) {
+        for (unsigned i = 0; i < dst_world.provider[p].limit_cnt; i++) {
+            dst_count_cut(p, i);
+        }
+    }
+    dst_count_changed(dst_now + jitter_ns);
 }
 
 static void again_event(void *arg, uint64_t x, uint64_t y)
@@ -88,7 +125,7 @@ static void change(struct supervisor *s)
 {
     uint64_t most = 10 * DST_MS + (dst_world.mix.stall > 0 ? 200 * DST_MS : 0);
     uint64_t began = dst_now;
-    exchange_changes();
+    exchange_changes(&r.loaded);
     r.switching = true;
     reload_end(s);
     r.switching = false;
@@ -148,7 +185,7 @@ void dst_reload_died(void)
 void dst_broker_reload(void)
 {
     if (dst_broker_up() && !b.stopping && !r.switching) {
-        dst_world_redraw(&r.file);
+        dst_world_redraw(&r.file, false);
         b.hangup = true;
         dst_wake_process(&dst_supervisor_process);
         dst_trace("hangup", 0, 0, 0);

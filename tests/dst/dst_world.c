@@ -479,7 +479,9 @@ static void mix_make(struct dst_mix *m)
                           .takeover_kill = draw(p, 0.05),
                           .disk_fail = draw(p, 0.1),
                           .disk_slow = draw(p, 0.02),
-                          .kill_after = draw(p, 0.002)};
+                          .kill_after = draw(p, 0.002),
+                          .restarts_per_s = draw(p, 0.1),
+                          .anew = draw(2 * p, 0.3)};
 }
 
 static struct weir_config *parse(void)
@@ -527,7 +529,7 @@ static uint64_t dearest(const struct dst_provider *p, unsigned limit)
 }
 
 /* Another number for one limit, as an operator would write it; now and then one that a reload cannot bring. */
-static void limit_redraw(const struct dst_provider *p, unsigned i, struct dst_limit *l)
+static void limit_redraw(const struct dst_provider *p, unsigned i, struct dst_limit *l, bool start)
 {
     uint64_t least = dearest(p, i);
     uint64_t small = dst_world.mix.host_per_s > 0 ? 30 : 200;
@@ -535,6 +537,8 @@ static void limit_redraw(const struct dst_provider *p, unsigned i, struct dst_li
     case DST_FIXED:
         l->quota = i == 0 ? between(20, 80) : between(small, 15 * small);
         l->window_ns = i == 0 && dst_chance(0.3) ? between(1, 6) * DST_S : l->window_ns;
+        l->window_ns =
+            i == 1 && start && dst_chance(0.2) ? between(11, 60) * 60 * DST_S : l->window_ns;
         break;
     case DST_BUCKET:
         l->quota = dst_chance(0.4) ? between(5, 40) : l->quota;
@@ -543,31 +547,38 @@ static void limit_redraw(const struct dst_provider *p, unsigned i, struct dst_li
     case DST_SLIDING:
         l->quota = i == 3 ? between(8, 60) : between(5000, 9000);
         l->window_ns = i == 3 && dst_chance(0.3) ? between(1, 4) * DST_S : l->window_ns;
+        l->window_ns = i == 4 && start && dst_chance(0.3) ? between(2, 5) * DST_S : l->window_ns;
         break;
     default:
-        l->quota += dst_chance(0.9) ? dst_below(4) : UINT64_MAX; /* one less is refused */
+        l->quota +=
+            dst_chance(start ? 0.5 : 0.9) ? dst_below(4) : UINT64_MAX; /* one less is refused */
         l->quota = l->quota == 0 ? 1 : l->quota;
         break;
     }
     l->quota = l->quota < least ? least : l->quota;
 }
 
-void dst_world_redraw(struct dst_file *out)
+void dst_world_redraw(struct dst_file *out, bool start)
 {
     struct dst_file was;
     for (unsigned p = 0; p < dst_world.provider_cnt; p++) {
         struct dst_provider *x = &dst_world.provider[p];
         memcpy(was.limit[p], x->limit, sizeof was.limit[p]);
+        was.jitter_ns[p] = x->jitter_ns;
+        x->jitter_ns = start && dst_chance(0.3) ? between(40, 120) * DST_MS : x->jitter_ns;
         for (unsigned i = 0; i < x->limit_cnt; i++) {
             if (dst_chance(0.4)) {
-                limit_redraw(x, i, &x->limit[i]);
+                limit_redraw(x, i, &x->limit[i], start);
             }
         }
     }
-    out->config = write_and_parse(dst_chance(0.05) ? 128 : 64); /* a ring has its size for good */
+    /* a ring has its size for good */
+    out->config = write_and_parse(!start && dst_chance(0.05) ? 128 : 64);
     for (unsigned p = 0; p < dst_world.provider_cnt; p++) {
         memcpy(out->limit[p], dst_world.provider[p].limit, sizeof out->limit[p]);
         memcpy(dst_world.provider[p].limit, was.limit[p], sizeof was.limit[p]);
+        out->jitter_ns[p] = dst_world.provider[p].jitter_ns;
+        dst_world.provider[p].jitter_ns = was.jitter_ns[p];
     }
 }
 
@@ -611,7 +622,8 @@ void dst_world_make(uint64_t seed)
         dst_world.mix.host_per_s =
             0; /* without one, what was used before a reboot is not known: weir.yaml(5) says so */
     }
-    if (dst_world.mix.reloads_per_s > 0 && dst_chance(0.5)) { /* limits are used up */
+    if ((dst_world.mix.reloads_per_s > 0 || dst_world.mix.anew > 0) &&
+        dst_chance(0.5)) { /* limits are used up */
         dst_world.think_ns = dst_log_uniform(DST_MS, 8 * DST_MS);
     }
     dst_world.utc_kept = dst_world.mix.steps_per_s <= 0 && dst_chance(0.7);
