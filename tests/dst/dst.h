@@ -269,6 +269,7 @@ struct dst_provider {
     uint64_t cache_ns, stale_ns, last_good_ns;
     unsigned route_all; /* with these */
     bool host_clock;
+    bool mute;         /* it never says what time it is */
     bool asks;         /* orders in doubt are asked after: routes have `doubt` */
     bool resends;      /* ... and sent again where they are surely absent */
     int64_t offset_ns; /* of the exchange's UTC from dst_now */
@@ -331,6 +332,7 @@ struct dst_file {
     uint64_t jitter_ns[DST_PROVIDERS_MAX];
 };
 void dst_world_redraw(struct dst_file *out, bool start);
+void dst_world_undo(struct dst_file *out); /* the limits that stand in it */
 
 uint64_t dst_server_utc(const struct dst_provider *p, uint64_t at);
 

@@ -406,7 +406,8 @@ static void look_event(void *arg, uint64_t a, uint64_t b)
             calls_check();
         }
         journal_check(r);
-        for (unsigned p = 0; dst_worker != NULL && p < dst_world.provider_cnt; p++) {
+        bool open = dst_worker != NULL && dst_worker->shared.tables.limit != NULL;
+        for (unsigned p = 0; open && p < dst_world.provider_cnt; p++) {
             (void)charged_note(p, window_of(p));
             (void)charged_note(p, window_of(p) + 1);
         }

@@ -201,9 +201,9 @@ static void answer_make(unsigned provider, dst_maker who, const struct dst_route
     out->status = status;
     out->settles = false;
     if (r == NULL && status == 200) {
-        out->body_bytes =
-            (size_t)snprintf(out->body, sizeof out->body, "{\"serverTime\":%llu}",
-                             (unsigned long long)(dst_server_utc(p, dst_now) / DST_MS));
+        out->body_bytes = (size_t)snprintf(
+            out->body, sizeof out->body, "{\"%s\":%llu}", p->mute ? "none" : "serverTime",
+            (unsigned long long)(dst_server_utc(p, dst_now) / DST_MS));
         return;
     }
     size_t pad = dst_log_uniform(1, 2800);

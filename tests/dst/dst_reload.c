@@ -11,7 +11,10 @@
 static struct {
     struct dst_file file;   /* as it lies on disk; config NULL: as it is in force */
     struct dst_file loaded; /* as it was read for the reload that is under way */
-    struct dst_file begun;  /* as a start reads it that has not begun yet */
+    struct dst_file
+        before; /* what was in force before the last change; config NULL: it is no file */
+    bool changed;
+    struct dst_file begun; /* as a start reads it that has not begun yet */
     bool switching;
 } r;
 
@@ -64,9 +67,23 @@ static const struct supervisor_reload reloading = {.load = load, .done = done};
 
 /* ---------------------------------------------------------------------------------------------- the steps */
 
+static void again_event(void *arg, uint64_t x, uint64_t y)
+{
+    (void)arg;
+    (void)x;
+    (void)y;
+    if (dst_fault(DST_RELOAD, 1)) {
+        dst_broker_reload();
+    }
+}
+
 /* The exchange has what the file says, and by it whoever starts from here on goes. */
 static void exchange_changes(struct dst_file *file)
 {
+    for (unsigned p = 0; p < dst_world.provider_cnt; p++) {
+        memcpy(r.before.limit[p], dst_world.provider[p].limit, sizeof r.before.limit[p]);
+    }
+    r.changed = true;
     for (unsigned p = 0; file->config != NULL && p < dst_world.provider_cnt; p++) {
         for (unsigned i = 0; i < dst_world.provider[p].limit_cnt; i++) {
             dst_count_change(p, i, &file->limit[p][i]);
@@ -108,15 +125,8 @@ void dst_reload_begun(bool known)
         }
     }
     dst_count_changed(dst_now + jitter_ns);
-}
-
-static void again_event(void *arg, uint64_t x, uint64_t y)
-{
-    (void)arg;
-    (void)x;
-    (void)y;
-    if (dst_fault(DST_RELOAD, 1)) {
-        dst_broker_reload();
+    if (dst_chance(0.4)) {
+        dst_at(dst_now + dst_log_uniform(DST_MS, 2 * DST_S), again_event, NULL, 0, 0);
     }
 }
 
@@ -185,7 +195,12 @@ void dst_reload_died(void)
 void dst_broker_reload(void)
 {
     if (dst_broker_up() && !b.stopping && !r.switching) {
-        dst_world_redraw(&r.file, false);
+        if (r.changed && dst_chance(0.4)) { /* it was a mistake */
+            r.file = r.before;
+            dst_world_undo(&r.file);
+        } else {
+            dst_world_redraw(&r.file, false);
+        }
         b.hangup = true;
         dst_wake_process(&dst_supervisor_process);
         dst_trace("hangup", 0, 0, 0);

@@ -558,6 +558,31 @@ static void limit_redraw(const struct dst_provider *p, unsigned i, struct dst_li
     l->quota = l->quota < least ? least : l->quota;
 }
 
+/* What stands in the world as a file; then the world is as it `was`. */
+static void file_make(struct dst_file *out, const struct dst_file *was, uint64_t ring)
+{
+    out->config = write_and_parse(ring);
+    for (unsigned p = 0; p < dst_world.provider_cnt; p++) {
+        struct dst_provider *x = &dst_world.provider[p];
+        memcpy(out->limit[p], x->limit, sizeof out->limit[p]);
+        memcpy(x->limit, was->limit[p], sizeof was->limit[p]);
+        out->jitter_ns[p] = x->jitter_ns;
+        x->jitter_ns = was->jitter_ns[p];
+    }
+}
+
+void dst_world_undo(struct dst_file *out)
+{
+    struct dst_file was;
+    for (unsigned p = 0; p < dst_world.provider_cnt; p++) {
+        struct dst_provider *x = &dst_world.provider[p];
+        memcpy(was.limit[p], x->limit, sizeof was.limit[p]);
+        was.jitter_ns[p] = x->jitter_ns;
+        memcpy(x->limit, out->limit[p], sizeof out->limit[p]);
+    }
+    file_make(out, &was, 64);
+}
+
 void dst_world_redraw(struct dst_file *out, bool start)
 {
     struct dst_file was;
@@ -573,13 +598,7 @@ void dst_world_redraw(struct dst_file *out, bool start)
         }
     }
     /* a ring has its size for good */
-    out->config = write_and_parse(!start && dst_chance(0.05) ? 128 : 64);
-    for (unsigned p = 0; p < dst_world.provider_cnt; p++) {
-        memcpy(out->limit[p], dst_world.provider[p].limit, sizeof out->limit[p]);
-        memcpy(dst_world.provider[p].limit, was.limit[p], sizeof was.limit[p]);
-        out->jitter_ns[p] = dst_world.provider[p].jitter_ns;
-        dst_world.provider[p].jitter_ns = was.jitter_ns[p];
-    }
+    file_make(out, &was, !start && dst_chance(0.05) ? 128 : 64);
 }
 
 void dst_world_make(uint64_t seed)
@@ -609,6 +628,7 @@ void dst_world_make(uint64_t seed)
         routes_make(p);
         asks_make(p);
         p->reports_used = !p->others && dst_chance(0.4);
+        p->mute = !p->others && !p->reports_used && dst_chance(0.2);
         p->asks = dst_chance(0.6);
         p->resends = dst_chance(0.5);
         p->offset_ns = dst_utc_offset + (int64_t)dst_below(4 * DST_S) - (int64_t)(2 * DST_S);
