@@ -114,13 +114,8 @@ MUTANTS = [
     ("what finds no cell is forgotten", "broker/reload.c", "    cells_owe(at, stamp, all - is, now_ns);", "    (void)cells_owe;"),
     ("a restart cuts what it remembers to its quota", "broker/memory.c", "    if (units > weir_limit_peak(row)) { /* the", "    if (units > UINT32_MAX) { /* the"),
     # a start with another configuration
-    ("a start leaves windows of a convention to a lower quota", "broker/aftermath.c", "    if (reload_windows_begin(&old, l, &clock, weir_clock_monotonic_ns())) {", "    if (clock.state > 99) {"),
     ("a start spends windows by this machine's clock", "broker/aftermath.c", "        struct weir_server_clock clock = memory_clock(region, l->provider);\n        const struct weir_limit_place at",
      "        struct weir_server_clock clock = {.state = WEIR_CLOCK_UNKNOWN, .offset_ns = (int64_t)(weir_clock_realtime_ns() - weir_clock_monotonic_ns())};\n        const struct weir_limit_place at"),
-    ("a restart forgets what found no cell", "broker/aftermath.c", "    region->word[word].owed = limit->value[6]; /* what found no cell */\n    region->own_word[word].owed = limit->value[7];\n", ""),
-    ("what a start counts as spent is free by a raise", "broker/aftermath.c", "            list->guessed[l->ceiling_step != 0] = true;", "            list->guessed[l->ceiling_step != 0] = false;"),
-    ("a lower max_jitter is not waited for", "broker/aftermath.c", "                t->provider[p].jitter_ns < s->value[6]) {", "                t->provider[p].jitter_ns < s->value[6] && s->value[6] == 0) {"),
-    ("a torn journal's step is by this quota", "broker/memory_rolling.c", "    return (uint32_t)weir_max_u64(row->ceiling_step, ((uint64_t)quota + 199) / 200);", "    (void)quota;\n    return row->ceiling_step;"),
     # answers on disk
     ("an answer from disk is as young as it was", "broker/snapshot.c", "    return *passed_ns > reader->longest_ns ? SNAPSHOT_STALE : SNAPSHOT_SOUND;", "    bool stale = *passed_ns > reader->longest_ns;\n    *passed_ns = 0;\n    return stale ? SNAPSHOT_STALE : SNAPSHOT_SOUND;"),
     ("an answer from disk is given however old it is", "broker/last_good.c", "            r->age_ns >= g->kept_ns[route] || passed_ns >= g->kept_ns[route] - r->age_ns) {", "            false) {",
