@@ -161,7 +161,8 @@ struct record_list {
     const struct weir_tables *tables;
     struct state_record *record;
     uint32_t cnt;
-    bool guessed[2]; /* by region->guessed_ns: windows were counted as spent */
+    bool guessed
+        [WEIR_LIMITS_MAX]; /* it was counted as spent, and the exchange may have counted more: a later raise must not be free */
 };
 
 /* The limit that owns a word; NULL if none does. */
@@ -478,8 +479,8 @@ static void limit_restore(const struct region *region, const struct state_record
     /* A trader may have had units in flight; the configuration gave the limit another window, or another value. */
     if (l == NULL || (s != NULL && l->kind == WEIR_LIMIT_CONCURRENCY) || (s == NULL && known)) {
         limit_spend(region, list->tables, index);
-        if (l != NULL && l->kind != WEIR_LIMIT_CONCURRENCY) {
-            list->guessed[l->ceiling_step != 0] = true; /* a later raise must not be free */
+        if (l != NULL) {
+            list->guessed[l - list->tables->limit] = true;
         }
     } else if (s != NULL) {
         region->word[index].word[0] = s->value[0]; /* nobody else has this memory yet */
@@ -739,11 +740,11 @@ static void restore(struct region *region, const struct weir_tables *t, struct f
         facts_each(region, t, fact_restore, &f->state);
         if (f->view.header != NULL) {
             const struct memory_when when = when_now();
-            bool known = memory_restore(region, t, &f->view, j->boot_id, true, &when);
-            f->state.guessed[1] = f->state.guessed[1] || !known;
+            memory_restore(region, t, &f->view, j->boot_id, true, &when);
         }
-        for (uint32_t i = 0; i < 2; i++) {
-            region->guessed_ns[i] = f->state.guessed[i] ? weir_clock_monotonic_ns() : 0;
+        for (uint32_t i = 0; i < t->limit_cnt; i++) {
+            region->guessed_ns[i] =
+                f->state.guessed[i] ? weir_clock_monotonic_ns() : region->guessed_ns[i];
         }
         memory_sign(region);
         *found = AFTERMATH_RESTORED;
@@ -753,15 +754,15 @@ static void restore(struct region *region, const struct weir_tables *t, struct f
     uint64_t now_ns = weir_clock_monotonic_ns();
     if (f->view.header != NULL) {
         const struct memory_when when = when_now();
-        bool known = memory_restore(region, t, &f->view, j->boot_id, false, &when);
+        memory_restore(region, t, &f->view, j->boot_id, false, &when);
         facts_each(region, t, fact_spend_short, (void *)(uintptr_t)t);
         memory_sign(region);
-        region->guessed_ns[0] = now_ns;
-        region->guessed_ns[1] = known ? 0 : now_ns;
+        reload_guessed(region, false, now_ns);
         *found = AFTERMATH_JOURNAL;
     } else if (f->unclean || f->had_state || (f->verdict != WEIR_JOURNAL_OFF && !fresh)) {
         facts_each(region, t, fact_spend, (void *)(uintptr_t)t);
-        region->guessed_ns[0] = region->guessed_ns[1] = now_ns;
+        reload_guessed(region, false, now_ns);
+        reload_guessed(region, true, now_ns);
         *found = AFTERMATH_SPENT;
     }
 }

@@ -396,7 +396,7 @@ void memory_exact(const struct region *region, const struct weir_tables *t)
 /* ---------------------------------------------------------------------------------------------- restore */
 
 struct restore {
-    const struct region *region;
+    struct region *region;
     const struct weir_tables *t;
     const struct weir_journal_view *view;
     struct memory_since since; /* for kinds without windows */
@@ -404,7 +404,6 @@ struct restore {
     uint64_t
         utc_ns; /* never before the journal was written: a clock that was set back makes no pause longer */
     bool keep_words;
-    bool spent; /* of a long limit nothing is known */
 };
 
 /* A limit that has changed its kind has another record: it is not found. */
@@ -523,8 +522,8 @@ static bool was_another(const struct restore *x, const struct weir_shm_limit_row
 /* Nothing is known of it: both accounts count as spent. */
 static void word_spend(struct restore *x, const struct weir_shm_limit_row *row, uint32_t word)
 {
-    x->spent = true;
     const struct region *region = x->region;
+    x->region->guessed_ns[row - x->t->limit] = x->now_ns;
     struct weir_server_clock clock = memory_clock(region, row->provider);
     const struct weir_limit_place at = {row, &region->word[word],
                                         weir_limit_cells(region->cell, row, word)};
@@ -646,7 +645,7 @@ static void providers_restore(const struct restore *x, bool same_boot)
     }
 }
 
-bool memory_restore(const struct region *region, const struct weir_tables *t,
+void memory_restore(struct region *region, const struct weir_tables *t,
                     const struct weir_journal_view *view, const char *boot_id, bool keep_words,
                     const struct memory_when *when)
 {
@@ -668,5 +667,4 @@ bool memory_restore(const struct region *region, const struct weir_tables *t,
         providers_restore(&x, x.since.same_boot);
     }
     memory_each(t, restore_one, &x);
-    return !x.spent;
 }

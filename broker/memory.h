@@ -82,9 +82,9 @@ struct memory_when {
  * Take over what a sound journal says: clocks (same boot only), pauses, and each long word that it names: the base of a window, resolved where the clock is known;
  * the words themselves of other kinds. `keep_words`: a clean stop of this boot has restored words and clocks already; only windows whose clock is unknown
  * take their base from here. A long limit that the journal does not name is counted as spent, unless its writer stopped cleanly. Rows bear in their quota_peak what was granted
- * by a larger quota than theirs: memory_sign comes behind it. Returns false if anything was counted as spent. Caller: the supervisor.
+ * by a larger quota than theirs: memory_sign comes behind it. What was counted as spent stands in guessed_ns. Caller: the supervisor.
  */
-bool memory_restore(const struct region *region, const struct weir_tables *t,
+void memory_restore(struct region *region, const struct weir_tables *t,
                     const struct weir_journal_view *view, const char *boot_id, bool keep_words,
                     const struct memory_when *when);
 

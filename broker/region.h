@@ -93,8 +93,8 @@ struct region {
     struct last_good *last_good;   /* likewise; NULL: no answers are kept on disk */
     struct sign_in_files *sign_in; /* likewise; NULL: no session is configured */
     struct handover *handover;     /* likewise: how a successor comes (handover.h) */
-    /* likewise: when the windows of this start were counted as spent because nobody knew what was used of them, or (reload.c) a sliding window became longer; 0: never. [0] those that no journal keeps, [1] those that it keeps */
-    uint64_t guessed_ns[2];
+    /* [limit], likewise: when it was counted as spent because nobody knew what was used of it, or (reload.c) its sliding window became longer; 0: never */
+    uint64_t guessed_ns[WEIR_LIMITS_MAX];
     struct weir_shm_header
         *known; /* of segments that were taken over (weir_segment_map_spec); NULL: none were */
     /* what its workers go into; NULL: none, in tests that are a worker themselves. Owned by the supervisor */

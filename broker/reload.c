@@ -303,10 +303,20 @@ static bool is_longer(const struct weir_shm_limit_row *old, const struct weir_sh
     return row->kind == WEIR_LIMIT_SLIDING_WINDOW && row->span_ns > old->span_ns;
 }
 
-bool reload_raise_is_blind(const struct region *r, const struct weir_shm_limit_row *old,
+void reload_guessed(struct region *r, bool kept, uint64_t now_ns)
+{
+    const struct weir_shm_tables *t = reload_tables(r);
+    for (uint32_t i = 0; i < t->limit_cnt; i++) {
+        bool is_kept = tables_limits(t)[i].ceiling_step != 0;
+        r->guessed_ns[i] = is_kept == kept ? now_ns : r->guessed_ns[i];
+    }
+}
+
+bool reload_raise_is_blind(const struct region *r, uint32_t limit,
+                           const struct weir_shm_limit_row *old,
                            const struct weir_shm_limit_row *row, uint64_t now_ns)
 {
-    uint64_t guessed_ns = r->guessed_ns[row->ceiling_step != 0];
+    uint64_t guessed_ns = r->guessed_ns[limit];
     bool fixed = row->kind == WEIR_LIMIT_FIXED_WINDOW;
     /* Of a calendar the row has the shortest window; by a convention the next one may be the exchange's of then. */
     uint64_t reach_ns = fixed ? 2 * (row->window_ns + row->window_ns / 4) : row->span_ns;
@@ -336,7 +346,6 @@ static void units_keep(struct region *r, const struct weir_shm_tables *was,
 static void words_convert(struct region *r, const struct weir_shm_tables *was,
                           const struct weir_shm_tables *next, const struct clocks *c)
 {
-    uint64_t longer_ns = r->guessed_ns[0];
     for (uint32_t i = 0; i < next->limit_cnt; i++) {
         const struct weir_shm_limit_row *row = &tables_limits(next)[i];
         const struct weir_shm_limit_row *old = &tables_limits(was)[i];
@@ -350,18 +359,19 @@ static void words_convert(struct region *r, const struct weir_shm_tables *was,
                                                  weir_limit_cells(r->own_cell, row, word)};
             reload_convert(&shared, old, clock, c->begin[i], now_ns);
             reload_convert(&own, old, clock, c->begin[i], now_ns);
-            if (reload_raise_is_blind(r, old, row, now_ns)) {
+            if (reload_raise_is_blind(r, i, old, row, now_ns)) {
                 weir_limit_spend(&shared, clock, now_ns);
                 weir_limit_spend(&own, clock, now_ns);
             }
-            longer_ns = is_longer(old, row) ? now_ns : longer_ns;
             if (c->begin[i]) { /* what others used of windows that have other ids; all is spent */
                 weir_store_relaxed_u64(&r->foreign[word].word[0], 0); /* relaxed, both: estimates */
                 weir_store_relaxed_u64(&r->foreign[word].word[1], 0);
             }
         }
+        if (is_longer(old, row)) { /* a later raise must not take for free what is forgotten */
+            r->guessed_ns[i] = weir_clock_monotonic_ns();
+        }
     }
-    r->guessed_ns[0] = longer_ns; /* a later raise must not take for free what is forgotten */
 }
 
 uint64_t reload_switch(struct region *r, const struct weir_shm_tables *next)

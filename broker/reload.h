@@ -57,8 +57,12 @@ bool reload_windows_begin(const struct weir_shm_limit_row *old,
  * Does a higher quota count as spent in windows that reach back to a start that knew nothing? That start spent the quota which it had; the exchange may have counted more, by one that was
  * in force before. So does all of a sliding window that becomes longer: its cells have forgotten what was old by the shorter one.
  */
-bool reload_raise_is_blind(const struct region *region, const struct weir_shm_limit_row *old,
+bool reload_raise_is_blind(const struct region *region, uint32_t limit,
+                           const struct weir_shm_limit_row *old,
                            const struct weir_shm_limit_row *row, uint64_t now_ns);
+
+/* Nobody knows what was used of any limit that a journal keeps (`kept`), or of any other one. Caller: the supervisor, at its start. */
+void reload_guessed(struct region *region, bool kept, uint64_t now_ns);
 
 /* No call that was permitted by the former tables arrives later than so long after the switch. */
 uint64_t reload_settled_ns(const struct region *region, uint64_t now_ns);

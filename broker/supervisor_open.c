@@ -8,6 +8,7 @@
 #include "broker/dry_run.h"
 #include "broker/log.h"
 #include "broker/loop.h"
+#include "broker/reload.h"
 #include "broker/rlimits.h"
 
 #include <errno.h>
@@ -153,7 +154,8 @@ static int open_takeover(struct supervisor *s, char *text, size_t text_bytes)
                         text, text_bytes) != 0) {
         return -1;
     }
-    s->region.guessed_ns[0] = weir_clock_monotonic_ns(); /* how it began, it does not say */
+    reload_guessed(&s->region, false,
+                   weir_clock_monotonic_ns()); /* how it began, it does not say */
     /* Only now: its worker has left, and nobody writes. */
     last_good_open(&s->last_good, s->config, &s->journal, &s->region, false);
     sign_in_files_open(&s->sign_in, s->config, &s->journal, &s->region);

@@ -10,6 +10,7 @@
 #include "broker/admission.h"
 #include "broker/aftermath.h"
 #include "broker/log.h"
+#include "broker/reload.h"
 
 #define BEAT_NS      (200 * DST_MS)
 #define TAKER_MAX_NS (10 * DST_S) /* as broker/supervisor.c has them */
@@ -536,7 +537,8 @@ static void power_take(struct side *s)
     b.up = true;
     b.restart_at = 0;
     dst_reload_adopt(s);
-    s->s.region.guessed_ns[0] = weir_clock_monotonic_ns(); /* as broker/supervisor_open.c has it */
+    reload_guessed(&s->s.region, false,
+                   weir_clock_monotonic_ns()); /* as broker/supervisor_open.c has it */
     handover_adopt(&s->s.handover, "/run/dst", DST_FD_LISTENER, DST_FD_LOCK);
     dst_trace("taken over", b.life, b.now, 0);
     if (dst_world.mix.reloads_per_s > 0 && dst_chance(0.3)) { /* some look at the old board still */

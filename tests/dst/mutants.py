@@ -87,7 +87,7 @@ MUTANTS = [
     # journal and restart
     ("a ceiling is used before it is on disk", "broker/ceiling.c", "    c->writing = true;\n", "    c->writing = true;\n    for (uint32_t i = 0; i < c->cnt; i++)\n        early(w, &c->raise[i]);\n",
      "broker/ceiling.c", "void ceiling_turn(struct worker *w)\n{", "static void publish(struct worker *w, const struct memory_raise *raise);\nstatic void early(struct worker *w, const struct memory_raise *raise)\n{\n    publish(w, raise);\n}\n\nvoid ceiling_turn(struct worker *w)\n{"),
-    ("the journal remembers nothing", "broker/aftermath.c", "        bool known = memory_restore(region, t, &f->view, j->boot_id, false, &when);\n", "        bool known = when.now_ns > 0;\n"),
+    ("the journal remembers nothing", "broker/aftermath.c", "        memory_restore(region, t, &f->view, j->boot_id, false, &when);\n", "        (void)when;\n"),
     ("short windows are fresh after a crash", "broker/aftermath.c", "if (row != NULL && row->ceiling_step == 0) {", "if (row != NULL && row->ceiling_step == 1) {"),
     ("a new broker does not wait out the lease", "broker/aftermath.c", "while (nanosleep(&lease, &lease) != 0 && errno == EINTR) {", "while (lease.tv_sec == 1) {"),
     ("a lease that never ends", "broker/keeper.c", "    weir_store_release_u64(&w->region->gate->lease_until_ns,\n                           until_ns);", "    weir_store_release_u64(&w->region->gate->lease_until_ns,\n                           until_ns + 900000000000);"),

@@ -615,7 +615,7 @@ static void journal_say(const char *clock, const char *was, const char *clock_is
     start_with(config_by("none", clock_is, "", is));
     ((struct weir_shm_limit_row *)(uintptr_t)row_of())->ceiling_step = 1; /* as with a journal */
     const struct weir_journal_view view = {.header = (const void *)slot, .other_torn = true};
-    (void)memory_restore(&b.region, &b.view.tables, &view, b.journal.boot_id, false, &when);
+    memory_restore(&b.region, &b.view.tables, &view, b.journal.boot_id, false, &when);
     ((struct weir_shm_limit_row *)(uintptr_t)row_of())->ceiling_step = 0;
     memory_sign(&b.region);
     (void)snprintf(state, sizeof state, "rm -rf %s/journal", dir);

@@ -351,22 +351,22 @@ static void raise_after_a_guess(void **arg)
         .kind = WEIR_LIMIT_FIXED_WINDOW, .quota = 68, .window_ns = WINDOW_NS};
     struct weir_shm_limit_row row = old;
     row.quota = 100;
-    assert_false(reload_raise_is_blind(&r, &old, &row, NOW_NS));
-    r.guessed_ns[0] = NOW_NS;
-    assert_true(reload_raise_is_blind(&r, &old, &row, NOW_NS + WINDOW_NS));
-    assert_false(reload_raise_is_blind(&r, &old, &row, NOW_NS + 3 * WINDOW_NS));
-    row.ceiling_step = 1; /* the journal knew it */
-    assert_false(reload_raise_is_blind(&r, &old, &row, NOW_NS + WINDOW_NS));
+    assert_false(reload_raise_is_blind(&r, 3, &old, &row, NOW_NS));
+    r.guessed_ns[3] = NOW_NS;
+    assert_true(reload_raise_is_blind(&r, 3, &old, &row, NOW_NS + WINDOW_NS));
+    assert_false(reload_raise_is_blind(&r, 3, &old, &row, NOW_NS + 3 * WINDOW_NS));
+    assert_false(
+        reload_raise_is_blind(&r, 2, &old, &row, NOW_NS + WINDOW_NS)); /* another limit's */
     const struct weir_shm_limit_row cells = cells_row(20);
     const struct weir_shm_limit_row more = cells_row(21);
-    assert_true(reload_raise_is_blind(&r, &cells, &more, NOW_NS + WINDOW_NS / 2));
-    assert_false(reload_raise_is_blind(&r, &more, &cells, NOW_NS + WINDOW_NS / 2));
-    assert_false(reload_raise_is_blind(&r, &cells, &more, NOW_NS + WINDOW_NS));
+    assert_true(reload_raise_is_blind(&r, 3, &cells, &more, NOW_NS + WINDOW_NS / 2));
+    assert_false(reload_raise_is_blind(&r, 3, &more, &cells, NOW_NS + WINDOW_NS / 2));
+    assert_false(reload_raise_is_blind(&r, 3, &cells, &more, NOW_NS + WINDOW_NS));
     struct weir_shm_limit_row longer = more; /* what the cells have forgotten is young by it */
     longer.span_ns = 2 * WINDOW_NS;
-    assert_true(reload_raise_is_blind(&r, &cells, &longer, NOW_NS + 9 * WINDOW_NS));
-    assert_true(reload_raise_is_blind(&r, &more, &longer, NOW_NS + 9 * WINDOW_NS));
-    assert_false(reload_raise_is_blind(&r, &longer, &more, NOW_NS + 9 * WINDOW_NS));
+    assert_true(reload_raise_is_blind(&r, 3, &cells, &longer, NOW_NS + 9 * WINDOW_NS));
+    assert_true(reload_raise_is_blind(&r, 3, &more, &longer, NOW_NS + 9 * WINDOW_NS));
+    assert_false(reload_raise_is_blind(&r, 3, &longer, &more, NOW_NS + 9 * WINDOW_NS));
 }
 
 int main(void)
