@@ -593,8 +593,8 @@ static int state_write(const char *dir, const struct record_list *list, uint64_t
     return ok && rename(temp, path) == 0 ? 0 : -1;
 }
 
-/* Read the state and take it away, so that it is used once. Returns a list to be freed; cnt 0 if there is none that fits. */
-static struct record_list state_take(const char *dir, uint64_t *broker_id)
+/* Read the state. Returns a list to be freed; cnt 0 if there is none that fits. */
+static struct record_list state_read(const char *dir, uint64_t *broker_id)
 {
     struct record_list list = {0};
     char path[PATH_MAX];
@@ -605,7 +605,6 @@ static struct record_list state_take(const char *dir, uint64_t *broker_id)
     if (fd < 0) {
         return list;
     }
-    (void)unlink(path);
     journal_boot_id(boot_id);
     if (read(fd, &h, sizeof h) == (ssize_t)sizeof h && h.magic == STATE_MAGIC &&
         h.layout_hash == weir_layout_hash() && memcmp(h.boot_id, boot_id, sizeof boot_id) == 0 &&
@@ -822,7 +821,7 @@ int aftermath_enter(const char *dir, struct region *region, bool fresh, enum aft
         return -1;
     }
     f.had_state = access(state, F_OK) == 0;
-    f.state = state_take(dir, &f.state_broker_id);
+    f.state = state_read(dir, &f.state_broker_id);
     pair_check(&f);
     journal_go_on(region, &f);
     restore(region, &view.tables, &f, fresh, found);
@@ -832,7 +831,12 @@ int aftermath_enter(const char *dir, struct region *region, bool fresh, enum aft
     if (journal_create(j, region, f.verdict, text, text_bytes) != 0) {
         return -1;
     }
-    return running_write(dir, region, text, text_bytes);
+    int rc = running_write(dir, region, text, text_bytes);
+    if (rc ==
+        0) { /* Only now, so that it is used once: who dies before this has granted nothing, and the next start needs it. */
+        (void)unlink(state);
+    }
+    return rc;
 }
 
 int aftermath_leave(const char *dir, struct region *region)

@@ -18,11 +18,13 @@
 #include "shm/weir_window.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -537,6 +539,32 @@ static void jitter_is_the_larger_one(void **arg)
     forget();
 }
 
+/* A start that is killed while it waits, before it is known to run: the next one knows what it would have known. No journal helps here. */
+static void killed_start_forgets_nothing(void **arg)
+{
+    (void)arg;
+    start_by("{source: host, error: 1ms, max_jitter: 3s}", "", FIXED(60));
+    struct weir_server_clock clock = clock_say(WEIR_CLOCK_KNOWN, INT64_C(1) << 60);
+    uint32_t k = window_fill(0, &clock, 20);
+    stop();
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        start_by(HOST, "", FIXED(60));
+        _exit(0);
+    }
+    (void)usleep(300000);
+    assert_int_equal(kill(child, SIGKILL), 0);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status)); /* it was still waiting */
+    start_by(HOST, "", FIXED(60));
+    assert_int_equal(b.found, AFTERMATH_RESTORED);
+    window_has(0, k, 20);
+    stop();
+    forget();
+}
+
 /* ---------------------------------------------------------------------------------------------- long limits, by a journal alone */
 
 #define LONG "kind: fixed_window, window: 1h, quota: 60, scope: ip"
@@ -705,6 +733,7 @@ int main(void)
         cmocka_unit_test(owed_units_stay_owed),
         cmocka_unit_test(other_cells_are_spent),
         cmocka_unit_test(jitter_is_the_larger_one),
+        cmocka_unit_test(killed_start_forgets_nothing),
         cmocka_unit_test(journal_names_what_there_was),
         cmocka_unit_test(torn_neighbour_was_of_the_larger_quota),
         cmocka_unit_test(parts_arrived_by_the_larger_jitter),
